@@ -1,0 +1,139 @@
+# Two commands on a fresh machine with Python 3.11+, make and a C compiler: `make demo` and `make check`.
+#
+# They create .venv and install what requirements/*.lock pins, every file by its hash. PyTorch alone is held by an exact pin
+# beside the lock (requirements/torch-cpu.txt). On Linux PyPI's PyTorch is the CUDA build, several GB; the CPU build is enough:
+#
+#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
+#
+# Variables: PYTHON, the interpreter that makes .venv; ARGS, more words for demo, bench and test; UPGRADE=--upgrade for lock.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo check bench fmt protos lock clean install-cpu install-dev \
+	format lint types layers proto-lint proto-drift dockerfile test
+
+# The first interpreter that runs and is new enough; a name on the PATH may be a shim for nothing.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$name" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+ARGS ?=
+UPGRADE ?=
+
+# A stamp's name carries a checksum of what it stands for: a changed lock makes a new stamp, an unchanged one costs nothing.
+checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+STAMPS := $(VENV)/stamps
+MADE := $(STAMPS)/made
+CPU := $(STAMPS)/cpu-$(call checksum,requirements/cpu.lock requirements/torch-cpu.txt)
+DEV := $(STAMPS)/dev-$(call checksum,requirements/cpu.lock requirements/torch-cpu.txt requirements/dev.lock)
+PROJECT := $(STAMPS)/project-$(call checksum,requirements/cpu.lock pyproject.toml)
+
+say = @printf '\n==> %s\n' "$(1)"
+
+help:  ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts, a table
+	$(call say,demo)
+	@$(BIN)/semcache demo $(ARGS)
+
+check: install-dev format lint types layers proto-lint proto-drift dockerfile test  ## All that CI checks; the tests come last
+
+bench: install-dev  ## The benchmarks' tables (minutes)
+	$(call say,bench)
+	@$(PY) -m benchmarks $(ARGS)
+
+format: install-dev
+	$(call say,ruff format --check)
+	@$(BIN)/ruff format --check .
+
+lint: install-dev
+	$(call say,ruff check)
+	@$(BIN)/ruff check .
+
+types: install-dev
+	$(call say,mypy --strict)
+	@$(BIN)/mypy semcache scripts
+
+layers: install-dev
+	$(call say,lint-imports)
+	@$(BIN)/lint-imports --no-logo
+
+proto-lint: install-dev
+	$(call say,buf lint)
+	@$(BIN)/buf lint
+
+proto-drift: install-dev
+	$(call say,stubs against protos)
+	@$(PY) scripts/gen_protos.py --check
+
+dockerfile: install-dev
+	$(call say,hadolint)
+	@$(BIN)/hadolint Dockerfile.cuda
+
+test: install-dev  ## The tests alone
+	$(call say,pytest)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist=worksteal $(ARGS)
+
+fmt: install-dev  ## Format, and mend what the linter can
+	$(call say,ruff format and fix)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only .
+
+protos: install-dev  ## Regenerate semcache/v1 from protos/
+	$(call say,stubs from protos)
+	@$(PY) scripts/gen_protos.py
+
+# Universal: one lock for every Python from 3.11 on. The versions already locked stay unless UPGRADE=--upgrade.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+lock: install-dev  ## Resolve requirements/*.lock again from pyproject.toml
+	$(call say,requirements/cpu.lock)
+	@$(COMPILE) --config-file requirements/uv-cpu.toml --no-emit-package torch --extra cpu \
+		--output-file requirements/cpu.lock pyproject.toml requirements/build.in
+	$(call say,requirements/gpu.lock)
+	@$(COMPILE) --no-config --extra gpu --constraints requirements/cpu.lock \
+		--output-file requirements/gpu.lock pyproject.toml requirements/build.in
+	$(call say,requirements/dev.lock)
+	@$(COMPILE) --no-config --group dev --constraints requirements/cpu.lock \
+		--output-file requirements/dev.lock
+
+clean:  ## Remove .venv and what the tools left
+	$(call say,clean)
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install-cpu: $(CPU) $(PROJECT)
+
+install-dev: $(CPU) $(DEV) $(PROJECT)
+
+$(MADE):
+	@test -n "$(PYTHON)" || { echo 'semcache needs Python 3.11 or newer: install one, or name it with PYTHON=…' >&2; exit 1; }
+	$(call say,$(VENV) with $(PYTHON))
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "$(PYTHON) can't make a virtual environment: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
+# --no-deps: the lock is the whole list. PyTorch, whose other needs are in the lock, may bring what its own build asks for.
+$(CPU): | $(MADE)
+	$(call say,requirements/cpu.lock)
+	@$(PIP) install --no-deps --require-hashes -r requirements/cpu.lock
+	$(call say,PyTorch)
+	@$(PIP) install -r requirements/torch-cpu.txt
+	@rm -f $(STAMPS)/cpu-* && touch $@
+
+$(DEV): | $(CPU)
+	$(call say,requirements/dev.lock)
+	@$(PIP) install --no-deps --require-hashes -r requirements/dev.lock
+	@rm -f $(STAMPS)/dev-* && touch $@
+
+# The build backend is in the lock: with --no-build-isolation nothing more is fetched.
+$(PROJECT): | $(CPU)
+	$(call say,semcache itself)
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@rm -f $(STAMPS)/project-* && touch $@

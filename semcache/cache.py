@@ -1,0 +1,670 @@
+"""The story of a request: keyed, looked up exactly, coalesced, embedded, searched, decided, forwarded, stored, priced.
+
+Every other module does one step of it; the branching is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from semcache.costs import Account, Accounts, estimate_usage
+from semcache.decision import Decider
+from semcache.errors import (
+    EmbeddingFailedError,
+    InvalidRequestError,
+    NotFoundError,
+    SemcacheError,
+    StoreError,
+    UpstreamError,
+)
+from semcache.lookup import ExactTier, Flight, Flights, Lease, Leases, PendingLookups
+from semcache.model import (
+    Answer,
+    CacheMode,
+    Candidate,
+    Decision,
+    Deposit,
+    Deposited,
+    Entry,
+    Explanation,
+    Finished,
+    KeyedRequest,
+    LedgerRecord,
+    Rejection,
+    Request,
+    Response,
+    Selector,
+    ServedHit,
+    Started,
+    Status,
+    Tier,
+    UpstreamCall,
+    Usage,
+    Vector,
+    ZERO_COST,
+    Cost,
+)
+from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
+from semcache.request import Keying, skip_reason
+from semcache.settings import Settings
+from semcache.upstream import replay_chunks
+
+_log = structlog.get_logger(__name__)
+_REMEMBERED_INVALIDATIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The semantic tier's answer to a flight: an entry that the decision allows."""
+
+    entry: Entry
+    decision: Decision
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The upstream's answer to a flight, booked, and stored unless `store_reason` says why not."""
+
+    status: Status
+    answer: Answer
+    usage: Usage
+    cost: Cost
+    entry_id: int
+    store_reason: str
+    reason: str
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotCached:
+    """No answer, and the caller wanted none from elsewhere."""
+
+    decision: Decision | None
+
+
+Outcome = Found | Fetched | NotCached
+
+
+class SemanticCache:
+    """Answers requests from earlier, equivalent ones when it has good reason to, and forwards them when it hasn't."""
+
+    def __init__(  # noqa: PLR0913 - the rooms that a request passes through
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        keying: Keying,
+        store: EntryStore,
+        embedder: Embedder,
+        index: VectorIndex,
+        decider: Decider,
+        upstream: Upstream,
+        accounts: Accounts,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._keying = keying
+        self._store = store
+        self._embedder = embedder
+        self._index = index
+        self._decider = decider
+        self._upstream = upstream
+        self._accounts = accounts
+        self._exact = ExactTier(store, clock, settings.store.exact_cache_bytes)
+        self._flights: Flights[Outcome] = Flights()
+        self._leases = Leases(clock)
+        self._pending = PendingLookups(clock, limit=settings.limits.pending_lookups, ttl_s=settings.limits.lookup_ttl_s)
+        self._invalidations: deque[Selector] = deque(maxlen=_REMEMBERED_INVALIDATIONS)
+        self._generation = 0
+        store.subscribe(index.apply)
+
+    # -- read-through ------------------------------------------------------------------------------------------------
+
+    async def complete(self, request: Request) -> Response:
+        """Answer from the cache when the decision allows, else from the upstream, and store that.
+
+        Raises:
+            SemcacheError: see the errors of each step; nothing is stored then.
+        """
+        with self._accounts.open(request) as account:
+            keyed = self._key(account, request)
+            entry = self._find_exact(account, keyed)
+            if entry is not None:
+                return self._serve_exact(account, keyed, entry)
+            flight, leads = self._join_or_lead(account, keyed, streams=False)
+            return self._respond(account, keyed, await flight.outcome(), leads=leads)
+
+    async def stream(self, request: Request) -> AsyncIterator[Started | bytes | Finished]:
+        """The same as a stream: `Started`, chunks of `chat.completion.chunk` JSON, `Finished`; live and replayed alike.
+
+        Raises:
+            SemcacheError: as `complete`; also between chunks, when the upstream fails half-way.
+        """
+        with self._accounts.open(request) as account:
+            keyed = self._key(account, request)
+            entry = self._find_exact(account, keyed)
+            if entry is not None:
+                response = self._serve_exact(account, keyed, entry)
+            else:
+                flight, leads = self._join_or_lead(account, keyed, streams=True)
+                if await flight.asked() and flight.streams:
+                    yield Started(self._asking(account, keyed, leads=leads))
+                    async for chunk in flight.chunks():
+                        if keyed.include_usage or not _only_tells_usage(chunk):
+                            yield chunk
+                    yield Finished(self._respond(account, keyed, await flight.outcome(), leads=leads))
+                    return
+                response = self._respond(account, keyed, await flight.outcome(), leads=leads)
+            yield Started(response)
+            if response.answer is not None:
+                for chunk in replay_chunks(response.answer.body, include_usage=keyed.include_usage):
+                    yield chunk
+            yield Finished(response)
+
+    # -- look-aside --------------------------------------------------------------------------------------------------
+
+    async def lookup(self, request: Request, lease_s: float | None = None) -> tuple[Response, str, Lease | None]:
+        """Only look. A miss comes with a lookup id for a later `store`, and with a lease when one was asked for.
+
+        While another holds a lease on the same request, this waits until its answer is stored or the lease ends.
+        """
+        with self._accounts.open(request) as account:
+            keyed = self._key(account, request)
+            if keyed.cacheability.tier is Tier.NONE:
+                account.looked_up(Status.BYPASS, reason=keyed.cacheability.reason)
+                return self._response(account, Status.BYPASS, keyed.cacheability.reason), "", None
+            while True:
+                entry = self._find_exact(account, keyed)
+                if entry is not None:
+                    return self._serve_exact(account, keyed, entry), "", None
+                generation = self._generation
+                vector, decision = await self._search(account, keyed)
+                if vector is not None and decision is not None and decision.served is not None:
+                    found = Found(decision.served.candidate.entry, decision, vector)
+                    return self._serve_found(account, keyed, found), "", None
+                if not self._leases.held(keyed.exact_key):
+                    break
+                await self._leases.wait(keyed.exact_key)
+                account.lap("lease")
+            lease = self._leases.take(keyed.exact_key, lease_s) if lease_s is not None else None
+            lookup_id = self._pending.remember(keyed, vector, generation, account.request_id)
+            reason = _miss_reason(keyed, decision)
+            account.looked_up(Status.MISS, reason=reason)
+            return self._response(account, Status.MISS, reason, decision=decision), lookup_id, lease
+
+    async def store(self, deposit: Deposit) -> Deposited:
+        """Store a caller's own answer; returns when it is durable.
+
+        Raises:
+            PreconditionFailedError: LEASE_EXPIRED or LOOKUP_FORGOTTEN.
+            StoreFullError: nothing was stored.
+        """
+        request_id = self._accounts.new_id()
+        vector, generation = deposit.vector, self._generation
+        if deposit.lookup_id:
+            pending = self._pending.find(deposit.lookup_id, deposit.request.tenant)
+            keyed, generation = replace(pending.keyed, request=deposit.request), pending.generation
+            vector = pending.vector if vector is None else vector
+        else:
+            keyed = self._keying.key(deposit.request)
+        if deposit.vector is not None and deposit.fingerprint != self._embedder.fingerprint:
+            raise InvalidRequestError(
+                "The embedding was made by another embedder than the server's.",
+                reason="FINGERPRINT_MISMATCH",
+                hint="GetStats names the server's fingerprint; or send no embedding.",
+            )
+        if deposit.vector is not None and deposit.vector.shape != (self._embedder.dimension,):
+            raise InvalidRequestError(
+                f"The embedding has {deposit.vector.size} values; the server's have {self._embedder.dimension}.",
+                reason="FINGERPRINT_MISMATCH",
+            )
+        if deposit.lease_id:
+            self._leases.use(deposit.lease_id, keyed.exact_key)
+        try:
+            record = self._accounts.deposit(request_id, keyed, deposit.answer)
+            reason = skip_reason(keyed, deposit.answer)
+            if not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
+                vector = (await self._embedder.embed([keyed.text]))[0]
+            entry, reason = await self._put(keyed, deposit.answer, record, vector, generation, reason)
+            if entry is None:
+                await self._store.record_durably(record)
+            self._accounts.metrics.deposited(record)
+        finally:
+            if deposit.lease_id:
+                self._leases.release(deposit.lease_id, keyed.exact_key)
+        return Deposited(request_id, entry, record.spent, reason)
+
+    async def explain(self, request: Request) -> Explanation:
+        """What would happen to a request, and why. Nothing is served, stored or counted."""
+        keyed = self._keying.key(request)
+        entry = self._servable_exact(keyed)
+        decision: Decision | None = None
+        size = 0
+        if keyed.cacheability.tier is Tier.SEMANTIC:
+            _, decision = await self._search(None, keyed)
+            size = sum(self._store.count_vectors(partition) for partition in _partitions(keyed))
+        if request.control.mode is CacheMode.BYPASS or keyed.cacheability.tier is Tier.NONE:
+            status = Status.BYPASS
+        elif request.control.mode is CacheMode.REFRESH:
+            status = Status.REFRESH
+        elif entry is not None:
+            status = Status.EXACT_HIT
+        else:
+            status = Status.SEMANTIC_HIT if decision is not None and decision.served else Status.MISS
+        reason = {
+            Status.BYPASS: keyed.cacheability.reason if keyed.cacheability.tier is Tier.NONE else "requested",
+            Status.REFRESH: "requested",
+            Status.EXACT_HIT: "exact_match",
+        }.get(status) or _miss_reason(keyed, decision)
+        return Explanation(
+            request_id=self._accounts.new_id(),
+            keyed=keyed,
+            status=status,
+            reason=reason,
+            decision=decision,
+            exact_entry_id=entry.entry_id if entry else 0,
+            partition_entries=size,
+            embedded_tokens=self._embedder.count_tokens(keyed.text) if decision is not None else 0,
+        )
+
+    # -- corrections -------------------------------------------------------------------------------------------------
+
+    async def report_verdict(self, tenant: str, hit_id: str, *, right: bool) -> ServedHit:
+        """Tie a caller's judgement to a hit. Wrong: the entry isn't served to such a request again, durably.
+
+        Raises:
+            NotFoundError: HIT_NOT_FOUND, also for another tenant's hit.
+        """
+        served = self._store.served(hit_id)
+        if served is None or served.tenant != tenant:
+            raise NotFoundError(
+                "No such hit is remembered.",
+                reason="HIT_NOT_FOUND",
+                hint="Verdicts are taken for as long as store.served_ttl_s says.",
+            )
+        if right:
+            await self._store.confirm(hit_id, "right")
+        else:
+            await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong")
+        self._accounts.metrics.verdict("right" if right else "wrong")
+        return served
+
+    async def invalidate(self, selector: Selector, *, apply: bool) -> int:
+        """How many live entries `selector` names; with `apply` they are gone when this returns, and an answer that was
+        in flight isn't stored if it is named too.
+        """
+        if apply:
+            self._generation += 1
+            self._invalidations.append(selector)
+        return await self._store.invalidate(selector, apply=apply)
+
+    @property
+    def generation(self) -> int:
+        """Counts the invalidations of this process."""
+        return self._generation
+
+    def queues(self) -> dict[str, int]:
+        """How much waits where."""
+        return {"flights": len(self._flights), "leases": len(self._leases), "lookups": len(self._pending)}
+
+    async def drain(self, grace_s: float) -> None:
+        """Let upstream calls end and be booked, at most `grace_s`, then make all of it durable."""
+        await self._flights.drain(grace_s)
+        await self._store.flush()
+
+    # -- the steps ---------------------------------------------------------------------------------------------------
+
+    def _key(self, account: Account, request: Request) -> KeyedRequest:
+        keyed = self._keying.key(request)
+        account.alias = keyed.alias
+        account.lap("key")
+        return keyed
+
+    def _find_exact(self, account: Account, keyed: KeyedRequest) -> Entry | None:
+        entry = self._servable_exact(keyed) if _may_read(keyed) else None
+        account.lap("exact")
+        return entry
+
+    def _servable_exact(self, keyed: KeyedRequest) -> Entry | None:
+        if keyed.cacheability.tier is Tier.NONE:
+            return None
+        entry = self._exact.find(keyed.exact_key)
+        return entry if entry is not None and not self._unservable(keyed, entry) else None
+
+    def _unservable(self, keyed: KeyedRequest, entry: Entry) -> str:
+        """Why an entry may not be served whatever its similarity; empty when it may."""
+        max_age_s = keyed.request.control.max_age_s
+        if max_age_s is not None and self._clock.wall() - entry.created_s > max_age_s:
+            return "too_old"
+        if entry.answer.target_model:
+            models = self._upstream.models(keyed.alias)
+            if models is not None and entry.answer.target_model not in models:
+                return "model_not_routed"
+        return "degraded" if entry.answer.degraded else ""
+
+    def _join_or_lead(self, account: Account, keyed: KeyedRequest, *, streams: bool) -> tuple[Flight[Outcome], bool]:
+        """The flight that answers this request, and whether it was started for it."""
+        control = keyed.request.control
+        joinable = _may_read(keyed) and not control.no_store and keyed.cacheability.tier is not Tier.NONE
+        # A tighter threshold or a younger age may refuse what a laxer request is served, so these never share.
+        key = (keyed.exact_key, control.mode, self._decider.threshold(keyed), control.max_age_s) if joinable else None
+        flight = self._flights.find(key) if key is not None else None
+        if flight is not None:
+            return flight, False
+        return self._flights.start(key, lambda new: self._resolve(account, keyed, new), streams=streams), True
+
+    async def _resolve(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome]) -> Outcome:
+        """The work of a flight: the semantic tier, then the upstream."""
+        vector: Vector | None = None
+        decision: Decision | None = None
+        if _may_read(keyed):
+            vector, decision = await self._search(account, keyed)
+            if vector is not None and decision is not None and decision.served is not None:
+                return Found(decision.served.candidate.entry, decision, vector)
+        if keyed.request.control.mode is CacheMode.CACHE_ONLY:
+            return NotCached(decision)
+        return await self._fetch(account, keyed, flight, vector, decision)
+
+    async def _search(self, account: Account | None, keyed: KeyedRequest) -> tuple[Vector | None, Decision | None]:
+        """The semantic tier: embed, search, decide. (None, None) where there is nothing to compare with."""
+        if keyed.cacheability.tier is not Tier.SEMANTIC:
+            return None, None
+        partitions = [partition for partition in _partitions(keyed) if self._store.has_vectors(partition)]
+        if not partitions:
+            return None, None
+        try:
+            vector: Vector = (await self._embedder.embed([keyed.text]))[0]
+        except EmbeddingFailedError as error:
+            # A broken model costs hits, not answers.
+            _log.error("embedding.failed", error=str(error))
+            return None, None
+        if account is not None:
+            account.lap("embed")
+        k = self._settings.decision.k
+        neighbours = await self._index.search(partitions[0], vector, k)
+        for partition in partitions[1:]:
+            more = [*neighbours, *await self._index.search(partition, vector, k)]
+            neighbours = sorted(more, key=lambda neighbour: -neighbour.similarity)[:k]
+        if account is not None:
+            account.lap("search")
+        candidates = [
+            Candidate(entry, neighbour.similarity)
+            for neighbour in neighbours
+            if (entry := self._store.get(neighbour.entry_id)) is not None
+        ]
+        unservable = {c.entry.entry_id: why for c in candidates if (why := self._unservable(keyed, c.entry))}
+        decision = self._decider.decide(keyed, candidates, vector, unservable)
+        if account is not None:
+            account.lap("decide")
+            self._accounts.metrics.decided(decision)
+        return vector, decision
+
+    async def _fetch(  # noqa: PLR0913 - what the flight knows so far
+        self,
+        account: Account,
+        keyed: KeyedRequest,
+        flight: Flight[Outcome],
+        vector: Vector | None,
+        decision: Decision | None,
+    ) -> Fetched:
+        """Ask the upstream, book what it charged and store what it said. Runs to its end whoever still waits."""
+        account.handed_over = True
+        flight.start_asking()
+        status, reason = _asking_status(keyed, decision)
+        generation = self._generation
+        late_vector = self._embed_meanwhile(keyed) if vector is None else None
+        pieces = 0
+        try:
+            call = UpstreamCall(
+                alias=keyed.alias,
+                body=keyed.request.body,
+                deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
+                request_id=account.request_id,
+            )
+            if flight.streams:
+                answer: Answer | None = None
+                async for piece in self._upstream.stream(call):
+                    if isinstance(piece, Answer):
+                        answer = piece
+                    else:
+                        pieces += 1
+                        flight.feed(piece)
+                if answer is None:
+                    raise UpstreamError("The upstream's stream ended before the answer was whole.")
+            else:
+                answer = await self._upstream.complete(call)
+        except BaseException as error:
+            if late_vector is not None:
+                late_vector.cancel()
+            # Each chunk that arrived is a token or more that was charged.
+            partial = Usage(keyed.prompt_chars // 4, 0, pieces, estimated=True) if pieces else None
+            account.failed(error, partial, keyed.alias)
+            raise
+        account.lap("upstream")
+        usage = answer.usage
+        if not (usage.input_tokens or usage.output_tokens):
+            usage = estimate_usage(keyed.prompt_chars, answer.text, self._embedder.count_tokens)
+            answer = replace(answer, usage=usage)
+        if late_vector is not None:
+            vector = await late_vector
+        record = account.spent(status, answer, usage)
+        entry, store_reason = await self._put(keyed, answer, record, vector, generation, skip_reason(keyed, answer))
+        account.lap("store")
+        if entry is None:
+            await account.book_durably(record, reason)
+        else:
+            account.book(record, reason)
+        return Fetched(
+            status=status,
+            answer=answer,
+            usage=usage,
+            cost=record.spent,
+            entry_id=entry.entry_id if entry else 0,
+            store_reason=store_reason,
+            reason=reason,
+            decision=decision,
+        )
+
+    def _embed_meanwhile(self, keyed: KeyedRequest) -> asyncio.Task[Vector | None] | None:
+        """The vector of a request that is being answered, computed while the upstream works."""
+        control = keyed.request.control
+        if keyed.cacheability.tier is not Tier.SEMANTIC or control.no_store or control.mode is CacheMode.BYPASS:
+            return None
+
+        async def embed() -> Vector | None:
+            try:
+                vector: Vector = (await self._embedder.embed([keyed.text]))[0]
+            except SemcacheError as error:
+                # The answer is stored all the same, to be found by its exact key.
+                _log.warning("embedding.skipped", error=str(error))
+                return None
+            return vector
+
+        return asyncio.get_running_loop().create_task(embed())
+
+    async def _put(  # noqa: PLR0913 - what an entry is made of
+        self,
+        keyed: KeyedRequest,
+        answer: Answer,
+        record: LedgerRecord,
+        vector: Vector | None,
+        generation: int,
+        reason: str,
+    ) -> tuple[Entry | None, str]:
+        """Store an answer with its record in one commit, unless `reason` or an invalidation meanwhile forbids it."""
+        request = keyed.request
+        settings = self._settings.cacheability
+        now_s = self._clock.wall()
+        ttl_s = min(request.control.ttl_s or settings.ttl_s, settings.max_ttl_s)
+        entry = Entry(
+            tenant=request.tenant,
+            namespace=request.namespace,
+            alias=keyed.alias,
+            exact_key=keyed.exact_key,
+            partition=keyed.partition,
+            text=keyed.text,
+            answer=answer,
+            cost=record.spent,
+            created_s=now_s,
+            expires_s=now_s + ttl_s,
+            tags=request.tags,
+            sources=request.sources,
+            task_type=request.task_type,
+            template_id=request.template.template_id if request.template else "",
+            knowledge_version=request.knowledge_version,
+            features=self._decider.features(keyed.text) if keyed.text else {},
+        )
+        if not reason and self._invalidated_since(generation, entry):
+            reason = "invalidated"
+        if not reason:
+            try:
+                return await self._store.put(entry, vector, record), ""
+            except StoreError as error:
+                _log.error("store.put_failed", error=str(error))
+                reason = "store_full"
+        self._accounts.metrics.store_skipped(reason)
+        return None, reason
+
+    def _invalidated_since(self, generation: int, entry: Entry) -> bool:
+        """Whether an invalidation after `generation` names the entry."""
+        missed = self._generation - generation
+        if missed > len(self._invalidations):
+            return True
+        return any(self._invalidations[-position].matches(entry) for position in range(1, missed + 1))
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def _serve_exact(self, account: Account, keyed: KeyedRequest, entry: Entry) -> Response:
+        saved = account.hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
+        return self._hit_response(account, Status.EXACT_HIT, "exact_match", entry, 1.0, saved)
+
+    def _serve_found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
+        judgement = found.decision.served
+        similarity = judgement.candidate.similarity if judgement else 0.0
+        saved = account.hit(
+            Status.SEMANTIC_HIT,
+            keyed,
+            found.entry,
+            similarity=similarity,
+            reason=found.decision.reason,
+            vector=found.vector,
+        )
+        response = self._hit_response(
+            account, Status.SEMANTIC_HIT, found.decision.reason, found.entry, similarity, saved
+        )
+        return replace(
+            response,
+            verdicts=judgement.verdicts if judgement else (),
+            effective_threshold=found.decision.threshold,
+        )
+
+    def _hit_response(  # noqa: PLR0913 - the parts of a hit
+        self, account: Account, status: Status, reason: str, entry: Entry, similarity: float, saved: Cost
+    ) -> Response:
+        return Response(
+            request_id=account.request_id,
+            status=status,
+            reason=reason,
+            alias=account.alias,
+            answer=entry.answer,
+            entry_id=entry.entry_id,
+            hit_id=account.request_id,
+            similarity=similarity,
+            age_s=max(0.0, self._clock.wall() - entry.created_s),
+            usage=entry.answer.usage,
+            cost=ZERO_COST,
+            saved=saved,
+            stages=tuple(account.stages),
+        )
+
+    def _respond(self, account: Account, keyed: KeyedRequest, outcome: Outcome, *, leads: bool) -> Response:
+        """What one of a flight's waiters is told."""
+        if not leads:
+            account.lap("wait")
+        if isinstance(outcome, Found):
+            return self._serve_found(account, keyed, outcome)
+        if isinstance(outcome, NotCached):
+            account.looked_up(Status.MISS, reason=_miss_reason(keyed, outcome.decision))
+            raise NotFoundError(
+                "The cache holds no answer, and the request allows no other.",
+                reason="CACHE_ONLY_MISS",
+                hint="Send it with the default mode to ask the upstream.",
+            )
+        if leads:
+            response = self._response(account, outcome.status, outcome.reason, decision=outcome.decision)
+            return replace(
+                response,
+                answer=outcome.answer,
+                entry_id=outcome.entry_id,
+                usage=outcome.usage,
+                cost=outcome.cost,
+                saved=ZERO_COST,
+                stored=outcome.entry_id != 0,
+                store_reason=outcome.store_reason,
+            )
+        saved = account.coalesced(outcome.answer, outcome.usage, reason="in_flight")
+        response = self._response(account, Status.COALESCED, "in_flight")
+        return replace(
+            response,
+            answer=outcome.answer,
+            entry_id=outcome.entry_id,
+            usage=outcome.usage,
+            cost=ZERO_COST,
+            saved=saved,
+        )
+
+    def _asking(self, account: Account, keyed: KeyedRequest, *, leads: bool) -> Response:
+        """What a stream's first frame says while the answer is on its way."""
+        if not leads:
+            return self._response(account, Status.COALESCED, "in_flight")
+        return self._response(account, *_asking_status(keyed, None))
+
+    def _response(self, account: Account, status: Status, reason: str, *, decision: Decision | None = None) -> Response:
+        nearest = decision.judgements[0] if decision and decision.judgements else None
+        return Response(
+            request_id=account.request_id,
+            status=status,
+            reason=reason,
+            alias=account.alias,
+            similarity=nearest.candidate.similarity if nearest else None,
+            verdicts=nearest.verdicts if nearest else (),
+            effective_threshold=decision.threshold if decision else None,
+            stages=tuple(account.stages),
+        )
+
+
+def _may_read(keyed: KeyedRequest) -> bool:
+    return keyed.request.control.mode in {CacheMode.DEFAULT, CacheMode.CACHE_ONLY}
+
+
+def _partitions(keyed: KeyedRequest) -> Sequence[bytes]:
+    return (keyed.partition, *keyed.older_partitions)
+
+
+def _asking_status(keyed: KeyedRequest, decision: Decision | None) -> tuple[Status, str]:
+    """Status and reason of a request that goes to the upstream."""
+    if keyed.request.control.mode is CacheMode.REFRESH:
+        return Status.REFRESH, "requested"
+    if keyed.request.control.mode is CacheMode.BYPASS:
+        return Status.BYPASS, "requested"
+    if keyed.cacheability.tier is Tier.NONE:
+        return Status.BYPASS, keyed.cacheability.reason
+    return Status.MISS, _miss_reason(keyed, decision)
+
+
+def _miss_reason(keyed: KeyedRequest, decision: Decision | None) -> str:
+    if decision is not None:
+        return decision.reason
+    return "empty_partition" if keyed.cacheability.tier is Tier.SEMANTIC else keyed.cacheability.reason
+
+
+def _only_tells_usage(chunk: bytes) -> bool:
+    """Whether a chunk is the one that only tells the usage: semcache asks for it always, the caller may not have."""
+    return b'"usage"' in chunk and not json.loads(chunk).get("choices")

@@ -1,0 +1,1 @@
+"""Prices, estimated usage, savings."""

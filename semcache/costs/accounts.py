@@ -1,0 +1,242 @@
+"""One account per request: it ends exactly once, as a hit, a spend, an error or a cancellation, and is never lost.
+
+Counters, ledger and response take their figures from the same record, so that they agree to the nanodollar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import structlog
+
+from semcache.costs.prices import PriceBook
+from semcache.errors import SemcacheError, StoreError
+from semcache.model import (
+    NO_COST,
+    ZERO_COST,
+    Answer,
+    Cost,
+    Entry,
+    KeyedRequest,
+    LedgerRecord,
+    Request,
+    ServedHit,
+    Status,
+    Usage,
+    Vector,
+)
+from semcache.observe.metrics import Metrics
+from semcache.ports import Clock, EntryStore
+
+_log = structlog.get_logger(__name__)
+
+
+class Accounts:
+    """Opens accounts; owns what they write to."""
+
+    def __init__(self, store: EntryStore, prices: PriceBook, metrics: Metrics, clock: Clock) -> None:
+        self.store = store
+        self.prices = prices
+        self.metrics = metrics
+        self.clock = clock
+
+    def open(self, request: Request) -> Account:
+        """An account for one request; use it as a context manager."""
+        return Account(self, request)
+
+    def deposit(self, request_id: str, keyed: KeyedRequest, answer: Answer) -> LedgerRecord:
+        """The record of what a caller's own stack spent on an answer that it stores; its Lookup was the request."""
+        now_s = self.clock.wall()
+        request = keyed.request
+        return LedgerRecord(
+            request_id=request_id,
+            at_s=now_s,
+            tenant=request.tenant,
+            namespace=request.namespace,
+            alias=keyed.alias,
+            model=answer.model,
+            task_type=request.task_type,
+            status=Status.MISS,
+            usage=answer.usage,
+            spent=self.prices.cost(answer.model, answer.usage, now_s),
+            saved=ZERO_COST,
+            requests=0,
+        )
+
+    def new_id(self) -> str:
+        """A request id: 32 hex digits that sort by time."""
+        return f"{int(self.clock.wall() * 1000):012x}{secrets.token_hex(10)}"
+
+
+class Account:
+    """What one request took and how it ended.
+
+    Leaving the block settles an account that is still open: as cancelled when the caller left, as an error otherwise.
+    Once `handed_over`, the task that asks the upstream settles it, whether the caller still waits or not, since what is
+    spent must be booked.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_lap_s",
+        "_settled",
+        "_started_s",
+        "alias",
+        "caller_left",
+        "handed_over",
+        "request",
+        "request_id",
+        "stages",
+    )
+
+    def __init__(self, accounts: Accounts, request: Request) -> None:
+        self._accounts = accounts
+        self.request = request
+        self.request_id = accounts.new_id()
+        self.alias = ""
+        self.stages: list[tuple[str, float]] = []
+        self._started_s = self._lap_s = accounts.clock.monotonic()
+        self._settled = False
+        self.handed_over = False
+        self.caller_left = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.handed_over:
+            self.caller_left = self.caller_left or error is not None
+        elif not self._settled:
+            self.failed(error)
+
+    def lap(self, stage: str) -> None:
+        """Everything since the last lap was `stage`."""
+        now_s = self._accounts.clock.monotonic()
+        self.stages.append((stage, now_s - self._lap_s))
+        self._lap_s = now_s
+
+    def hit(  # noqa: PLR0913 - what a hit is made of
+        self,
+        status: Status,
+        keyed: KeyedRequest,
+        entry: Entry,
+        *,
+        similarity: float,
+        reason: str,
+        vector: Vector | None = None,
+    ) -> Cost:
+        """Settle as a hit on `entry`, which a verdict can be tied to by this request's id. Returns what it saved."""
+        saved = self._accounts.prices.cost(entry.answer.model, entry.answer.usage, self._accounts.clock.wall())
+        record = self._record(
+            status, entry.answer.model, entry.answer.usage, ZERO_COST, saved, entry.entry_id, similarity
+        )
+        served = ServedHit(
+            hit_id=self.request_id,
+            tenant=self.request.tenant,
+            entry_id=entry.entry_id,
+            status=status,
+            exact_key=keyed.exact_key,
+            text="" if vector is None else keyed.text,
+            similarity=similarity,
+            at_s=record.at_s,
+            vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
+        )
+        self._accounts.store.touch(entry.entry_id, saved.total_nanousd)
+        self._accounts.store.record(record, served)
+        self._settle(record, reason)
+        return saved
+
+    def coalesced(self, answer: Answer, usage: Usage, *, reason: str) -> Cost:
+        """Settle as one who waited on another's upstream call. Returns what that saved."""
+        saved = self._accounts.prices.cost(answer.model, usage, self._accounts.clock.wall())
+        record = self._record(Status.COALESCED, answer.model, usage, ZERO_COST, saved)
+        self._accounts.store.record(record)
+        self._settle(record, reason)
+        return saved
+
+    def looked_up(self, status: Status, *, reason: str) -> None:
+        """Settle as a miss or a bypass that asked no upstream: a Lookup's, or a cache-only request's."""
+        record = self._record(status, self.alias, Usage(), ZERO_COST, ZERO_COST)
+        self._accounts.store.record(record)
+        self._settle(record, reason)
+
+    def spent(self, status: Status, answer: Answer, usage: Usage, entry_id: int = 0) -> LedgerRecord:
+        """The record of an upstream call that answered, to be made durable and then given to `book`."""
+        status = Status.CANCELLED if self.caller_left else status
+        cost = self._accounts.prices.cost(answer.model, usage, self._accounts.clock.wall())
+        return self._record(status, answer.model, usage, cost, ZERO_COST, entry_id)
+
+    def book(self, record: LedgerRecord, reason: str) -> None:
+        """Settle with a record that the store holds already."""
+        self._settle(record, reason)
+
+    async def book_durably(self, record: LedgerRecord, reason: str) -> None:
+        """Settle with a record that isn't stored yet; when it can't be, it is kept for the next commit and counted."""
+        try:
+            await self._accounts.store.record_durably(record)
+        except StoreError as error:
+            _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
+            self._accounts.store.record(record)
+        self._settle(record, reason)
+
+    def failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> None:
+        """Settle as an error, or as cancelled when the caller left.
+
+        Args:
+            error: what ended the request.
+            partial: what an upstream is estimated to have charged for the part of an answer that it gave.
+            model: the model that gave it.
+        """
+        if self._settled:
+            return
+        left = self.caller_left or isinstance(error, asyncio.CancelledError | GeneratorExit)
+        cost = (
+            self._accounts.prices.cost(model, partial, self._accounts.clock.wall())
+            if partial is not None
+            else ZERO_COST
+        )
+        record = self._record(
+            Status.CANCELLED if left else Status.ERROR, model or self.alias, partial or Usage(), cost, ZERO_COST
+        )
+        reason = "cancelled" if left else error.reason if isinstance(error, SemcacheError) else "INTERNAL"
+        self._accounts.store.record(record)
+        self._settle(record, reason)
+
+    def _record(  # noqa: PLR0913 - the columns of a ledger line
+        self,
+        status: Status,
+        model: str,
+        usage: Usage,
+        spent: Cost,
+        saved: Cost = NO_COST,
+        entry_id: int = 0,
+        similarity: float | None = None,
+    ) -> LedgerRecord:
+        request = self.request
+        clock = self._accounts.clock
+        return LedgerRecord(
+            request_id=self.request_id,
+            at_s=clock.wall(),
+            tenant=request.tenant,
+            namespace=request.namespace,
+            alias=self.alias,
+            model=model,
+            task_type=request.task_type,
+            status=status,
+            usage=usage,
+            spent=spent,
+            saved=saved,
+            entry_id=entry_id,
+            similarity=similarity,
+            latency_s=clock.monotonic() - self._started_s,
+        )
+
+    def _settle(self, record: LedgerRecord, reason: str) -> None:
+        self._settled = True
+        self._accounts.metrics.request_done(record, self.stages, reason)

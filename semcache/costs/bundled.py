@@ -1,0 +1,90 @@
+"""The prices that genai-prices bundles, read offline and turned into tariffs; the only module that knows that library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import genai_prices
+from genai_prices.data import providers
+from genai_prices.data_snapshot import DataSnapshot
+from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
+
+from semcache.costs.tariff import FREE, Band, Rate, Tariff, bands_above
+
+BUNDLED_VERSION = f"genai-prices {genai_prices.__version__}"
+
+_CALLS_PER_PRICE = 1000
+_Price = Decimal | TieredPrices | None
+
+
+@dataclass(frozen=True, slots=True)
+class BundledPrice:
+    """What a model costs at one moment. `varies`: its price depends on the date or the time of day."""
+
+    tariff: Tariff | None
+    varies: bool
+
+
+class BundledPrices:
+    """Finds a model's tariff in a snapshot of its own: nobody's price update reaches it, and its caches end with it."""
+
+    def __init__(self) -> None:
+        self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
+
+    def find(self, model: str, at_s: float) -> BundledPrice:
+        """The tariff of `model` at a wall-clock time; None where the library has no price per token for it.
+
+        `provider/model` is asked of that provider first, since another one's price for the same model may differ.
+        A model that is listed without prices is unpriced, not free.
+        """
+        calculation = self._calculate(model, datetime.fromtimestamp(at_s, tz=UTC))
+        if calculation is None:
+            return BundledPrice(None, varies=False)
+        varies = not isinstance(calculation.model.prices, ModelPrice)
+        return BundledPrice(_tariff(calculation.model_price), varies)
+
+    def _calculate(self, model: str, at: datetime) -> PriceCalculation | None:
+        nothing = genai_prices.Usage()
+        provider, slash, rest = model.partition("/")
+        if slash and provider and rest:
+            try:
+                return self._snapshot.calc(nothing, rest, provider, None, at)
+            except LookupError:
+                pass  # not a provider, or not one of its models: the whole name may still be known
+        try:
+            return self._snapshot.calc(nothing, model, None, None, at)
+        except LookupError:
+            return None
+
+
+def _tariff(price: ModelPrice) -> Tariff | None:
+    input_price, output_price = price.input_mtok, price.output_mtok
+    if input_price is None or output_price is None:
+        return None
+    cached_price = input_price if price.cache_read_mtok is None else price.cache_read_mtok
+    fee = price.requests_kcount
+    starts = [
+        tier.start
+        for tiered in (input_price, output_price, cached_price)
+        if isinstance(tiered, TieredPrices)
+        for tier in tiered.tiers
+    ]
+    bands = tuple(
+        Band(
+            above,
+            Rate.of(_in_band(input_price, above)),
+            Rate.of(_in_band(cached_price, above)),
+            Rate.of(_in_band(output_price, above)),
+        )
+        for above in bands_above(starts)
+    )
+    call_fee = FREE if fee is None else Rate.of(_in_band(fee, -1), per=_CALLS_PER_PRICE)
+    return Tariff(bands, BUNDLED_VERSION, call_fee)
+
+
+def _in_band(price: Decimal | TieredPrices, above: int) -> Decimal:
+    if isinstance(price, Decimal):
+        return price
+    return next((tier.price for tier in reversed(price.tiers) if tier.start <= above), price.base)

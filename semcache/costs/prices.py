@@ -1,0 +1,117 @@
+"""The price book: what a usage of a model costs, from the operator's file first and the bundled prices next."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from semcache.costs.override import read_price_file
+from semcache.costs.tariff import Tariff
+from semcache.model import NO_COST, Cost, Usage
+from semcache.settings import CostSettings
+
+if TYPE_CHECKING:
+    from semcache.costs.bundled import BundledPrices
+
+_log = structlog.get_logger(__name__)
+
+_MAX_QUOTES = 4096
+"""Upstreams and callers name models as they like: beyond this the remembered prices are looked up anew."""
+_MAX_UNPRICED = 1000
+_MAX_NAME = 256
+_OTHER = "other"
+_EPOCH_S = 60.0
+"""Prices that vary change on whole minutes: by UTC date, or by a time of day."""
+_DATED = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d)$")
+"""A snapshot's date at the end of a model's name: -2024-08-06, -20240806, -0613."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    """A model's tariff for calls in [start_s, end_s); None: no price is known."""
+
+    tariff: Tariff | None
+    start_s: float
+    end_s: float
+
+
+class PriceBook:
+    """Costs in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
+
+    def __init__(self, overrides: Mapping[str, Tariff], load_bundled: type[BundledPrices]) -> None:
+        self._overrides = overrides
+        self._load_bundled = load_bundled
+        self._bundled = load_bundled()
+        self._quotes: dict[str, _Quote] = {}
+        self._unpriced: dict[str, int] = {}
+
+    @classmethod
+    def open(cls, settings: CostSettings) -> PriceBook:
+        """Loads the prices, about 0.2 s.
+
+        Raises:
+            SettingsError: `price_file` has problems, all of them at once.
+        """
+        from semcache.costs.bundled import BundledPrices
+
+        overrides = {} if settings.price_file is None else read_price_file(settings.price_file)
+        return cls(overrides, BundledPrices)
+
+    def cost(self, model: str, usage: Usage, at_s: float) -> Cost:
+        """What the call cost, split into uncached input, cached input and output.
+
+        An override counts for the model that it names, case aside, and for that name with a snapshot's date after it
+        (`gpt-4o` for `gpt-4o-2024-08-06`), unless that has an override too. A model without a price gives `NO_COST`
+        (`priced` is False) and is counted in `unpriced_models`. See `Tariff.charge` for rounding and for nonsense.
+
+        Args:
+            model: the name that the upstream answered with, `provider/model` included.
+            usage: its tokens.
+            at_s: when the call was made, wall-clock seconds: prices have dates.
+        """
+        quote = self._quotes.get(model)
+        if quote is None or not quote.start_s <= at_s < quote.end_s:
+            quote = self._look_up(model, at_s)
+        if quote.tariff is None:
+            self._count_unpriced(model)
+            return NO_COST
+        return quote.tariff.charge(usage)
+
+    def unpriced_models(self) -> Mapping[str, int]:
+        """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""
+        return dict(self._unpriced)
+
+    def _look_up(self, model: str, at_s: float) -> _Quote:
+        if len(self._quotes) >= _MAX_QUOTES:
+            self._quotes.clear()
+            self._bundled = self._load_bundled()
+        name = model.lower()
+        override = self._overrides.get(name) or self._overrides.get(_DATED.sub("", name))
+        if override is not None:
+            quote = _Quote(override, -math.inf, math.inf)
+        elif len(model) > _MAX_NAME:
+            return _Quote(None, -math.inf, math.inf)
+        else:
+            price = self._bundled.find(model, at_s)
+            start_s = at_s // _EPOCH_S * _EPOCH_S if price.varies else -math.inf
+            quote = _Quote(price.tariff, start_s, start_s + _EPOCH_S if price.varies else math.inf)
+        self._quotes[model] = quote
+        return quote
+
+    def _count_unpriced(self, model: str) -> None:
+        name = model[:_MAX_NAME]
+        if name not in self._unpriced:
+            if len(self._unpriced) >= _MAX_UNPRICED:
+                name = _OTHER
+            else:
+                _log.warning(
+                    "model_unpriced",
+                    model=name,
+                    hint="its cost counts as unknown; give it a [[price]] in costs.price_file",
+                )
+        self._unpriced[name] = self._unpriced.get(name, 0) + 1

@@ -1,0 +1,36 @@
+"""An estimate of the tokens of a call whose upstream sent no usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from semcache.model import Usage
+
+_SAMPLE_CHARS = 4096
+"""Tokenising more than this would hold up the event loop; longer texts are scaled up from it."""
+_CHARS_PER_TOKEN = 4
+"""Where no text is at hand: the rule of thumb for English."""
+
+
+def estimate_usage(prompt_chars: int, text: str, answer_text: str, count_tokens: Callable[[str], int]) -> Usage:
+    """The usage, flagged `estimated`; no token is taken for cached by the provider.
+
+    Args:
+        prompt_chars: characters of all messages.
+        text: the part of the prompt that is at hand (`KeyedRequest.text`, may be empty): its tokens per character
+            stand for the whole.
+        answer_text: the answer, as far as it came.
+        count_tokens: the embedder's tokenizer; another one than the upstream's, hence an estimate.
+    """
+    return Usage(
+        input_tokens=_tokens(text, max(prompt_chars, len(text)), count_tokens),
+        output_tokens=_tokens(answer_text, len(answer_text), count_tokens),
+        estimated=True,
+    )
+
+
+def _tokens(sample: str, chars: int, count_tokens: Callable[[str], int]) -> int:
+    sample = sample[:_SAMPLE_CHARS]
+    if not sample:
+        return -(-chars // _CHARS_PER_TOKEN)
+    return -(-max(count_tokens(sample), 1) * chars // len(sample))

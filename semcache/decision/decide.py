@@ -1,0 +1,94 @@
+"""The decision over the candidates of one request: nearest first, past the vetoed ones, down to the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from semcache.decision.guards import GUARDS, Guard, features_of
+from semcache.decision.policy import Policy
+from semcache.model import Candidate, Decision, Effect, GuardVerdict, Judgement, KeyedRequest, Vector
+from semcache.settings import DecisionSettings
+
+_FLOAT_SLACK = 1e-6
+"""Cosines of equal vectors come out as 0.9999999; a threshold of 1 must still admit them."""
+
+
+class Decider:
+    """Judges candidates with a policy and guards; holds no state that a decision changes."""
+
+    def __init__(self, settings: DecisionSettings, policy: Policy) -> None:
+        """Raises KeyError for a guard that doesn't exist; settings are checked before."""
+        self._policy = policy
+        self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
+
+    def threshold(self, keyed: KeyedRequest) -> float:
+        """The bound that holds for a request."""
+        return self._policy.bound(keyed.request).threshold
+
+    def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
+        """The guards' parse of a text, to be stored with its entry."""
+        return features_of(text, self._guards)
+
+    def decide(
+        self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Mapping[int, str]
+    ) -> Decision:
+        """Judge candidates, nearest first; the first that passes everything is served.
+
+        Args:
+            keyed: the request.
+            candidates: nearest first.
+            vector: the request's embedding, shape (dimension,).
+            unservable: entry id → reason, for candidates that may not be served whatever their similarity (too old, a
+                model that is no longer routed).
+        """
+        bound = self._policy.bound(keyed.request)
+        query: Mapping[str, tuple[str, ...]] | None = None
+        judgements: list[Judgement] = []
+        chosen: Judgement | None = None
+        for candidate in candidates:
+            if candidate.similarity < bound.threshold - _FLOAT_SLACK:
+                judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
+                continue
+            if query is None:
+                query = self.features(keyed.text)
+            verdicts = tuple(self._judge(guard, query, candidate) for guard in self._guards)
+            reason = (
+                unservable.get(candidate.entry.entry_id)
+                or _rejected(candidate, keyed, vector)
+                or ("vetoed" if any(v.effect is Effect.VETO for v in verdicts) else "")
+            )
+            judgement = Judgement(
+                candidate,
+                served=not reason and chosen is None,
+                reason=reason or ("above_threshold" if chosen is None else "further_than_served"),
+                verdicts=verdicts,
+            )
+            chosen = chosen or (judgement if judgement.served else None)
+            judgements.append(judgement)
+        reason = chosen.reason if chosen else judgements[0].reason if judgements else "empty_partition"
+        return Decision(tuple(judgements), reason, bound.threshold)
+
+    def _judge(self, guard: Guard, query: Mapping[str, tuple[str, ...]], candidate: Candidate) -> GuardVerdict:
+        entry = candidate.entry
+        theirs = entry.features.get(guard.name)
+        if theirs is None:  # Stored before this guard was switched on.
+            theirs = guard.parse(entry.text)
+        return guard.compare(query[guard.name], theirs)
+
+
+def _rejected(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:
+    """Whether a caller said that this entry is wrong for such a request.
+
+    Such a request is the rejected one itself, or one that lies nearer to it than to the entry's own text: the rejected
+    request explains it better than the entry does.
+    """
+    for rejection in candidate.entry.rejections:
+        if rejection.exact_key == keyed.exact_key:
+            return "blocked"
+        if rejection.vector:
+            wrong = np.frombuffer(rejection.vector, np.float16).astype(np.float32)
+            if wrong.shape == vector.shape and float(wrong @ vector) >= candidate.similarity:
+                return "blocked"
+    return ""

@@ -1,0 +1,8 @@
+"""Before any model runs: the exact tier, work already in flight, and leases."""
+
+from semcache.lookup.exact import ExactTier
+from semcache.lookup.flights import Flight, Flights
+from semcache.lookup.leases import Lease, Leases
+from semcache.lookup.pending import PendingLookups
+
+__all__ = ["ExactTier", "Flight", "Flights", "Lease", "Leases", "PendingLookups"]

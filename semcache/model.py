@@ -1,0 +1,500 @@
+"""The values that travel through semcache: frozen, free of behaviour that needs a library beyond numpy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+NANOUSD_PER_USD = 1_000_000_000
+
+Vector = NDArray[np.float32]
+"""One embedding: shape (dimension,), float32, unit length."""
+
+
+class Status(StrEnum):
+    """How a request ended. Their counts add up to the requests: see `observe.metrics`."""
+
+    EXACT_HIT = "exact_hit"
+    SEMANTIC_HIT = "semantic_hit"
+    COALESCED = "coalesced"
+    MISS = "miss"
+    BYPASS = "bypass"
+    REFRESH = "refresh"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+HIT_STATUSES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.COALESCED})
+
+
+class CacheMode(StrEnum):
+    """What a caller allows the cache to do for one request."""
+
+    DEFAULT = "default"
+    BYPASS = "bypass"
+    REFRESH = "refresh"
+    CACHE_ONLY = "cache_only"
+
+
+class Tier(StrEnum):
+    """How far a request may look for an answer."""
+
+    NONE = "none"
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one upstream call. `input_tokens` includes `cached_input_tokens`, the provider's prompt cache."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The price of one usage in integer nanodollars; `priced` is False when the model has no known price."""
+
+    input_nanousd: int = 0
+    cached_input_nanousd: int = 0
+    output_nanousd: int = 0
+    priced: bool = False
+    price_version: str = ""
+
+    @property
+    def total_nanousd(self) -> int:
+        """Sum of the three parts, nanodollars."""
+        return self.input_nanousd + self.cached_input_nanousd + self.output_nanousd
+
+
+NO_COST = Cost()
+ZERO_COST = Cost(priced=True)
+"""What a hit spends upstream: nothing, and that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """A caller's wishes for one request. Times in seconds; None means the server's setting."""
+
+    mode: CacheMode = CacheMode.DEFAULT
+    ttl_s: float | None = None
+    max_age_s: float | None = None
+    no_store: bool = False
+    similarity_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt made from a named template: slots are compared, the boilerplate isn't."""
+
+    template_id: str
+    slots: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came in, its caller known. `body` is raw OpenAI chat-completions JSON and is forwarded as it is."""
+
+    tenant: str
+    body: bytes
+    namespace: str = "default"
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    task_type: str = ""
+    template: Template | None = None
+    knowledge_version: str = ""
+    control: CacheControl = field(default_factory=CacheControl)
+
+
+@dataclass(frozen=True, slots=True)
+class Cacheability:
+    """How far a request may look, and the rule that said so (a stable snake_case token)."""
+
+    tier: Tier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request with all that the cache needs to know of it.
+
+    Attributes:
+        alias: the model that was asked for.
+        exact_key: SHA-256, 32 bytes.
+        partition: HMAC-SHA-256, 32 bytes, under the current secret; new entries go there.
+        older_partitions: the same under secrets kept for reading.
+        text: what is compared by meaning; empty when nothing may be.
+        prompt_chars: characters of all messages, for estimating usage where the upstream sends none.
+        output_limit: the caller's own limit on output tokens, None when unset.
+        include_usage: a streaming caller asked for the usage chunk.
+    """
+
+    request: Request
+    alias: str
+    exact_key: bytes
+    partition: bytes
+    older_partitions: tuple[bytes, ...]
+    text: str
+    cacheability: Cacheability
+    prompt_chars: int
+    output_limit: int | None
+    include_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole answer of an upstream.
+
+    Attributes:
+        body: the `chat.completion` JSON as the upstream sent it, or assembled from its stream.
+        model: the model that the upstream says it used.
+        target_model: the model that was asked of the target (the route's); a hit requires it to be still routed.
+        route: the target's name, empty for an answer that a caller stored.
+        tool_calls: the answer calls tools or functions.
+    """
+
+    body: bytes
+    model: str
+    finish_reason: str
+    usage: Usage
+    text: str = ""
+    target_model: str = ""
+    route: str = ""
+    degraded: bool = False
+    tool_calls: bool = False
+    latency_s: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCall:
+    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds)."""
+
+    alias: str
+    body: bytes
+    deadline_s: float
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request for which an entry was reported to be the wrong answer."""
+
+    exact_key: bytes
+    vector: bytes
+    """The request's embedding as float16 bytes, 2 × dimension; empty when it had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored answer and all that decides when it may be served. `entry_id` is 0 until the store has committed it.
+
+    `created_s` and `expires_s` are wall-clock seconds; a hit never moves them. `features` are the guards' parse of
+    `text`, made once when stored.
+    """
+
+    tenant: str
+    namespace: str
+    alias: str
+    exact_key: bytes
+    partition: bytes
+    text: str
+    answer: Answer
+    cost: Cost
+    created_s: float
+    expires_s: float
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    task_type: str = ""
+    template_id: str = ""
+    knowledge_version: str = ""
+    features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rejections: tuple[Rejection, ...] = ()
+    entry_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entry near a vector. Similarity is the exact cosine."""
+
+    entry_id: int
+    similarity: float
+
+
+class Effect(StrEnum):
+    """What a guard's finding does to a candidate."""
+
+    VETO = "veto"
+    FEATURE = "feature"
+    PASS = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardVerdict:
+    """One guard's finding on one candidate."""
+
+    guard: str
+    effect: Effect
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A candidate as the decision sees it: the stored entry and its cosine to the request."""
+
+    entry: Entry
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Why a candidate was or wasn't served. `reason` is a stable snake_case token."""
+
+    candidate: Candidate
+    served: bool
+    reason: str
+    verdicts: tuple[GuardVerdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with the candidates of one request; at most one judgement is served."""
+
+    judgements: tuple[Judgement, ...]
+    reason: str
+    threshold: float
+
+    @property
+    def served(self) -> Judgement | None:
+        """The candidate to serve, or None."""
+        return next((j for j in self.judgements if j.served), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the cache answers, and why.
+
+    `answer` is None only for a lookup that missed. `stages` are (name, seconds). `reason` is a stable snake_case token,
+    `detail` the sentence for a person.
+    """
+
+    request_id: str
+    status: Status
+    reason: str
+    alias: str
+    answer: Answer | None = None
+    detail: str = ""
+    entry_id: int = 0
+    hit_id: str = ""
+    similarity: float | None = None
+    age_s: float | None = None
+    verdicts: tuple[GuardVerdict, ...] = ()
+    effective_threshold: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost: Cost = NO_COST
+    saved: Cost = NO_COST
+    stages: tuple[tuple[str, float], ...] = ()
+    stored: bool = False
+    store_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first frame of a stream: how the request will be answered."""
+
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last frame of a stream: what it took."""
+
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """An answer that a caller brings for the cache.
+
+    Attributes:
+        request: what it answers.
+        lookup_id: the lookup that missed before, empty for none.
+        lease_id: the lease it was made under, empty for none.
+        vector: the caller's own embedding of the compared text; None: the server embeds.
+        fingerprint: what made `vector`.
+    """
+
+    request: Request
+    answer: Answer
+    lookup_id: str = ""
+    lease_id: str = ""
+    vector: Vector | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """What became of a deposit: `entry` is None when it wasn't stored, `reason` says why (a stable token)."""
+
+    request_id: str
+    entry: Entry | None
+    cost: Cost
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would happen to a request, and why; nothing was served, stored or counted."""
+
+    request_id: str
+    keyed: KeyedRequest
+    status: Status
+    reason: str
+    decision: Decision | None
+    exact_entry_id: int
+    partition_entries: int
+    embedded_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRecord:
+    """One line of the request log. `request_id` sorts by time; `at_s` is wall-clock seconds.
+
+    `spent` is what the upstream charged for this request (counted once per upstream call), `saved` what it would have
+    charged and didn't. `requests` is 0 for a caller's Store, whose Lookup was counted already.
+    """
+
+    request_id: str
+    at_s: float
+    tenant: str
+    namespace: str
+    alias: str
+    model: str
+    task_type: str
+    status: Status
+    usage: Usage
+    spent: Cost
+    saved: Cost
+    entry_id: int = 0
+    similarity: float | None = None
+    latency_s: float = 0.0
+    requests: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHour:
+    """The log rolled up: one hour × tenant × model × task type × status. Money in nanodollars, the hour in wall seconds."""
+
+    hour_s: int
+    tenant: str
+    model: str
+    task_type: str
+    status: Status
+    requests: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    spent_input_nanousd: int = 0
+    spent_cached_input_nanousd: int = 0
+    spent_output_nanousd: int = 0
+    saved_nanousd: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+
+    @property
+    def spent_nanousd(self) -> int:
+        """All that was spent, nanodollars."""
+        return self.spent_input_nanousd + self.spent_cached_input_nanousd + self.spent_output_nanousd
+
+
+@dataclass(frozen=True, slots=True)
+class ServedHit:
+    """A hit as it was served, kept so that a later verdict can be tied to it. `hit_id` is the request's id."""
+
+    hit_id: str
+    tenant: str
+    entry_id: int
+    status: Status
+    exact_key: bytes
+    text: str
+    similarity: float
+    at_s: float
+    vector: bytes = b""
+    """float16 bytes, 2 × dimension; empty for an exact hit."""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What an invalidation names: the fields that are set must all match. Tags, sources and ids match any of theirs."""
+
+    tenant: str
+    entry_ids: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    namespace: str = ""
+    alias: str = ""
+    created_before_s: float | None = None
+    everything: bool = False
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether `entry` is named."""
+        return (
+            entry.tenant == self.tenant
+            and (not self.entry_ids or entry.entry_id in self.entry_ids)
+            and (not self.tags or not set(self.tags).isdisjoint(entry.tags))
+            and (not self.sources or not set(self.sources).isdisjoint(entry.sources))
+            and (not self.namespace or entry.namespace == self.namespace)
+            and (not self.alias or entry.alias == self.alias)
+            and (self.created_before_s is None or entry.created_s < self.created_before_s)
+        )
+
+    @property
+    def names_nothing(self) -> bool:
+        """True when no field narrows it and `everything` isn't said."""
+        return (
+            not self.everything
+            and not (self.entry_ids or self.tags or self.sources or self.namespace or self.alias)
+            and self.created_before_s is None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one commit of the store changed, for everything that is derived from it.
+
+    `added` holds (partition, entry id, vector); `removed` holds (partition, entry id, exact key); `rewritten` holds the
+    ids of entries that were rewritten in place.
+    """
+
+    added: tuple[tuple[bytes, int, Vector], ...] = ()
+    removed: tuple[tuple[bytes, int, bytes], ...] = ()
+    rewritten: tuple[int, ...] = ()
+
+
+def canonical_json(value: object) -> bytes:
+    """JSON with sorted keys and no white space: equal values give equal bytes, whatever the order they came in."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def format_entry_id(entry_id: int) -> str:
+    """An entry's id as callers see it; empty for 0."""
+    return f"e{entry_id:x}" if entry_id else ""
+
+
+def parse_entry_id(text: str) -> int | None:
+    """The id behind `text`, or None when it isn't one."""
+    if not text.startswith("e") or len(text) > 17:
+        return None
+    try:
+        return int(text[1:], 16) or None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Metrics, their page, and logs."""

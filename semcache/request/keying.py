@@ -1,0 +1,122 @@
+"""The exact key and the partition of a request.
+
+The exact key is a SHA-256 over everything that can change the answer. The partition is an HMAC over the same without
+the text that is compared by meaning: what must be equal before similarity may count. Both are made from one canonical
+document, so that nothing can be in one and forgotten in the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semcache.errors import InvalidRequestError
+from semcache.model import KeyedRequest, Request, Template, canonical_json
+from semcache.request.cacheability import CacheabilityPolicy
+from semcache.request.fields import FIELDS, Role
+from semcache.request.parsing import ChatBody, parse_body
+from semcache.settings import LimitSettings
+
+_KEY_VERSION = "semcache-key-1"
+_NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
+
+
+def secret_key_id(secret: str) -> str:
+    """A name for a secret that doesn't give it away: 16 hex digits, kept in the store."""
+    return hmac.digest(secret.encode(), b"semcache partition key id", "sha256").hex()[:16]
+
+
+class Keying:
+    """Turns requests into keyed requests."""
+
+    def __init__(  # noqa: PLR0913 - each is a part of the key
+        self,
+        *,
+        secrets: Sequence[str],
+        fingerprint: str,
+        route_policy_version: str,
+        long_slot_chars: int,
+        limits: LimitSettings,
+        policy: CacheabilityPolicy,
+    ) -> None:
+        """`secrets`: the current one first, then those kept for reading. `fingerprint`: the embedder's."""
+        self._secrets = [secret.encode() for secret in secrets]
+        self._fingerprint = fingerprint.encode()
+        self._route_policy_version = route_policy_version
+        self._long_slot_chars = long_slot_chars
+        self._limits = limits
+        self._policy = policy
+
+    def key(self, request: Request) -> KeyedRequest:
+        """Parse, check and key a request whose names and control the caller has checked.
+
+        Raises:
+            InvalidRequestError: see `parsing`.
+        """
+        body = parse_body(request.body, self._limits)
+        text, rest = self._split(body, request.template)
+        fields = body.fields
+        try:
+            document = canonical_json(
+                [
+                    _KEY_VERSION,
+                    request.tenant,
+                    request.namespace,
+                    body.alias,
+                    self._route_policy_version,
+                    request.knowledge_version,
+                    {name: _normal(value) for name, value in fields.items() if name not in _NOT_IN_DOCUMENT},
+                    rest,
+                ]
+            )
+            compared = canonical_json(text)
+        except UnicodeEncodeError as error:
+            message = "A string in the request holds half of a surrogate pair, which is no Unicode text."
+            raise InvalidRequestError(message, reason="INVALID_TEXT") from error
+        partitions = [
+            hmac.digest(secret, b"%b\0%b" % (self._fingerprint, document), "sha256") for secret in self._secrets
+        ]
+        return KeyedRequest(
+            request=request,
+            alias=body.alias,
+            exact_key=hashlib.sha256(b"%b\0%b" % (document, compared)).digest(),
+            partition=partitions[0],
+            older_partitions=tuple(partitions[1:]),
+            text=text,
+            cacheability=self._policy.judge(body, text),
+            prompt_chars=body.prompt_chars,
+            output_limit=fields.get("max_completion_tokens", fields.get("max_tokens")),
+            include_usage=bool((fields.get("stream_options") or {}).get("include_usage")),
+        )
+
+    def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:
+        """The text compared by meaning, and what of the messages must be equal."""
+        if template is not None:
+            long = sorted((name, value) for name, value in template.slots if len(value) > self._long_slot_chars)
+            short = sorted((name, value) for name, value in template.slots if len(value) <= self._long_slot_chars)
+            earlier = body.messages[:-1]
+            text = "\n".join(value for _, value in long)
+            return text, ["template", template.template_id, short, [name for name, _ in long], earlier]
+        last = body.messages[-1]
+        text = message_text(last) if last["role"] == "user" else ""
+        if not text.strip():
+            return "", ["messages", body.messages]
+        shape = {name: value for name, value in last.items() if name != "content"}
+        parts = last["content"] if isinstance(last["content"], list) else ()
+        others = [part for part in parts if part["type"] != "text"]
+        return text, ["last", body.messages[:-1], shape, others]
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """The text of a message; its text parts joined by newlines."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content or () if part["type"] == "text")
+
+
+def _normal(value: object) -> object:
+    # 1 and 1.0 are one number to every provider.
+    return int(value) if isinstance(value, float) and value.is_integer() else value

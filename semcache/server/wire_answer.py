@@ -1,0 +1,164 @@
+"""The answer of a Store → an `Answer`: a caller's completion, read, or one that is built around a caller's text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NoReturn
+
+from semcache.errors import InvalidRequestError
+from semcache.model import Answer, Usage
+from semcache.v1 import semcache_pb2 as pb
+
+_NANOS_PER_S = 1_000_000_000
+_HINT = "Send the body of an OpenAI chat completion."
+
+MAX_TOKENS = 10**12
+"""More is nonsense, and its price wouldn't fit into 64 bits of nanodollars."""
+
+UNKNOWN_USAGE = Usage(estimated=True)
+"""No counts came with the answer: they are still to be estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    """What semcache reads of a chat completion."""
+
+    text: str
+    model: str
+    finish_reason: str
+    usage: Usage
+    tool_calls: bool
+
+
+def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s: float, max_bytes: int) -> Answer:
+    """The answer that a Store brings.
+
+    Its usage is `UNKNOWN_USAGE` when neither message nor JSON has valid counts; its route and target model are empty,
+    since no route of this server was asked.
+
+    Args:
+        message: the Store.
+        alias: the model that was asked for; names the answering model where nothing else does.
+        answer_id: the id of a completion that is built around a text.
+        now_s: wall-clock seconds, its time.
+        max_bytes: the longest body to accept.
+
+    Raises:
+        InvalidRequestError: no answer, one that is too long, JSON that is no chat completion, impossible counts, a
+            negative latency.
+    """
+    usage = _usage(message.usage) if message.HasField("usage") else UNKNOWN_USAGE
+    latency_s = message.upstream_latency.seconds + message.upstream_latency.nanos / _NANOS_PER_S
+    if latency_s < 0:
+        raise InvalidRequestError("upstream_latency is negative.", hint="Leave it out when it is unknown.")
+    form = message.WhichOneof("answer")
+    if form is None:
+        raise InvalidRequestError("a Store needs an answer.", hint="Set openai_json or text.")
+    if form == "openai_json":
+        body = message.openai_json
+        _refuse_long(body, max_bytes)
+        read = _read(body)
+    else:
+        read = _Completion(message.text, "", "", UNKNOWN_USAGE, tool_calls=False)
+        body = b""
+    model = message.served_model or read.model or alias
+    finish_reason = message.finish_reason or read.finish_reason or "stop"
+    usage = usage if message.HasField("usage") else read.usage
+    if not body:
+        body = _build(read.text, model, finish_reason, usage, answer_id=answer_id, created_s=int(now_s))
+        _refuse_long(body, max_bytes)
+    return Answer(
+        body=body,
+        model=model,
+        finish_reason=finish_reason,
+        usage=usage,
+        text=read.text,
+        degraded=message.degraded,
+        tool_calls=read.tool_calls,
+        latency_s=latency_s,
+    )
+
+
+def _refuse_long(body: bytes, max_bytes: int) -> None:
+    if len(body) > max_bytes:
+        raise InvalidRequestError(f"the answer has {len(body)} bytes.", hint=f"At most {max_bytes} are allowed.")
+
+
+def _usage(usage: pb.Usage) -> Usage:
+    counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+    if not all(0 <= count <= MAX_TOKENS for count in counts):
+        raise InvalidRequestError(
+            f"usage has a count outside 0 to {MAX_TOKENS}.", hint="Leave usage out when it is unknown."
+        )
+    if usage.cached_input_tokens > usage.input_tokens:
+        raise InvalidRequestError(
+            "usage has more cached input tokens than input tokens.", hint="input_tokens includes the cached ones."
+        )
+    return Usage(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.estimated)
+
+
+def _read(body: bytes) -> _Completion:
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise InvalidRequestError("the answer is nested too deeply.", hint=_HINT) from error
+    except ValueError as error:
+        raise InvalidRequestError(f"the answer is not JSON: {error}.", hint=_HINT) from error
+    try:
+        choice = value["choices"][0]
+        message = choice["message"]
+        content, called = message.get("content"), message.get("tool_calls") or message.get("function_call")
+        finish_reason = choice.get("finish_reason")
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InvalidRequestError("the answer has no choices[0].message.", hint=_HINT) from error
+    return _Completion(
+        text=_text(content),
+        model=_text(value.get("model")),
+        finish_reason=_text(finish_reason),
+        usage=_reported_usage(value.get("usage")),
+        tool_calls=bool(called),
+    )
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _reported_usage(reported: object) -> Usage:
+    """The counts in a completion; nonsense counts as absent, since the caller passes on what an upstream sent."""
+    if not isinstance(reported, dict):
+        return UNKNOWN_USAGE
+    details = reported.get("prompt_tokens_details")
+    input_tokens = _count(reported.get("prompt_tokens"))
+    cached_input_tokens = _count(details.get("cached_tokens") if isinstance(details, dict) else None) or 0
+    output_tokens = _count(reported.get("completion_tokens"))
+    if input_tokens is None or output_tokens is None:
+        return UNKNOWN_USAGE
+    return Usage(input_tokens, min(cached_input_tokens, input_tokens), output_tokens)
+
+
+def _count(value: object) -> int | None:
+    # `bool` is an `int`, and no count.
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
+
+
+def _build(text: str, model: str, finish_reason: str, usage: Usage, *, answer_id: str, created_s: int) -> bytes:
+    completion: dict[str, object] = {
+        "id": answer_id,
+        "object": "chat.completion",
+        "created": created_s,
+        "model": model,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
+    }
+    if usage != UNKNOWN_USAGE:
+        completion["usage"] = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        }
+    return json.dumps(completion, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,331 @@
+"""Messages of callers → semcache's values, with everything checked that neither protobuf nor the keying checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from semcache.errors import InvalidRequestError
+from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, parse_entry_id
+from semcache.server.wire_chat import chat_body, text_body
+from semcache.server.wire_checks import check_control, check_name, check_names, check_template
+from semcache.settings import LimitSettings
+from semcache.v1 import semcache_pb2 as pb
+
+DEFAULT_NAMESPACE = "default"
+DEFAULT_JUDGE = "caller"
+MAX_NOTE_CHARS = 4096
+HOUR_S = 3600
+
+_NANOS_PER_S = 1_000_000_000
+
+_MODES: dict[int, CacheMode] = {
+    pb.CACHE_MODE_UNSPECIFIED: CacheMode.DEFAULT,
+    pb.CACHE_MODE_DEFAULT: CacheMode.DEFAULT,
+    pb.CACHE_MODE_BYPASS: CacheMode.BYPASS,
+    pb.CACHE_MODE_REFRESH: CacheMode.REFRESH,
+    pb.CACHE_MODE_CACHE_ONLY: CacheMode.CACHE_ONLY,
+}
+
+
+class SavingsGroup(StrEnum):
+    """What the rows of a savings report may be grouped by."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MODEL = "model"
+    TASK_TYPE = "task_type"
+
+
+_GROUPS: dict[int, SavingsGroup] = {
+    pb.SAVINGS_GROUP_HOUR: SavingsGroup.HOUR,
+    pb.SAVINGS_GROUP_DAY: SavingsGroup.DAY,
+    pb.SAVINGS_GROUP_MODEL: SavingsGroup.MODEL,
+    pb.SAVINGS_GROUP_TASK_TYPE: SavingsGroup.TASK_TYPE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LookupCall:
+    """A lookup as asked: the lease's length in seconds is None for the longest."""
+
+    request: Request
+    want_lease: bool
+    lease_ttl_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCall:
+    """A store as asked, its answer apart (`wire_answer.stored_answer`, which needs to know the alias).
+
+    Attributes:
+        request: None when only `lookup_id` says what was answered.
+        vector: the caller's own embedding, unit length, float32 (dimension,); None: the server embeds.
+        embedder_fingerprint: what made `vector`; to be compared with the embedder's own.
+    """
+
+    request: Request | None
+    lookup_id: str
+    lease_id: str
+    tags: tuple[str, ...]
+    sources: tuple[str, ...]
+    ttl_s: float | None
+    vector: Vector | None
+    embedder_fingerprint: str
+
+    def onto(self, looked_up: Request) -> Request:
+        """The request of the lookup behind `lookup_id`, with what this store says about the entry."""
+        control = replace(looked_up.control, ttl_s=self.ttl_s)
+        return replace(looked_up, tags=self.tags, sources=self.sources, control=control)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCall:
+    """A caller's judgement of a hit."""
+
+    hit_id: str
+    right: bool
+    judge: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavingsQuery:
+    """A window of whole hours, wall-clock seconds, [start, end), and what to show of it; empty filters let all pass."""
+
+    start_s: int
+    end_s: int
+    models: frozenset[str]
+    task_types: frozenset[str]
+    group_by: tuple[SavingsGroup, ...]
+
+
+def complete_call(
+    message: pb.CompleteRequest | pb.CompleteStreamRequest, *, tenant: str, limits: LimitSettings
+) -> Request:
+    """The request of a Complete or CompleteStream.
+
+    Raises:
+        InvalidRequestError: no body, a typed body that can't be written as JSON, an unknown mode; and as `wire_checks`.
+    """
+    return _request(
+        message.prompt,
+        _control(message.control),
+        tenant=tenant,
+        tags=check_names(message.tags, "tags", limits),
+        sources=check_names(message.sources, "sources", limits),
+    )
+
+
+def explain_call(message: pb.ExplainRequest, *, tenant: str) -> Request:
+    """The request of an Explain.
+
+    Raises:
+        InvalidRequestError: as `complete_call`, and for negative `max_candidates`.
+    """
+    if message.max_candidates < 0:
+        raise InvalidRequestError("max_candidates is negative.", hint="0 means all that the decision considers.")
+    return _request(message.prompt, _control(message.control), tenant=tenant)
+
+
+def lookup_call(message: pb.LookupRequest, *, tenant: str, in_batch: bool = False) -> LookupCall:
+    """A Lookup.
+
+    Raises:
+        InvalidRequestError: as `complete_call`; a mode that doesn't read; a lease within a batch; a lease that ends at
+            once.
+    """
+    control = _control(message.control)
+    if control.mode in {CacheMode.BYPASS, CacheMode.REFRESH}:
+        raise InvalidRequestError(
+            f"a Lookup can't have the mode {control.mode.value}.", hint="Use DEFAULT, or don't look up."
+        )
+    if message.want_lease and in_batch:
+        raise InvalidRequestError("a batch can't ask for leases.", hint="Use Lookup for requests that need one.")
+    lease_ttl_s = _positive(message.lease_ttl, "lease_ttl") if message.HasField("lease_ttl") else None
+    request = _request(message.prompt, control, tenant=tenant)
+    return LookupCall(request=request, want_lease=message.want_lease, lease_ttl_s=lease_ttl_s)
+
+
+def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) -> StoreCall:
+    """A Store, all but its answer.
+
+    Raises:
+        InvalidRequestError: as `complete_call`; neither prompt nor lookup id; an embedding that isn't one.
+    """
+    if not message.HasField("prompt") and not message.lookup_id:
+        raise InvalidRequestError("a Store needs a prompt or a lookup_id.", hint="Say what the answer answers.")
+    control = check_control(CacheControl(ttl_s=_seconds(message.ttl) if message.HasField("ttl") else None))
+    tags = check_names(message.tags, "tags", limits)
+    sources = check_names(message.sources, "sources", limits)
+    request = None
+    if message.HasField("prompt"):
+        request = _request(message.prompt, control, tenant=tenant, tags=tags, sources=sources)
+    return StoreCall(
+        request=request,
+        lookup_id=message.lookup_id,
+        lease_id=message.lease_id,
+        tags=tags,
+        sources=sources,
+        ttl_s=control.ttl_s,
+        vector=_vector(message.embedding) if message.HasField("embedding") else None,
+        embedder_fingerprint=message.embedding.embedder_fingerprint,
+    )
+
+
+def verdict_call(message: pb.ReportVerdictRequest) -> VerdictCall:
+    """A ReportVerdict.
+
+    Raises:
+        InvalidRequestError: no hit id, no verdict, a judge that is no name, a note that is too long.
+    """
+    if not message.hit_id:
+        raise InvalidRequestError("hit_id is empty.", hint="Send the hit_id of the response that is judged.")
+    if message.verdict not in {pb.VERDICT_RIGHT, pb.VERDICT_WRONG}:
+        raise InvalidRequestError("verdict is missing or unknown.", hint="Send VERDICT_RIGHT or VERDICT_WRONG.")
+    if len(message.note) > MAX_NOTE_CHARS:
+        raise InvalidRequestError(f"note is longer than {MAX_NOTE_CHARS} characters.", hint="Shorten it.")
+    judge = check_name(message.judge, "judge") or DEFAULT_JUDGE
+    return VerdictCall(message.hit_id, right=message.verdict == pb.VERDICT_RIGHT, judge=judge, note=message.note)
+
+
+def selector(message: pb.InvalidateRequest, *, tenant: str, now_s: float, limits: LimitSettings) -> Selector:
+    """What an Invalidate names; `now_s` is wall-clock seconds.
+
+    Raises:
+        InvalidRequestError: it names nothing, or everything and something; an id, a name or a time has no valid form.
+    """
+    cuts = []
+    if message.HasField("older_than"):
+        cuts.append(now_s - _positive(message.older_than, "older_than"))
+    if message.HasField("created_before"):
+        cuts.append(_timestamp(message.created_before, "created_before"))
+    named = Selector(
+        tenant=tenant,
+        entry_ids=tuple(_entry_id(text) for text in message.entry_ids),
+        tags=check_names(message.tags, "tags", limits),
+        sources=check_names(message.sources, "sources", limits),
+        namespace=check_name(message.namespace, "namespace"),
+        alias=message.model,
+        created_before_s=min(cuts, default=None),
+    )
+    if message.all and not named.names_nothing:
+        raise InvalidRequestError("an Invalidate can't name all and something else.", hint="Drop one of the two.")
+    selected = replace(named, everything=message.all)
+    if selected.names_nothing:
+        raise InvalidRequestError("an Invalidate must name something.", hint="Set a field, or all to name everything.")
+    return selected
+
+
+def savings_query(message: pb.GetSavingsRequest, *, now_s: float) -> SavingsQuery:
+    """What a GetSavings asks for; `now_s` is wall-clock seconds. Without a start it begins in 1970.
+
+    Raises:
+        InvalidRequestError: the window is empty, or `group_by` names an unknown, repeated or contradictory group.
+    """
+    start_s = _timestamp(message.start_time, "start_time") if message.HasField("start_time") else 0.0
+    end_s = _timestamp(message.end_time, "end_time") if message.HasField("end_time") else now_s
+    if end_s <= start_s:
+        raise InvalidRequestError("end_time must be after start_time.", hint="Swap them, or leave one out.")
+    if any(group not in _GROUPS for group in message.group_by):
+        raise InvalidRequestError("group_by has an unknown group.", hint="Use HOUR, DAY, MODEL or TASK_TYPE.")
+    groups = tuple(_GROUPS[group] for group in message.group_by)
+    if len(set(groups)) < len(groups) or {SavingsGroup.HOUR, SavingsGroup.DAY} <= set(groups):
+        raise InvalidRequestError("group_by names a group twice, or both HOUR and DAY.", hint="Name each once.")
+    return SavingsQuery(
+        start_s=math.floor(start_s / HOUR_S) * HOUR_S,
+        end_s=math.ceil(end_s / HOUR_S) * HOUR_S,
+        models=frozenset(message.models),
+        task_types=frozenset(message.task_types),
+        group_by=groups,
+    )
+
+
+def _request(
+    prompt: pb.Prompt,
+    control: CacheControl,
+    *,
+    tenant: str,
+    tags: tuple[str, ...] = (),
+    sources: tuple[str, ...] = (),
+) -> Request:
+    return Request(
+        tenant=tenant,
+        body=_body(prompt),
+        namespace=check_name(prompt.namespace, "namespace") or DEFAULT_NAMESPACE,
+        tags=tags,
+        sources=sources,
+        task_type=check_name(prompt.task_type, "task_type"),
+        template=_template(prompt.template) if prompt.HasField("template") else None,
+        knowledge_version=check_name(prompt.knowledge_version, "knowledge_version"),
+        control=control,
+    )
+
+
+def _body(prompt: pb.Prompt) -> bytes:
+    form = prompt.WhichOneof("body")
+    if form == "openai_json":
+        return prompt.openai_json
+    if form == "chat":
+        return chat_body(prompt.chat)
+    if form == "text":
+        return text_body(prompt.text)
+    raise InvalidRequestError("the prompt has no body.", hint="Set openai_json, chat or text.")
+
+
+def _template(use: pb.TemplateUse) -> Template:
+    return check_template(Template(use.id, tuple((slot.name, slot.value) for slot in use.slots)))
+
+
+def _control(control: pb.CacheControl) -> CacheControl:
+    mode = _MODES.get(control.mode)
+    if mode is None:
+        raise InvalidRequestError(f"control.mode {control.mode} is unknown.", hint="Use one of CacheMode's values.")
+    return check_control(
+        CacheControl(
+            mode=mode,
+            ttl_s=_seconds(control.ttl) if control.HasField("ttl") else None,
+            max_age_s=_seconds(control.max_age) if control.HasField("max_age") else None,
+            no_store=control.no_store,
+            similarity_threshold=control.similarity_threshold if control.HasField("similarity_threshold") else None,
+        )
+    )
+
+
+def _entry_id(text: str) -> int:
+    entry_id = parse_entry_id(text)
+    if entry_id is None:
+        raise InvalidRequestError("entry_ids has a value that is no entry id.", hint="Send ids as responses give them.")
+    return entry_id
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / _NANOS_PER_S
+
+
+def _positive(duration: Duration, field: str) -> float:
+    seconds = _seconds(duration)
+    if seconds <= 0:
+        raise InvalidRequestError(f"{field} is not above 0.", hint="Send a positive duration, or leave it out.")
+    return seconds
+
+
+def _timestamp(timestamp: Timestamp, field: str) -> float:
+    if timestamp.seconds < 0 or not 0 <= timestamp.nanos < _NANOS_PER_S:
+        raise InvalidRequestError(f"{field} is no time since 1970.", hint="Send a valid timestamp.")
+    return timestamp.seconds + timestamp.nanos / _NANOS_PER_S
+
+
+def _vector(embedding: pb.Embedding) -> Vector:
+    if not embedding.embedder_fingerprint:
+        raise InvalidRequestError("embedding.embedder_fingerprint is empty.", hint="GetStats names the embedder's.")
+    values = np.asarray(embedding.values, dtype=np.float32)
+    norm = float(np.linalg.norm(values.astype(np.float64)))
+    if not math.isfinite(norm) or norm == 0.0:
+        raise InvalidRequestError("embedding.values is no direction.", hint="Send finite values, not all zero.")
+    return (values / norm).astype(np.float32)

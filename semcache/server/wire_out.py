@@ -1,0 +1,301 @@
+"""semcache's values → messages to callers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from semcache.model import (
+    HIT_STATUSES,
+    Answer,
+    Cost,
+    Decision,
+    Effect,
+    Entry,
+    GuardVerdict,
+    Judgement,
+    KeyedRequest,
+    Response,
+    Status,
+    Tier,
+    Usage,
+    format_entry_id,
+)
+from semcache.v1 import semcache_pb2 as pb
+
+_NANOS_PER_S = 1_000_000_000
+
+_STATUSES: dict[Status, pb.Status.ValueType] = {
+    Status.EXACT_HIT: pb.STATUS_EXACT_HIT,
+    Status.SEMANTIC_HIT: pb.STATUS_SEMANTIC_HIT,
+    Status.COALESCED: pb.STATUS_COALESCED,
+    Status.MISS: pb.STATUS_MISS,
+    Status.BYPASS: pb.STATUS_BYPASS,
+    Status.REFRESH: pb.STATUS_REFRESH,
+}
+
+_ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
+    Effect.PASS: pb.GUARD_ACTION_PASS,
+    Effect.FEATURE: pb.GUARD_ACTION_FEATURE,
+    Effect.VETO: pb.GUARD_ACTION_VETO,
+}
+
+_CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
+    Tier.NONE: pb.CACHEABILITY_BYPASS,
+    Tier.EXACT: pb.CACHEABILITY_EXACT_ONLY,
+    Tier.SEMANTIC: pb.CACHEABILITY_SEMANTIC,
+}
+
+
+def complete_response(response: Response, *, task_type: str = "") -> pb.CompleteResponse:
+    """The message of a Complete; `task_type` is the request's own."""
+    answer = response.answer
+    return pb.CompleteResponse(
+        openai_json=answer.body if answer else b"",
+        text=_utf8(answer.text) if answer else "",
+        outcome=outcome(response, task_type=task_type),
+    )
+
+
+def started(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
+    """The first frame of a stream, from what is known before the answer."""
+    return pb.CompleteStreamResponse(started=pb.Started(outcome=outcome(response, task_type=task_type)))
+
+
+def chunk(data: bytes) -> pb.CompleteStreamResponse:
+    """A frame with one `chat.completion.chunk` JSON."""
+    return pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=data))
+
+
+def finished(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
+    """The last frame of a stream."""
+    return pb.CompleteStreamResponse(finished=pb.Finished(outcome=outcome(response, task_type=task_type)))
+
+
+def lookup_response(
+    response: Response,
+    *,
+    lookup_id: str = "",
+    lease_id: str = "",
+    lease_expires_s: float = 0.0,
+    task_type: str = "",
+) -> pb.LookupResponse:
+    """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
+    answer = response.answer
+    lease = pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)) if lease_id else None
+    return pb.LookupResponse(
+        outcome=outcome(response, task_type=task_type),
+        openai_json=answer.body if answer else b"",
+        text=_utf8(answer.text) if answer else "",
+        lookup_id=lookup_id,
+        lease=lease,
+    )
+
+
+def store_response(
+    *, request_id: str, entry: Entry | None, cost: Cost, reason: str = "", detail: str = ""
+) -> pb.StoreResponse:
+    """The message of a Store; without an `entry` nothing was stored, and `reason` says why."""
+    return pb.StoreResponse(
+        request_id=request_id,
+        entry_id=format_entry_id(entry.entry_id) if entry else "",
+        stored=entry is not None,
+        reason=reason,
+        detail=_utf8(detail),
+        expire_time=timestamp(entry.expires_s) if entry else None,
+        cost=cost_message(cost),
+    )
+
+
+def explain_response(
+    *,
+    request_id: str,
+    keyed: KeyedRequest,
+    status: Status,
+    reason: str,
+    detail: str,
+    decision: Decision | None,
+    policy: str,
+    exact_entry_id: int,
+    partition_entries: int,
+    embedded_tokens: int,
+    embedder_fingerprint: str,
+    max_candidates: int,
+    now_s: float,
+) -> pb.ExplainResponse:
+    """The message of an Explain.
+
+    Args:
+        request_id: this request's id.
+        keyed: the request.
+        status: what a Complete would have.
+        reason: why, as a token.
+        detail: why, as a sentence.
+        decision: None when nothing was compared by meaning.
+        policy: the decision policy's name.
+        exact_entry_id: the live entry with the same key; 0 for none.
+        partition_entries: entries in the request's partition.
+        embedded_tokens: tokens of the compared text.
+        embedder_fingerprint: the embedder's.
+        max_candidates: the most to show; 0 for all.
+        now_s: wall-clock seconds, for ages.
+    """
+    semantic = keyed.cacheability.tier is Tier.SEMANTIC
+    judgements = decision.judgements[: max_candidates or None] if decision else ()
+    return pb.ExplainResponse(
+        request_id=request_id,
+        status=_STATUSES[status],
+        reason=reason,
+        detail=_utf8(detail),
+        cacheability=_CACHEABILITIES[keyed.cacheability.tier],
+        cacheability_reason=keyed.cacheability.reason,
+        exact_key=keyed.exact_key.hex(),
+        partition=keyed.partition.hex() if semantic else "",
+        partition_entries=partition_entries,
+        embedded_text=_utf8(keyed.text) if semantic else "",
+        embedded_tokens=embedded_tokens,
+        embedder_fingerprint=embedder_fingerprint,
+        policy=policy,
+        effective_threshold=decision.threshold if decision else None,
+        exact_entry_id=format_entry_id(exact_entry_id),
+        candidates=[_candidate(item, decision.threshold, now_s) for item in judgements] if decision else (),
+        requested_model=_utf8(keyed.alias),
+        task_type=keyed.request.task_type,
+        task_type_reason="request" if keyed.request.task_type else "",
+    )
+
+
+def outcome(response: Response, *, task_type: str = "") -> pb.Outcome:
+    """What happened to a request, as every response carries it."""
+    answer = response.answer
+    served = answer if answer is not None else _NO_ANSWER
+    return pb.Outcome(
+        request_id=response.request_id,
+        status=_STATUSES[response.status],
+        entry_id=format_entry_id(response.entry_id),
+        hit_id=response.hit_id,
+        similarity=response.similarity,
+        age=None if response.age_s is None else duration(response.age_s),
+        reason=response.reason,
+        detail=_utf8(response.detail),
+        guard_verdicts=_verdicts(response.verdicts),
+        effective_threshold=response.effective_threshold,
+        requested_model=_utf8(response.alias),
+        served_model=_utf8(served.model),
+        route=served.route,
+        degraded=served.degraded,
+        task_type=task_type,
+        task_type_reason="request" if task_type else "",
+        usage=usage_message(response.usage),
+        cost=cost_message(response.cost),
+        saved=cost_message(response.saved),
+        stored=response.stored,
+        store_skipped_reason=response.store_reason,
+        stage_timings=[
+            pb.StageTiming(stage=stage, duration_ns=round(seconds * _NANOS_PER_S)) for stage, seconds in response.stages
+        ],
+    )
+
+
+def entry_message(entry: Entry) -> pb.Entry:
+    """An entry as ListEntries shows it."""
+    answer = entry.answer
+    return pb.Entry(
+        entry_id=format_entry_id(entry.entry_id),
+        namespace=entry.namespace,
+        requested_model=_utf8(entry.alias),
+        served_model=_utf8(answer.model),
+        degraded=answer.degraded,
+        task_type=entry.task_type,
+        tags=entry.tags,
+        sources=entry.sources,
+        text=_utf8(entry.text),
+        create_time=timestamp(entry.created_s),
+        expire_time=timestamp(entry.expires_s),
+        answer_bytes=len(answer.body),
+        usage=usage_message(answer.usage),
+        cost=cost_message(entry.cost),
+        template_id=entry.template_id,
+        knowledge_version=entry.knowledge_version,
+        route=answer.route,
+    )
+
+
+def usage_message(usage: Usage) -> pb.Usage:
+    """Tokens of a call."""
+    return pb.Usage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=usage.output_tokens,
+        estimated=usage.estimated,
+    )
+
+
+def cost_message(cost: Cost) -> pb.Cost:
+    """The price of a call."""
+    return pb.Cost(
+        input_nanousd=cost.input_nanousd,
+        cached_input_nanousd=cost.cached_input_nanousd,
+        output_nanousd=cost.output_nanousd,
+        total_nanousd=cost.total_nanousd,
+        priced=cost.priced,
+        price_version=cost.price_version,
+    )
+
+
+def request_counts(counts: Mapping[Status, int]) -> pb.RequestCounts:
+    """Requests by what became of them, with their sum."""
+    return pb.RequestCounts(total=sum(counts.values()), **{status.value: count for status, count in counts.items()})
+
+
+def hit_ratio(counts: Mapping[Status, int]) -> float | None:
+    """Hits of all requests that might have been hits; None when there was none."""
+    hits = sum(counts.get(status, 0) for status in HIT_STATUSES)
+    possible = hits + counts.get(Status.MISS, 0)
+    return hits / possible if possible else None
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a protobuf duration, to the nanosecond."""
+    # Python's divmod floors; a Duration's two parts must have one sign.
+    whole, nanos = divmod(abs(round(seconds * _NANOS_PER_S)), _NANOS_PER_S)
+    sign = -1 if seconds < 0 else 1
+    return Duration(seconds=sign * whole, nanos=sign * nanos)
+
+
+def timestamp(wall_s: float) -> Timestamp:
+    """Wall-clock seconds as a protobuf timestamp, to the nanosecond."""
+    seconds, nanos = divmod(round(wall_s * _NANOS_PER_S), _NANOS_PER_S)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+_NO_ANSWER = Answer(body=b"", model="", finish_reason="", usage=Usage())
+
+
+def _candidate(judgement: Judgement, threshold: float, now_s: float) -> pb.Candidate:
+    entry = judgement.candidate.entry
+    return pb.Candidate(
+        entry_id=format_entry_id(entry.entry_id),
+        similarity=judgement.candidate.similarity,
+        text=_utf8(entry.text),
+        guard_verdicts=_verdicts(judgement.verdicts),
+        threshold=threshold,
+        served=judgement.served,
+        reason=judgement.reason,
+        age=duration(max(0.0, now_s - entry.created_s)),
+        served_model=_utf8(entry.answer.model),
+    )
+
+
+def _verdicts(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
+    return [
+        pb.GuardVerdict(guard=verdict.guard, action=_ACTIONS[verdict.effect], detail=_utf8(verdict.detail))
+        for verdict in verdicts
+    ]
+
+
+def _utf8(text: str) -> str:
+    """`text` as protobuf takes it: JSON may escape a lone surrogate, which no UTF-8 can carry."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

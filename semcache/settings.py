@@ -1,0 +1,508 @@
+"""One frozen, validated tree of settings; the only reader of the environment and of the TOML file.
+
+Every default stands beside its field with its unit and its reason. A value is looked up in the environment
+(`SEMCACHE_SERVER__PORT=…`, two underscores between levels) before the file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from semcache.errors import SettingsError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}$")]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        message = f"not a regular expression ({error})"
+        raise ValueError(message) from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsSettings(Section):
+    """Server certificate; the files are read again when they change, without a restart."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+    """Set: clients must show a certificate signed by it, and its subject may name the tenant (`auth.certificates`)."""
+    reload_interval_s: Seconds = 10.0
+    """How often the files' times are looked at."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            message = "certificate_file and key_file go together"
+            raise ValueError(message)
+        if self.client_ca_file is not None and self.certificate_file is None:
+            message = "client_ca_file needs certificate_file and key_file"
+            raise ValueError(message)
+        for path in (self.certificate_file, self.key_file, self.client_ca_file):
+            if path is not None and not os.access(path, os.R_OK):
+                message = f"{path} can't be read"
+                raise ValueError(message)
+        return self
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.certificate_file is not None
+
+
+class ServerSettings(Section):
+    """The gRPC listener."""
+
+    host: str = "127.0.0.1"
+    """Loopback: with auth off nothing else is allowed."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 50051
+    """0 picks a free port; `serve` prints it."""
+    grace_s: Seconds = 20.0
+    """After SIGTERM in-flight calls may finish for this long; longer than most answers, shorter than Kubernetes' 30 s."""
+    max_message_bytes: Bytes = 4 * 1024 * 1024
+    """gRPC's own default; a prompt of 4 MiB is about a million tokens."""
+    max_in_flight: Count = 1024
+    """Calls at once; beyond it a call is refused with OVERLOADED instead of waiting."""
+    max_connections_age_s: Seconds = 3600.0
+    """Connections are renewed so that load balancers can move them."""
+    keepalive_s: Seconds = 30.0
+    """A ping on quiet connections, so that dead peers are noticed."""
+    reflection: bool = True
+    """The schema is public; generic tools need it."""
+    tls: TlsSettings = TlsSettings()
+
+
+class ApiKey(Section):
+    """One API key, known only by its hash."""
+
+    tenant: Name
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
+
+
+class ClientCertificate(Section):
+    """A client certificate's common name that stands for a tenant."""
+
+    common_name: Annotated[str, Field(min_length=1, max_length=256)]
+    tenant: Name
+
+
+class AuthSettings(Section):
+    """Who is asking. Off: one tenant, `default`, and loopback only."""
+
+    enabled: bool = False
+    keys: tuple[ApiKey, ...] = ()
+    certificates: tuple[ClientCertificate, ...] = ()
+    trust_tenant_header: bool = False
+    """True: an authenticated caller may name the tenant in the `x-semcache-tenant` metadata. Only behind a gateway
+    that sets it itself."""
+
+
+class LimitSettings(Section):
+    """Everything that can grow, and how far."""
+
+    prompt_chars: Count = 1_000_000
+    """Characters of all messages of one request."""
+    json_depth: Count = 64
+    """Nesting of the request's JSON; deeper is refused before parsing."""
+    tags: Count = 32
+    """Tags, and sources, of one entry."""
+    tenant_in_flight: Count = 256
+    """Calls at once of one tenant: a quarter of the server's, so that one tenant can't starve the others."""
+    batch_items: Count = 256
+    """Items of one LookupBatch or StoreBatch."""
+    answer_bytes: Bytes = 16 * 1024 * 1024
+    """One answer, and so what a stream may buffer for its followers."""
+    list_entries: Count = 10_000
+    """Entries that one ListEntries call streams at most."""
+    pending_lookups: Count = 100_000
+    """Lookup ids remembered for a later Store."""
+    lookup_ttl_s: Seconds = 600.0
+    """How long a lookup id may be used: longer than the slowest generation."""
+    lease_max_s: Seconds = 120.0
+    """The longest lease that a Lookup may ask for."""
+
+
+class KeySettings(Section):
+    """The secret behind partitions. Partitions are HMACs: without the secret nobody can name another tenant's."""
+
+    secret: SecretStr | None = None
+    """At least 16 characters. None: `secret_file`."""
+    secret_file: Path | None = None
+    """None: `<store.path>/partition.secret`, made on the first start with mode 0600."""
+    previous_secrets: tuple[SecretStr, ...] = ()
+    """Kept for reading while entries made under them live; new entries use the current one."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        minimum = 16
+        secrets = [*self.previous_secrets, *([self.secret] if self.secret else [])]
+        if any(len(secret.get_secret_value()) < minimum for secret in secrets):
+            message = f"a secret needs at least {minimum} characters"
+            raise ValueError(message)
+        return self
+
+
+class CacheabilitySettings(Section):
+    """Which requests may be answered from the cache at all."""
+
+    max_temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """An explicit temperature above this asks for variety: bypass. Unset is not above."""
+    time_sensitive: tuple[Pattern, ...] = (
+        r"\b(right now|as of now|at the moment|today'?s?|tonight'?s?|yesterday'?s?|tomorrow'?s?)\b",
+        r"\bthis (morning|afternoon|evening|week|weekend|month)\b",
+        r"\b(current|latest|live) (time|date|weather|news|score|scores|price|prices|status|exchange rate)\b",
+        r"\bwhat (time|day|date) is it\b",
+    )
+    """Matched, case aside, against the text that is compared: its answer goes stale, so neither read nor stored."""
+    personal: tuple[Pattern, ...] = (
+        r"[\w.+-]+@[\w-]+\.[\w.]+",
+        r"\b(?:\d[ -]?){13,19}\b",
+        r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
+    )
+    """The same for requests about one person."""
+    ttl_s: Seconds = 86_400.0
+    """How long an answer lives when the caller doesn't say: a day. Absolute, never refreshed by a hit."""
+    max_ttl_s: Seconds = 30 * 86_400.0
+    """A caller's longer ttl is cut to this."""
+    long_slot_chars: Count = 24
+    """A template's slot longer than this is compared by meaning, a shorter one exactly."""
+
+
+class EmbeddingSettings(Section):
+    """The embedding model and its device."""
+
+    model: str = DEFAULT_MODEL
+    """A local path, or a name that an installed package or the hub has."""
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """auto: torch on a GPU, else OpenVINO where it is installed, else torch."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the device computes in it faster, else fp32; cosines move by less than 1e-4."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of one forward pass on a CPU; 0: all cores but one, at least one."""
+    max_batch: Count = 32
+    """Texts in one forward pass. Beyond 32 a CPU gains nothing and every caller waits longer; a GPU takes 256."""
+    max_batch_gpu: Count = 256
+    max_queue: Count = 2048
+    """Texts waiting; beyond it a request is refused with OVERLOADED."""
+    cache_dir: Path | None = None
+    """Where a converted model is kept between starts; None: the user's cache folder. Emptying it costs one conversion."""
+
+
+class IndexSettings(Section):
+    """Nearest neighbours within a partition."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU when faiss sees one."""
+    numpy_below: Count = 256
+    """Vectors in a partition below which a plain matrix product beats a FAISS index."""
+    flat_below: Count = 20_000
+    """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors; beyond it IVF."""
+    gpu_from: Count = 20_000
+    """Below this the copy to a GPU costs more than the search."""
+    nprobe: Count = 16
+    """Lists searched per query of an IVF index."""
+    overfetch: Count = 20
+    """Candidates fetched per wanted one from a compressed index, to be rescored exactly."""
+    max_partitions: Count = 100_000
+    """Partitions in memory; the least recently searched leave first."""
+    max_vectors: Count = 5_000_000
+    """Vectors in memory over all partitions, 1.5 kB each at 384 dimensions."""
+    threads: Count = 1
+    """Threads of one search."""
+    max_queue: Count = 4096
+    """Searches waiting; beyond it a request is refused with OVERLOADED."""
+
+
+class NamespaceThreshold(Section):
+    """A threshold of its own for a namespace, a task type, or both."""
+
+    namespace: str = ""
+    task_type: str = ""
+    threshold: Cosine
+
+
+class DecisionSettings(Section):
+    """When a candidate may be served."""
+
+    policy: Literal["threshold"] = "threshold"
+    threshold: Cosine = 0.97
+    """Cosine. At .97 about 4 % of hard traps pass the cosine alone; the guards take most of those."""
+    overrides: tuple[NamespaceThreshold, ...] = ()
+    """The most specific that matches wins: namespace and task type, then namespace, then task type."""
+    k: Annotated[int, Field(ge=1, le=100)] = 5
+    """Candidates looked at: a vetoed one may hide a right one behind it."""
+    guards: tuple[str, ...] = ("numbers", "negation")
+    """Guards by name, in order; each may veto."""
+
+
+class Target(Section):
+    """One place that answers OpenAI-compatible chat completions."""
+
+    name: Name
+    base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """Up to and with `/v1`; `/chat/completions` is appended."""
+    api_key_env: str = ""
+    """The environment variable that holds the key."""
+    api_key_file: Path | None = None
+    """Or the file that does."""
+    headers: Mapping[str, str] = {}
+    """Sent with each request."""
+    connect_timeout_s: Seconds = 5.0
+    timeout_s: Seconds = 120.0
+    """For the whole answer; between two chunks of a stream, `stall_timeout_s`."""
+    stall_timeout_s: Seconds = 60.0
+    max_connections: Count = 256
+
+
+class Route(Section):
+    """What an alias stands for."""
+
+    alias: Name | Literal["*"]
+    """The model that callers ask for; `*` takes every alias that no other route names."""
+    target: Name
+    model: str = ""
+    """What the target is asked for; empty: the alias itself."""
+
+
+class RetrySettings(Section):
+    """Tries beyond the first, for 429, 502, 503, 504 and connection errors only."""
+
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    backoff_s: Seconds = 0.25
+    """Before the first retry; doubles each time, with full jitter."""
+    max_backoff_s: Seconds = 8.0
+    """A longer Retry-After ends the tries."""
+
+
+class UpstreamSettings(Section):
+    """Where answers come from."""
+
+    targets: tuple[Target, ...] = ()
+    routes: tuple[Route, ...] = ()
+    """Empty with one target: every alias goes there as it is."""
+    retry: RetrySettings = RetrySettings()
+    deadline_s: Seconds = 300.0
+    """An upstream call may run this long though its callers have left."""
+    route_policy_version: str = "1"
+    """Part of every exact key: raise it when answers under the old routes should no longer be served."""
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> Self:
+        names = [target.name for target in self.targets]
+        problems = [f"target {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        problems += [
+            f"route {route.alias!r} goes to unknown target {route.target!r}"
+            for route in self.routes
+            if route.target not in names
+        ]
+        aliases = [route.alias for route in self.routes]
+        problems += [f"alias {a!r} has two routes" for a in sorted({a for a in aliases if aliases.count(a) > 1})]
+        for target in self.targets:
+            if target.api_key_env and target.api_key_file:
+                problems.append(f"target {target.name!r} has both api_key_env and api_key_file")
+            if target.api_key_env and target.api_key_env not in os.environ:
+                problems.append(f"target {target.name!r}: environment variable {target.api_key_env} is not set")
+            if target.api_key_file and not os.access(target.api_key_file, os.R_OK):
+                problems.append(f"target {target.name!r}: {target.api_key_file} can't be read")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class StoreSettings(Section):
+    """The durable store."""
+
+    path: Path = Path("semcache-data")
+    map_size_bytes: Bytes = 64 * 1024**3
+    """Address space, not disk: the file grows as it fills. Set once; evictions keep below it."""
+    max_bytes: Bytes = 8 * 1024**3
+    """Live bytes; eviction starts at 80 % of it (deletes need free pages too)."""
+    max_entries: Count = 5_000_000
+    eviction: Literal["cost", "lru"] = "cost"
+    """cost: what saves least per byte and use goes first; lru: what was used longest ago."""
+    commit_items: Count = 64
+    """Writes that share one synced commit."""
+    commit_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.005
+    """The longest that a write waits for company."""
+    max_queue: Count = 20_000
+    """Writes waiting; beyond it a Store is refused with OVERLOADED."""
+    sweep_interval_s: Seconds = 30.0
+    """How often expired entries are deleted (they stop being served at once)."""
+    served_ttl_s: Seconds = 7 * 86_400.0
+    """How long a hit can still get a verdict."""
+    log_ttl_s: Seconds = 30 * 86_400.0
+    """How long the per-request log is kept; its hourly rollup stays."""
+    exact_cache_bytes: Bytes = 256 * 1024**2
+    """Decoded entries of the exact tier in memory."""
+
+
+class CostSettings(Section):
+    """Prices."""
+
+    price_file: Path | None = None
+    """TOML that overrides the bundled prices: `[[price]] model = "…", input = 18.75, output = 75.0` in dollars per
+    million tokens, `cached_input` optional."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.price_file is not None and not os.access(self.price_file, os.R_OK):
+            message = f"price_file: {self.price_file} can't be read"
+            raise ValueError(message)
+        return self
+
+
+class MetricsSettings(Section):
+    """`/metrics` over HTTP, on a port of its own."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    models: tuple[str, ...] = ()
+    """Models that get a label of their own; the rest is `other`. Empty: the routes' aliases and models."""
+    task_types: tuple[str, ...] = ("chat", "code", "reasoning", "search", "support")
+    ratio_window_s: Seconds = 3600.0
+    """The window of the derived gauges."""
+
+
+class LogSettings(Section):
+    """Structured logs on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, JSON elsewhere."""
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="SEMCACHE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    keys: KeySettings = KeySettings()
+    cacheability: CacheabilitySettings = CacheabilitySettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    index: IndexSettings = IndexSettings()
+    decision: DecisionSettings = DecisionSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    store: StoreSettings = StoreSettings()
+    costs: CostSettings = CostSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(  # noqa: PLR0913 - the signature is pydantic-settings'
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file; nothing else is read."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        problems = []
+        if not self.auth.enabled and not _is_loopback(self.server.host):
+            problems.append(
+                f"server.host {self.server.host!r} is not loopback while auth.enabled is false: turn auth on, or bind 127.0.0.1"
+            )
+        if self.auth.enabled and not self.auth.keys and not self.auth.certificates:
+            problems.append("auth.enabled needs at least one of auth.keys and auth.certificates")
+        if self.auth.certificates and self.server.tls.client_ca_file is None:
+            problems.append("auth.certificates needs server.tls.client_ca_file")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings from a TOML file (or the defaults), the environment first.
+
+    Args:
+        path: the TOML file; None for none.
+        overrides: a nested mapping that beats the file, for a command's own flags.
+
+    Raises:
+        SettingsError: all problems at once.
+    """
+    values: dict[str, Any] = {}
+    source = str(path) if path else "the environment"
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise SettingsError([f"{path} can't be read: {error.strerror}"]) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError([f"not TOML: {error}"], source=source) from error
+    for section, fields in (overrides or {}).items():
+        values[section] = {**values.get(section, {}), **fields} if isinstance(fields, Mapping) else fields
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError([_problem(item) for item in error.errors()], source=source) from error
+
+
+def _problem(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, whose `loc` mixes names and positions
+    where = ".".join(str(part) for part in item["loc"])
+    message = "unknown key" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

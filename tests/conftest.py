@@ -1,0 +1,61 @@
+"""What all tests share: the rule for missing programs and data, the GPU marker, and Hypothesis without chance."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIRE = "SEMCACHE_REQUIRE_PROGRAMS"
+
+# The same examples each time, and no deadline: how long an example takes is the machine's business.
+settings.register_profile("semcache", derandomize=True, deadline=None)
+settings.load_profile("semcache")
+
+
+def missing(what: str) -> NoReturn:
+    """Skips the test with the reason; fails it where SEMCACHE_REQUIRE_PROGRAMS=1 says that nothing may be missing."""
+    if os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"{what}, and {REQUIRE}=1 allows no skip", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def require_program() -> Callable[[str], str]:
+    """`require_program("promtool")` gives the program's path, from the interpreter's own folder or from PATH."""
+
+    def find(name: str) -> str:
+        own = str(Path(sys.executable).parent)
+        found = shutil.which(name, path=os.pathsep.join([own, os.environ.get("PATH", os.defpath)]))
+        if found is None:
+            missing(f"the program {name} is not installed")
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The shared labelled data: $SEMCACHE_SHARED_DATA, or ../shared/data beside the checkout."""
+    configured = os.environ.get("SEMCACHE_SHARED_DATA")
+    path = Path(configured) if configured else ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        missing(f"the shared data is not at {path}")
+    return path
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests marked `gpu` where faiss sees none; never a failure, since nothing installable is missing."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import faiss
+
+    # A build of faiss for CPUs alone has no such function.
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    if gpus == 0:
+        pytest.skip("faiss sees no GPU")

@@ -13,24 +13,29 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from semcache.costs import Account, Accounts, estimate_usage
+from semcache.costs.accounts import Account, Accounts
+from semcache.costs.usage import estimate_usage
 from semcache.decision import Decider
 from semcache.errors import (
     EmbeddingFailedError,
     InvalidRequestError,
     NotFoundError,
+    PreconditionFailedError,
     SemcacheError,
     StoreError,
     UpstreamError,
 )
 from semcache.lookup import ExactTier, Flight, Flights, Lease, Leases, PendingLookups
 from semcache.model import (
+    ZERO_COST,
     Answer,
     CacheMode,
     Candidate,
+    Cost,
     Decision,
     Deposit,
     Deposited,
+    Effect,
     Entry,
     Explanation,
     Finished,
@@ -47,8 +52,6 @@ from semcache.model import (
     UpstreamCall,
     Usage,
     Vector,
-    ZERO_COST,
-    Cost,
 )
 from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
 from semcache.request import Keying, skip_reason
@@ -74,7 +77,6 @@ class Fetched:
 
     status: Status
     answer: Answer
-    usage: Usage
     cost: Cost
     entry_id: int
     store_reason: str
@@ -95,7 +97,7 @@ Outcome = Found | Fetched | NotCached
 class SemanticCache:
     """Answers requests from earlier, equivalent ones when it has good reason to, and forwards them when it hasn't."""
 
-    def __init__(  # noqa: PLR0913 - the rooms that a request passes through
+    def __init__(
         self,
         *,
         settings: Settings,
@@ -137,7 +139,7 @@ class SemanticCache:
             keyed = self._key(account, request)
             entry = self._find_exact(account, keyed)
             if entry is not None:
-                return self._serve_exact(account, keyed, entry)
+                return self._serve(account, keyed, entry)
             flight, leads = self._join_or_lead(account, keyed, streams=False)
             return self._respond(account, keyed, await flight.outcome(), leads=leads)
 
@@ -151,7 +153,7 @@ class SemanticCache:
             keyed = self._key(account, request)
             entry = self._find_exact(account, keyed)
             if entry is not None:
-                response = self._serve_exact(account, keyed, entry)
+                response = self._serve(account, keyed, entry)
             else:
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
                 if await flight.asked() and flight.streams:
@@ -170,10 +172,13 @@ class SemanticCache:
 
     # -- look-aside --------------------------------------------------------------------------------------------------
 
-    async def lookup(self, request: Request, lease_s: float | None = None) -> tuple[Response, str, Lease | None]:
+    async def lookup(
+        self, request: Request, lease_s: float | None = None, *, waits: bool = True
+    ) -> tuple[Response, str, Lease | None]:
         """Only look. A miss comes with a lookup id for a later `store`, and with a lease when one was asked for.
 
-        While another holds a lease on the same request, this waits until its answer is stored or the lease ends.
+        While another holds a lease on the same request, this waits until its answer is stored or the lease ends; not
+        with `waits` False.
         """
         with self._accounts.open(request) as account:
             keyed = self._key(account, request)
@@ -183,13 +188,13 @@ class SemanticCache:
             while True:
                 entry = self._find_exact(account, keyed)
                 if entry is not None:
-                    return self._serve_exact(account, keyed, entry), "", None
+                    return self._serve(account, keyed, entry), "", None
                 generation = self._generation
                 vector, decision = await self._search(account, keyed)
                 if vector is not None and decision is not None and decision.served is not None:
                     found = Found(decision.served.candidate.entry, decision, vector)
-                    return self._serve_found(account, keyed, found), "", None
-                if not self._leases.held(keyed.exact_key):
+                    return self._serve(account, keyed, found.entry, found), "", None
+                if not waits or not self._leases.held(keyed.exact_key):
                     break
                 await self._leases.wait(keyed.exact_key)
                 account.lap("lease")
@@ -199,47 +204,79 @@ class SemanticCache:
             account.looked_up(Status.MISS, reason=reason)
             return self._response(account, Status.MISS, reason, decision=decision), lookup_id, lease
 
+    def key(self, request: Request) -> KeyedRequest:
+        """The keys of a request whose answer will be stored.
+
+        Raises:
+            InvalidRequestError: see `request.parsing`.
+        """
+        return self._keying.key(request)
+
+    def recall(self, tenant: str, lookup_id: str) -> KeyedRequest:
+        """The request of a lookup that missed.
+
+        Raises:
+            PreconditionFailedError: LOOKUP_FORGOTTEN, also for another tenant's id.
+        """
+        pending = self._pending.find(lookup_id, tenant)
+        if pending is None:
+            raise PreconditionFailedError(
+                "The lookup id is unknown or was forgotten.",
+                reason="LOOKUP_FORGOTTEN",
+                hint="Send the request itself with the Store.",
+            )
+        return pending.keyed
+
     async def store(self, deposit: Deposit) -> Deposited:
         """Store a caller's own answer; returns when it is durable.
 
         Raises:
-            PreconditionFailedError: LEASE_EXPIRED or LOOKUP_FORGOTTEN.
+            InvalidRequestError: LOOKUP_MISMATCH, FINGERPRINT_MISMATCH.
+            PreconditionFailedError: LEASE_EXPIRED.
             StoreFullError: nothing was stored.
         """
         request_id = self._accounts.new_id()
-        vector, generation = deposit.vector, self._generation
-        if deposit.lookup_id:
-            pending = self._pending.find(deposit.lookup_id, deposit.request.tenant)
-            keyed, generation = replace(pending.keyed, request=deposit.request), pending.generation
-            vector = pending.vector if vector is None else vector
-        else:
-            keyed = self._keying.key(deposit.request)
-        if deposit.vector is not None and deposit.fingerprint != self._embedder.fingerprint:
-            raise InvalidRequestError(
-                "The embedding was made by another embedder than the server's.",
-                reason="FINGERPRINT_MISMATCH",
-                hint="GetStats names the server's fingerprint; or send no embedding.",
-            )
-        if deposit.vector is not None and deposit.vector.shape != (self._embedder.dimension,):
-            raise InvalidRequestError(
-                f"The embedding has {deposit.vector.size} values; the server's have {self._embedder.dimension}.",
-                reason="FINGERPRINT_MISMATCH",
-            )
+        keyed, vector, generation = deposit.keyed, deposit.vector, self._generation
+        pending = self._pending.find(deposit.lookup_id, keyed.request.tenant)
+        if pending is not None:
+            if pending.keyed.exact_key != keyed.exact_key:
+                raise InvalidRequestError("The lookup id belongs to another request.", reason="LOOKUP_MISMATCH")
+            generation = pending.generation
+        if vector is not None:
+            self._check_vector(vector, deposit.fingerprint)
+        elif pending is not None:
+            vector = pending.vector
         if deposit.lease_id:
             self._leases.use(deposit.lease_id, keyed.exact_key)
         try:
-            record = self._accounts.deposit(request_id, keyed, deposit.answer)
-            reason = skip_reason(keyed, deposit.answer)
+            answer = self._with_usage(keyed, deposit.answer)
+            record = self._accounts.deposit(request_id, keyed, answer)
+            reason = skip_reason(keyed, answer)
             if not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
                 vector = (await self._embedder.embed([keyed.text]))[0]
-            entry, reason = await self._put(keyed, deposit.answer, record, vector, generation, reason)
+            entry, reason = await self._put(keyed, answer, record, vector=vector, generation=generation, skip=reason)
             if entry is None:
                 await self._store.record_durably(record)
-            self._accounts.metrics.deposited(record)
+            self._accounts.book_deposit(record)
         finally:
             if deposit.lease_id:
                 self._leases.release(deposit.lease_id, keyed.exact_key)
         return Deposited(request_id, entry, record.spent, reason)
+
+    def _check_vector(self, vector: Vector, fingerprint: str) -> None:
+        if fingerprint != self._embedder.fingerprint or vector.shape != (self._embedder.dimension,):
+            raise InvalidRequestError(
+                "The embedding was made by another embedder than the server's, or has another dimension.",
+                reason="FINGERPRINT_MISMATCH",
+                hint="GetStats names the server's embedder; or send no embedding.",
+            )
+
+    def _with_usage(self, keyed: KeyedRequest, answer: Answer) -> Answer:
+        """The answer with an estimate where its upstream told no usage."""
+        if answer.usage.input_tokens or answer.usage.output_tokens:
+            return answer
+        usage = estimate_usage(keyed.prompt_chars, keyed.text, answer.text, self._embedder.count_tokens)
+        return replace(answer, usage=usage)
 
     async def explain(self, request: Request) -> Explanation:
         """What would happen to a request, and why. Nothing is served, stored or counted."""
@@ -293,12 +330,13 @@ class SemanticCache:
             await self._store.confirm(hit_id, "right")
         else:
             await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong")
-        self._accounts.metrics.verdict("right" if right else "wrong")
+        self._accounts.metrics.verdict_reported("right" if right else "wrong")
         return served
 
     async def invalidate(self, selector: Selector, *, apply: bool) -> int:
-        """How many live entries `selector` names; with `apply` they are gone when this returns, and an answer that was
-        in flight isn't stored if it is named too.
+        """How many live entries `selector` names.
+
+        With `apply` they are gone when this returns, and an answer in flight that it names isn't stored.
         """
         if apply:
             self._generation += 1
@@ -403,10 +441,13 @@ class SemanticCache:
         decision = self._decider.decide(keyed, candidates, vector, unservable)
         if account is not None:
             account.lap("decide")
-            self._accounts.metrics.decided(decision)
+            for judgement in decision.judgements:
+                for verdict in judgement.verdicts:
+                    if verdict.effect is Effect.VETO:
+                        self._accounts.metrics.guard_vetoed(verdict.guard)
         return vector, decision
 
-    async def _fetch(  # noqa: PLR0913 - what the flight knows so far
+    async def _fetch(
         self,
         account: Account,
         keyed: KeyedRequest,
@@ -448,14 +489,13 @@ class SemanticCache:
             account.failed(error, partial, keyed.alias)
             raise
         account.lap("upstream")
-        usage = answer.usage
-        if not (usage.input_tokens or usage.output_tokens):
-            usage = estimate_usage(keyed.prompt_chars, answer.text, self._embedder.count_tokens)
-            answer = replace(answer, usage=usage)
+        answer = self._with_usage(keyed, answer)
         if late_vector is not None:
             vector = await late_vector
-        record = account.spent(status, answer, usage)
-        entry, store_reason = await self._put(keyed, answer, record, vector, generation, skip_reason(keyed, answer))
+        record = account.spent(status, answer)
+        entry, store_reason = await self._put(
+            keyed, answer, record, vector=vector, generation=generation, skip=skip_reason(keyed, answer)
+        )
         account.lap("store")
         if entry is None:
             await account.book_durably(record, reason)
@@ -464,7 +504,6 @@ class SemanticCache:
         return Fetched(
             status=status,
             answer=answer,
-            usage=usage,
             cost=record.spent,
             entry_id=entry.entry_id if entry else 0,
             store_reason=store_reason,
@@ -489,16 +528,17 @@ class SemanticCache:
 
         return asyncio.get_running_loop().create_task(embed())
 
-    async def _put(  # noqa: PLR0913 - what an entry is made of
+    async def _put(
         self,
         keyed: KeyedRequest,
         answer: Answer,
         record: LedgerRecord,
+        *,
         vector: Vector | None,
         generation: int,
-        reason: str,
+        skip: str,
     ) -> tuple[Entry | None, str]:
-        """Store an answer with its record in one commit, unless `reason` or an invalidation meanwhile forbids it."""
+        """Store an answer with its record in one commit, unless `skip` or an invalidation meanwhile says why not."""
         request = keyed.request
         settings = self._settings.cacheability
         now_s = self._clock.wall()
@@ -521,16 +561,17 @@ class SemanticCache:
             knowledge_version=request.knowledge_version,
             features=self._decider.features(keyed.text) if keyed.text else {},
         )
-        if not reason and self._invalidated_since(generation, entry):
-            reason = "invalidated"
-        if not reason:
+        if not skip and self._invalidated_since(generation, entry):
+            skip = "invalidated"
+        if not skip:
             try:
                 return await self._store.put(entry, vector, record), ""
             except StoreError as error:
+                # A full disk stops storing, not serving.
                 _log.error("store.put_failed", error=str(error))
-                reason = "store_full"
-        self._accounts.metrics.store_skipped(reason)
-        return None, reason
+                skip = "store_failed"
+        self._accounts.metrics.store_skipped(skip)
+        return None, skip
 
     def _invalidated_since(self, generation: int, entry: Entry) -> bool:
         """Whether an invalidation after `generation` names the entry."""
@@ -541,33 +582,14 @@ class SemanticCache:
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    def _serve_exact(self, account: Account, keyed: KeyedRequest, entry: Entry) -> Response:
-        saved = account.hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
-        return self._hit_response(account, Status.EXACT_HIT, "exact_match", entry, 1.0, saved)
-
-    def _serve_found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
-        judgement = found.decision.served
-        similarity = judgement.candidate.similarity if judgement else 0.0
-        saved = account.hit(
-            Status.SEMANTIC_HIT,
-            keyed,
-            found.entry,
-            similarity=similarity,
-            reason=found.decision.reason,
-            vector=found.vector,
-        )
-        response = self._hit_response(
-            account, Status.SEMANTIC_HIT, found.decision.reason, found.entry, similarity, saved
-        )
-        return replace(
-            response,
-            verdicts=judgement.verdicts if judgement else (),
-            effective_threshold=found.decision.threshold,
-        )
-
-    def _hit_response(  # noqa: PLR0913 - the parts of a hit
-        self, account: Account, status: Status, reason: str, entry: Entry, similarity: float, saved: Cost
-    ) -> Response:
+    def _serve(self, account: Account, keyed: KeyedRequest, entry: Entry, found: Found | None = None) -> Response:
+        """Answer with an entry: the semantic tier's when it is `found` there, else the exact tier's."""
+        status, reason, judgement = Status.EXACT_HIT, "exact_match", None
+        if found is not None:
+            status, reason, judgement = Status.SEMANTIC_HIT, found.decision.reason, found.decision.served
+        similarity = judgement.candidate.similarity if judgement else 1.0
+        vector = found.vector if found else None
+        saved = account.hit(status, keyed, entry, similarity=similarity, reason=reason, vector=vector)
         return Response(
             request_id=account.request_id,
             status=status,
@@ -578,6 +600,8 @@ class SemanticCache:
             hit_id=account.request_id,
             similarity=similarity,
             age_s=max(0.0, self._clock.wall() - entry.created_s),
+            verdicts=judgement.verdicts if judgement else (),
+            effective_threshold=found.decision.threshold if found else None,
             usage=entry.answer.usage,
             cost=ZERO_COST,
             saved=saved,
@@ -589,7 +613,7 @@ class SemanticCache:
         if not leads:
             account.lap("wait")
         if isinstance(outcome, Found):
-            return self._serve_found(account, keyed, outcome)
+            return self._serve(account, keyed, outcome.entry, outcome)
         if isinstance(outcome, NotCached):
             account.looked_up(Status.MISS, reason=_miss_reason(keyed, outcome.decision))
             raise NotFoundError(
@@ -603,19 +627,19 @@ class SemanticCache:
                 response,
                 answer=outcome.answer,
                 entry_id=outcome.entry_id,
-                usage=outcome.usage,
+                usage=outcome.answer.usage,
                 cost=outcome.cost,
                 saved=ZERO_COST,
                 stored=outcome.entry_id != 0,
                 store_reason=outcome.store_reason,
             )
-        saved = account.coalesced(outcome.answer, outcome.usage, reason="in_flight")
+        saved = account.coalesced(outcome.answer, reason="in_flight")
         response = self._response(account, Status.COALESCED, "in_flight")
         return replace(
             response,
             answer=outcome.answer,
             entry_id=outcome.entry_id,
-            usage=outcome.usage,
+            usage=outcome.answer.usage,
             cost=ZERO_COST,
             saved=saved,
         )

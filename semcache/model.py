@@ -101,7 +101,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came in, its caller known. `body` is raw OpenAI chat-completions JSON and is forwarded as it is."""
+    """One request as it came in, its caller known. `body` is raw OpenAI JSON and is forwarded as it is."""
 
     tenant: str
     body: bytes
@@ -234,7 +234,7 @@ class Effect(StrEnum):
 
     VETO = "veto"
     FEATURE = "feature"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,14 +325,14 @@ class Deposit:
     """An answer that a caller brings for the cache.
 
     Attributes:
-        request: what it answers.
+        keyed: the request that it answers.
         lookup_id: the lookup that missed before, empty for none.
         lease_id: the lease it was made under, empty for none.
         vector: the caller's own embedding of the compared text; None: the server embeds.
         fingerprint: what made `vector`.
     """
 
-    request: Request
+    keyed: KeyedRequest
     answer: Answer
     lookup_id: str = ""
     lease_id: str = ""
@@ -391,7 +391,7 @@ class LedgerRecord:
 
 @dataclass(frozen=True, slots=True)
 class LedgerHour:
-    """The log rolled up: one hour × tenant × model × task type × status. Money in nanodollars, the hour in wall seconds."""
+    """The log rolled up: one hour × tenant × model × task type × status. Money in nanodollars, the hour in seconds."""
 
     hour_s: int
     tenant: str

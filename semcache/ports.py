@@ -109,6 +109,10 @@ class EntryStore(Protocol):
         """Whether any vector lies in the partition."""
         ...
 
+    def count_vectors(self, partition: bytes) -> int:
+        """Vectors in a partition."""
+        ...
+
     def vectors(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """All vectors of a partition: ids (n,) and unit vectors (n, dimension). Called from worker threads too."""
         ...
@@ -203,7 +207,7 @@ class Upstream(Protocol):
         ...
 
     def stream(self, call: UpstreamCall) -> AsyncIterator[bytes | Answer]:
-        """`chat.completion.chunk` JSON as it arrives, without SSE framing; last, the whole Answer. Raises as `complete`."""
+        """`chat.completion.chunk` JSON as it arrives, without SSE framing; last, the whole Answer."""
         ...
 
     async def close(self) -> None:

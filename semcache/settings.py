@@ -96,7 +96,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0 picks a free port; `serve` prints it."""
     grace_s: Seconds = 20.0
-    """After SIGTERM in-flight calls may finish for this long; longer than most answers, shorter than Kubernetes' 30 s."""
+    """After SIGTERM in-flight calls may finish for this long: longer than most answers, below Kubernetes' 30 s."""
     max_message_bytes: Bytes = 4 * 1024 * 1024
     """gRPC's own default; a prompt of 4 MiB is about a million tokens."""
     max_in_flight: Count = 1024
@@ -225,7 +225,7 @@ class EmbeddingSettings(Section):
     max_queue: Count = 2048
     """Texts waiting; beyond it a request is refused with OVERLOADED."""
     cache_dir: Path | None = None
-    """Where a converted model is kept between starts; None: the user's cache folder. Emptying it costs one conversion."""
+    """Where a converted model is kept between starts; None: the user's cache folder."""
 
 
 class IndexSettings(Section):
@@ -438,7 +438,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
 
     @classmethod
-    def settings_customise_sources(  # noqa: PLR0913 - the signature is pydantic-settings'
+    def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
@@ -455,7 +455,8 @@ class Settings(BaseSettings):
         problems = []
         if not self.auth.enabled and not _is_loopback(self.server.host):
             problems.append(
-                f"server.host {self.server.host!r} is not loopback while auth.enabled is false: turn auth on, or bind 127.0.0.1"
+                f"server.host {self.server.host!r} is not loopback while auth.enabled is false: "
+                "turn auth on, or bind 127.0.0.1"
             )
         if self.auth.enabled and not self.auth.keys and not self.auth.certificates:
             problems.append("auth.enabled needs at least one of auth.keys and auth.certificates")
@@ -502,7 +503,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         raise SettingsError([_problem(item) for item in error.errors()], source=source) from error
 
 
-def _problem(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, whose `loc` mixes names and positions
+def _problem(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"])
     message = "unknown key" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

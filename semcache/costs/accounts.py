@@ -16,7 +16,6 @@ import structlog
 from semcache.costs.prices import PriceBook
 from semcache.errors import SemcacheError, StoreError
 from semcache.model import (
-    NO_COST,
     ZERO_COST,
     Answer,
     Cost,
@@ -66,6 +65,10 @@ class Accounts:
             saved=ZERO_COST,
             requests=0,
         )
+
+    def book_deposit(self, record: LedgerRecord) -> None:
+        """Count a deposit whose record is durable."""
+        self.metrics.request_done(record, (), "deposit")
 
     def new_id(self) -> str:
         """A request id: 32 hex digits that sort by time."""
@@ -121,7 +124,7 @@ class Account:
         self.stages.append((stage, now_s - self._lap_s))
         self._lap_s = now_s
 
-    def hit(  # noqa: PLR0913 - what a hit is made of
+    def hit(
         self,
         status: Status,
         keyed: KeyedRequest,
@@ -134,7 +137,13 @@ class Account:
         """Settle as a hit on `entry`, which a verdict can be tied to by this request's id. Returns what it saved."""
         saved = self._accounts.prices.cost(entry.answer.model, entry.answer.usage, self._accounts.clock.wall())
         record = self._record(
-            status, entry.answer.model, entry.answer.usage, ZERO_COST, saved, entry.entry_id, similarity
+            status,
+            entry.answer.model,
+            entry.answer.usage,
+            ZERO_COST,
+            saved,
+            entry_id=entry.entry_id,
+            similarity=similarity,
         )
         served = ServedHit(
             hit_id=self.request_id,
@@ -152,10 +161,10 @@ class Account:
         self._settle(record, reason)
         return saved
 
-    def coalesced(self, answer: Answer, usage: Usage, *, reason: str) -> Cost:
+    def coalesced(self, answer: Answer, *, reason: str) -> Cost:
         """Settle as one who waited on another's upstream call. Returns what that saved."""
-        saved = self._accounts.prices.cost(answer.model, usage, self._accounts.clock.wall())
-        record = self._record(Status.COALESCED, answer.model, usage, ZERO_COST, saved)
+        saved = self._accounts.prices.cost(answer.model, answer.usage, self._accounts.clock.wall())
+        record = self._record(Status.COALESCED, answer.model, answer.usage, ZERO_COST, saved)
         self._accounts.store.record(record)
         self._settle(record, reason)
         return saved
@@ -166,11 +175,11 @@ class Account:
         self._accounts.store.record(record)
         self._settle(record, reason)
 
-    def spent(self, status: Status, answer: Answer, usage: Usage, entry_id: int = 0) -> LedgerRecord:
+    def spent(self, status: Status, answer: Answer) -> LedgerRecord:
         """The record of an upstream call that answered, to be made durable and then given to `book`."""
         status = Status.CANCELLED if self.caller_left else status
-        cost = self._accounts.prices.cost(answer.model, usage, self._accounts.clock.wall())
-        return self._record(status, answer.model, usage, cost, ZERO_COST, entry_id)
+        cost = self._accounts.prices.cost(answer.model, answer.usage, self._accounts.clock.wall())
+        return self._record(status, answer.model, answer.usage, cost, ZERO_COST)
 
     def book(self, record: LedgerRecord, reason: str) -> None:
         """Settle with a record that the store holds already."""
@@ -208,13 +217,14 @@ class Account:
         self._accounts.store.record(record)
         self._settle(record, reason)
 
-    def _record(  # noqa: PLR0913 - the columns of a ledger line
+    def _record(
         self,
         status: Status,
         model: str,
         usage: Usage,
         spent: Cost,
-        saved: Cost = NO_COST,
+        saved: Cost,
+        *,
         entry_id: int = 0,
         similarity: float | None = None,
     ) -> LedgerRecord:

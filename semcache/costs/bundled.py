@@ -1,4 +1,4 @@
-"""The prices that genai-prices bundles, read offline and turned into tariffs; the only module that knows that library."""
+"""The prices that genai-prices bundles, read offline and turned into tariffs; no other module knows that library."""
 
 from __future__ import annotations
 
@@ -46,17 +46,14 @@ class BundledPrices:
         return BundledPrice(_tariff(calculation.model_price), varies)
 
     def _calculate(self, model: str, at: datetime) -> PriceCalculation | None:
-        nothing = genai_prices.Usage()
-        provider, slash, rest = model.partition("/")
-        if slash and provider and rest:
+        provider, _, rest = model.partition("/")
+        attempts: list[tuple[str, str | None]] = [(rest, provider)] if provider and rest else []
+        for name, provider_id in [*attempts, (model, None)]:
             try:
-                return self._snapshot.calc(nothing, rest, provider, None, at)
+                return self._snapshot.calc(genai_prices.Usage(), name, provider_id, None, at)
             except LookupError:
-                pass  # not a provider, or not one of its models: the whole name may still be known
-        try:
-            return self._snapshot.calc(nothing, model, None, None, at)
-        except LookupError:
-            return None
+                continue
+        return None
 
 
 def _tariff(price: ModelPrice) -> Tariff | None:

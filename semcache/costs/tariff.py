@@ -55,7 +55,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """A model's bands, highest `above` first and the last at -1, a fixed fee per call, and where the prices are from."""
+    """A model's bands, highest `above` first and the last at -1; a fixed fee per call; where the prices are from."""
 
     bands: tuple[Band, ...]
     price_version: str

@@ -40,7 +40,7 @@ class Flight(Generic[Outcome]):
 
     async def outcome(self) -> Outcome:
         """What the work ended with; raises what it failed with. Cancelling the waiter leaves the work alone."""
-        assert self._task is not None  # noqa: S101 - set by Flights.start before anyone sees the flight
+        assert self._task is not None
         return await asyncio.shield(self._task)
 
     async def asked(self) -> bool:

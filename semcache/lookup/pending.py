@@ -6,7 +6,6 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from semcache.errors import PreconditionFailedError
 from semcache.model import KeyedRequest, Vector
 from semcache.ports import Clock
 
@@ -44,17 +43,9 @@ class PendingLookups:
         self._by_id[lookup_id] = PendingLookup(keyed, vector, generation, request_id, now_s + self._ttl_s)
         return lookup_id
 
-    def find(self, lookup_id: str, tenant: str) -> PendingLookup:
-        """The lookup behind an id. It stays: a Store whose answer was lost may be sent again.
-
-        Raises:
-            PreconditionFailedError: LOOKUP_FORGOTTEN; also for another tenant's id.
-        """
+    def find(self, lookup_id: str, tenant: str) -> PendingLookup | None:
+        """The lookup behind an id, None also for another tenant's. It stays: a Store may be sent again."""
         pending = self._by_id.get(lookup_id)
         if pending is None or pending.keyed.request.tenant != tenant or pending.expires_s <= self._clock.monotonic():
-            raise PreconditionFailedError(
-                "The lookup id is unknown or was forgotten.",
-                reason="LOOKUP_FORGOTTEN",
-                hint="Send the request itself with the Store.",
-            )
+            return None
         return pending

@@ -31,7 +31,7 @@ def secret_key_id(secret: str) -> str:
 class Keying:
     """Turns requests into keyed requests."""
 
-    def __init__(  # noqa: PLR0913 - each is a part of the key
+    def __init__(
         self,
         *,
         secrets: Sequence[str],

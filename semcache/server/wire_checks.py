@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from semcache.errors import InvalidRequestError
 from semcache.model import CacheControl, Template
 from semcache.settings import LimitSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@#+=-]{0,127}")
+_NANOS_PER_S = 1_000_000_000
 _NAME_HINT = 'Use 1 to 128 of A-Z, a-z, 0-9 and "._:/@#+=-", a letter or digit first.'
 
 
@@ -82,3 +85,14 @@ def check_template(template: Template) -> Template:
         )
     check_name(template.template_id, "template.id")
     return template
+
+
+def wall_seconds(timestamp: Timestamp, field: str) -> float:
+    """Wall-clock seconds.
+
+    Raises:
+        InvalidRequestError: `field` holds no time since 1970.
+    """
+    if timestamp.seconds < 0 or not 0 <= timestamp.nanos < _NANOS_PER_S:
+        raise InvalidRequestError(f"{field} is no time since 1970.", hint="Send a valid timestamp.")
+    return timestamp.seconds + timestamp.nanos / _NANOS_PER_S

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.errors import InvalidRequestError
 from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, parse_entry_id
 from semcache.server.wire_chat import chat_body, text_body
-from semcache.server.wire_checks import check_control, check_name, check_names, check_template
+from semcache.server.wire_checks import check_control, check_name, check_names, check_template, wall_seconds
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_JUDGE = "caller"
 MAX_NOTE_CHARS = 4096
-HOUR_S = 3600
 
 _NANOS_PER_S = 1_000_000_000
 
@@ -30,23 +27,6 @@ _MODES: dict[int, CacheMode] = {
     pb.CACHE_MODE_BYPASS: CacheMode.BYPASS,
     pb.CACHE_MODE_REFRESH: CacheMode.REFRESH,
     pb.CACHE_MODE_CACHE_ONLY: CacheMode.CACHE_ONLY,
-}
-
-
-class SavingsGroup(StrEnum):
-    """What the rows of a savings report may be grouped by."""
-
-    HOUR = "hour"
-    DAY = "day"
-    MODEL = "model"
-    TASK_TYPE = "task_type"
-
-
-_GROUPS: dict[int, SavingsGroup] = {
-    pb.SAVINGS_GROUP_HOUR: SavingsGroup.HOUR,
-    pb.SAVINGS_GROUP_DAY: SavingsGroup.DAY,
-    pb.SAVINGS_GROUP_MODEL: SavingsGroup.MODEL,
-    pb.SAVINGS_GROUP_TASK_TYPE: SavingsGroup.TASK_TYPE,
 }
 
 
@@ -92,17 +72,6 @@ class VerdictCall:
     right: bool
     judge: str
     note: str
-
-
-@dataclass(frozen=True, slots=True)
-class SavingsQuery:
-    """A window of whole hours, wall-clock seconds, [start, end), and what to show of it; empty filters let all pass."""
-
-    start_s: int
-    end_s: int
-    models: frozenset[str]
-    task_types: frozenset[str]
-    group_by: tuple[SavingsGroup, ...]
 
 
 def complete_call(
@@ -204,7 +173,7 @@ def selector(message: pb.InvalidateRequest, *, tenant: str, now_s: float, limits
     if message.HasField("older_than"):
         cuts.append(now_s - _positive(message.older_than, "older_than"))
     if message.HasField("created_before"):
-        cuts.append(_timestamp(message.created_before, "created_before"))
+        cuts.append(wall_seconds(message.created_before, "created_before"))
     named = Selector(
         tenant=tenant,
         entry_ids=tuple(_entry_id(text) for text in message.entry_ids),
@@ -220,30 +189,6 @@ def selector(message: pb.InvalidateRequest, *, tenant: str, now_s: float, limits
     if selected.names_nothing:
         raise InvalidRequestError("an Invalidate must name something.", hint="Set a field, or all to name everything.")
     return selected
-
-
-def savings_query(message: pb.GetSavingsRequest, *, now_s: float) -> SavingsQuery:
-    """What a GetSavings asks for; `now_s` is wall-clock seconds. Without a start it begins in 1970.
-
-    Raises:
-        InvalidRequestError: the window is empty, or `group_by` names an unknown, repeated or contradictory group.
-    """
-    start_s = _timestamp(message.start_time, "start_time") if message.HasField("start_time") else 0.0
-    end_s = _timestamp(message.end_time, "end_time") if message.HasField("end_time") else now_s
-    if end_s <= start_s:
-        raise InvalidRequestError("end_time must be after start_time.", hint="Swap them, or leave one out.")
-    if any(group not in _GROUPS for group in message.group_by):
-        raise InvalidRequestError("group_by has an unknown group.", hint="Use HOUR, DAY, MODEL or TASK_TYPE.")
-    groups = tuple(_GROUPS[group] for group in message.group_by)
-    if len(set(groups)) < len(groups) or {SavingsGroup.HOUR, SavingsGroup.DAY} <= set(groups):
-        raise InvalidRequestError("group_by names a group twice, or both HOUR and DAY.", hint="Name each once.")
-    return SavingsQuery(
-        start_s=math.floor(start_s / HOUR_S) * HOUR_S,
-        end_s=math.ceil(end_s / HOUR_S) * HOUR_S,
-        models=frozenset(message.models),
-        task_types=frozenset(message.task_types),
-        group_by=groups,
-    )
 
 
 def _request(
@@ -313,12 +258,6 @@ def _positive(duration: Duration, field: str) -> float:
     if seconds <= 0:
         raise InvalidRequestError(f"{field} is not above 0.", hint="Send a positive duration, or leave it out.")
     return seconds
-
-
-def _timestamp(timestamp: Timestamp, field: str) -> float:
-    if timestamp.seconds < 0 or not 0 <= timestamp.nanos < _NANOS_PER_S:
-        raise InvalidRequestError(f"{field} is no time since 1970.", hint="Send a valid timestamp.")
-    return timestamp.seconds + timestamp.nanos / _NANOS_PER_S
 
 
 def _vector(embedding: pb.Embedding) -> Vector:

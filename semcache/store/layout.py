@@ -24,10 +24,10 @@ SUB_DATABASES = (
     "exact",  # exact key (32) → entry id (8)
     "vectors",  # partition (32), entry id (8) → float32s
     "tags",  # kind (1), digest of tenant and label (16), entry id (8) → nothing
-    "expiry",  # µs (8), kind (1), name → nothing: what ends when, entries and served hits
-    "access",  # entry id (8) → uses, last use: for eviction
+    "expiry",  # kind (1), µs (8), name → nothing: what ends when, entries and served hits
+    "access",  # entry id (8) → uses, what they saved, last use: for eviction
     "served",  # hit id → served hit
-    "log",  # µs (8), request id, repetition (1) → log line
+    "log",  # µs (8), request id, repetition (4) → log line
     "hours",  # hour (8), digest of tenant, model, task type, status (16) → rollup row
     "decision",  # the decision's own state
     "aliases",  # exact key → entry id, by agreeing verdicts
@@ -40,8 +40,8 @@ LABEL_TENANT, LABEL_TAG, LABEL_SOURCE = b"n", b"t", b"s"
 META_FORMAT, META_COUNTERS, META_SECRETS, META_FINGERPRINTS = b"format", b"counters", b"secret_key_ids", b"fingerprints"
 COUNTERS = struct.Struct("<4Q")
 """next entry id, entries, bytes of entries, bytes of log and served hits"""
-ACCESS = struct.Struct("<Qd")
-"""uses, wall seconds of the last one"""
+ACCESS = struct.Struct("<QQd")
+"""uses, nanodollars that they saved, wall seconds of the last one"""
 
 _U64 = struct.Struct(">Q")
 MAX_KEY_BYTES = 511
@@ -131,7 +131,7 @@ def label_keys(entry: Entry) -> Iterator[bytes]:
 
 def entry_expiry_key(entry: Entry) -> bytes:
     """The row of `expiry` that an entry has."""
-    return pack_time(entry.expires_s) + EXPIRES_ENTRY + pack_id(entry.entry_id)
+    return EXPIRES_ENTRY + pack_time(entry.expires_s) + pack_id(entry.entry_id)
 
 
 def hour_key(hour: LedgerHour) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from semcache.model import LedgerHour, LedgerRecord
+from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord
 
 SECONDS_PER_HOUR = 3600
 
@@ -16,11 +16,10 @@ HourName = tuple[int, str, str, str, str]
 def hour_of(record: LedgerRecord) -> LedgerHour:
     """The rollup row of one log line alone.
 
-    A line without a request of its own (a caller's Store) still adds its tokens and money.
+    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing from
+    an amount of money: spending without a price, or a hit whose saving has none.
     """
-    billed = record.usage.input_tokens or record.usage.output_tokens
-    hit_saved = record.saved.priced and not record.spent.total_nanousd
-    unpriced = bool(billed) and not record.spent.priced and not hit_saved
+    unpriced = not record.spent.priced or (record.status in HIT_STATUSES and not record.saved.priced)
     return LedgerHour(
         hour_s=int(record.at_s // SECONDS_PER_HOUR) * SECONDS_PER_HOUR,
         tenant=record.tenant,

@@ -1,0 +1,5 @@
+"""Text to unit vectors: finding the model, choosing its backend, and the one thread that owns the device."""
+
+from semcache.embedding.factory import open_embedder
+
+__all__ = ["open_embedder"]

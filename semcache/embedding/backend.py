@@ -1,0 +1,36 @@
+"""What the device thread asks of a backend: token ids in, unit vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Backend(Protocol):
+    """A network on a device. Used by one thread at a time."""
+
+    def forward(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Unit vectors (len(batch), dimension) of token ids, special tokens included; may raise anything."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Backend, device and precision, for people."""
+        ...
+
+    def close(self) -> None:
+        """Free the device."""
+        ...
+
+
+def padded(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids and attention mask, each (len(batch), longest)."""
+    width = max(len(ids) for ids in batch)
+    tokens = np.full((len(batch), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(batch), width), dtype=np.int64)
+    for row, ids in enumerate(batch):
+        tokens[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return tokens, mask

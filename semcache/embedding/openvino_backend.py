@@ -1,0 +1,157 @@
+"""The network by OpenVINO on a CPU: converted once, kept in the cache folder, hash-checked at each start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from semcache.embedding.backend import padded
+from semcache.embedding.models import ModelFiles, sha256_of
+from semcache.errors import StartError
+
+if TYPE_CHECKING:
+    import types
+
+_log = structlog.get_logger(__name__)
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_PARTS = ("network.xml", "network.bin")
+
+
+def import_openvino() -> types.ModuleType:
+    """OpenVINO, its telemetry absent: with the module blocked its converter falls back to a stub that sends nothing.
+
+    Opting out by its own script would write into the user's home and still import the sender.
+
+    Raises:
+        ImportError: OpenVINO isn't installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is how an import is blocked
+    import openvino
+
+    module: types.ModuleType = openvino
+    return module
+
+
+class OpenVinoBackend:
+    """One stream, one inference request, used by the device thread alone.
+
+    Args:
+        files: the model.
+        precision: "fp32", "bf16" or "fp16".
+        threads: of one forward pass.
+        cache_dir: where the converted network is kept.
+    """
+
+    def __init__(self, files: ModelFiles, *, precision: str, threads: int, cache_dir: Path) -> None:
+        ov = import_openvino()
+        self._version = str(ov.__version__).split("-", maxsplit=1)[0]
+        self._precision = precision
+        self._threads = threads
+        self._pad_id = files.pad_id
+        core = ov.Core()
+        network = _network(ov, core, files, cache_dir / f"openvino-{self._version}-{files.fingerprint[:32]}")
+        compiled = core.compile_model(
+            network,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        self._request: Any = compiled.create_infer_request()
+
+    def forward(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Unit vectors, copied out of OpenVINO's own buffer."""
+        tokens, mask = padded(batch, self._pad_id)
+        outputs = self._request.infer({"input_ids": tokens, "attention_mask": mask}, share_inputs=True)
+        return np.array(outputs[0], dtype=np.float32)
+
+    def describe(self) -> Mapping[str, str]:
+        """What runs where."""
+        return {
+            "backend": "openvino",
+            "version": self._version,
+            "device": f"cpu, {self._threads} threads",
+            "precision": self._precision,
+        }
+
+    def close(self) -> None:
+        """Drops the network."""
+        del self._request
+
+
+def _network(ov: types.ModuleType, core: Any, files: ModelFiles, folder: Path) -> Any:
+    """The kept conversion when it is whole, else a new one, kept where the folder can be written."""
+    problem = _defect(folder)
+    if not problem:
+        return core.read_model(folder / _PARTS[0])
+    _log.info("embedding_model_converting", why=problem, folder=str(folder))
+    network = _convert(ov, files)
+    try:
+        _keep(ov, network, folder)
+    except OSError as error:
+        _log.warning(
+            "embedding_model_not_kept", folder=str(folder), error=str(error), effect="the next start converts it again"
+        )
+    return network
+
+
+def _defect(folder: Path) -> str:
+    """Why the kept conversion can't be used; empty when it can."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        if all(manifest[part] == sha256_of([folder / part]) for part in _PARTS):
+            return ""
+    except FileNotFoundError:
+        return "not converted yet"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"the kept conversion can't be read ({type(error).__name__})"
+    return "the kept conversion is damaged"
+
+
+def _convert(ov: types.ModuleType, files: ModelFiles) -> Any:
+    try:
+        import torch
+
+        from semcache.embedding.network import SentenceNetwork
+    except ImportError as error:
+        raise StartError(
+            f"the first start converts the embedding model for OpenVINO, which needs {error.name}.",
+            hint="Install semcache-server[cpu], or set embedding.backend.",
+        ) from error
+    # Batch and length of the example are traced as dynamic; what the model is traced with doesn't limit it.
+    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    with warnings.catch_warnings(), torch.inference_mode(False):
+        warnings.simplefilter("ignore")  # the tracer warns of every branch on a shape
+        return ov.convert_model(SentenceNetwork(files, torch.float32), example_input=example)
+
+
+def _keep(ov: types.ModuleType, network: Any, folder: Path) -> None:
+    """Writes beside and renames, so that a start that dies or races leaves a whole conversion or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
+    try:
+        try:
+            ov.save_model(network, fresh / _PARTS[0], compress_to_fp16=False)
+        except RuntimeError as error:  # how OpenVINO reports a full disk
+            raise OSError(str(error)) from error
+        manifest = {part: sha256_of([fresh / part]) for part in _PARTS}
+        (fresh / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(fresh, folder)  # noqa: PTH104 - Path.rename says less about what happens to a folder in the way
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

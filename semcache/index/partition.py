@@ -1,0 +1,210 @@
+"""One partition in memory: exact rows always, and by size a FAISS index over them that proposes candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from semcache.index.gpu import DeviceFlat
+from semcache.index.ivf import IvfCodes
+from semcache.index.nearest import neighbours
+from semcache.index.rows import Rows
+from semcache.model import Neighbour
+
+_RETRAIN_GROWTH = 4
+"""An IVF index is trained anew when the partition has grown by this factor: its lists have become too long."""
+_SHRINK = 2
+"""An index is dropped when the partition has shrunk this far below its limit: a margin, so that it doesn't flap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """From which sizes on a partition is searched in which way.
+
+    Attributes:
+        numpy_below: vectors below which a matrix product is enough.
+        ivf_above: vectors above which IVF proposes candidates; None for never.
+        gpu_from: vectors from which a GPU searches; None without one.
+        gpu_empty: makes an empty flat index on the GPU.
+        nprobe: lists searched per query.
+        overfetch: IVF candidates per wanted neighbour.
+    """
+
+    numpy_below: int
+    ivf_above: int | None
+    gpu_from: int | None
+    gpu_empty: Callable[[], Any] | None
+    nprobe: int
+    overfetch: int
+
+
+class Partition:
+    """The vectors of one partition. Used by the index's worker alone.
+
+    Attributes:
+        training: an IVF index is being trained, or failed to be and isn't tried again.
+        counted: kind and size as `Residents` last counted them.
+    """
+
+    def __init__(self, plan: Plan, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        self._plan = plan
+        self._rows = Rows(ids, vectors)
+        self._ivf: IvfCodes | None = None
+        self._building: _Building | None = None
+        self._gpu: DeviceFlat | None = None
+        self.training = False
+        self.counted = ("", 0)
+        self._follow_size()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def kind(self) -> str:
+        """How it is searched now: numpy, flat, ivf or gpu."""
+        if self._gpu is not None:
+            return "gpu"
+        if self._ivf is not None:
+            return "ivf"
+        return "numpy" if len(self._rows) < self._plan.numpy_below else "flat"
+
+    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+        """Up to `k` nearest of each query (m, dimension), by exact cosine."""
+        count = len(self._rows)
+        k = min(k, count)
+        if k == 0:
+            return [[] for _ in queries]
+        if self._gpu is not None:
+            return self._rescore(queries, self._gpu.candidates(queries, k), k)
+        if self._ivf is not None:
+            wanted = self._plan.overfetch * k
+            found = self._ivf.candidates(queries, wanted, self._plan.nprobe)
+            live = [[entry_id for entry_id in row if entry_id >= 0] for row in found.tolist()]
+            if all(len(row) >= k for row in live):
+                return self._rescore(queries, live, k)
+            # The lists that were probed held too few: rare (k near the partition's size), and exact search is right.
+        ids = self._rows.ids
+        if count < self._plan.numpy_below:
+            similarities = queries @ self._rows.matrix.T
+            return [neighbours(ids, row, k) for row in similarities]
+        similarities, positions = faiss.knn(queries, self._rows.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return [neighbours(ids[at], row, k) for at, row in zip(positions, similarities, strict=True)]
+
+    def _rescore(
+        self, queries: NDArray[np.float32], candidates: Sequence[Sequence[int]], k: int
+    ) -> list[list[Neighbour]]:
+        found = []
+        for query, ids in zip(queries, candidates, strict=True):
+            similarities = self._rows.gather(ids) @ query
+            found.append(neighbours(np.array(ids, dtype=np.int64), similarities, k))
+        return found
+
+    def add(self, entry_id: int, vector: NDArray[np.float32]) -> None:
+        """Adds a vector or replaces the one under the same id."""
+        if entry_id in self._rows:
+            if np.array_equal(self._rows.gather([entry_id])[0], vector):
+                return  # the load's snapshot held it already
+            self.remove(entry_id)
+        self._rows.add(entry_id, vector)
+        ids, vectors = np.array([entry_id], dtype=np.int64), np.asarray(vector, dtype=np.float32)[None, :]
+        if self._ivf is not None:
+            self._ivf.add(ids, vectors)
+        if self._building is not None:
+            self._building.add(ids, vectors)
+        if self._gpu is not None:
+            self._gpu.add(ids, vectors)
+        self._follow_size()
+
+    def remove(self, entry_id: int) -> None:
+        """Removes a vector; an unknown id is ignored."""
+        if not self._rows.remove(entry_id):
+            return
+        if self._ivf is not None:
+            self._ivf.remove([entry_id])
+        if self._building is not None:
+            self._building.remove(entry_id)
+        if self._gpu is not None:
+            self._gpu.remove(entry_id)
+            if self._gpu.wants_rebuild:
+                self._gpu = None
+        self._follow_size()
+
+    @property
+    def wants_training(self) -> bool:
+        """Whether an IVF index should be trained now."""
+        above = self._plan.ivf_above
+        if above is None or self.training or self._building is not None or len(self._rows) <= above:
+            return False
+        return self._ivf is None or len(self._rows) > _RETRAIN_GROWTH * self._ivf.trained_for
+
+    def sample(self, size: int) -> NDArray[np.float32]:
+        """A copy of some vectors, to train on."""
+        return self._rows.sample(size, seed=len(self._rows))
+
+    def begin_filling(self, trained: IvfCodes) -> None:
+        """Takes a trained, empty index; `fill` fills it, changes meanwhile reach it at once."""
+        self.training = False
+        self._building = _Building(trained, self._rows.ids.copy())
+
+    @property
+    def filling(self) -> bool:
+        """Whether an index is being filled."""
+        return self._building is not None
+
+    def fill(self, count: int) -> None:
+        """Adds the next `count` vectors to the index being filled, and swaps it in when it holds all."""
+        building = self._building
+        if building is None:
+            return
+        ids = building.take(count, self._rows)
+        if ids:
+            building.codes.add(np.array(ids, dtype=np.int64), self._rows.gather(ids))
+        if building.finished:
+            self._building = None
+            self._ivf = building.codes
+            self._follow_size()
+
+    def _follow_size(self) -> None:
+        count, plan = len(self._rows), self._plan
+        if self._ivf is not None and (plan.ivf_above is None or count * _SHRINK < plan.ivf_above):
+            self._ivf = None
+        if plan.gpu_from is None or plan.gpu_empty is None:
+            return
+        if self._gpu is None and count >= plan.gpu_from:
+            self._gpu = DeviceFlat(plan.gpu_empty, self._rows.ids, self._rows.matrix)
+        elif self._gpu is not None and count * _SHRINK < plan.gpu_from:
+            self._gpu = None
+
+
+class _Building:
+    """An IVF index between its training and its swap: a snapshot of ids still to add, and what changed since."""
+
+    def __init__(self, codes: IvfCodes, snapshot: NDArray[np.int64]) -> None:
+        self.codes = codes
+        self._snapshot = snapshot
+        self._next = 0
+        self._added: set[int] = set()  # since the snapshot: already in `codes`
+
+    @property
+    def finished(self) -> bool:
+        return self._next >= len(self._snapshot)
+
+    def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        self._added.update(ids.tolist())
+        self.codes.add(ids, vectors)
+
+    def remove(self, entry_id: int) -> None:
+        self._added.discard(entry_id)
+        self.codes.remove([entry_id])
+
+    def take(self, count: int, rows: Rows) -> list[int]:
+        """The next ids of the snapshot that still have to be added."""
+        chunk = self._snapshot[self._next : self._next + count].tolist()
+        taken = [entry_id for entry_id in chunk if entry_id in rows and entry_id not in self._added]
+        self._next += count
+        return taken

@@ -1,0 +1,282 @@
+"""Every instrument, on one registry that is passed in.
+
+Counters hold the truth; gauges derive from them over a stated window. Labels are bounded: models and task types by an
+allow-list with `other`, tokens that code makes up by a number; never a prompt, a key or a namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status
+from semcache.observe.tally import OTHER, LabelValues, Tally
+from semcache.observe.watches import Read, Watches
+from semcache.observe.window import Window
+from semcache.ports import Clock
+
+NO_TASK_TYPE = "none"
+"""The label of requests without a task type: an empty label would be no label."""
+
+_DURATION_BUCKETS_S = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
+)
+_COST_BUCKETS_USD = (
+    *(1e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.03),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""From a millionth of a dollar; 0.03 is the target for a request."""
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_IN_RATIO = HIT_STATUSES | {Status.MISS}
+
+
+class MetricsOptions(Protocol):
+    """The settings that matter here (`settings.MetricsSettings` has them)."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models with a label of their own; empty: those that are known."""
+        ...
+
+    @property
+    def task_types(self) -> tuple[str, ...]:
+        """Task types with a label of their own."""
+        ...
+
+    @property
+    def ratio_window_s(self) -> float:
+        """The window of the derived gauges."""
+        ...
+
+
+class Metrics:
+    """What semcache counts; thread-safe.
+
+    The identity: every request is counted once in `semcache_requests_total`, under its one status, so the requests are
+    exact + semantic + coalesced + miss + bypass + refresh + error + cancelled.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, settings: MetricsOptions, clock: Clock, known_models: Iterable[str]
+    ) -> None:
+        self._models = frozenset(settings.models or known_models)
+        self._task_types = frozenset(settings.task_types)
+        self._window = Window(clock, settings.ratio_window_s)
+        self._watches = Watches(registry)
+        self._durations: dict[Status, Histogram] = {}
+        self._stages: dict[str, Histogram] = {}
+        self._request_costs: dict[tuple[str, str], Histogram] = {}
+        self._upstream_durations: dict[str, Histogram] = {}
+        self._stage_values, self._reason_values, self._error_values = LabelValues(), LabelValues(), LabelValues()
+        self._skipped_values, self._guard_values = LabelValues(), LabelValues()
+        self._target_values, self._outcome_values = LabelValues(256), LabelValues()
+
+        def tally(name: str, documentation: str, *labels: str, units: int = 1) -> Tally:
+            return Tally(registry, f"semcache_{name}", documentation, labels, units)
+
+        money = ("model", "task_type")
+        self._requests = tally("requests", "Requests by what became of them.", "status", *money)
+        self._cost = tally("cost_usd", "What upstream calls cost, in dollars.", *money, units=NANOUSD_PER_USD)
+        self._saved = tally(
+            "saved_usd", "What upstreams would have charged for hits, in dollars.", *money, units=NANOUSD_PER_USD
+        )
+        self._unpriced = tally(
+            "unpriced_requests", "Requests whose model has no known price; no amount of money includes them."
+        )
+        self._decisions = tally("decisions", "Requests by the reason of the decision.", "reason")
+        self._errors = tally("errors", "Failed requests by the error's reason.", "reason")
+        self._vetoes = tally("guard_vetoes", "Candidates that a guard vetoed.", "guard")
+        self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
+        self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
+        self._skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
+        self._ledger_lost = tally("ledger_lost", "Ledger records that couldn't be written.")
+        self._duration = Histogram(
+            "semcache_request_duration_seconds",
+            "Time from a request to its end.",
+            ("status",),
+            registry=registry,
+            buckets=_DURATION_BUCKETS_S,
+        )
+        self._stage_duration = Histogram(
+            "semcache_stage_duration_seconds",
+            "Time of each stage of a request.",
+            ("stage",),
+            registry=registry,
+            buckets=_DURATION_BUCKETS_S,
+        )
+        self._upstream_duration = Histogram(
+            "semcache_upstream_duration_seconds",
+            "Time of an upstream call, retries included.",
+            ("target",),
+            registry=registry,
+            buckets=_DURATION_BUCKETS_S,
+        )
+        self._request_cost = Histogram(
+            "llm_request_cost_usd",
+            "What a request cost upstream, in dollars; hits cost 0, requests without a known price are left out.",
+            money,
+            registry=registry,
+            buckets=_COST_BUCKETS_USD,
+        )
+        self._batch_size = Histogram(
+            "semcache_embedding_batch_size", "Texts in one forward pass.", registry=registry, buckets=_BATCH_BUCKETS
+        )
+        self._in_flight = Gauge("semcache_in_flight", "Calls being answered.", registry=registry)
+        self._inert = Gauge(
+            "semcache_inert_entries",
+            "Entries of another embedding model, which can't be found by meaning.",
+            registry=registry,
+        )
+        window = f"over the last {settings.ratio_window_s:g} s; NaN while there were none."
+        Gauge("llm_cache_hit_ratio", f"Hits / (hits + misses) {window}", registry=registry).set_function(
+            self._window.hit_ratio
+        )
+        Gauge("llm_cost_savings_percent", f"100 * saved / (saved + spent) {window}", registry=registry).set_function(
+            self._window.savings_percent
+        )
+
+    def request_done(self, record: LedgerRecord, stages: Sequence[tuple[str, float]], reason: str) -> None:
+        """Counts a request that ended: all that is counted per request.
+
+        Args:
+            record: its line in the ledger. `requests` of 0 (a caller's Store) counts its money alone.
+            stages: (name, seconds).
+            reason: why it ended as it did, a stable token; for an error, the error's reason.
+        """
+        status, usage = record.status, record.usage
+        labels = self._labels(record)
+        spent_nanousd, saved_nanousd = record.spent.total_nanousd, record.saved.total_nanousd
+        if record.requests:
+            self._requests.add((status, *labels), record.requests)
+            (self._durations.get(status) or self._duration_of(status)).observe(record.latency_s)
+            if status is Status.ERROR:
+                self._errors.add((self._error_values(reason),))
+            else:
+                self._decisions.add((self._reason_values(reason),))
+        for stage, seconds in stages:
+            (self._stages.get(stage) or self._stage_of(stage)).observe(seconds)
+        if spent_nanousd:
+            self._cost.add(labels, spent_nanousd)
+        if saved_nanousd:
+            self._saved.add(labels, saved_nanousd)
+        if usage.input_tokens or usage.output_tokens:
+            if record.spent.priced:
+                cost = self._request_costs.get(labels) or self._request_cost_of(labels)
+                cost.observe(spent_nanousd / NANOUSD_PER_USD)
+            if not (record.saved if status in HIT_STATUSES else record.spent).priced:
+                self._unpriced.add()
+        if status in _IN_RATIO or spent_nanousd:
+            self._window.add(
+                hits=record.requests if status in HIT_STATUSES else 0,
+                misses=record.requests if status is Status.MISS else 0,
+                spent_nanousd=spent_nanousd,
+                saved_nanousd=saved_nanousd,
+            )
+
+    def counts(self) -> Mapping[Status, int]:
+        """Requests since the start, by status; every status, and their sum is all requests."""
+        counts = dict.fromkeys(Status, 0)
+        for (status, *_), count in self._requests.counts().items():
+            counts[Status(status)] += count
+        return counts
+
+    def hit_ratio(self) -> float | None:
+        """(exact + semantic + coalesced) / (requests - bypass - refresh - error - cancelled); None when that is 0."""
+        counts = self.counts()
+        hits = sum(counts[status] for status in HIT_STATUSES)
+        answerable = hits + counts[Status.MISS]
+        return hits / answerable if answerable else None
+
+    def spent_nanousd(self) -> int:
+        """What upstream calls cost since the start."""
+        return self._cost.total()
+
+    def saved_nanousd(self) -> int:
+        """What hits saved since the start, gross."""
+        return self._saved.total()
+
+    def verdicts(self) -> Mapping[str, int]:
+        """Reported verdicts since the start, by verdict."""
+        return {verdict: count for (verdict,), count in self._verdicts.counts().items()}
+
+    def call_started(self) -> None:
+        """A call came in."""
+        self._in_flight.inc()
+
+    def call_ended(self) -> None:
+        """A call that came in is over, however it ended."""
+        self._in_flight.dec()
+
+    def call_failed(self, reason: str) -> None:
+        """A call failed that is no request of its own (Store, Invalidate, …), or before it became one."""
+        self._errors.add((self._error_values(reason),))
+
+    def guard_vetoed(self, guard: str) -> None:
+        """A guard vetoed a candidate."""
+        self._vetoes.add((self._guard_values(guard),))
+
+    def batch_embedded(self, size: int) -> None:
+        """A forward pass took `size` texts."""
+        self._batch_size.observe(size)
+
+    def upstream_attempted(self, target: str, outcome: str) -> None:
+        """One try at a target is over; `outcome` is a stable token (`ok`, `429`, `timeout`, …)."""
+        self._attempts.add((self._target_values(target), self._outcome_values(outcome)))
+
+    def upstream_done(self, target: str, duration_s: float) -> None:
+        """An upstream call is over, all its tries included."""
+        label = self._target_values(target)
+        histogram = self._upstream_durations.get(label)
+        if histogram is None:
+            histogram = self._upstream_durations.setdefault(label, self._upstream_duration.labels(label))
+        histogram.observe(duration_s)
+
+    def verdict_reported(self, verdict: str) -> None:
+        """A caller judged a hit: `right` or `wrong`."""
+        self._verdicts.add((verdict if verdict in {"right", "wrong"} else OTHER,))
+
+    def store_skipped(self, reason: str) -> None:
+        """An answer wasn't stored."""
+        self._skipped.add((self._skipped_values(reason),))
+
+    def ledger_lost(self, records: int = 1) -> None:
+        """Ledger records couldn't be written."""
+        self._ledger_lost.add((), records)
+
+    def set_inert_entries(self, count: int) -> None:
+        """How many entries belong to another embedding model."""
+        self._inert.set(count)
+
+    def watch_store(self, read: Read) -> None:
+        """Export what `EntryStore.stats` says at each scrape; see `Watches.store` for the keys."""
+        self._watches.store(read)
+
+    def watch_index(self, read: Read) -> None:
+        """Export what `VectorIndex.stats` says at each scrape; see `Watches.index` for the keys."""
+        self._watches.index(read)
+
+    def watch_queues(self, read: Read) -> None:
+        """Export the depth of each queue, by name, at each scrape."""
+        self._watches.queues(read)
+
+    def _labels(self, record: LedgerRecord) -> tuple[str, str]:
+        # Upstreams answer with a snapshot's dated name; then the alias that was asked for says more than `other`.
+        models = self._models
+        model = record.model if record.model in models else record.alias if record.alias in models else OTHER
+        task_type = record.task_type
+        return model, task_type if task_type in self._task_types else OTHER if task_type else NO_TASK_TYPE
+
+    def _duration_of(self, status: Status) -> Histogram:
+        return self._durations.setdefault(status, self._duration.labels(status.value))
+
+    def _stage_of(self, stage: str) -> Histogram:
+        label = self._stage_values(stage)
+        if label == OTHER:
+            return self._stage_duration.labels(OTHER)
+        return self._stages.setdefault(stage, self._stage_duration.labels(label))
+
+    def _request_cost_of(self, labels: tuple[str, str]) -> Histogram:
+        return self._request_costs.setdefault(labels, self._request_cost.labels(*labels))

@@ -1,0 +1,75 @@
+"""Gauges whose values others hold: asked for when they are scraped, never kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_log = structlog.get_logger(__name__)
+
+Read = Callable[[], Mapping[str, int]]
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+class Watches(Collector):
+    """Turns what `read` functions return into samples. They are called on the scrape's thread and must bear that."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sources: dict[str, tuple[Read, Callable[[Mapping[str, int]], Iterator[Family]]]] = {}
+        registry.register(self)
+
+    def store(self, read: Read) -> None:
+        """Watches `EntryStore.stats`: `entries`, `bytes_used`, `evictions`, `expirations`."""
+        self._sources["store"] = (read, _store_families)
+
+    def index(self, read: Read) -> None:
+        """Watches `VectorIndex.stats`: partitions and vectors by kind, as in `partitions_flat`, `vectors_flat`."""
+        self._sources["index"] = (read, _index_families)
+
+    def queues(self, read: Read) -> None:
+        """Watches the depth of each queue, by its name."""
+        self._sources["queues"] = (read, _queue_families)
+
+    def describe(self) -> Iterator[Family]:
+        """Nothing: the registry must not ask others for values while it is being put together."""
+        yield from ()
+
+    def collect(self) -> Iterator[Family]:
+        """The values now. A source that fails is left out and logged: the rest of the page is still true."""
+        for name, (read, families) in list(self._sources.items()):
+            try:
+                found = list(families(read()))
+            except Exception:  # noqa: BLE001 - whatever a source raises, the other figures must still be readable
+                _log.exception("metrics.source_failed", source=name)
+                continue
+            yield from found
+
+
+def _store_families(stats: Mapping[str, int]) -> Iterator[Family]:
+    yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats["entries"])
+    yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats["bytes_used"])
+    yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats["evictions"])
+    yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats["expirations"])
+
+
+def _index_families(stats: Mapping[str, int]) -> Iterator[Family]:
+    for measure, documentation in (
+        ("partitions", "Partitions in memory, by kind of index."),
+        ("vectors", "Vectors in memory, by kind of index."),
+    ):
+        family = GaugeMetricFamily(f"semcache_index_{measure}", documentation, labels=("kind",))
+        for key, value in sorted(stats.items()):
+            if key.startswith(f"{measure}_"):
+                family.add_metric((key.removeprefix(f"{measure}_"),), value)
+        yield family
+
+
+def _queue_families(depths: Mapping[str, int]) -> Iterator[Family]:
+    family = GaugeMetricFamily("semcache_queue_depth", "Items waiting, by queue.", labels=("queue",))
+    for queue, depth in sorted(depths.items()):
+        family.add_metric((queue,), depth)
+    yield family

@@ -1,0 +1,276 @@
+"""The composition root: settings become objects, objects become a server, and it ends in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+import semcache
+from semcache.cache import SemanticCache
+from semcache.costs.accounts import Accounts
+from semcache.costs.prices import PriceBook
+from semcache.decision import Decider, ThresholdPolicy
+from semcache.embedding import open_embedder
+from semcache.errors import SemcacheError, StartError
+from semcache.index import open_index
+from semcache.observe.exporter import Exporter
+from semcache.observe.metrics import Metrics
+from semcache.ports import Clock, Embedder, Upstream
+from semcache.request import CacheabilityPolicy, Keying, secret_key_id
+from semcache.server.auth import Authenticator
+from semcache.server.calls import Calls
+from semcache.server.clock import SystemClock
+from semcache.server.gate import Gate
+from semcache.server.reports import Reports
+from semcache.server.secret import partition_secrets
+from semcache.server.service import SERVICE_NAME, Service
+from semcache.server.tls import ReloadingCertificates
+from semcache.settings import Settings
+from semcache.store import LmdbStore
+from semcache.upstream import HttpUpstream
+
+_log = structlog.get_logger(__name__)
+_HARD_LIMIT_FACTOR = 4
+"""gRPC itself refuses messages beyond this many limits, without a reason; up to there semcache says why."""
+
+
+class Application:
+    """One running server."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._gate = Gate(settings.server, settings.limits)
+        self._health = health.aio.HealthServicer()
+        self._closing = AsyncExitStack()
+        self.port = 0
+        self.metrics_port: int | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Settings,
+        *,
+        embedder: Embedder | None = None,
+        upstream: Upstream | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Build all rooms and serve. The given ones replace the configured ones and stay their giver's to close.
+
+        Raises:
+            StartError, StoreUnusableError, ModelMissingError, SettingsError: nothing is left running.
+        """
+        application = cls(settings, clock or SystemClock())
+        try:
+            await application._build(embedder, upstream)
+        except BaseException:
+            await application._closing.aclose()
+            raise
+        return application
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as clients take it."""
+        return f"{self._settings.server.host}:{self.port}"
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Drain and stop: health says NOT_SERVING, calls in flight may end within the grace, the store is flushed."""
+        grace_s = self._settings.server.grace_s if grace_s is None else grace_s
+        deadline_s = self._clock.monotonic() + grace_s
+        _log.info("server.draining", in_flight=self._gate.in_flight, grace_s=grace_s)
+        await self._health.enter_graceful_shutdown()
+        self._gate.close()
+        try:
+            await asyncio.wait_for(self._gate.emptied(), grace_s)
+        except TimeoutError:
+            _log.warning("server.grace_over", in_flight=self._gate.in_flight)
+        await self._server.stop(max(0.0, deadline_s - self._clock.monotonic()))
+        await self._cache.drain(max(1.0, deadline_s - self._clock.monotonic()))
+        await self._closing.aclose()
+        _log.info("server.stopped")
+
+    async def _build(self, given_embedder: Embedder | None, upstream: Upstream | None) -> None:
+        settings, clock = self._settings, self._clock
+        secrets = partition_secrets(settings)
+        prices = PriceBook.open(settings.costs)
+        registry = CollectorRegistry()
+        metrics = Metrics(registry, settings.metrics, clock, _known_models(settings))
+        store = await asyncio.to_thread(
+            LmdbStore.open, settings.store, clock, secret_key_ids=[secret_key_id(secret) for secret in secrets]
+        )
+        self._closing.push_async_callback(store.close)
+        embedder = given_embedder or await self._open_embedder(metrics)
+        index = open_index(settings.index, embedder.dimension, store.vectors)
+        self._closing.push_async_callback(index.close)
+        if upstream is None:
+            upstream = HttpUpstream(
+                settings.upstream, clock, max_answer_bytes=settings.limits.answer_bytes, observer=metrics
+            )
+            self._closing.push_async_callback(upstream.close)
+        accounts = Accounts(store, prices, metrics, clock)
+        keying = Keying(
+            secrets=secrets,
+            fingerprint=embedder.fingerprint,
+            route_policy_version=settings.upstream.route_policy_version,
+            long_slot_chars=settings.cacheability.long_slot_chars,
+            limits=settings.limits,
+            policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
+        )
+        self._cache = cache = SemanticCache(
+            settings=settings,
+            clock=clock,
+            keying=keying,
+            store=store,
+            embedder=embedder,
+            index=index,
+            decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
+            upstream=upstream,
+            accounts=accounts,
+        )
+
+        def queues() -> Mapping[str, tuple[int, int]]:
+            return {
+                "calls": (self._gate.in_flight, settings.server.max_in_flight),
+                "embedding": (_depth(embedder), settings.embedding.max_queue),
+                "index": (_depth(index), settings.index.max_queue),
+                "store": (store.stats().get("pending_writes", 0), settings.store.max_queue),
+                "flights": (cache.queues()["flights"], settings.server.max_in_flight),
+                "lookups": (cache.queues()["lookups"], settings.limits.pending_lookups),
+            }
+
+        metrics.watch_store(store.stats)
+        metrics.watch_index(index.stats)
+        metrics.watch_queues(lambda: {name: depth for name, (depth, _) in queues().items()})
+        reports = Reports(
+            settings=settings,
+            clock=clock,
+            store=store,
+            index=index,
+            embedder=embedder,
+            accounts=accounts,
+            queues=queues,
+        )
+        service = Service(settings=settings, clock=clock, cache=cache, store=store, embedder=embedder, reports=reports)
+        self._repeat(store.sweep, settings.store.sweep_interval_s)
+        if settings.metrics.enabled:
+            exporter = Exporter.start(settings.metrics, registry)
+            self.metrics_port = exporter.port
+            self._closing.push_async_callback(asyncio.to_thread, exporter.close)
+        calls = Calls(Authenticator(settings.auth), self._gate, metrics, settings.server.max_message_bytes)
+        await self._listen(service.handler(calls))
+        _log.info(
+            "server.ready",
+            version=semcache.__version__,
+            address=self.address,
+            tls=settings.server.tls.enabled,
+            auth=settings.auth.enabled,
+            metrics_port=self.metrics_port,
+            **{f"embedder_{name}": value for name, value in embedder.describe().items()},
+        )
+
+    async def _open_embedder(self, metrics: Metrics) -> Embedder:
+        embedder = await asyncio.to_thread(
+            open_embedder, self._settings.embedding, on_batch=lambda size, _: metrics.batch_embedded(size)
+        )
+        self._closing.push_async_callback(embedder.close)
+        return embedder
+
+    async def _listen(self, handler: grpc.GenericRpcHandler) -> None:
+        settings = self._settings.server
+        self._server = server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # A port in use must be an error, not a silent share.
+                ("grpc.max_receive_message_length", settings.max_message_bytes * _HARD_LIMIT_FACTOR),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.max_connection_age_ms", int(settings.max_connections_age_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)),
+            ]
+        )
+        server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if settings.reflection:
+            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        where = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+        try:
+            if settings.tls.enabled:
+                certificates = ReloadingCertificates(settings.tls, self._clock)
+                self.port = server.add_secure_port(where, certificates.credentials())
+            else:
+                self.port = server.add_insecure_port(where)
+        except RuntimeError as error:
+            raise StartError(
+                f"{where} can't be listened on: it is in use, or no address of this machine.",
+                reason="PORT_IN_USE",
+                hint="Set server.port, or 0 for a free one.",
+            ) from error
+        await server.start()
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def _repeat(self, work: Callable[[], Awaitable[object]], interval_s: float) -> None:
+        """Do `work` now and then until the application closes; a failure is logged and tried again."""
+
+        async def loop() -> None:
+            while True:
+                await asyncio.sleep(interval_s)
+                try:
+                    await work()
+                except SemcacheError as error:
+                    _log.error("maintenance.failed", error=str(error))
+
+        task = asyncio.get_running_loop().create_task(loop())
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        self._closing.push_async_callback(end)
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[Application], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the grace at once."""
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    application = await Application.start(settings)
+    if on_ready is not None:
+        on_ready(application)
+    await stop.wait()
+    draining = asyncio.ensure_future(application.stop())
+    impatient = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        draining.cancel()
+        await asyncio.wait([draining])
+        await application.stop(0.0)
+    impatient.cancel()
+
+
+def _known_models(settings: Settings) -> set[str]:
+    routes = settings.upstream.routes
+    return {name for route in routes for name in (route.alias, route.model) if name and name != "*"}
+
+
+def _depth(room: object) -> int:
+    """The queue of a room that has one; fakes have none."""
+    depth = getattr(room, "queue_depth", None)
+    return int(depth()) if depth is not None else 0

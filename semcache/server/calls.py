@@ -1,0 +1,100 @@
+"""What every call goes through: who asks, may it enter, can it be read, what becomes of its error."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import NoReturn, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from semcache.errors import DeadlineExceededError, InvalidRequestError, OverLimitError, SemcacheError
+from semcache.observe.metrics import Metrics
+from semcache.server.auth import Authenticator
+from semcache.server.gate import Gate
+from semcache.server.status import DETAILS_KEY, code_of, internal_error, status_of
+
+_log = structlog.get_logger(__name__)
+
+In = TypeVar("In", bound=Message)
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class Calls:
+    """Wraps handlers into gRPC methods.
+
+    Messages are read here and not by gRPC, which would answer undecodable bytes with UNKNOWN and no reason.
+    """
+
+    def __init__(self, authenticator: Authenticator, gate: Gate, metrics: Metrics, max_message_bytes: int) -> None:
+        self._authenticator = authenticator
+        self._gate = gate
+        self._metrics = metrics
+        self._max_message_bytes = max_message_bytes
+
+    def unary(
+        self, kind: type[In], handle: Callable[[In, str], Awaitable[Message]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method with one request and one response; `handle` gets the message and the tenant."""
+
+        async def method(raw: bytes, context: Context) -> bytes:
+            try:
+                with self._gate.enter(tenant := self._authenticator.tenant(context)):
+                    response = await handle(self._read(raw, kind, context), tenant)
+                    return response.SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
+                failure = self._translate(error)
+            # Outside the block: abort ends the call by raising.
+            return await self._abort(context, failure)
+
+        return grpc.unary_unary_rpc_method_handler(method)
+
+    def streaming(
+        self, kind: type[In], handle: Callable[[In, str], AsyncIterator[Message]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method with one request and a stream of responses."""
+
+        async def method(raw: bytes, context: Context) -> AsyncIterator[bytes]:
+            try:
+                with self._gate.enter(tenant := self._authenticator.tenant(context)):
+                    responses = handle(self._read(raw, kind, context), tenant)
+                    async with aclosing(responses):  # type: ignore[type-var]
+                        async for response in responses:
+                            yield response.SerializeToString()
+                    return
+            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
+                failure = self._translate(error)
+            await self._abort(context, failure)
+
+        return grpc.unary_stream_rpc_method_handler(method)
+
+    def _read(self, raw: bytes, kind: type[In], context: Context) -> In:
+        if len(raw) > self._max_message_bytes:
+            raise OverLimitError(
+                f"The message has {len(raw)} bytes; the limit is {self._max_message_bytes}.",
+                reason="MESSAGE_TOO_LARGE",
+                hint="Send less, or raise server.max_message_bytes.",
+            )
+        if context.time_remaining() <= 0:  # Without a deadline it is infinite.
+            raise DeadlineExceededError("The call's deadline had passed when it arrived.")
+        try:
+            return kind.FromString(raw)
+        except DecodeError as error:
+            raise InvalidRequestError(
+                f"The bytes are no {kind.DESCRIPTOR.full_name}.", reason="UNDECODABLE", hint="Check the client's proto."
+            ) from error
+
+    def _translate(self, error: Exception) -> SemcacheError:
+        if isinstance(error, SemcacheError):
+            failure = error
+        else:
+            _log.exception("call.failed_unexpectedly", exc_info=error)
+            failure = internal_error()
+        self._metrics.call_failed(failure.reason)
+        return failure
+
+    async def _abort(self, context: Context, failure: SemcacheError) -> NoReturn:
+        details = status_of(failure).SerializeToString()
+        await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))

@@ -1,0 +1,72 @@
+"""How many calls may run at once, overall and per tenant; refuses early instead of queueing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from semcache.errors import OverLimitError, OverloadedError, ShuttingDownError
+from semcache.settings import LimitSettings, ServerSettings
+
+
+class Gate:
+    """Counts calls in and out."""
+
+    def __init__(self, server: ServerSettings, limits: LimitSettings) -> None:
+        self._limit = server.max_in_flight
+        self._tenant_limit = limits.tenant_in_flight
+        self._by_tenant: dict[str, int] = {}
+        self._total = 0
+        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that run now."""
+        return self._total
+
+    @contextmanager
+    def enter(self, tenant: str) -> Iterator[None]:
+        """Let one call in for as long as the block runs.
+
+        Raises:
+            ShuttingDownError, OverloadedError, OverLimitError.
+        """
+        if self._closed:
+            raise ShuttingDownError("The server is shutting down.", hint="Send the call to another replica.")
+        if self._total >= self._limit:
+            raise OverloadedError(
+                f"The server has {self._total} calls in flight, its limit.",
+                hint="Try again, or raise server.max_in_flight.",
+            )
+        running = self._by_tenant.get(tenant, 0)
+        if running >= self._tenant_limit:
+            raise OverLimitError(
+                f"The tenant has {running} calls in flight, its limit.",
+                reason="TENANT_IN_FLIGHT",
+                hint="Wait for some to end, or raise limits.tenant_in_flight.",
+            )
+        self._by_tenant[tenant] = running + 1
+        self._total += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._total -= 1
+            left = self._by_tenant[tenant] - 1
+            if left:
+                self._by_tenant[tenant] = left
+            else:
+                del self._by_tenant[tenant]
+            if not self._total:
+                self._empty.set()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._closed = True
+
+    async def emptied(self) -> None:
+        """Wait until no call runs."""
+        await self._empty.wait()

@@ -1,0 +1,112 @@
+"""What GetStats and GetSavings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import semcache
+from semcache.costs.accounts import Accounts
+from semcache.costs.savings import SavingsRow
+from semcache.ports import Clock, Embedder, EntryStore, VectorIndex
+from semcache.server import wire_out
+from semcache.settings import Settings
+from semcache.v1 import semcache_pb2 as pb
+
+
+class Reports:
+    """The state of one process, over all tenants."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        store: EntryStore,
+        index: VectorIndex,
+        embedder: Embedder,
+        accounts: Accounts,
+        queues: Callable[[], Mapping[str, tuple[int, int]]],
+    ) -> None:
+        """`queues` gives depth and capacity by name."""
+        self._settings = settings
+        self._clock = clock
+        self._store = store
+        self._index = index
+        self._embedder = embedder
+        self._accounts = accounts
+        self._queues = queues
+        self._started_s = clock.wall()
+        self._started_monotonic_s = clock.monotonic()
+
+    def new_id(self) -> str:
+        """An id for a call that is no request."""
+        return self._accounts.new_id()
+
+    def stats(self) -> pb.GetStatsResponse:
+        """See the proto."""
+        metrics, store = self._accounts.metrics, self._store.stats()
+        counts, verdicts = metrics.counts(), metrics.verdicts()
+        described = self._embedder.describe()
+        return pb.GetStatsResponse(
+            version=semcache.__version__,
+            start_time=wire_out.timestamp(self._started_s),
+            uptime=wire_out.duration(self._clock.monotonic() - self._started_monotonic_s),
+            requests=wire_out.request_counts(counts),
+            hit_ratio=wire_out.hit_ratio(counts),
+            entries=store.get("entries", 0),
+            store_bytes=store.get("bytes_used", 0),
+            store_limit_bytes=self._settings.store.max_bytes,
+            evictions=store.get("evictions", 0),
+            expirations=store.get("expirations", 0),
+            indexes=_indexes(self._index.stats()),
+            queues=[
+                pb.QueueStats(name=name, depth=depth, capacity=capacity)
+                for name, (depth, capacity) in self._queues().items()
+            ],
+            embedder=pb.EmbedderInfo(
+                model=described.get("model", ""),
+                fingerprint=self._embedder.fingerprint,
+                backend=described.get("backend", ""),
+                device=described.get("device", ""),
+                precision=described.get("precision", ""),
+                dimensions=self._embedder.dimension,
+            ),
+            unpriced_models=[
+                pb.UnpricedModel(model=model, requests=count)
+                for model, count in self._accounts.prices.unpriced_models().items()
+            ],
+            spent_nanousd=metrics.spent_nanousd(),
+            saved_nanousd=metrics.saved_nanousd(),
+            verdicts_right=verdicts.get("right", 0),
+            verdicts_wrong=verdicts.get("wrong", 0),
+        )
+
+
+def savings_message(row: SavingsRow) -> pb.SavingsRow:
+    """A row of a savings report."""
+    return pb.SavingsRow(
+        period_start_time=None if row.period_start_s is None else wire_out.timestamp(row.period_start_s),
+        model=row.model,
+        task_type=row.task_type,
+        requests=wire_out.request_counts(row.requests),
+        spent_usage=wire_out.usage_message(row.spent_usage),
+        saved_usage=wire_out.usage_message(row.saved_usage),
+        spent_nanousd=row.spent_nanousd,
+        spent_input_nanousd=row.spent_input_nanousd,
+        spent_cached_input_nanousd=row.spent_cached_input_nanousd,
+        spent_output_nanousd=row.spent_output_nanousd,
+        saved_nanousd=row.saved_nanousd,
+        overhead_nanousd=row.overhead_nanousd,
+        saved_net_nanousd=row.net_saved_nanousd,
+        unpriced_count=row.unpriced,
+        estimated_count=row.estimated,
+        savings_percent=row.savings_percent,
+    )
+
+
+def _indexes(stats: Mapping[str, int]) -> list[pb.IndexStats]:
+    kinds = sorted(name.removeprefix("vectors_") for name in stats if name.startswith("vectors_"))
+    return [
+        pb.IndexStats(kind=kind, partitions=stats.get(f"partitions_{kind}", 0), vectors=stats[f"vectors_{kind}"])
+        for kind in kinds
+    ]

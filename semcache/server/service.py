@@ -1,0 +1,270 @@
+"""The calls of `SemanticCacheService`: messages in, the cache's story, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+
+from semcache.cache import SemanticCache
+from semcache.costs.savings import savings
+from semcache.errors import InvalidRequestError, SemcacheError
+from semcache.model import Deposit, Finished, LedgerHour, Started, format_entry_id
+from semcache.ports import Clock, Embedder, EntryStore
+from semcache.server import wire_answer, wire_in, wire_out, wire_savings
+from semcache.server.calls import Calls
+from semcache.server.reports import Reports, savings_message
+from semcache.server.status import code_of
+from semcache.settings import Settings
+from semcache.v1 import semcache_pb2 as pb
+
+_log = structlog.get_logger(__name__)
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["SemanticCacheService"].full_name
+_LIST_PAGE = 256
+BatchItem = TypeVar("BatchItem", bound=Message)
+BatchResult = TypeVar("BatchResult", bound=Message)
+
+
+class Service:
+    """One method for each call; each gets the message and the caller's tenant."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        cache: SemanticCache,
+        store: EntryStore,
+        embedder: Embedder,
+        reports: Reports,
+    ) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._clock = clock
+        self._cache = cache
+        self._store = store
+        self._embedder = embedder
+        self._reports = reports
+
+    def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
+        """All calls, wrapped, to be added to a gRPC server."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "Complete": calls.unary(pb.CompleteRequest, self.complete),
+                "CompleteStream": calls.streaming(pb.CompleteStreamRequest, self.complete_stream),
+                "Lookup": calls.unary(pb.LookupRequest, self.lookup),
+                "Store": calls.unary(pb.StoreRequest, self.store),
+                "LookupBatch": calls.unary(pb.LookupBatchRequest, self.lookup_batch),
+                "StoreBatch": calls.unary(pb.StoreBatchRequest, self.store_batch),
+                "Explain": calls.unary(pb.ExplainRequest, self.explain),
+                "ReportVerdict": calls.unary(pb.ReportVerdictRequest, self.report_verdict),
+                "Invalidate": calls.unary(pb.InvalidateRequest, self.invalidate),
+                "ListEntries": calls.streaming(pb.ListEntriesRequest, self.list_entries),
+                "GetStats": calls.unary(pb.GetStatsRequest, self.get_stats),
+                "GetSavings": calls.unary(pb.GetSavingsRequest, self.get_savings),
+            },
+        )
+
+    async def complete(self, message: pb.CompleteRequest, tenant: str) -> pb.CompleteResponse:
+        """See the proto, as for all that follow."""
+        request = wire_in.complete_call(message, tenant=tenant, limits=self._limits)
+        return wire_out.complete_response(await self._cache.complete(request), task_type=request.task_type)
+
+    async def complete_stream(
+        self, message: pb.CompleteStreamRequest, tenant: str
+    ) -> AsyncIterator[pb.CompleteStreamResponse]:
+        """See the proto."""
+        request = wire_in.complete_call(message, tenant=tenant, limits=self._limits)
+        async for frame in self._cache.stream(request):
+            if isinstance(frame, bytes):
+                yield wire_out.chunk(frame)
+            elif isinstance(frame, Started):
+                yield wire_out.started(frame.response, task_type=request.task_type)
+            elif isinstance(frame, Finished):
+                yield wire_out.finished(frame.response, task_type=request.task_type)
+
+    async def lookup(self, message: pb.LookupRequest, tenant: str) -> pb.LookupResponse:
+        """See the proto."""
+        call = wire_in.lookup_call(message, tenant=tenant)
+        longest_s = self._limits.lease_max_s
+        lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
+        response, lookup_id, lease = await self._cache.lookup(call.request, lease_s)
+        left_s = lease.expires_s - self._clock.monotonic() if lease else 0.0
+        return wire_out.lookup_response(
+            response,
+            lookup_id=lookup_id,
+            lease_id=lease.lease_id if lease else "",
+            lease_expires_s=self._clock.wall() + left_s,
+            task_type=call.request.task_type,
+        )
+
+    async def store(self, message: pb.StoreRequest, tenant: str) -> pb.StoreResponse:
+        """See the proto."""
+        call = wire_in.store_call(message, tenant=tenant, limits=self._limits)
+        if call.request is not None:
+            keyed = self._cache.key(call.request)
+        else:
+            keyed = self._cache.recall(tenant, call.lookup_id)
+            keyed = replace(keyed, request=call.onto(keyed.request))
+        now_s = self._clock.wall()
+        answer = wire_answer.stored_answer(
+            message,
+            alias=keyed.alias,
+            answer_id=f"chatcmpl-{keyed.exact_key.hex()[:24]}",
+            now_s=now_s,
+            max_bytes=self._limits.answer_bytes,
+        )
+        deposit = Deposit(
+            keyed=keyed,
+            answer=answer,
+            lookup_id=call.lookup_id,
+            lease_id=call.lease_id,
+            vector=call.vector,
+            fingerprint=call.embedder_fingerprint,
+        )
+        deposited = await self._cache.store(deposit)
+        return wire_out.store_response(
+            request_id=deposited.request_id, entry=deposited.entry, cost=deposited.cost, reason=deposited.reason
+        )
+
+    async def lookup_batch(self, message: pb.LookupBatchRequest, tenant: str) -> pb.LookupBatchResponse:
+        """See the proto. An item waits for nobody's lease."""
+
+        async def one(item: pb.LookupRequest) -> pb.LookupResult:
+            call = wire_in.lookup_call(item, tenant=tenant, in_batch=True)
+            response, lookup_id, _ = await self._cache.lookup(call.request, waits=False)
+            task_type = call.request.task_type
+            return pb.LookupResult(
+                response=wire_out.lookup_response(response, lookup_id=lookup_id, task_type=task_type)
+            )
+
+        results = await self._each(message.requests, one, lambda error: pb.LookupResult(error=error))
+        return pb.LookupBatchResponse(results=results)
+
+    async def store_batch(self, message: pb.StoreBatchRequest, tenant: str) -> pb.StoreBatchResponse:
+        """See the proto."""
+
+        async def one(item: pb.StoreRequest) -> pb.StoreResult:
+            return pb.StoreResult(response=await self.store(item, tenant))
+
+        results = await self._each(message.requests, one, lambda error: pb.StoreResult(error=error))
+        return pb.StoreBatchResponse(results=results)
+
+    async def explain(self, message: pb.ExplainRequest, tenant: str) -> pb.ExplainResponse:
+        """See the proto."""
+        explanation = await self._cache.explain(wire_in.explain_call(message, tenant=tenant))
+        return wire_out.explain_response(
+            request_id=explanation.request_id,
+            keyed=explanation.keyed,
+            status=explanation.status,
+            reason=explanation.reason,
+            detail="",
+            decision=explanation.decision,
+            policy=self._settings.decision.policy,
+            exact_entry_id=explanation.exact_entry_id,
+            partition_entries=explanation.partition_entries,
+            embedded_tokens=explanation.embedded_tokens,
+            embedder_fingerprint=self._embedder.fingerprint,
+            max_candidates=message.max_candidates,
+            now_s=self._clock.wall(),
+        )
+
+    async def report_verdict(self, message: pb.ReportVerdictRequest, tenant: str) -> pb.ReportVerdictResponse:
+        """See the proto."""
+        call = wire_in.verdict_call(message)
+        served = await self._cache.report_verdict(tenant, call.hit_id, right=call.right)
+        _log.info("verdict", hit_id=call.hit_id, right=call.right, judge=call.judge, note=call.note)
+        return pb.ReportVerdictResponse(
+            request_id=self._reports.new_id(),
+            entry_id=format_entry_id(served.entry_id),
+            removed=not call.right and self._store.get(served.entry_id) is None,
+            blocked=not call.right,
+        )
+
+    async def invalidate(self, message: pb.InvalidateRequest, tenant: str) -> pb.InvalidateResponse:
+        """See the proto."""
+        selector = wire_in.selector(message, tenant=tenant, now_s=self._clock.wall(), limits=self._limits)
+        count = await self._cache.invalidate(selector, apply=message.apply)
+        if message.apply:
+            _log.info("invalidated", tenant=tenant, entries=count)
+        return pb.InvalidateResponse(
+            request_id=self._reports.new_id(),
+            matched_count=count,
+            removed_count=count if message.apply else 0,
+            generation=self._cache.generation,
+        )
+
+    async def list_entries(self, message: pb.ListEntriesRequest, tenant: str) -> AsyncIterator[pb.ListEntriesResponse]:
+        """See the proto."""
+        if message.limit < 0:
+            raise InvalidRequestError("limit is negative.", hint="0 means the configured maximum.")
+        left = min(message.limit or self._limits.list_entries, self._limits.list_entries)
+        after = 0
+        while left:
+            page = self._store.entries(tenant, after, _LIST_PAGE)
+            if not page:
+                return
+            after = page[-1].entry_id
+            for entry in page:
+                if (
+                    (not message.namespace or entry.namespace == message.namespace)
+                    and (not message.tag or message.tag in entry.tags)
+                    and (not message.model or entry.alias == message.model)
+                    and left
+                ):
+                    left -= 1
+                    yield pb.ListEntriesResponse(entry=wire_out.entry_message(entry))
+
+    async def get_stats(self, message: pb.GetStatsRequest, tenant: str) -> pb.GetStatsResponse:
+        """See the proto."""
+        del message, tenant
+        return self._reports.stats()
+
+    async def get_savings(self, message: pb.GetSavingsRequest, tenant: str) -> pb.GetSavingsResponse:
+        """See the proto."""
+        now_s = self._clock.wall()
+        query = wire_savings.savings_query(message, now_s=now_s)
+
+        def hours() -> Sequence[LedgerHour]:
+            return list(self._store.ledger_hours(tenant, query.start_s, query.end_s))
+
+        report = savings(
+            await asyncio.to_thread(hours), query.group_by, models=query.models, task_types=query.task_types
+        )
+        return pb.GetSavingsResponse(
+            request_id=self._reports.new_id(),
+            start_time=wire_out.timestamp(query.start_s),
+            end_time=wire_out.timestamp(query.end_s),
+            rows=[savings_message(row) for row in report.rows],
+            total=savings_message(report.total),
+            durable_through=wire_out.timestamp(self._store.durable_through_s),
+        )
+
+    async def _each(
+        self,
+        items: Sequence[BatchItem],
+        one: Callable[[BatchItem], Awaitable[BatchResult]],
+        failed: Callable[[pb.ItemStatus], BatchResult],
+    ) -> list[BatchResult]:
+        """Results in order; an item that fails fails alone."""
+        if not 1 <= len(items) <= self._limits.batch_items:
+            raise InvalidRequestError(
+                f"A batch of {len(items)} items; it may have 1 to {self._limits.batch_items}.",
+                reason="INVALID_BATCH_SIZE",
+                hint="Split it, or raise limits.batch_items.",
+            )
+
+        async def guarded(item: BatchItem) -> BatchResult:
+            try:
+                return await one(item)
+            except SemcacheError as error:
+                status = pb.ItemStatus(code=code_of(error).value[0], message=str(error), reason=error.reason)
+                return failed(status)
+
+        return list(await asyncio.gather(*(guarded(item) for item in items)))

@@ -1,0 +1,5 @@
+"""The durable truth: entries, vectors and the ledger in LMDB, written by one thread in grouped, synced commits."""
+
+from semcache.store.lmdb_store import LmdbStore
+
+__all__ = ["LmdbStore"]

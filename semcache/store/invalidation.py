@@ -1,0 +1,72 @@
+"""One invalidation as work in slices: it finds its entries by the narrowest label and lets puts go on in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from semcache.model import Selector
+from semcache.store import layout
+from semcache.store.transaction import WriteTransaction
+from semcache.store.writer import UNFINISHED
+
+ENTRIES_PER_SLICE = 256
+
+
+class Invalidation:
+    """Counts, and with `apply` deletes, the entries that a selector names; those stored after its start are let be."""
+
+    def __init__(self, selector: Selector, now_s: float, *, apply: bool) -> None:
+        self._selector = selector
+        self._now_s = now_s
+        self._apply = apply
+        self._count = 0
+        self._end_id: int | None = None
+        self._seen: set[int] = set()
+        self._prefixes = list(_prefixes(selector))
+        self._after = 0
+        self._ids = sorted({entry_id for entry_id in selector.entry_ids if 0 < entry_id < 1 << 64})
+
+    def step(self, group: WriteTransaction) -> object:
+        """One slice; returns UNFINISHED, or at last how many live entries matched."""
+        if self._end_id is None:
+            self._end_id = group.counters.next_entry_id
+        ids = self._next_ids(group)
+        for entry_id in ids:
+            self._handle(group, entry_id)
+        return UNFINISHED if ids else self._count
+
+    def _next_ids(self, group: WriteTransaction) -> list[int]:
+        if self._selector.entry_ids:
+            ids, self._ids = self._ids[:ENTRIES_PER_SLICE], self._ids[ENTRIES_PER_SLICE:]
+            return ids
+        while self._prefixes:
+            ids = group.labelled_ids(self._prefixes[0], self._after, ENTRIES_PER_SLICE)
+            if ids and self._end_id is not None and ids[0] < self._end_id:
+                self._after = ids[-1]
+                return ids
+            self._prefixes.pop(0)
+            self._after = 0
+        return []
+
+    def _handle(self, group: WriteTransaction, entry_id: int) -> None:
+        if self._end_id is None or entry_id >= self._end_id or entry_id in self._seen:
+            return
+        entry = group.entry(entry_id)
+        if entry is None or not self._selector.matches(entry):
+            return
+        self._count += entry.expires_s > self._now_s
+        if self._apply:
+            group.delete(entry_id)
+        elif len(self._selector.tags) + len(self._selector.sources) > 1:
+            self._seen.add(entry_id)  # it may carry another of the labels, too
+
+
+def _prefixes(selector: Selector) -> Iterator[bytes]:
+    if selector.tags:
+        for tag in dict.fromkeys(selector.tags):
+            yield layout.label_key(layout.LABEL_TAG, selector.tenant, tag)
+    elif selector.sources:
+        for source in dict.fromkeys(selector.sources):
+            yield layout.label_key(layout.LABEL_SOURCE, selector.tenant, source)
+    else:
+        yield layout.label_key(layout.LABEL_TENANT, selector.tenant, "")

@@ -1,0 +1,212 @@
+"""Opening the environment, or saying in one sentence why not: the lock, the format, the secret, the disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from semcache.errors import StoreUnusableError
+from semcache.store import layout
+from semcache.store.codec import FORMAT
+from semcache.store.layout import Counters, Databases
+
+LOCK_FILE = "semcache.lock"
+DATA_FILE = "data.mdb"
+_MAX_READERS = 512  # threads that may read at once: the loop, the index's workers, a `check` beside them
+
+
+class OwnerLock:
+    """An exclusive lock on a store's folder; the file names its holder's process id. The system frees it at a crash."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            StoreUnusableError: another process holds it.
+            OSError: the file can't be made.
+        """
+        self._descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise StoreUnusableError(
+                f"the store at {folder} is in use by process {holder}.",
+                hint="Stop that process, or name another store.path.",
+                metadata={"pid": holder},
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the next one in."""
+        os.close(self._descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Create the store's folder, readable by its owner alone: prompts and their vectors are personal data.
+
+    Raises:
+        StoreUnusableError: it can't be made, or isn't a folder.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def lock_folder(path: Path) -> OwnerLock:
+    """The lock on the store's folder.
+
+    Raises:
+        StoreUnusableError: another process holds it, or the folder can't be written.
+    """
+    try:
+        return OwnerLock(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tuple[lmdb.Environment, Databases]:
+    """The environment and its sub-databases; a missing store is made unless `readonly`.
+
+    Synced commits, never a writable map (a full disk would become SIGBUS), one map size for good.
+
+    Raises:
+        StoreUnusableError: it isn't a store that this semcache reads, or the disk refuses.
+    """
+    if readonly and not (path / DATA_FILE).is_file():
+        raise StoreUnusableError(
+            f"there is no store at {path}.", hint="Name the folder that store.path names, or start the server once."
+        )
+    options: dict[str, Any] = {
+        "map_size": map_size_bytes,
+        "subdir": True,
+        "readonly": readonly,
+        "mode": 0o600,
+        "max_readers": _MAX_READERS,
+        "max_dbs": len(layout.SUB_DATABASES),
+        "lib_version": layout.LIB_VERSION,
+        # The system's read-ahead stays on: a partition is read in one pass when it is first searched.
+    }
+    try:
+        env = lmdb.Environment(str(path), **options)
+    except (lmdb.Error, OSError) as error:
+        raise _unusable(path, error) from error
+    try:
+        # The format first: nothing is added to a store that this semcache can't read.
+        with env.begin() as txn:
+            check_format(_stored_format(env, txn), path)
+        return env, Databases.open(env, create=not readonly)
+    except lmdb.NotFoundError:
+        env.close()
+        raise StoreUnusableError(
+            f"the files at {path} are no store of semcache.", hint="Name the folder that store.path names."
+        ) from None
+    except (lmdb.Error, OSError) as error:
+        env.close()
+        raise _unusable(path, error) from error
+    except StoreUnusableError:
+        env.close()
+        raise
+
+
+def _stored_format(env: lmdb.Environment, txn: lmdb.Transaction[bytes]) -> bytes | None:
+    try:
+        return txn.get(layout.META_FORMAT, db=env.open_db(b"meta", txn, create=False))
+    except lmdb.NotFoundError:
+        return None
+
+
+def check_format(row: bytes | None, path: Path) -> None:
+    """Refuse what a newer semcache wrote.
+
+    Raises:
+        StoreUnusableError: the store's format isn't one that this semcache reads.
+    """
+    if row is None:
+        return
+    version = int.from_bytes(row, "big")
+    if version > FORMAT:
+        raise StoreUnusableError(
+            f"the store at {path} has format {version}, and this semcache reads up to {FORMAT}.",
+            hint="Start the newer semcache that wrote it, or name an empty store.path.",
+        )
+
+
+def settle_meta(
+    env: lmdb.Environment, dbs: Databases, path: Path, secret_key_ids: Sequence[str], embedder_fingerprint: str
+) -> Counters:
+    """Check and record whose store this is, in one commit; returns its counters.
+
+    Raises:
+        StoreUnusableError: a newer format, none of the secrets, or a disk that refuses.
+    """
+    try:
+        with env.begin(write=True) as txn:
+            check_format(txn.get(layout.META_FORMAT, db=dbs.meta), path)
+            known = _names(txn.get(layout.META_SECRETS, db=dbs.meta))
+            if known and known.isdisjoint(secret_key_ids):
+                raise StoreUnusableError(
+                    f"the store at {path} was written under another secret (key id {', '.join(sorted(known))}).",
+                    hint="Give that secret as keys.secret, or among keys.previous_secrets when it was replaced.",
+                )
+            fingerprints = _names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta))
+            txn.put(layout.META_FORMAT, FORMAT.to_bytes(2, "big"), db=dbs.meta)
+            _add_name(txn, dbs, layout.META_SECRETS, known, secret_key_ids[0] if secret_key_ids else "")
+            _add_name(txn, dbs, layout.META_FINGERPRINTS, fingerprints, embedder_fingerprint)
+            return _counters(txn, dbs)
+    except (lmdb.Error, OSError) as error:
+        raise _unusable(path, error) from error
+
+
+def fingerprints(env: lmdb.Environment, dbs: Databases) -> frozenset[str]:
+    """The embedders whose vectors the store may hold."""
+    with env.begin() as txn:
+        return frozenset(_names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta)))
+
+
+def _counters(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
+    row = txn.get(layout.META_COUNTERS, db=dbs.meta)
+    counters = Counters.unpack(row if row is not None and len(row) == layout.COUNTERS.size else None)
+    with txn.cursor(db=dbs.entries) as cursor:
+        last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
+    # An id is never given twice, even when the counters were lost.
+    return Counters(
+        max(counters.next_entry_id, last_id + 1), counters.entries, counters.entry_bytes, counters.history_bytes
+    )
+
+
+def _names(row: bytes | None) -> set[str]:
+    return set(json.loads(row)) if row else set()
+
+
+def _add_name(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes, names: set[str], name: str) -> None:
+    if name and name not in names:
+        txn.put(key, json.dumps(sorted({*names, name})).encode(), db=dbs.meta)
+
+
+def _unusable(path: Path, error: Exception) -> StoreUnusableError:
+    """One sentence for what the system or LMDB said."""
+    if isinstance(error, lmdb.VersionMismatchError | lmdb.InvalidError | lmdb.CorruptedError | lmdb.PageNotFoundError):
+        return StoreUnusableError(
+            f"the files at {path} are no store that this semcache reads ({error}).",
+            hint="Name another store.path, or restore the folder from a backup.",
+        )
+    if isinstance(error, lmdb.MemoryError):
+        return StoreUnusableError(
+            f"the system gives no address space for the store at {path} ({error}).",
+            hint="Lower store.map_size_bytes, or raise the limit on virtual memory (ulimit -v).",
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return StoreUnusableError(
+        f"the store at {path} can't be opened ({reason}).",
+        hint="store.path must be a folder that this user may write, on a disk that isn't full.",
+    )

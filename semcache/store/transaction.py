@@ -1,0 +1,377 @@
+"""One write transaction: every change to entries and ledger, with counters and changes kept beside the rows.
+
+Nothing that a transaction remembers is taken over before its commit has succeeded.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import lmdb
+import numpy as np
+
+from semcache.errors import StoreError
+from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
+from semcache.store import eviction, layout
+from semcache.store.codec import (
+    decode_entry,
+    decode_hour,
+    decode_record,
+    decode_served,
+    encode_entry,
+    encode_hour,
+    encode_served,
+)
+from semcache.store.eviction import Access
+from semcache.store.layout import Counters, Databases
+from semcache.store.ledger import SECONDS_PER_HOUR, HourName, merged, rolled_up
+
+MAX_REJECTIONS = 64
+"""Of one entry; the latest stay."""
+_FOREVER_S = 1e12
+_U32 = struct.Struct(">I")
+
+
+class WriteTransaction:
+    """The changes of one commit group. Used by the writer's thread alone, between `begin` and commit."""
+
+    def __init__(
+        self, txn: lmdb.Transaction[bytes], dbs: Databases, counters: Counters, access: Callable[[int], Access]
+    ) -> None:
+        self._txn = txn
+        self._dbs = dbs
+        self._access = access
+        self._before = counters
+        self._next_id = counters.next_entry_id
+        self._entries = counters.entries
+        self._entry_bytes = counters.entry_bytes
+        self._history_bytes = counters.history_bytes
+        self._added: dict[int, tuple[bytes, int, Vector]] = {}
+        self._removed: list[tuple[bytes, int, bytes]] = []
+        self._rewritten: dict[int, None] = {}
+        self.evicted = 0
+        self.expired = 0
+        self.history_dropped = 0
+
+    # -- what the group did
+
+    @property
+    def counters(self) -> Counters:
+        """The counters as they are after this transaction."""
+        return Counters(self._next_id, self._entries, self._entry_bytes, self._history_bytes)
+
+    @property
+    def changes(self) -> Changes:
+        """What changed, for everything that is derived from the store."""
+        return Changes(tuple(self._added.values()), tuple(self._removed), tuple(self._rewritten))
+
+    def finish(self) -> None:
+        """Write the counters, if they moved: the last thing before the commit."""
+        if self.counters != self._before:
+            self._txn.put(layout.META_COUNTERS, self.counters.pack(), db=self._dbs.meta)
+
+    # -- entries
+
+    def entry(self, entry_id: int) -> Entry | None:
+        """The entry, expired or not; None when it is gone or damaged."""
+        row = self._txn.get(layout.pack_id(entry_id), db=self._dbs.entries)
+        return None if row is None else _undamaged(entry_id, row)
+
+    def put(self, entry: Entry, row: bytes, vector: Vector | None) -> Entry:
+        """Store a new entry under the next id, in place of the one that has its exact key.
+
+        Args:
+            entry: its `entry_id` is ignored.
+            row: `encode_entry(entry)`, made by the caller so that nothing that can't be stored comes this far.
+            vector: float32, one dimension.
+        """
+        old = self._txn.get(entry.exact_key, db=self._dbs.exact)
+        if old is not None:
+            replaced = self.delete(layout.unpack_id(old))
+            if replaced is not None and replaced.rejections and replaced.text == entry.text:
+                # They tell of pairs of questions; a fresh answer to one of them doesn't make the pair any more alike.
+                entry = replace(entry, rejections=(replaced.rejections + entry.rejections)[-MAX_REJECTIONS:])
+                row = encode_entry(entry)
+        entry = replace(entry, entry_id=self._next_id)
+        self._next_id += 1
+        key = layout.pack_id(entry.entry_id)
+        self._txn.put(key, row, append=True, db=self._dbs.entries)
+        self._txn.put(entry.exact_key, key, db=self._dbs.exact)
+        for label in layout.label_keys(entry):
+            self._txn.put(label, b"", db=self._dbs.tags)
+        self._txn.put(layout.entry_expiry_key(entry), b"", db=self._dbs.expiry)
+        self._entries += 1
+        self._entry_bytes += layout.entry_bytes(entry, len(row), 0)
+        if vector is not None:
+            self._put_vector(entry, len(row), vector)
+        return entry
+
+    def add_vector(self, entry_id: int, vector: Vector) -> None:
+        """Give an entry a vector, or another one; nothing happens when the entry is gone."""
+        row = self._txn.get(layout.pack_id(entry_id), db=self._dbs.entries)
+        entry = None if row is None else _undamaged(entry_id, row)
+        if row is not None and entry is not None:
+            self._put_vector(entry, len(row), vector)
+
+    def _put_vector(self, entry: Entry, row_bytes: int, vector: Vector) -> None:
+        raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
+        old = self._txn.replace(entry.partition + layout.pack_id(entry.entry_id), raw, db=self._dbs.vectors)
+        self._entry_bytes += layout.entry_bytes(entry, row_bytes, len(raw))
+        self._entry_bytes -= layout.entry_bytes(entry, row_bytes, len(old or b""))
+        self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
+
+    def delete(self, entry_id: int) -> Entry | None:
+        """Remove an entry with all its traces; returns it, or None when it was gone already.
+
+        Of a damaged entry only its own row can be removed: what pointed at it is found dead by readers and by `check`.
+        """
+        key = layout.pack_id(entry_id)
+        row = self._txn.pop(key, db=self._dbs.entries)
+        if row is None:
+            return None
+        self._entries -= 1
+        self._txn.delete(key, db=self._dbs.access)
+        entry = _undamaged(entry_id, row)
+        if entry is None:
+            self._entry_bytes = max(0, self._entry_bytes - layout.row_bytes(8, len(row)))
+            return None
+        if self._txn.get(entry.exact_key, db=self._dbs.exact) == key:
+            self._txn.delete(entry.exact_key, db=self._dbs.exact)
+        vector = self._txn.pop(entry.partition + key, db=self._dbs.vectors)
+        for label in layout.label_keys(entry):
+            self._txn.delete(label, db=self._dbs.tags)
+        self._txn.delete(layout.entry_expiry_key(entry), db=self._dbs.expiry)
+        self._entry_bytes = max(0, self._entry_bytes - layout.entry_bytes(entry, len(row), len(vector or b"")))
+        # What came and went within one commit was never seen, so nobody adds it.
+        self._added.pop(entry_id, None)
+        self._rewritten.pop(entry_id, None)
+        self._removed.append((entry.partition, entry_id, entry.exact_key))
+        return entry
+
+    def add_rejection(self, entry_id: int, rejection: Rejection) -> None:
+        """Append to the entry's rejections; nothing happens when the entry is gone."""
+        key = layout.pack_id(entry_id)
+        old = self._txn.get(key, db=self._dbs.entries)
+        entry = None if old is None else _undamaged(entry_id, old)
+        if old is None or entry is None:
+            return
+        entry = replace(entry, rejections=(*entry.rejections, rejection)[-MAX_REJECTIONS:])
+        row = encode_entry(entry)
+        self._txn.put(key, row, db=self._dbs.entries)
+        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
+        self._rewritten[entry_id] = None
+
+    # -- the ledger and what was served
+
+    def log(self, lines: Iterable[tuple[LedgerRecord, bytes]]) -> None:
+        """Write log lines (each with its row, `encode_record`), and each of their rollup rows once."""
+        records = []
+        for record, row in lines:
+            records.append(record)
+            request_id = record.request_id.encode("utf-8", "surrogatepass")[: layout.LOG_ID_BYTES]
+            key = layout.pack_time(record.at_s) + request_id
+            repetition = 0
+            while not self._txn.put(key + _U32.pack(repetition), row, overwrite=False, db=self._dbs.log):
+                repetition += 1
+            self._history_bytes += layout.row_bytes(len(key) + _U32.size, len(row))
+        for name, hour in rolled_up(records).items():
+            key = layout.hour_key(hour)
+            old = self._txn.get(key, db=self._dbs.hours)
+            total = hour if old is None else self._added_up(old, name, hour)
+            self._txn.put(key, encode_hour(total), db=self._dbs.hours)
+
+    def _added_up(self, old: bytes, name: HourName, hour: LedgerHour) -> LedgerHour:
+        try:
+            return merged(decode_hour(old), hour)
+        except StoreError:
+            # The log has each of its lines, the new ones among them.
+            return self._rolled_up_again(name) or hour
+
+    def _rolled_up_again(self, name: HourName) -> LedgerHour | None:
+        start, end = layout.pack_time(name[0]), layout.pack_time(name[0] + SECONDS_PER_HOUR)
+        records = []
+        with self._txn.cursor(db=self._dbs.log) as cursor:
+            found = cursor.set_range(start)
+            while found and cursor.key() < end:
+                with suppress(StoreError):
+                    records.append(decode_record(cursor.value()))
+                found = cursor.next()
+        return rolled_up(records).get(name)
+
+    def remember_served(self, served: ServedHit, until_s: float) -> None:
+        """Keep a hit for a later verdict; nothing happens for an id that no row can have."""
+        key = layout.served_key(served.hit_id)
+        if key is None:
+            return
+        row = encode_served(served)
+        old = self._txn.replace(key, row, db=self._dbs.served)
+        self._history_bytes += _served_bytes(key, row) - (_served_bytes(key, old) if old is not None else 0)
+        self._txn.put(layout.EXPIRES_SERVED + layout.pack_time(until_s) + key, b"", db=self._dbs.expiry)
+
+    def served(self, hit_id: str) -> ServedHit | None:
+        """A hit as it was served, aged or not."""
+        key = layout.served_key(hit_id)
+        row = None if key is None else self._txn.get(key, db=self._dbs.served)
+        return None if row is None else decode_served(row)
+
+    def set_verdict(self, served: ServedHit, verdict: str) -> None:
+        """Write the verdict into what was served."""
+        key = layout.served_key(served.hit_id)
+        if key is not None:
+            row = encode_served(replace(served, verdict=verdict))
+            old = self._txn.replace(key, row, db=self._dbs.served)
+            self._history_bytes += _served_bytes(key, row) - _served_bytes(key, old or b"")
+
+    # -- what ends by itself
+
+    def expire(self, now_s: float, limit: int) -> int:
+        """Delete up to `limit` entries and as many served hits whose time is over; returns how many rows it handled."""
+        due = self._due(layout.EXPIRES_ENTRY, now_s, limit)
+        for key in due:
+            entry_id = layout.unpack_id(key)
+            entry = self.entry(entry_id)
+            # A row that no longer speaks of its entry (damage, a repaired store) ends alone.
+            if entry is None or layout.entry_expiry_key(entry) == key:
+                self.delete(entry_id)
+                self.expired += entry is not None
+            self._txn.delete(key, db=self._dbs.expiry)
+        return len(due) + self._forget_served(now_s, limit)
+
+    def _due(self, kind: bytes, now_s: float, limit: int) -> list[bytes]:
+        due: list[bytes] = []
+        end = kind + layout.pack_time(now_s)
+        with self._txn.cursor(db=self._dbs.expiry) as cursor:
+            found = cursor.set_range(kind)
+            while found and len(due) < limit and cursor.key()[:9] <= end:
+                due.append(cursor.key())
+                found = cursor.next()
+        return due
+
+    def _forget_served(self, until_s: float, limit: int) -> int:
+        due = self._due(layout.EXPIRES_SERVED, until_s, limit)
+        for key in due:
+            name = key[9:]
+            row = self._txn.pop(name, db=self._dbs.served)
+            if row is not None:
+                self._history_bytes = max(0, self._history_bytes - _served_bytes(name, row))
+            self._txn.delete(key, db=self._dbs.expiry)
+        return len(due)
+
+    def trim_log(self, before_s: float, limit: int) -> int:
+        """Delete up to `limit` of the oldest log lines from before a moment; returns how many. Their rollup stays."""
+        end = layout.pack_time(before_s)
+        trimmed = 0
+        with self._txn.cursor(db=self._dbs.log) as cursor:
+            while trimmed < limit and cursor.first() and cursor.key()[:8] < end:
+                size = layout.row_bytes(len(cursor.key()), len(cursor.value()))
+                self._history_bytes = max(0, self._history_bytes - size)
+                cursor.delete()
+                trimmed += 1
+        return trimmed
+
+    # -- limits
+
+    def save_access(self, touched: Mapping[int, Access]) -> None:
+        """Add what was noted in memory to the rows; entries that are gone are left out."""
+        for entry_id, access in touched.items():
+            key = layout.pack_id(entry_id)
+            with self._txn.cursor(db=self._dbs.entries) as cursor:
+                if not cursor.set_key(key):
+                    continue
+            total = self._saved_access(key).plus(access)
+            self._txn.put(key, layout.ACCESS.pack(total.uses, total.saved_nanousd, total.last_s), db=self._dbs.access)
+
+    def _saved_access(self, key: bytes) -> Access:
+        row = self._txn.get(key, db=self._dbs.access)
+        return eviction.NO_ACCESS if row is None else Access(*layout.ACCESS.unpack(row))
+
+    def drop_history(self, limit_bytes: int, most: int) -> None:
+        """Delete the oldest log lines and served hits, at most `most` of each, while both take more than `limit_bytes`."""
+        dropped = 1
+        while dropped and most > 0 and self._history_bytes > limit_bytes:
+            step = min(most, 64)
+            dropped = self.trim_log(_FOREVER_S, step) + self._forget_served(_FOREVER_S, step)
+            self.history_dropped += dropped
+            most -= step
+
+    def evict(self, *, limit_bytes: int, max_entries: int, policy: str, now_s: float, chance: random.Random) -> None:
+        """Delete the entries least worth keeping until both limits hold; those of this very group stay."""
+        while self._entries and (self._entries > max_entries or self._entry_bytes > limit_bytes):
+            mean_bytes = max(1, self._entry_bytes // self._entries)
+            excess_bytes = max(0, self._entry_bytes - limit_bytes)
+            victims = max(self._entries - max_entries, -(-excess_bytes // mean_bytes), 1)
+            standings = [
+                standing for entry_id in self._sample(victims, chance) if (standing := self._standing(entry_id, now_s))
+            ]
+            before = self._entries
+            for standing in eviction.by_worth(standings, policy)[:victims]:
+                if self._entries <= max_entries and self._entry_bytes <= limit_bytes:
+                    return
+                self.delete(standing.entry_id)
+                self.evicted += 1
+            if self._entries == before:
+                return
+
+    def _sample(self, victims: int, chance: random.Random) -> set[int]:
+        with self._txn.cursor(db=self._dbs.entries) as cursor:
+            if not cursor.first():
+                return set()
+            first_id, last_id = layout.unpack_id(cursor.key()), self._before.next_entry_id - 1
+            size = eviction.sample_size(victims)
+            if self._entries <= size:
+                ids = {layout.unpack_id(key) for key in cursor.iternext(keys=True, values=False)}
+                return {entry_id for entry_id in ids if entry_id <= last_id}
+            if first_id > last_id:
+                return set()
+
+            def at_or_after(entry_id: int) -> int | None:
+                if not cursor.set_range(layout.pack_id(entry_id)):
+                    return None
+                found = layout.unpack_id(cursor.key())
+                return found if found <= last_id else None
+
+            return eviction.sampled_ids(first_id, last_id, size, at_or_after, chance)
+
+    def _standing(self, entry_id: int, now_s: float) -> eviction.Standing | None:
+        key = layout.pack_id(entry_id)
+        row = self._txn.get(key, db=self._dbs.entries)
+        if row is None:
+            return None
+        entry = _undamaged(entry_id, row)
+        if entry is None:
+            # Worth nothing: it goes before all others.
+            return eviction.Standing(entry_id, 0, 0, float("inf"), max(len(row), 1))
+        with self._txn.cursor(db=self._dbs.vectors) as cursor:
+            vector_bytes = len(cursor.value()) if cursor.set_key(entry.partition + key) else 0
+        access = self._saved_access(key).plus(self._access(entry_id))
+        return eviction.standing_of(entry, access, layout.entry_bytes(entry, len(row), vector_bytes), now_s)
+
+    def labelled_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
+        """Up to `limit` ids above `after` that carry a label, by id."""
+        return labelled_ids(self._txn, self._dbs, prefix, after, limit)
+
+
+def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, after: int, limit: int) -> list[int]:
+    """Up to `limit` ids above `after` among the rows of `tags` with a prefix, by id."""
+    ids: list[int] = []
+    with txn.cursor(db=dbs.tags) as cursor:
+        found = cursor.set_range(prefix + layout.pack_id(after + 1))
+        while found and len(ids) < limit and cursor.key().startswith(prefix):
+            ids.append(layout.unpack_id(cursor.key()))
+            found = cursor.next()
+    return ids
+
+
+def _undamaged(entry_id: int, row: bytes) -> Entry | None:
+    try:
+        return decode_entry(entry_id, row)
+    except StoreError:
+        return None
+
+
+def _served_bytes(key: bytes, row: bytes) -> int:
+    return layout.row_bytes(len(key), len(row)) + layout.row_bytes(9 + len(key), 0)

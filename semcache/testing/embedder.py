@@ -1,0 +1,116 @@
+"""An embedder without a model: hashed words, word pairs and letter triples, so that similar texts lie near."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semcache.errors import EmbeddingFailedError, ShuttingDownError
+
+_WORD = re.compile(r"\w+")
+
+
+class HashingEmbedder:
+    """Deterministic unit vectors: equal texts have cosine 1, texts that share words and letters are near.
+
+    Attributes:
+        batches: the texts of each call to `embed`, oldest first.
+
+    Args:
+        dimension: length of a vector.
+        window_words: words that "the model" reads.
+    """
+
+    def __init__(self, *, dimension: int = 384, window_words: int = 256) -> None:
+        self._dimension = dimension
+        self._window_words = window_words
+        self._failure: Exception | None = None
+        self._gate: asyncio.Event | None = None
+        self._closed = False
+        self.batches: list[tuple[str, ...]] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the vector space."""
+        return f"hashing-{self._dimension}"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._dimension
+
+    def fits(self, text: str) -> bool:
+        """Whether `text` has at most `window_words` words."""
+        return len(_WORD.findall(text)) <= self._window_words
+
+    def count_tokens(self, text: str) -> int:
+        """Words of `text`."""
+        return len(_WORD.findall(text))
+
+    def fail_next(self, error: Exception | None = None) -> None:
+        """The next call to `embed` raises `error`, an EmbeddingFailedError by default."""
+        self._failure = error or EmbeddingFailedError("the embedding model failed on a batch of 1: as it was told to")
+
+    def hang_next(self) -> asyncio.Event:
+        """The next call to `embed` waits until the event that is returned is set."""
+        self._gate = asyncio.Event()
+        return self._gate
+
+    def vector(self, text: str) -> NDArray[np.float32]:
+        """The unit vector of one text, (dimension,)."""
+        vector = np.zeros(self._dimension, dtype=np.float32)
+        for feature, weight in _features(text):
+            digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
+            position = int.from_bytes(digest[:4], "little") % self._dimension
+            vector[position] += weight if digest[4] & 1 else -weight
+        length = float(np.linalg.norm(vector))
+        if length == 0.0:
+            vector[0] = length = 1.0
+        return vector / np.float32(length)
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors (len(texts), dimension), in order.
+
+        Raises:
+            ShuttingDownError: the embedder is closed.
+            Exception: what `fail_next` was given.
+        """
+        if self._closed:
+            raise ShuttingDownError("the embedder is closed and takes no more texts")
+        self.batches.append(tuple(texts))
+        gate, self._gate = self._gate, None
+        failure, self._failure = self._failure, None
+        await (gate.wait() if gate is not None else asyncio.sleep(0))
+        if failure is not None:
+            raise failure
+        return np.array([self.vector(text) for text in texts], dtype=np.float32).reshape(len(texts), self._dimension)
+
+    def queue_depth(self) -> int:
+        """Nothing ever waits for a device."""
+        return 0
+
+    def describe(self) -> Mapping[str, str]:
+        """What it is."""
+        return {"backend": "hashing", "device": "cpu", "precision": "fp32", "model": self.fingerprint}
+
+    async def close(self) -> None:
+        """Takes no more texts."""
+        self._closed = True
+
+
+def _features(text: str) -> Iterator[tuple[str, float]]:
+    words = [str(word) for word in _WORD.findall(text.lower())]
+    for word in words:
+        yield f"w:{word}", 1.0
+        for start in range(len(word)):
+            yield f"c:{f'^{word}$'[start : start + 3]}", 0.3
+    for first, second in itertools.pairwise(words):
+        yield f"p:{first} {second}", 0.5
+    if not words:
+        yield f"t:{text}", 1.0

@@ -1,0 +1,289 @@
+"""One target: its connections, its key, its time limits, and its failures told in semcache's errors."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx2
+
+from semcache.errors import SettingsError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
+from semcache.model import UpstreamCall
+from semcache.ports import Clock
+from semcache.settings import Target
+from semcache.upstream.credentials import ApiKeySource
+from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, parse_retry_after
+
+_EVENT_STREAM = "text/event-stream"
+_ERROR_BYTES = 64 * 1024
+_KEEPALIVE_S = 30.0
+"""Below the idle limit of common load balancers (60 s), so that connections are seldom found dead."""
+
+
+class Reply:
+    """A success to a streamed call: its head is there, its body is on its way."""
+
+    def __init__(self, target: HttpTarget, response: httpx2.Response, call: UpstreamCall) -> None:
+        self._target = target
+        self._response = response
+        self._call = call
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is what was asked for; it is taken for that where no type is told."""
+        kind = self._response.headers.get("content-type", _EVENT_STREAM)
+        return kind.split(";")[0].strip().lower() == _EVENT_STREAM
+
+    async def read(self) -> bytes:
+        """The whole body, within the target's timeout.
+
+        Raises:
+            UpstreamTimedOutError, UpstreamError: ANSWER_TOO_LARGE, or the connection broke off.
+        """
+        async with self._target.time_limit(self._target.settings.timeout_s, self._call):
+            return await self._target.read(self._response)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives: the first piece within the target's timeout, each later one within its stall timeout.
+
+        Raises:
+            UpstreamTimedOutError: nothing came for so long, or the call's deadline passed.
+            UpstreamError: the connection broke off.
+        """
+        limit_s = self._target.settings.timeout_s
+        async with aclosing(self._response.aiter_bytes()) as body:
+            while True:
+                async with self._target.time_limit(limit_s, self._call):
+                    piece = await anext(body, None)
+                if piece is None:
+                    return
+                limit_s = self._target.settings.stall_timeout_s
+                yield piece
+
+
+class HttpTarget:
+    """An OpenAI-compatible endpoint over HTTP/1.1 with keep-alive.
+
+    Raises:
+        SettingsError: the base URL isn't one, or the key can't be used.
+    """
+
+    def __init__(self, settings: Target, clock: Clock, *, answer_bytes: int, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.answer_bytes = answer_bytes
+        self._clock = clock
+        self._key = ApiKeySource(settings, environ)
+        try:
+            self._url = httpx2.URL(settings.base_url.rstrip("/") + "/chat/completions")
+        except httpx2.InvalidURL as error:
+            raise SettingsError([f"target {settings.name!r}: base_url is no URL: {error}"]) from error
+        self._client = httpx2.AsyncClient(
+            # Nothing from the environment: a proxy or a .netrc would be a second, hidden configuration.
+            trust_env=False,
+            follow_redirects=False,
+            # A plain target needs no certificates, and loading them takes longer than the whole rest.
+            verify=self._url.scheme == "https",
+            # Time is limited around the calls, where one limit covers all of a call's steps.
+            timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s),
+            limits=httpx2.Limits(
+                max_connections=settings.max_connections,
+                max_keepalive_connections=settings.max_connections,
+                keepalive_expiry=_KEEPALIVE_S,
+            ),
+            # One jar would carry a cookie from one tenant's call into another's.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+    async def fetch(self, body: bytes, call: UpstreamCall) -> bytes:
+        """The whole answer to a body, within the target's timeout.
+
+        Raises:
+            UpstreamRefusedError: a 4xx.
+            UpstreamTimedOutError: the target's timeout or the call's deadline passed.
+            UpstreamError: anything else that is no success, no connection, or ANSWER_TOO_LARGE.
+        """
+        async with (
+            self.time_limit(self.settings.timeout_s, call),
+            self._exchange(body, call, "application/json", nullcontext()) as response,
+        ):
+            return await self.read(response)
+
+    @asynccontextmanager
+    async def open(self, body: bytes, call: UpstreamCall) -> AsyncIterator[Reply]:
+        """The reply to a streamed call, once its head says success.
+
+        Raises:
+            As `fetch`, for the head.
+        """
+        head_limit = self.time_limit(self.settings.timeout_s, call)
+        async with self._exchange(body, call, _EVENT_STREAM, head_limit) as response:
+            yield Reply(self, response, call)
+
+    async def read(self, response: httpx2.Response) -> bytes:
+        """A body of at most `answer_bytes`.
+
+        Raises:
+            UpstreamError: ANSWER_TOO_LARGE.
+        """
+        declared = response.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > self.answer_bytes:
+            raise self.too_large()
+        pieces, size = [], 0
+        async with aclosing(response.aiter_bytes()) as body:
+            async for piece in body:
+                size += len(piece)
+                if size > self.answer_bytes:
+                    raise self.too_large()
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    @asynccontextmanager
+    async def _exchange(
+        self, body: bytes, call: UpstreamCall, accept: str, head_limit: AbstractAsyncContextManager[None]
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send a body; gives the response whose head says success, and translates what goes wrong until it is read."""
+        key = self._key.current()
+        request = self._client.build_request("POST", self._url, content=body, headers=self._headers(key, call, accept))
+        response: httpx2.Response | None = None
+        try:
+            async with head_limit:
+                response = await self._client.send(request, stream=True)
+                if not response.is_success:
+                    raise self._failure(response, await _read_error(response), key)
+            yield response
+        except httpx2.HTTPError as error:
+            raise self._broken(error, begun=response is not None) from error
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    @asynccontextmanager
+    async def time_limit(self, limit_s: float, call: UpstreamCall) -> AsyncIterator[None]:
+        """Ends what runs within after `limit_s`, or at the call's deadline.
+
+        Raises:
+            UpstreamTimedOutError: says which it was.
+        """
+        remaining_s = call.deadline_s - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(limit_s, remaining_s))):
+                yield
+        except TimeoutError as error:
+            raise self.timed_out(limit_s if limit_s < remaining_s else None) from error
+
+    def timed_out(self, limit_s: float | None) -> UpstreamTimedOutError:
+        """The error of a call that took longer than `limit_s`, or, with None, than its deadline allowed."""
+        if limit_s is None:
+            return UpstreamTimedOutError(
+                f"The upstream {self.settings.name!r} didn't answer before the call's deadline."
+            )
+        return UpstreamTimedOutError(
+            f"The upstream {self.settings.name!r} sent nothing more within {limit_s:g} s.",
+            hint="The target's timeout_s and stall_timeout_s set how long semcache waits.",
+        )
+
+    def too_large(self) -> UpstreamError:
+        """The error of an answer beyond the limit."""
+        return UpstreamError(
+            f"The answer of the upstream {self.settings.name!r} is larger than {self.answer_bytes} bytes.",
+            http_status=http.HTTPStatus.OK,
+            reason=TOO_LARGE,
+            hint="Ask for less with max_tokens, or raise limits.answer_bytes.",
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _headers(self, key: str, call: UpstreamCall, accept: str) -> dict[str, str]:
+        headers = {
+            "user-agent": "semcache",
+            "content-type": "application/json",
+            "accept": accept,
+            # Compressed streams arrive in lumps, and answers are small.
+            "accept-encoding": "identity",
+            "x-request-id": call.request_id,
+            **{name.lower(): value for name, value in self.settings.headers.items()},
+        }
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        return headers
+
+    def _failure(self, response: httpx2.Response, body: bytes, key: str) -> UpstreamError:
+        status = response.status_code
+        name = self.settings.name
+        if key:  # Some servers tell a wrong key back.
+            body = body.replace(key.encode(), b"[key]")
+        retry_after_s = parse_retry_after(response.headers.get("retry-after"), self._clock.wall())
+        phrase = f"{status} {_phrase(status)}".strip()
+        if response.is_client_error:
+            hint = ""
+            if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+                hint = "It judged the server's own key for it: see api_key_env and api_key_file of the target."
+            return UpstreamRefusedError(
+                f"The upstream {name!r} refused with {phrase}.",
+                http_status=status,
+                body=body,
+                retry_after_s=retry_after_s,
+                hint=hint,
+            )
+        if response.is_server_error:
+            return UpstreamError(
+                f"The upstream {name!r} failed with {phrase}.",
+                http_status=status,
+                body=body,
+                retry_after_s=retry_after_s,
+            )
+        return UpstreamError(
+            f"The upstream {name!r} answered with {phrase}, which is no answer.",
+            http_status=status,
+            body=body,
+            hint="Redirects aren't followed: base_url must name the final address.",
+        )
+
+    def _broken(self, error: httpx2.HTTPError, *, begun: bool) -> UpstreamError:
+        name = self.settings.name
+        kind = type(error).__name__
+        if isinstance(error, httpx2.ConnectTimeout):
+            return UpstreamError(
+                f"The upstream {name!r} took no connection within {self.settings.connect_timeout_s:g} s.",
+                reason=UNREACHABLE,
+            )
+        if isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError):
+            if begun:
+                return UpstreamError(
+                    f"The connection to the upstream {name!r} broke off in the middle of its answer ({kind}).",
+                    http_status=http.HTTPStatus.OK,
+                    reason=BROKE_OFF,
+                )
+            return UpstreamError(
+                f"The upstream {name!r} can't be reached ({kind}).",
+                reason=UNREACHABLE,
+                hint="Check the target's base_url and whether it runs.",
+            )
+        return UpstreamError(f"The exchange with the upstream {name!r} failed ({kind}).")
+
+
+async def _read_error(response: httpx2.Response) -> bytes:
+    """The first bytes of an error's body; what was there when the connection broke off."""
+    body = bytearray()
+    try:
+        async with aclosing(response.aiter_bytes()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) >= _ERROR_BYTES:
+                    break
+    except httpx2.HTTPError:
+        # The status says what happened; a body that can't be read adds nothing.
+        return bytes(body)
+    return bytes(body[:_ERROR_BYTES])
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,48 @@
+"""Which texts share a forward pass."""
+
+from semcache.embedding.batching import BatchRule, next_batch
+
+CPU = BatchRule(max_texts=32, max_tokens=1024, pass_tokens=12)
+
+
+def test_one_text_is_a_batch():
+    assert next_batch([400], CPU) == [0]
+
+
+def test_texts_of_one_length_share_a_batch_in_their_order():
+    assert next_batch([10] * 5, CPU) == [0, 1, 2, 3, 4]
+
+
+def test_the_limit_on_texts_holds():
+    assert next_batch([10] * 40, CPU) == list(range(32))
+
+
+def test_the_limit_on_padded_tokens_holds():
+    assert next_batch([250] * 10, CPU) == [0, 1, 2, 3]
+
+
+def test_a_single_text_may_exceed_the_limit_on_tokens():
+    assert next_batch([5000, 10], CPU) == [0]
+
+
+def test_a_short_text_is_not_padded_to_a_long_one():
+    assert next_batch([256, 10, 250, 11, 12], CPU) == [0, 2]
+    assert next_batch([10, 256, 11, 250, 12], CPU) == [0, 2, 4]
+
+
+def test_the_oldest_is_always_among_them():
+    lengths = [200, *[10] * 100]
+    assert 0 in next_batch(lengths, CPU)
+
+
+def test_padding_costs_less_than_the_passes_it_saves():
+    lengths = [10, 13, 12, 11, 14, 30, 90]
+    batch = next_batch(lengths, CPU)
+    real = sum(lengths[i] for i in batch)
+    assert max(lengths[i] for i in batch) * len(batch) <= real + real // 8 + CPU.pass_tokens
+    assert set(batch) == {0, 1, 2, 3, 4}
+
+
+def test_a_gpu_pads_gladly():
+    gpu = BatchRule(max_texts=256, max_tokens=65_536, pass_tokens=4096)
+    assert sorted(next_batch([10, 60, 30, 12, 14], gpu)) == [0, 1, 2, 3, 4]

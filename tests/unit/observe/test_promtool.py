@@ -1,0 +1,30 @@
+"""Prometheus' own linter on the page."""
+
+import subprocess
+
+from prometheus_client import generate_latest
+
+from semcache.model import Status
+
+
+def test_promtool_finds_nothing_to_say(require_program, metrics, record, registry):
+    metrics.watch_store(lambda: {"entries": 3, "bytes_used": 4096, "evictions": 1, "expirations": 2})
+    metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
+    metrics.watch_queues(lambda: {"embed": 0})
+    for status in Status:
+        metrics.request_done(record(status, spent=300, saved=100), [("exact", 0.001)], "because")
+    metrics.call_started()
+    metrics.guard_vetoed("numbers")
+    metrics.batch_embedded(8)
+    metrics.upstream_attempted("openai", "ok")
+    metrics.upstream_done("openai", 0.5)
+    metrics.verdict_reported("wrong")
+    metrics.store_skipped("tool_calls")
+
+    linted = subprocess.run(
+        [require_program("promtool"), "check", "metrics"],
+        input=generate_latest(registry),
+        capture_output=True,
+    )
+
+    assert (linted.returncode, linted.stdout, linted.stderr) == (0, b"", b"")

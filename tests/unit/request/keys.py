@@ -1,0 +1,35 @@
+"""Keys for tests, with everything that isn't under test fixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semcache.model import KeyedRequest, Request
+from semcache.request import CacheabilityPolicy, Keying
+from semcache.settings import CacheabilitySettings, LimitSettings
+
+BASE: Mapping[str, Any] = {
+    "model": "gpt-4o-mini",
+    "messages": [
+        {"role": "system", "content": "You are terse."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ],
+}
+
+
+def keying(*, secrets: Sequence[str] = ("s" * 16,), fingerprint: str = "fp", route_policy_version: str = "1") -> Keying:
+    return Keying(
+        secrets=secrets,
+        fingerprint=fingerprint,
+        route_policy_version=route_policy_version,
+        long_slot_chars=24,
+        limits=LimitSettings(),
+        policy=CacheabilityPolicy(CacheabilitySettings(), lambda text: len(text) < 500),
+    )
+
+
+def key(body: Mapping[str, Any] | bytes, *, by: Keying | None = None, **request: Any) -> KeyedRequest:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (by or keying()).key(Request(**{"tenant": "acme", "body": raw, **request}))

@@ -1,0 +1,165 @@
+"""Exact keys and partitions: what must be equal, what is compared by meaning."""
+
+from typing import Any
+
+import pytest
+
+from semcache.errors import InvalidRequestError
+from semcache.model import Template, Tier
+from tests.unit.request.keys import BASE, key, keying
+
+
+def chat(*turns: str, system: str = "You are terse.") -> dict[str, Any]:
+    roles = ["user", "assistant"]
+    messages = [{"role": roles[number % 2], "content": turn} for number, turn in enumerate(turns)]
+    return {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": system}, *messages]}
+
+
+def test_only_the_last_user_message_is_compared_by_meaning() -> None:
+    one, other = key(chat("How are you?")), key(chat("How do you do?"))
+    assert one.partition == other.partition
+    assert one.exact_key != other.exact_key
+    assert one.text == "How are you?"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        chat("Hi", "Hello", "Cancel it", system="You are verbose."),
+        chat("Ho", "Hello", "Cancel it"),
+        chat("Hi", "Hallo", "Cancel it"),
+        chat("Cancel it"),
+    ],
+)
+def test_conversations_with_the_same_last_message_are_apart(other: dict[str, Any]) -> None:
+    this = key(chat("Hi", "Hello", "Cancel it"))
+    assert this.text == key(other).text == "Cancel it"
+    assert this.partition != key(other).partition
+    assert this.exact_key != key(other).exact_key
+
+
+@pytest.mark.parametrize("field", ["tenant", "namespace", "knowledge_version"])
+def test_what_stands_beside_the_body_keeps_requests_apart(field: str) -> None:
+    one, other = key(BASE, **{field: "a"}), key(BASE, **{field: "b"})
+    assert one.partition != other.partition
+    assert one.exact_key != other.exact_key
+
+
+def test_the_embedder_moves_the_partition_alone() -> None:
+    one, other = key(BASE, by=keying(fingerprint="a")), key(BASE, by=keying(fingerprint="b"))
+    assert one.partition != other.partition
+    assert one.exact_key == other.exact_key
+
+
+def test_the_route_policy_version_moves_both() -> None:
+    one, other = key(BASE), key(BASE, by=keying(route_policy_version="2"))
+    assert one.partition != other.partition
+    assert one.exact_key != other.exact_key
+
+
+def test_an_older_secret_is_kept_for_reading() -> None:
+    old, new = keying(secrets=["o" * 16]), keying(secrets=["n" * 16, "o" * 16])
+    assert key(BASE, by=new).older_partitions == (key(BASE, by=old).partition,)
+    assert key(BASE, by=new).exact_key == key(BASE, by=old).exact_key
+
+
+def test_equal_numbers_are_equal() -> None:
+    assert key({**BASE, "temperature": 1}).exact_key == key({**BASE, "temperature": 1.0}).exact_key
+
+
+def test_white_space_between_the_fields_is_nothing() -> None:
+    compact = b'{"model":"m","messages":[{"role":"user","content":"x y"}]}'
+    spaced = b'{ "messages" : [ {"content":"x y", "role":"user"} ],\n "model":"m"}'
+    assert key(compact).exact_key == key(spaced).exact_key
+
+
+def test_text_parts_are_read_together() -> None:
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert key({"model": "m", "messages": [{"role": "user", "content": parts}]}).text == "one\ntwo"
+
+
+def test_a_templates_long_slots_are_compared_and_its_short_ones_must_be_equal() -> None:
+    long = "a complaint about a parcel that came late"
+
+    def made(boilerplate: str, **slots: str) -> Any:
+        template = Template("reply", tuple(slots.items()))
+        body = {"model": "m", "messages": [{"role": "user", "content": boilerplate}]}
+        return key(body, template=template)
+
+    one = made("Write a reply in de to …", lang="de", mail=long)
+    assert one.text == long
+    assert made("Another wording", lang="de", mail=long).partition == one.partition
+    assert made("Write a reply in de to …", lang="fr", mail=long).partition != one.partition
+    assert made("Write a reply in de to …", lang="de", mail=long + "!").partition == one.partition
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "INVALID_JSON"),
+        (b"{", "INVALID_JSON"),
+        (b"[]", "INVALID_JSON"),
+        (b"\xff\xfe", "INVALID_JSON"),
+        (b'{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":NaN}', "INVALID_JSON"),
+        (b'{"model":"m","model":"n","messages":[{"role":"user","content":"x"}]}', "DUPLICATE_KEY"),
+        (b'{"model":"m","messages":[{"role":"user","content":"x","content":"y"}]}', "DUPLICATE_KEY"),
+        (b'{"messages":[{"role":"user","content":"x"}]}', "NO_MODEL"),
+        (b'{"model":"","messages":[{"role":"user","content":"x"}]}', "NO_MODEL"),
+        (b'{"model":"m"}', "EMPTY_MESSAGES"),
+        (b'{"model":"m","messages":[]}', "EMPTY_MESSAGES"),
+        (b'{"model":"m","messages":["x"]}', "INVALID_MESSAGE"),
+        (b'{"model":"m","messages":[{"role":"king","content":"x"}]}', "UNKNOWN_ROLE"),
+        (b'{"model":"m","messages":[{"content":"x"}]}', "UNKNOWN_ROLE"),
+        (b'{"model":"m","messages":[{"role":"user","content":" "}]}', "EMPTY_MESSAGE"),
+        (b'{"model":"m","messages":[{"role":"user"}]}', "EMPTY_MESSAGE"),
+        (b'{"model":"m","messages":[{"role":"user","content":3}]}', "INVALID_MESSAGE"),
+        (b'{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}', "INVALID_MESSAGE"),
+        (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', "INVALID_TEXT"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "JSON_TOO_DEEP"),
+        (b"[" * 100_000, "JSON_TOO_DEEP"),
+        (b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 1_000_001 + b'"}]}', "PROMPT_TOO_LONG"),
+    ],
+)
+def test_a_bad_body_is_refused_with_a_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        key(body)
+    assert caught.value.reason == reason
+    assert str(caught.value).endswith(".")
+
+
+def user(content: Any, **fields: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": content}], **fields}
+
+
+@pytest.mark.parametrize(
+    ("body", "tier", "reason"),
+    [
+        (user("How tall is Mont Blanc?"), Tier.SEMANTIC, "cacheable"),
+        (user("How tall is Mont Blanc?", temperature=1.0), Tier.SEMANTIC, "cacheable"),
+        (user("How tall is Mont Blanc?", temperature=1.3), Tier.NONE, "temperature"),
+        (user("x", n=2), Tier.NONE, "several_choices"),
+        (user("x", logprobs=True), Tier.NONE, "logprobs"),
+        (user([{"type": "image_url", "image_url": {"url": "data:"}}]), Tier.NONE, "not_text"),
+        (user("x", modalities=["text", "audio"]), Tier.NONE, "not_text"),
+        (user("x", tool_choice="required"), Tier.NONE, "tool_calls"),
+        (user("x", tools=[{"type": "function"}]), Tier.SEMANTIC, "cacheable"),
+        (user("x", web_search_options={}), Tier.NONE, "web_search"),
+        (user("What's the weather in Oslo right now?"), Tier.NONE, "time_sensitive"),
+        (user("What is the current time in Tokyo?"), Tier.NONE, "time_sensitive"),
+        (user("Write to jane.doe@example.com for me"), Tier.NONE, "personal"),
+        (user("word " * 200), Tier.EXACT, "longer_than_model"),
+        (
+            {"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
+            Tier.EXACT,
+            "nothing_to_compare",
+        ),
+        (
+            {"model": "m", "messages": [{"role": "tool", "content": "1"}, {"role": "user", "content": "x"}]},
+            Tier.NONE,
+            "tool_calls",
+        ),
+    ],
+)
+def test_how_far_a_request_may_look(body: dict[str, Any], tier: Tier, reason: str) -> None:
+    cacheability = key(body).cacheability
+    assert (cacheability.tier, cacheability.reason) == (tier, reason)

@@ -487,6 +487,8 @@ class SemanticCache:
             # Each chunk that arrived is a token or more that was charged.
             partial = Usage(keyed.prompt_chars // 4, 0, pieces, estimated=True) if pieces else None
             account.failed(error, partial, keyed.alias)
+            if partial is not None and isinstance(error, Exception):
+                await self._store.flush()  # Spend is durable before its caller hears of it.
             raise
         account.lap("upstream")
         answer = self._with_usage(keyed, answer)

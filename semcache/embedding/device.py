@@ -221,6 +221,7 @@ class DeviceThread:
         try:
             loop.call_soon_threadsafe(self._deliver, reply)
         except RuntimeError:  # the loop is closed, and with it all who waited
+            self._depth -= reply.freed
             _log.debug("embedding_callers_gone", jobs=len(reply.done) + len(reply.failed))
 
     def _deliver(self, reply: _Replies) -> None:

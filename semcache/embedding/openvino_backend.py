@@ -150,8 +150,9 @@ def _keep(ov: types.ModuleType, network: Any, folder: Path) -> None:
             raise OSError(str(error)) from error
         manifest = {part: sha256_of([fresh / part]) for part in _PARTS}
         (fresh / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
+        if not _defect(folder):
+            return  # another process was faster, and may be reading it
+        shutil.rmtree(folder, ignore_errors=True)
         os.rename(fresh, folder)  # noqa: PTH104 - Path.rename says less about what happens to a folder in the way
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

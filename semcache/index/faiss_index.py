@@ -244,6 +244,7 @@ class FaissIndex:
             try:
                 loop.call_soon_threadsafe(self._deliver, mine, freed)
             except RuntimeError:  # the loop is closed, and with it all who waited
+                self._depth -= freed
                 _log.debug("index_callers_gone", searches=len(mine))
         if self._on_search is not None and replies:
             try:

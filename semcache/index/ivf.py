@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _SAMPLES_PER_LIST = 64
 """k-means sees this many vectors a list: more cost minutes and gain nothing measurable."""
 _ITERATIONS = 10
+_SLACK_PARTS = 16
+"""A list is given room for a sixteenth more than it will hold at first."""
 
 
 def lists_for(count: int) -> int:
@@ -56,6 +58,26 @@ class IvfCodes:
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Adds vectors (n, dimension) under ids that aren't there yet."""
         self._index.add_with_ids(vectors, ids)
+
+    def lists_of(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The list that each vector (n, dimension) belongs to, (n,)."""
+        _, lists = self._index.quantizer.search(vectors, 1)
+        found: NDArray[np.int64] = lists[:, 0]
+        return found
+
+    def reserve(self, lists: NDArray[np.int64]) -> None:
+        """Makes room for vectors of these lists, once and without slack: lists that grow by doubling hold 1.5 × as much
+        and leave their smaller selves behind in the allocator."""
+        held = faiss.downcast_InvertedLists(self._index.invlists)
+        for number, count in enumerate(np.bincount(lists, minlength=self._index.nlist).tolist()):
+            size = held.list_size(number)
+            held.resize(number, size + count + count // _SLACK_PARTS + 1)
+            held.resize(number, size)
+
+    def add_to(self, lists: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Adds vectors (n, dimension) under ids that aren't there yet, to lists that `lists_of` gave."""
+        lists, ids, vectors = (np.ascontiguousarray(array) for array in (lists, ids, vectors))
+        self._index.add_core(len(ids), faiss.swig_ptr(vectors), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
 
     def remove(self, ids: Iterable[int]) -> None:
         """Removes ids; those that aren't there are ignored."""

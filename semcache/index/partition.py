@@ -157,13 +157,11 @@ class Partition:
         return self._building is not None
 
     def fill(self, count: int) -> None:
-        """Adds the next `count` vectors to the index being filled, and swaps it in when it holds all."""
+        """Goes on with the next `count` vectors of the index being filled, and swaps it in when it holds all."""
         building = self._building
         if building is None:
             return
-        ids = building.take(count, self._rows)
-        if ids:
-            building.codes.add(np.array(ids, dtype=np.int64), self._rows.gather(ids))
+        building.advance(count, self._rows)
         if building.finished:
             self._building = None
             self._ivf = building.codes
@@ -182,17 +180,23 @@ class Partition:
 
 
 class _Building:
-    """An IVF index between its training and its swap: a snapshot of ids still to add, and what changed since."""
+    """An IVF index between its training and its swap, made in two rounds over a snapshot of the ids.
+
+    The first finds each vector's list, so that the lists are allocated once; the second fills them. Changes since the
+    snapshot reach `codes` at once, and the rounds pass over what they touched.
+    """
 
     def __init__(self, codes: IvfCodes, snapshot: NDArray[np.int64]) -> None:
         self.codes = codes
         self._snapshot = snapshot
+        self._lists = np.full(len(snapshot), -1, dtype=np.int64)
         self._next = 0
+        self._filling = False
         self._added: set[int] = set()  # since the snapshot: already in `codes`
 
     @property
     def finished(self) -> bool:
-        return self._next >= len(self._snapshot)
+        return self._filling and self._next >= len(self._snapshot)
 
     def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._added.update(ids.tolist())
@@ -202,9 +206,19 @@ class _Building:
         self._added.discard(entry_id)
         self.codes.remove([entry_id])
 
-    def take(self, count: int, rows: Rows) -> list[int]:
-        """The next ids of the snapshot that still have to be added."""
-        chunk = self._snapshot[self._next : self._next + count].tolist()
-        taken = [entry_id for entry_id in chunk if entry_id in rows and entry_id not in self._added]
+    def advance(self, count: int, rows: Rows) -> None:
+        """Goes on with the next `count` ids."""
+        chunk = slice(self._next, self._next + count)
         self._next += count
-        return taken
+        ids, lists = self._snapshot[chunk], self._lists[chunk]
+        wanted = np.array([i in rows and i not in self._added for i in ids.tolist()], dtype=bool)
+        if self._filling:
+            wanted &= lists >= 0  # what had gone in the first round and came back was added since
+        ids = ids[wanted]
+        if len(ids) and self._filling:
+            self.codes.add_to(lists[wanted], ids, rows.gather(ids.tolist()))
+        elif len(ids):
+            lists[wanted] = self.codes.lists_of(rows.gather(ids.tolist()))
+        if not self._filling and self._next >= len(self._snapshot):
+            self.codes.reserve(self._lists[self._lists >= 0])
+            self._filling, self._next = True, 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_GROWTH = 1.125
+_GROWTH = 1.0625
 """A larger factor would waste memory that is promised per entry; a large block grows in place (mremap)."""
 _MIN_SPARE = 4
 

@@ -23,7 +23,7 @@ class Watches(Collector):
         registry.register(self)
 
     def store(self, read: Read) -> None:
-        """Watches `EntryStore.stats`: `entries`, `bytes_used`, `evictions`, `expirations`."""
+        """Watches `EntryStore.stats`: `entries`, `bytes`, `evictions`, `expirations`."""
         self._sources["store"] = (read, _store_families)
 
     def index(self, read: Read) -> None:
@@ -51,7 +51,7 @@ class Watches(Collector):
 
 def _store_families(stats: Mapping[str, int]) -> Iterator[Family]:
     yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats["entries"])
-    yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats["bytes_used"])
+    yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats["bytes"])
     yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats["evictions"])
     yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats["expirations"])
 

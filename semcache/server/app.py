@@ -104,16 +104,20 @@ class Application:
         prices = PriceBook.open(settings.costs)
         registry = CollectorRegistry()
         metrics = Metrics(registry, settings.metrics, clock, _known_models(settings))
+        embedder = given_embedder or await self._open_embedder(metrics)
         store = await asyncio.to_thread(
-            LmdbStore.open, settings.store, clock, secret_key_ids=[secret_key_id(secret) for secret in secrets]
+            LmdbStore.open,
+            settings.store,
+            clock,
+            secret_key_ids=[secret_key_id(secret) for secret in secrets],
+            embedder_fingerprint=embedder.fingerprint,
         )
         self._closing.push_async_callback(store.close)
-        embedder = given_embedder or await self._open_embedder(metrics)
         index = open_index(settings.index, embedder.dimension, store.vectors)
         self._closing.push_async_callback(index.close)
         if upstream is None:
             upstream = HttpUpstream(
-                settings.upstream, clock, max_answer_bytes=settings.limits.answer_bytes, observer=metrics
+                settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes
             )
             self._closing.push_async_callback(upstream.close)
         accounts = Accounts(store, prices, metrics, clock)
@@ -142,7 +146,7 @@ class Application:
                 "calls": (self._gate.in_flight, settings.server.max_in_flight),
                 "embedding": (_depth(embedder), settings.embedding.max_queue),
                 "index": (_depth(index), settings.index.max_queue),
-                "store": (store.stats().get("pending_writes", 0), settings.store.max_queue),
+                "store": (store.stats().get("pending", 0), settings.store.max_queue),
                 "flights": (cache.queues()["flights"], settings.server.max_in_flight),
                 "lookups": (cache.queues()["lookups"], settings.limits.pending_lookups),
             }

@@ -77,7 +77,8 @@ class Calls:
                 reason="MESSAGE_TOO_LARGE",
                 hint="Send less, or raise server.max_message_bytes.",
             )
-        if context.time_remaining() <= 0:  # Without a deadline it is infinite.
+        remaining_s: float | None = context.time_remaining()  # The stubs leave out that it may be None.
+        if remaining_s is not None and remaining_s <= 0:
             raise DeadlineExceededError("The call's deadline had passed when it arrived.")
         try:
             return kind.FromString(raw)

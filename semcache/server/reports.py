@@ -54,7 +54,7 @@ class Reports:
             requests=wire_out.request_counts(counts),
             hit_ratio=wire_out.hit_ratio(counts),
             entries=store.get("entries", 0),
-            store_bytes=store.get("bytes_used", 0),
+            store_bytes=store.get("bytes", 0),
             store_limit_bytes=self._settings.store.max_bytes,
             evictions=store.get("evictions", 0),
             expirations=store.get("expirations", 0),

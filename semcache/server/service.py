@@ -231,6 +231,8 @@ class Service:
         now_s = self._clock.wall()
         query = wire_savings.savings_query(message, now_s=now_s)
 
+        await self._store.flush()  # What the caller was told before is in what it is told now.
+
         def hours() -> Sequence[LedgerHour]:
             return list(self._store.ledger_hours(tenant, query.start_s, query.end_s))
 

@@ -1,5 +1,6 @@
 """The durable truth: entries, vectors and the ledger in LMDB, written by one thread in grouped, synced commits."""
 
+from semcache.store.audit import AuditReport, Problem, check, repair
 from semcache.store.lmdb_store import LmdbStore
 
-__all__ = ["LmdbStore"]
+__all__ = ["AuditReport", "LmdbStore", "Problem", "check", "repair"]

@@ -1,7 +1,8 @@
 """How rows are written down: a compact binary layout per kind of row, with a format version and a CRC-32 in each.
 
-A row is `crc32 | format | fixed numbers | text | raw bytes`. All strings of a row lie in one UTF-8 run and their lengths are
-counted in characters, so that one decoding and a few slices bring them all back. Nothing is ever evaluated or unpickled.
+A row is `crc32 | format | fixed numbers | text | raw bytes`. All strings of a row lie in one UTF-8 run and their
+lengths are counted in characters, so that one decoding and a few slices bring them all back. Nothing is ever evaluated
+or unpickled.
 """
 
 from __future__ import annotations
@@ -167,10 +168,9 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
         end += _REJECTION.size + size
         rejections.append(Rejection(key, row[end - size : end]))
     body = row[end:]
+    answer_text = run[m:n]
     if flags & _TEXT_IN_BODY:
         answer_text = body[offset : offset + length].decode("utf-8", "surrogatepass")
-    else:
-        answer_text = run[m:n]
     tags: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     features: dict[str, tuple[str, ...]] = {}

@@ -13,7 +13,7 @@ START_RATIO = 0.8
 HISTORY_RATIO = 0.25
 """Of `max_bytes`: what the request log and the served hits may take before their oldest rows go."""
 SAMPLE_PER_VICTIM = 5
-"""With five looked at for each that leaves, a sample comes close to the true order (Redis' figure, and its reasoning)."""
+"""With five looked at for each that leaves, a sample comes close to the true order: Redis' figure."""
 SMALLEST_SAMPLE = 64
 """A store of no more entries is looked at whole."""
 _SECONDS_PER_HOUR = 3600.0
@@ -96,7 +96,7 @@ def sampled_ids(
 ) -> set[int]:
     """Up to `count` different ids between two, each found by one seek to a random place.
 
-    An id behind a gap is found more often; gaps are where old entries have left already, so that errs on the right side.
+    An id behind a gap is found more often; gaps are where entries have left already, mostly among the old.
 
     Args:
         first_id: the lowest id there is.

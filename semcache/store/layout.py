@@ -9,10 +9,10 @@ from hashlib import blake2b
 
 import lmdb
 
-from semcache.model import Entry, LedgerHour
+from semcache.model import Entry, LedgerHour, ServedHit
 
 LIB_VERSION = 0
-"""LMDB 0.9's file format. 1.0 can't read it nor the other way round, so the choice is pinned and never the library's default."""
+"""LMDB 0.9's file format: 1.0 can't read it nor the other way round, so the choice is never left to a default."""
 
 PAGE_BYTES = 4096
 _NODE_OVERHEAD_BYTES = 10  # LMDB's node header and the node's slot in its page
@@ -107,7 +107,7 @@ def unpack_id(key: bytes) -> int:
 
 
 def pack_time(at_s: float) -> bytes:
-    """Wall seconds as eight bytes that sort by time, to the microsecond; before 1970 is 1970, beyond 2^63 µs is that."""
+    """Wall seconds as eight bytes that sort by time, to the microsecond; clamped to [1970, 2^63 µs]."""
     return _U64.pack(min(max(int(at_s * 1_000_000), 0), (1 << 63) - 1))
 
 
@@ -134,9 +134,14 @@ def entry_expiry_key(entry: Entry) -> bytes:
     return EXPIRES_ENTRY + pack_time(entry.expires_s) + pack_id(entry.entry_id)
 
 
+def served_expiry_key(served: ServedHit, ttl_s: float) -> bytes:
+    """The row of `expiry` that a served hit has."""
+    return EXPIRES_SERVED + pack_time(served.at_s + ttl_s) + (served_key(served.hit_id) or b"")
+
+
 def hour_key(hour: LedgerHour) -> bytes:
     """The row of `hours` that a rollup row has."""
-    name = "\0".join((hour.tenant, hour.model, hour.task_type, hour.status.value))
+    name = f"{hour.tenant}\0{hour.model}\0{hour.task_type}\0{hour.status.value}"
     return _U64.pack(max(hour.hour_s, 0)) + blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -158,3 +163,8 @@ def entry_bytes(entry: Entry, value_bytes: int, vector_bytes: int) -> int:
     """What an entry takes of the file with all its rows, about."""
     small_rows = row_bytes(32, 8) + row_bytes(17, 0) + (1 + len(entry.tags) + len(entry.sources)) * row_bytes(25, 0)
     return row_bytes(8, value_bytes) + small_rows + (row_bytes(40, vector_bytes) if vector_bytes else 0)
+
+
+def served_bytes(key_bytes: int, value_bytes: int) -> int:
+    """What a served hit takes of the file with the row that ends it."""
+    return row_bytes(key_bytes, value_bytes) + row_bytes(9 + key_bytes, 0)

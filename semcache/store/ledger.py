@@ -16,8 +16,8 @@ HourName = tuple[int, str, str, str, str]
 def hour_of(record: LedgerRecord) -> LedgerHour:
     """The rollup row of one log line alone.
 
-    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing from
-    an amount of money: spending without a price, or a hit whose saving has none.
+    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing
+    from an amount of money: spending without a price, or a hit whose saving has none.
     """
     unpriced = not record.spent.priced or (record.status in HIT_STATUSES and not record.saved.priced)
     return LedgerHour(

@@ -50,8 +50,9 @@ class LmdbStore:
     Reads may be made from any thread; writes and `note`s from the event loop.
     """
 
-    def __init__(  # noqa: D417 - made by `open`, which documents what it is given
+    def __init__(
         self,
+        *,
         env: lmdb.Environment,
         dbs: Databases,
         lock: OwnerLock,
@@ -104,7 +105,7 @@ class LmdbStore:
         except BaseException:
             lock.release()
             raise
-        return cls(env, dbs, lock, settings, clock, counters)
+        return cls(env=env, dbs=dbs, lock=lock, settings=settings, clock=clock, counters=counters)
 
     # -- reading
 
@@ -253,7 +254,7 @@ class LmdbStore:
         """The values of keys in [first, end), some per transaction."""
         while True:
             with self._env.begin() as txn, txn.cursor(db=db) as cursor:
-                rows = []
+                rows: list[bytes] = []
                 found = cursor.set_range(first)
                 while found and cursor.key() < end and len(rows) < _READ_ROWS:
                     first = cursor.key() + b"\0"
@@ -347,7 +348,7 @@ class LmdbStore:
         return count
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, old log lines), in slices; returns how many entries that were."""
+        """Delete what has ended (entries, served hits, old log lines), in slices; returns how many entries."""
         self._env.reader_check()  # frees what readers that died without a word hold back
         before = self._writer.counts.expired
         now_s = self._clock.wall()
@@ -388,7 +389,7 @@ class LmdbStore:
             "bytes": counters.entry_bytes + counters.history_bytes,
             "entry_bytes": counters.entry_bytes,
             "history_bytes": counters.history_bytes,
-            "file_bytes": (info["last_pgno"] + 1) * layout.PAGE_BYTES,
+            "file_bytes": (info["last_pgno"] + 1) * self._env.stat()["psize"],
             "map_size_bytes": info["map_size"],
             "max_bytes": self._settings.max_bytes,
             "max_entries": self._settings.max_entries,

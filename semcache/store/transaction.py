@@ -189,28 +189,24 @@ class WriteTransaction:
             return merged(decode_hour(old), hour)
         except StoreError:
             # The log has each of its lines, the new ones among them.
-            return self._rolled_up_again(name) or hour
+            return hours_from_log(self._txn, self._dbs, name[0]).get(name, hour)
 
-    def _rolled_up_again(self, name: HourName) -> LedgerHour | None:
-        start, end = layout.pack_time(name[0]), layout.pack_time(name[0] + SECONDS_PER_HOUR)
-        records = []
-        with self._txn.cursor(db=self._dbs.log) as cursor:
-            found = cursor.set_range(start)
-            while found and cursor.key() < end:
-                with suppress(StoreError):
-                    records.append(decode_record(cursor.value()))
-                found = cursor.next()
-        return rolled_up(records).get(name)
-
-    def remember_served(self, served: ServedHit, until_s: float) -> None:
+    def remember_served(self, served: ServedHit, ttl_s: float) -> None:
         """Keep a hit for a later verdict; nothing happens for an id that no row can have."""
         key = layout.served_key(served.hit_id)
         if key is None:
             return
+        self._forget(key)
         row = encode_served(served)
-        old = self._txn.replace(key, row, db=self._dbs.served)
-        self._history_bytes += _served_bytes(key, row) - (_served_bytes(key, old) if old is not None else 0)
-        self._txn.put(layout.EXPIRES_SERVED + layout.pack_time(until_s) + key, b"", db=self._dbs.expiry)
+        self._txn.put(key, row, db=self._dbs.served)
+        self._txn.put(layout.served_expiry_key(served, ttl_s), b"", db=self._dbs.expiry)
+        self._history_bytes += layout.served_bytes(len(key), len(row))
+
+    def _forget(self, key: bytes) -> None:
+        """What was served under the same id before; its own end, if it is another, finds nothing then."""
+        row = self._txn.pop(key, db=self._dbs.served)
+        if row is not None:
+            self._history_bytes = max(0, self._history_bytes - layout.served_bytes(len(key), len(row)))
 
     def served(self, hit_id: str) -> ServedHit | None:
         """A hit as it was served, aged or not."""
@@ -224,7 +220,9 @@ class WriteTransaction:
         if key is not None:
             row = encode_served(replace(served, verdict=verdict))
             old = self._txn.replace(key, row, db=self._dbs.served)
-            self._history_bytes += _served_bytes(key, row) - _served_bytes(key, old or b"")
+            self._history_bytes += layout.served_bytes(len(key), len(row)) - layout.served_bytes(
+                len(key), len(old or b"")
+            )
 
     # -- what ends by itself
 
@@ -254,10 +252,7 @@ class WriteTransaction:
     def _forget_served(self, until_s: float, limit: int) -> int:
         due = self._due(layout.EXPIRES_SERVED, until_s, limit)
         for key in due:
-            name = key[9:]
-            row = self._txn.pop(name, db=self._dbs.served)
-            if row is not None:
-                self._history_bytes = max(0, self._history_bytes - _served_bytes(name, row))
+            self._forget(key[9:])
             self._txn.delete(key, db=self._dbs.expiry)
         return len(due)
 
@@ -290,7 +285,7 @@ class WriteTransaction:
         return eviction.NO_ACCESS if row is None else Access(*layout.ACCESS.unpack(row))
 
     def drop_history(self, limit_bytes: int, most: int) -> None:
-        """Delete the oldest log lines and served hits, at most `most` of each, while both take more than `limit_bytes`."""
+        """Delete the oldest log lines and served hits, at most `most` of each, while they take over `limit_bytes`."""
         dropped = 1
         while dropped and most > 0 and self._history_bytes > limit_bytes:
             step = min(most, 64)
@@ -366,12 +361,21 @@ def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, af
     return ids
 
 
+def hours_from_log(txn: lmdb.Transaction[bytes], dbs: Databases, hour_s: int) -> dict[HourName, LedgerHour]:
+    """The rollup rows of one hour, made again from its log lines."""
+    end = layout.pack_time(hour_s + SECONDS_PER_HOUR)
+    records = []
+    with txn.cursor(db=dbs.log) as cursor:
+        found = cursor.set_range(layout.pack_time(hour_s))
+        while found and cursor.key() < end:
+            with suppress(StoreError):
+                records.append(decode_record(cursor.value()))
+            found = cursor.next()
+    return rolled_up(records)
+
+
 def _undamaged(entry_id: int, row: bytes) -> Entry | None:
     try:
         return decode_entry(entry_id, row)
     except StoreError:
         return None
-
-
-def _served_bytes(key: bytes, row: bytes) -> int:
-    return layout.row_bytes(len(key), len(row)) + layout.row_bytes(9 + len(key), 0)

@@ -1,8 +1,8 @@
 """The one thread that writes: it gathers what waits into groups, commits each group synced, and tells its waiters.
 
-An awaited write waits at most `commit_wait_s` for company; what was only noted (log lines of hits) rides along with the next
-group, or goes by itself after `NOTE_WAIT_S`. A failed commit reaches exactly the waiters of its group, and the notes of that
-group are kept for the next.
+An awaited write waits at most `commit_wait_s` for company; what was only noted (log lines of hits) rides along with the
+next group, or goes by itself after `NOTE_WAIT_S`. A failed commit reaches exactly the waiters of its group, and the
+notes of that group are kept for the next.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class Writer:
         notes = list(group.notes)
         for note in notes:
             if note.served is not None:
-                transaction.remember_served(note.served, note.served.at_s + self._settings.served_ttl_s)
+                transaction.remember_served(note.served, self._settings.served_ttl_s)
         for write in group.writes:
             try:
                 result = write.apply(transaction)
@@ -341,25 +341,30 @@ class Writer:
         self._writes.extendleft(reversed(writes))
 
     def _make_room(self) -> Changes:
-        """After a refusal: a small transaction that only deletes, so that the next group may fit."""
+        """After a refusal: a small transaction that only deletes, so that the next group may fit.
+
+        Deletes copy pages before they free any: when a twentieth is too much at once, less may fit.
+        """
         before = self._counters
-        try:
-            with self._env.begin(write=True) as txn:
-                transaction = WriteTransaction(txn, self._dbs, before, self._access_of)
-                transaction.evict(
-                    limit_bytes=int(before.entry_bytes * 0.95),
-                    max_entries=self._settings.max_entries,
-                    policy=self._settings.eviction,
-                    now_s=self._clock.wall(),
-                    chance=self._chance,
-                )
-                transaction.finish()
-        except lmdb.Error as error:
-            _log.warning("store.no_room_made", error=str(error))
-            return Changes()
-        self._counters = transaction.counters
-        self.counts.evicted += transaction.evicted
-        return transaction.changes
+        for share in (0.05, 0.005, 0.0):
+            try:
+                with self._env.begin(write=True) as txn:
+                    transaction = WriteTransaction(txn, self._dbs, before, self._access_of)
+                    transaction.evict(
+                        limit_bytes=max(0, int(before.entry_bytes * (1 - share)) - 1),
+                        max_entries=self._settings.max_entries,
+                        policy=self._settings.eviction,
+                        now_s=self._clock.wall(),
+                        chance=self._chance,
+                    )
+                    transaction.finish()
+            except lmdb.Error as error:
+                _log.warning("store.no_room_made", error=str(error))
+                continue
+            self._counters = transaction.counters
+            self.counts.evicted += transaction.evicted
+            return transaction.changes
+        return Changes()
 
     def _take_touched(self) -> dict[int, Access]:
         now_s = self._clock.monotonic()
@@ -395,7 +400,7 @@ class Writer:
             for listener in self._listeners:
                 try:
                     listener(changes)
-                except Exception:
+                except Exception:  # noqa: BLE001 - one listener's failure is not the waiters'
                     _log.exception("store.listener_failed")
         for future, result, error in results:
             if future.done():

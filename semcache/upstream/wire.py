@@ -16,6 +16,7 @@ from semcache.model import Answer, Usage
 MAX_TOKENS = 10**12
 """A larger count is nonsense, and its price would leave 64 bits of nanodollars."""
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ERROR_BYTES = 2048
 _PIECE_CHARS = 48
 _MAX_PIECES = 64
@@ -134,7 +135,7 @@ def well_formed(text: str) -> str:
 def dump(value: object) -> bytes:
     """Compact JSON."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _COMPACT.encode(value).encode()
     except UnicodeEncodeError:  # Half a surrogate pair: an escape can spell it.
         return json.dumps(value, separators=(",", ":")).encode()
 
@@ -143,7 +144,7 @@ def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
     """A stored `chat.completion` as `chat.completion.chunk` JSON, as a provider would have streamed it.
 
     The role first, the text in a few dozen pieces at most, the finish reason; with `include_usage`, last, a chunk that
-    has no choices and tells the usage.
+    has no choices and tells the usage, where the completion tells one.
 
     Args:
         body: a completion that `read_answer` took.
@@ -161,8 +162,8 @@ def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
     tail = b'],"usage":null}' if include_usage else b"]}"
     for position, choice in enumerate(completion["choices"]):
         yield from _replay_choice(choice, position, head, tail)
-    if include_usage:
-        yield head + b'],"usage":' + dump(completion.get("usage")) + b"}"
+    if include_usage and completion.get("usage") is not None:
+        yield head + b'],"usage":' + dump(completion["usage"]) + b"}"
 
 
 def _replay_choice(choice: Mapping[str, Any], position: int, head: bytes, tail: bytes) -> Iterator[bytes]:

@@ -111,6 +111,7 @@ def test_a_loop_that_died_takes_no_other_along():
 
     async def stay() -> None:
         assert (await device.submit([[1, 2]])).tolist() == [[1, 2]]
+        assert device.depth == 0
         await device.close()
 
     asyncio.run(stay())

@@ -25,7 +25,7 @@ class StillClock:
 def page():
     registry = CollectorRegistry()
     metrics = Metrics(registry, MetricsSettings(), StillClock(), ["gpt-4o"])
-    metrics.watch_store(lambda: {"entries": 3, "bytes_used": 4096, "evictions": 1, "expirations": 2})
+    metrics.watch_store(lambda: {"entries": 3, "bytes": 4096, "evictions": 1, "expirations": 2})
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0, "store": 1})
     price = Cost(input_nanousd=250_000, output_nanousd=100_000, priced=True, price_version="test")

@@ -21,7 +21,7 @@ class Observed:
 
 
 class GatedBackend:
-    """Each forward pass waits until `open`; a vector is the text's first two token ids. `failures` are raised in order."""
+    """Each forward pass waits until `open`; a vector is its text's first two token ids. Raises `failures` in turn."""
 
     def __init__(self) -> None:
         self.batches: list[list[Sequence[int]]] = []

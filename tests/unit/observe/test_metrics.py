@@ -227,7 +227,7 @@ def test_the_small_counters_count(metrics, value):
 
 
 def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
-    entries = {"entries": 1, "bytes_used": 2, "evictions": 3, "expirations": 4, "pending_writes": 5}
+    entries = {"entries": 1, "bytes": 2, "evictions": 3, "expirations": 4, "pending": 5}
     metrics.watch_store(lambda: entries)
     metrics.watch_index(lambda: {"partitions_flat": 1, "vectors_flat": 300})
     metrics.watch_queues(lambda: {"embed": 7})

@@ -1,0 +1,281 @@
+"""The store's audit of itself: every row against the entry that it speaks of, and the repair of what doesn't agree.
+
+`check` reads one snapshot and may run beside a server (the pages that it reads stay in use until it ends). `repair`
+takes the store's lock, deletes what is damaged or points nowhere, and writes again what follows from the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from semcache.errors import StoreError, StoreUnusableError
+from semcache.model import Entry, format_entry_id
+from semcache.settings import StoreSettings
+from semcache.store import layout, opening
+from semcache.store.codec import decode_entry, decode_hour, decode_record, decode_served, encode_hour
+from semcache.store.layout import Counters, Databases
+from semcache.store.transaction import hours_from_log
+
+MAX_PROBLEMS = 1000
+"""Described in a report; the rest are counted."""
+_UNIT_TOLERANCE = 0.05  # vectors are unit vectors; a caller's own may be rounded
+
+_Fix = tuple[str, bytes, bytes | None]
+"""Sub-database, key, and the value that belongs there; None: the row goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that doesn't agree. `kind` is a stable snake_case token, `where` names the row."""
+
+    kind: str
+    where: str
+
+
+@dataclass(slots=True)
+class AuditReport:
+    """What an audit found.
+
+    Attributes:
+        rows: per sub-database.
+        problems: the first of them, in the order of the walk.
+        problem_count: all of them.
+        repaired: rows that were deleted or written again; 0 for a mere check.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    repaired: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was found."""
+        return self.problem_count == 0
+
+
+def check(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> AuditReport:
+    """Audit the store at `settings.path`; changes nothing.
+
+    Args:
+        settings: where it is.
+        progress: told the name of each sub-database as its turn comes.
+
+    Raises:
+        StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
+    """
+    env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+    try:
+        with env.begin() as txn:
+            return _Audit(txn, dbs, progress).run()
+    except lmdb.Error as error:
+        raise _unreadable(settings.path, error) from error
+    finally:
+        env.close()
+
+
+def repair(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> AuditReport:
+    """Audit the store and mend what is found, in one commit; the report tells what was found.
+
+    Raises:
+        StoreUnusableError: there is none, a server has it, a newer semcache wrote it, or it can't be written.
+    """
+    if not (settings.path / opening.DATA_FILE).is_file():
+        opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)  # raises, naming the path
+    lock = opening.lock_folder(settings.path)
+    try:
+        env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
+        try:
+            with env.begin(write=True) as txn:
+                audit = _Audit(txn, dbs, progress)
+                report = audit.run()
+                for name, key, value in audit.fixes:
+                    db = getattr(dbs, name)
+                    if value is None:
+                        txn.delete(key, db=db)
+                    else:
+                        txn.put(key, value, db=db)
+                report.repaired = len(audit.fixes)
+                return report
+        except lmdb.Error as error:
+            raise _unreadable(settings.path, error) from error
+        finally:
+            env.close()
+    finally:
+        lock.release()
+
+
+class _Audit:
+    """One walk over all sub-databases within one transaction; `fixes` are what would mend it."""
+
+    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> None:
+        self._txn = txn
+        self._dbs = dbs
+        self._progress = progress
+        self._report = AuditReport()
+        self._entry_bytes = 0
+        self._history_bytes = 0
+        self._entries = 0
+        self._served: dict[bytes, int] = {}
+        self.fixes: list[_Fix] = []
+
+    def run(self) -> AuditReport:
+        """Walk."""
+        self._walk("entries", self._check_entry)
+        self._walk("exact", self._check_exact)
+        self._walk("vectors", self._check_vector)
+        self._walk("tags", self._check_tag)
+        self._walk("served", self._check_served)
+        self._walk("expiry", self._check_expiry)
+        for key in self._served:
+            self._found("served_without_expiry", "served", key, None)
+        self._walk("access", self._check_access)
+        self._walk("log", self._check_log)
+        self._walk("hours", self._check_hour)
+        self._check_counters()
+        return self._report
+
+    def _walk(self, name: str, look: Callable[[bytes, bytes], None]) -> None:
+        if self._progress is not None:
+            self._progress(name)
+        count = 0
+        for key, value in self._rows(name):
+            look(key, value)
+            count += 1
+        self._report.rows[name] = count
+
+    def _rows(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        with self._txn.cursor(db=getattr(self._dbs, name)) as cursor:
+            yield from cursor
+
+    def _found(self, kind: str, name: str, key: bytes, value: bytes | None, where: str = "") -> None:
+        """Note a problem and its fix: `value` belongs under `key`, or nothing does."""
+        self._report.problem_count += 1
+        if len(self._report.problems) < MAX_PROBLEMS:
+            self._report.problems.append(Problem(kind, where or f"{name}/{key.hex()}"))
+        self.fixes.append((name, key, value))
+
+    def _entry(self, key: bytes) -> Entry | None:
+        row = self._txn.get(key, db=self._dbs.entries) if len(key) == 8 else None
+        try:
+            return None if row is None else decode_entry(layout.unpack_id(key), row)
+        except StoreError:
+            return None
+
+    def _check_entry(self, key: bytes, value: bytes) -> None:
+        where = format_entry_id(layout.unpack_id(key))
+        try:
+            entry = decode_entry(layout.unpack_id(key), value)
+        except StoreUnusableError:
+            raise  # whole, and not ours to delete
+        except StoreError:
+            self._found("entry_damaged", "entries", key, None, where)
+            return
+        vector = self._txn.get(entry.partition + key, b"", db=self._dbs.vectors)
+        self._entries += 1
+        self._entry_bytes += layout.entry_bytes(entry, len(value), len(vector) if _is_vector(vector) else 0)
+        if self._txn.get(entry.exact_key, db=self._dbs.exact) is None:
+            self._found("exact_key_missing", "exact", entry.exact_key, key, where)
+        for label in layout.label_keys(entry):
+            if self._txn.get(label, db=self._dbs.tags) is None:
+                self._found("tag_missing", "tags", label, b"", where)
+        expiry = layout.entry_expiry_key(entry)
+        if self._txn.get(expiry, db=self._dbs.expiry) is None:
+            self._found("expiry_missing", "expiry", expiry, b"", where)
+
+    def _check_exact(self, key: bytes, value: bytes) -> None:
+        entry = self._entry(value)
+        if entry is None or entry.exact_key != key:
+            self._found("exact_key_dangling", "exact", key, None)
+
+    def _check_vector(self, key: bytes, value: bytes) -> None:
+        entry = self._entry(key[-8:])
+        if entry is None or entry.partition + key[-8:] != key:
+            self._found("vector_dangling", "vectors", key, None)
+        elif not _is_vector(value):
+            self._found("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
+
+    def _check_tag(self, key: bytes, value: bytes) -> None:
+        del value
+        entry = self._entry(key[-8:])
+        if entry is None or key not in set(layout.label_keys(entry)):
+            self._found("tag_dangling", "tags", key, None)
+
+    def _check_served(self, key: bytes, value: bytes) -> None:
+        try:
+            decode_served(value)
+        except StoreError:
+            self._found("served_damaged", "served", key, None)
+            return
+        self._history_bytes += layout.served_bytes(len(key), len(value))
+        self._served[key] = len(value)
+
+    def _check_expiry(self, key: bytes, value: bytes) -> None:
+        del value
+        name = key[9:]
+        if key[:1] == layout.EXPIRES_ENTRY:
+            entry = self._entry(name)
+            fits = entry is not None and layout.entry_expiry_key(entry) == key
+        else:
+            fits = self._txn.get(name, db=self._dbs.served) is not None
+            self._served.pop(name, None)
+        if not fits:
+            self._found("expiry_dangling", "expiry", key, None)
+
+    def _check_access(self, key: bytes, value: bytes) -> None:
+        if self._entry(key) is None or len(value) != layout.ACCESS.size:
+            self._found("access_dangling", "access", key, None)
+
+    def _check_log(self, key: bytes, value: bytes) -> None:
+        try:
+            decode_record(value)
+        except StoreError:
+            self._found("log_line_damaged", "log", key, None)
+            return
+        self._history_bytes += layout.row_bytes(len(key), len(value))
+
+    def _check_hour(self, key: bytes, value: bytes) -> None:
+        try:
+            fits = layout.hour_key(decode_hour(value)) == key
+        except StoreError:
+            fits = False
+        if not fits:
+            self._found("hour_damaged", "hours", key, self._rolled_up_again(key))
+
+    def _rolled_up_again(self, key: bytes) -> bytes | None:
+        """The rollup row that belongs under `key`, from the log; None when its lines are gone."""
+        hours = hours_from_log(self._txn, self._dbs, int.from_bytes(key[:8], "big")) if len(key) == 24 else {}
+        return next((encode_hour(hour) for hour in hours.values() if layout.hour_key(hour) == key), None)
+
+    def _check_counters(self) -> None:
+        row = self._txn.get(layout.META_COUNTERS, db=self._dbs.meta)
+        readable = row is None or len(row) == layout.COUNTERS.size
+        stored = Counters.unpack(row if readable else None)
+        with self._txn.cursor(db=self._dbs.entries) as cursor:
+            last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
+        true = Counters(max(stored.next_entry_id, last_id + 1), self._entries, self._entry_bytes, self._history_bytes)
+        # After other fixes they move by themselves; a problem of their own they are only in a store that is else whole.
+        if true != stored or not readable:
+            if not self.fixes or not readable:
+                self._report.problem_count += 1
+                self._report.problems.append(Problem("counters_wrong", f"stored {stored}, counted {true}"))
+            self.fixes.append(("meta", layout.META_COUNTERS, true.pack()))
+
+
+def _is_vector(value: bytes) -> bool:
+    if not value or len(value) % 4:
+        return False
+    vector = np.frombuffer(value, dtype=np.float32)
+    return bool(abs(float(np.dot(vector, vector)) - 1.0) < _UNIT_TOLERANCE)  # false for NaN, too
+
+
+def _unreadable(path: Path, error: lmdb.Error) -> StoreError:
+    return StoreError(
+        f"the store at {path} can't be audited ({error}).",
+        hint="Restore the folder from a backup, or start an empty one.",
+    )

@@ -1,0 +1,221 @@
+"""A scripted upstream in the same process, for tests that need no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from semcache.errors import UnknownModelError, UpstreamError
+from semcache.model import Answer, UpstreamCall, Usage
+from semcache.upstream.assembly import Assembler
+from semcache.upstream.wire import read_answer, replay_chunks
+
+DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """What one call gets.
+
+    Attributes:
+        text: the answer.
+        usage: what the upstream tells; None: it tells none.
+        model: the model that answers; empty: the one that was asked.
+        gate: waited for before anything is answered.
+        error: raised instead of an answer, after the gate.
+        pieces: the texts of a stream's chunks; empty: as `replay_chunks` cuts the answer.
+        piece_gates: waited for before the chunk at the same place; the rest flow freely.
+        break_after: chunks after which a stream raises `error`, or breaks off when there is none; None: never.
+        body: the whole completion, in place of all of the above that would make it.
+    """
+
+    text: str = "An answer."
+    finish_reason: str = "stop"
+    usage: Usage | None = DEFAULT_USAGE
+    model: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    gate: asyncio.Event | None = None
+    error: Exception | None = None
+    pieces: tuple[str, ...] = ()
+    piece_gates: Sequence[asyncio.Event | None] = ()
+    break_after: int | None = None
+    body: bytes = b""
+
+
+Answers = Callable[[UpstreamCall], Scripted | str] | Mapping[str, Scripted | str]
+
+
+class ScriptedUpstream:
+    """`ports.Upstream` by script; records what it was asked.
+
+    Args:
+        answers: a function of the call, or a table by the last user message (`prompt_of`). What neither knows gets
+            "Answer to: " and the prompt.
+        models: aliases and the models behind them; None: every alias is its own model.
+
+    Attributes:
+        calls: every call, in order of arrival.
+        running: calls that have begun and not ended.
+        cancelled: calls that their caller left.
+        closed: `close` was called.
+    """
+
+    def __init__(self, answers: Answers | None = None, *, models: Mapping[str, str] | None = None) -> None:
+        self.answers: Answers = answers if answers is not None else {}
+        self.routes = models
+        self.calls: list[UpstreamCall] = []
+        self.running = 0
+        self.cancelled = 0
+        self.closed = False
+        self._arrived = asyncio.Condition()
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The calls' bodies, parsed."""
+        return [json.loads(call.body) for call in self.calls]
+
+    async def called(self, count: int = 1) -> None:
+        """Wait until `count` calls have come."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self.calls) >= count)
+
+    def models(self, alias: str) -> frozenset[str] | None:
+        """As the table says."""
+        if self.routes is None:
+            return frozenset({alias})
+        return frozenset({self.routes[alias]}) if alias in self.routes else None
+
+    async def complete(self, call: UpstreamCall) -> Answer:
+        """The scripted answer in one piece."""
+        scripted, answer = await self._begin(call)
+        try:
+            await _pass(scripted.gate)
+            if scripted.error is not None or scripted.break_after is not None:
+                raise scripted.error or _broken()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        else:
+            return answer
+        finally:
+            self.running -= 1
+
+    async def stream(self, call: UpstreamCall) -> AsyncGenerator[bytes | Answer, None]:
+        """The scripted answer in chunks."""
+        scripted, answer = await self._begin(call)
+        try:
+            await _pass(scripted.gate)
+            if scripted.error is not None and scripted.break_after is None:
+                raise scripted.error
+            assembler = Assembler()
+            gates = iter(scripted.piece_gates)
+            for number, chunk in enumerate(_chunks(scripted, answer)):
+                if number == scripted.break_after:
+                    raise scripted.error or _broken()
+                await _pass(next(gates, None))
+                assembler.add(chunk)
+                yield chunk
+            if scripted.break_after is not None:
+                raise scripted.error or _broken()
+            yield read_answer(assembler.completion(), target_model=answer.target_model, route=answer.route)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    async def _begin(self, call: UpstreamCall) -> tuple[Scripted, Answer]:
+        models = self.models(call.alias)
+        if models is None:
+            raise UnknownModelError(f"No route serves the model {call.alias!r}.")
+        (model,) = models
+        scripted = self._script(call)
+        body = scripted.body or completion_body(
+            scripted.text or "".join(scripted.pieces),
+            model=scripted.model or model,
+            finish_reason=scripted.finish_reason,
+            usage=scripted.usage,
+            tool_calls=scripted.tool_calls,
+        )
+        self.running += 1
+        async with self._arrived:
+            self.calls.append(call)
+            self._arrived.notify_all()
+        return scripted, read_answer(body, target_model=model, route="scripted")
+
+    def _script(self, call: UpstreamCall) -> Scripted:
+        prompt = prompt_of(call.body)
+        told = self.answers(call) if callable(self.answers) else self.answers.get(prompt, f"Answer to: {prompt}")
+        scripted = Scripted(told) if isinstance(told, str) else told
+        return replace(scripted, text="".join(scripted.pieces)) if scripted.pieces else scripted
+
+
+def completion_body(
+    text: str,
+    *,
+    model: str = "scripted",
+    finish_reason: str = "stop",
+    usage: Usage | None = DEFAULT_USAGE,
+    tool_calls: Sequence[Mapping[str, Any]] = (),
+    completion_id: str = "chatcmpl-scripted",
+) -> bytes:
+    """A `chat.completion` JSON as a provider writes it."""
+    message: dict[str, Any] = {"role": "assistant", "content": None if tool_calls else text, "refusal": None}
+    if tool_calls:
+        message["tool_calls"] = list(tool_calls)
+    body: dict[str, Any] = {
+        "id": completion_id,
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+    }
+    if usage is not None:
+        body["usage"] = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+        }
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def prompt_of(body: bytes) -> str:
+    """The text of the last user message of a request's body; empty when there is none."""
+    for message in reversed(json.loads(body).get("messages") or []):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, str):
+                return content
+            return "".join(part.get("text", "") for part in content or [])
+    return ""
+
+
+def _chunks(scripted: Scripted, answer: Answer) -> list[bytes]:
+    chunks = list(replay_chunks(answer.body, include_usage=True))
+    if not scripted.pieces:
+        return chunks
+    # Role first, then the pieces as scripted, then what replay_chunks tells after the text.
+    told = json.loads(chunks[0])
+    pieces = [
+        json.dumps({**told, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()
+        for piece in scripted.pieces
+    ]
+    ending = 2 if scripted.usage is not None else 1
+    return [chunks[0], *pieces, *chunks[-ending:]]
+
+
+async def _pass(gate: asyncio.Event | None) -> None:
+    if gate is not None:
+        await gate.wait()
+
+
+def _broken() -> UpstreamError:
+    return UpstreamError("The scripted upstream broke off.", http_status=200, reason="UPSTREAM_BROKE_OFF")

@@ -1,0 +1,42 @@
+"""A process that stores under load until it is killed, printing each entry's name once its write is acknowledged."""
+
+import asyncio
+import sys
+from itertools import count
+from pathlib import Path
+
+from semcache.store import LmdbStore
+from semcache.testing.clock import FakeClock
+from tests.support.stored import SECRET, answer, entry, record, served, store_settings, vector
+
+WORKERS = 24
+
+
+def name_of(run: str, number: int) -> str:
+    return f"{run}-{number}"
+
+
+async def main(path: Path, run: str) -> None:
+    store = LmdbStore.open(store_settings(path), FakeClock(), secret_key_ids=[SECRET])
+    numbers = count()
+
+    async def work() -> None:
+        for number in numbers:
+            name = name_of(run, number)
+            text = f"answer {name} " + "x" * (number * 37 % 6000)
+            wanted = entry(name, tags=(f"t{number % 7}",), answer=answer(text))
+            stored = await store.put(wanted, vector(number), record(name))
+            # Some are replaced, some removed, some noted: a kill may fall into any of it.
+            if number % 5 == 0:
+                stored = await store.put(wanted, vector(number + 1))
+            store.record(record(f"hit-{name}"), served(f"hit-{name}", stored.entry_id))
+            sys.stdout.write(f"{name} {stored.entry_id}\n")
+            sys.stdout.flush()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(WORKERS):
+            group.create_task(work())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,176 @@
+"""A full disk or map stops storing, not serving; when there is room again, storing goes on and no note is lost."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from semcache.errors import StoreError, StoreFullError
+from semcache.model import Selector
+from semcache.store import LmdbStore, check
+from semcache.store.transaction import WriteTransaction
+from semcache.testing.clock import FakeClock
+from tests.support.stored import SECRET, answer, entry, record, served, store_settings, vector
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root and mount")
+    path = tmp_path / "disk"
+    path.mkdir()
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"no tmpfs may be mounted here: {made.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+def open_store(path: Path, **fields) -> LmdbStore:
+    return LmdbStore.open(store_settings(path, **fields), FakeClock(), secret_key_ids=[SECRET])
+
+
+async def fill(store: LmdbStore) -> list:
+    """Entries until the store is full; those that it took."""
+    stored = []
+    for number in range(5000):
+        try:
+            stored.append(await store.put(entry(f"n{number}", answer=answer("x" * 5000)), vector(number)))
+        except StoreFullError:
+            return stored
+    pytest.fail("the store took everything")
+
+
+async def test_on_a_full_disk_serving_goes_on_and_with_room_storing_does(small_disk):
+    store = open_store(small_disk / "store")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * (1 << 20))
+    stored = await fill(store)
+    assert len(stored) > 100
+    # What was made room for after the refusal is gone; everything else is served, whole.
+    live = [one for one in stored if store.get(one.entry_id) == one]
+    assert len(live) >= len(stored) * 0.85
+    store.record(record("noted"), served("noted", stored[-1].entry_id))
+    assert store.served("noted") is not None
+    ballast.unlink()
+    again = await store.put(entry("again"), vector())
+    await store.flush()
+    assert store.get(again.entry_id) == again
+    assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["noted"]
+    assert store.stats()["notes_dropped"] == 0
+    await store.close()
+    report = check(store_settings(small_disk / "store"))
+    assert report.clean, report.problems
+
+
+async def test_a_store_on_a_full_disk_says_so(small_disk):
+    (small_disk / "ballast").write_bytes(b"\0" * ((4 << 20) - 8192))
+    with pytest.raises(StoreError, match="can't be opened"):
+        open_store(small_disk / "store")
+
+
+async def test_a_full_map_makes_room_for_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("semcache.store.eviction.START_RATIO", 10.0)  # eviction never starts by itself
+    store = open_store(tmp_path / "store", map_size_bytes=2 << 20)
+    stored = await fill(store)
+    assert store.stats()["failed_commits"] == 1
+    assert store.stats()["evictions"] > 0
+    assert store.get(stored[-1].entry_id) == stored[-1]
+    for number in range(50):
+        try:
+            await store.put(entry(f"more{number}", answer=answer("x" * 5000)), vector())
+        except StoreFullError:
+            continue
+    assert store.stats()["failed_commits"] < 25
+    await store.close()
+    report = check(store_settings(tmp_path / "store"))
+    assert report.clean, report.problems
+
+
+async def test_below_its_limits_a_store_never_meets_a_full_map(tmp_path):
+    store = open_store(tmp_path / "store", map_size_bytes=4 << 20)
+    for start in range(0, 2000, 10):
+        writes = []
+        for number in range(start, start + 10):
+            text = "x" * (number * 97 % 9000)
+            store.record(record(f"h{number}"), served(f"h{number}"))
+            writes.append(store.put(entry(f"n{number}", answer=answer(text)), vector(number), record(f"r{number}")))
+        await asyncio.gather(*writes)
+    assert store.stats()["failed_commits"] == 0
+    assert store.stats()["evictions"] > 0
+    assert store.stats()["history_dropped"] > 0
+    await store.close()
+    report = check(store_settings(tmp_path / "store"))
+    assert report.clean, report.problems
+
+
+class Refusal:
+    """Makes the commits of some groups fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        self.on = True
+        self._finish = WriteTransaction.finish
+
+        def finish(transaction: WriteTransaction) -> None:
+            if self.on:
+                raise error
+            self._finish(transaction)
+
+        monkeypatch.setattr(WriteTransaction, "finish", finish)
+
+
+async def test_a_failed_commit_reaches_its_waiters_and_its_notes_are_kept(tmp_path, monkeypatch):
+    import lmdb
+
+    store = open_store(tmp_path / "store")
+    kept = await store.put(entry("kept"), vector())
+    refusal = Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
+    store.record(record("noted"), served("noted", kept.entry_id))
+    results = await asyncio.gather(
+        store.put(entry("a"), vector(), record("a")),
+        store.record_durably(record("b")),
+        store.invalidate(Selector("acme", everything=True), apply=True),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [StoreFullError] * 3
+    assert len({id(result) for result in results}) == 3
+    assert "disk" in str(results[0])
+    assert store.get(kept.entry_id) == kept
+    assert store.find_exact(entry("a").exact_key) is None
+    assert store.served("noted") is not None
+    assert store.durable_through_s == kept.created_s
+    refusal.on = False
+    stored = await store.put(entry("a"), vector())
+    assert stored.entry_id > kept.entry_id
+    assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["noted"]
+    assert store.served("noted") == replace(served("noted", kept.entry_id))
+    await store.close()
+
+
+async def test_an_unexpected_failure_does_not_end_the_thread(tmp_path, monkeypatch):
+    store = open_store(tmp_path / "store")
+    refusal = Refusal(monkeypatch, RuntimeError("broken"))
+    with pytest.raises(StoreError, match="RuntimeError: broken"):
+        await store.put(entry("a"), None)
+    refusal.on = False
+    assert await store.put(entry("a"), None)
+    await store.close()
+
+
+async def test_notes_that_can_not_be_kept_are_counted_and_closing_ends(tmp_path, monkeypatch):
+    import lmdb
+
+    store = open_store(tmp_path / "store", max_queue=5)
+    Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
+    for number in range(8):
+        store.record(record(f"r{number}", at_s=number), served(f"h{number}"))
+    assert store.stats()["notes_dropped"] == 3
+    await store.close()
+    assert store._writer.counts.notes_dropped == 8

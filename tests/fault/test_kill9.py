@@ -1,0 +1,53 @@
+"""After SIGKILL nothing acknowledged is missing, nothing half-written is served, and the store's audit is clean."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from semcache.store import LmdbStore, check
+from semcache.testing.clock import FakeClock
+from tests.support.stored import SECRET, digest, store_settings, vector
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = 12
+
+
+def store_until_killed(path: Path, run: str, acknowledged: int) -> dict[str, int]:
+    """Names and ids that the process printed; it is killed once it has printed so many."""
+    command = [sys.executable, "-m", "tests.fault.storing", str(path), run]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(acknowledged)]
+        os.kill(process.pid, signal.SIGKILL)
+        # What it had printed by then was acknowledged, too; a line that was cut in half wasn't.
+        lines += process.stdout.readlines()
+    assert process.returncode == -signal.SIGKILL
+    return {name: int(entry_id) for name, entry_id in (line.split() for line in lines if line.endswith("\n"))}
+
+
+async def test_twelve_kills_lose_nothing_that_was_acknowledged(tmp_path):
+    path = tmp_path / "store"
+    chance = random.Random(9)
+    acknowledged: dict[str, int] = {}
+    for round_number in range(ROUNDS):
+        acknowledged |= store_until_killed(path, f"run{round_number}", chance.randrange(1, 400))
+        report = check(store_settings(path))
+        assert report.clean, report.problems
+        store = LmdbStore.open(store_settings(path), FakeClock(), secret_key_ids=[SECRET])
+        for name, entry_id in acknowledged.items():
+            found = store.find_exact(digest(name))
+            assert found is not None, f"{name} was acknowledged and is gone"
+            assert found.answer.text.startswith(f"answer {name} ")
+            assert found.entry_id == entry_id
+        spent = {line.request_id for line in store.ledger_records(None, 0, 1e11)}
+        assert acknowledged.keys() <= spent
+        rolled_up = sum(hour.requests for hour in store.ledger_hours(None, 0, 1e11))
+        assert rolled_up == sum(1 for _ in store.ledger_records(None, 0, 1e11))
+        ids, vectors = store.vectors(digest("partition"))
+        assert set(acknowledged.values()) <= set(ids.tolist())
+        assert vectors.shape == (len(ids), len(vector()))
+        await store.close()
+    assert len(acknowledged) > ROUNDS
+    assert check(store_settings(path)).clean

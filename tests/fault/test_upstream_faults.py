@@ -1,0 +1,531 @@
+"""Everything that a target can do wrong, over a real socket: each ends in its own error, and nothing leaks."""
+
+import asyncio
+import gzip
+import json
+import random
+from email.utils import formatdate
+
+import pytest
+
+from semcache.errors import UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
+from semcache.model import Answer, UpstreamCall
+from semcache.settings import RetrySettings, Target, UpstreamSettings
+from semcache.testing.clock import FakeClock
+from semcache.testing.upstream import completion_body
+from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, failure, plain
+from semcache.upstream import HttpUpstream, replay_chunks
+
+BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+WHOLE = completion_body("A whole answer, told in several words.")
+CHUNKS = tuple(replay_chunks(WHOLE, include_usage=True))
+JSON_HEAD = {"content-type": "application/json"}
+KINDS = ("plain", "stream")
+
+
+class Sleeper:
+    """Notes how long each wait would have been; none is waited."""
+
+    def __init__(self):
+        self.slept_s = []
+
+    async def __call__(self, delay_s):
+        self.slept_s.append(delay_s)
+
+
+class Seen:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.outcomes, self.calls = [], 0
+
+    def upstream_attempted(self, target, outcome):
+        self.outcomes.append(outcome)
+
+    def upstream_done(self, target, duration_s):
+        self.calls += 1
+
+
+class Rig:
+    """A router in front of a scripted server."""
+
+    def __init__(self, server, *, base_url="", answer_bytes=1 << 20, environ=None, max_retries=2, **target):
+        self.clock, self.sleep, self.seen = FakeClock(), Sleeper(), Seen()
+        settings = UpstreamSettings.model_construct(
+            targets=(Target(name="t", base_url=base_url or server.base_url, **target),),
+            routes=(),
+            retry=RetrySettings(max_retries=max_retries, backoff_s=0.5, max_backoff_s=8.0),
+        )
+        self.upstream = HttpUpstream(
+            settings,
+            self.clock,
+            observer=self.seen,
+            answer_bytes=answer_bytes,
+            rng=random.Random(1),
+            sleep=self.sleep,
+            environ=environ or {},
+        )
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.upstream.close()
+
+    async def ask(self, kind, deadline_s=100.0):
+        """The answer, and the chunks before it."""
+        call = UpstreamCall(alias="m", body=BODY, deadline_s=deadline_s, request_id="r1")
+        if kind == "plain":
+            return await self.upstream.complete(call), []
+        items = [item async for item in self.upstream.stream(call)]
+        return items[-1], items[:-1]
+
+
+def good(kind):
+    return plain(WHOLE) if kind == "plain" else events(CHUNKS)
+
+
+def raw(head, *pieces, ending=Ending.CUT):
+    return Reply(status=0, pieces=(head, *pieces), ending=ending)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_passing_trouble_is_tried_again(kind, status):
+    async with ScriptedServer([failure(status), failure(status), good(kind)]) as server, Rig(server) as rig:
+        answer, _ = await rig.ask(kind)
+    assert answer.text == "A whole answer, told in several words."
+    assert answer.attempts == 3
+    assert len(rig.sleep.slept_s) == 2
+    assert 0 <= rig.sleep.slept_s[0] <= 0.5
+    assert 0 <= rig.sleep.slept_s[1] <= 1.0
+    assert rig.seen.outcomes == [str(status), str(status), "ok"]
+    assert rig.seen.calls == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [500, 501, 529])
+async def test_other_server_errors_are_passed_on_at_once(kind, status):
+    async with ScriptedServer([failure(status, "it burns")]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+    assert not isinstance(caught.value, UpstreamRefusedError)
+    assert caught.value.http_status == status
+    assert json.loads(caught.value.body)["error"]["message"] == "it burns"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422])
+async def test_a_refusal_is_passed_on_as_itself(kind, status):
+    async with ScriptedServer([failure(status, "no such thing")]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamRefusedError) as caught:
+            await rig.ask(kind)
+    assert caught.value.http_status == status
+    assert b"no such thing" in caught.value.body
+    assert len(server.requests) == 1
+    assert rig.seen.outcomes == [str(status)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_trouble_that_stays_is_told_as_the_last_try_told_it(kind):
+    replies = [failure(503), failure(502), failure(429, "slow down", headers={"retry-after": "2"}), good(kind)]
+    async with ScriptedServer(replies) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamRefusedError, match="429") as caught:
+            await rig.ask(kind)
+    assert caught.value.retry_after_s == 2.0
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_is_waited_for(form):
+    rig_clock = FakeClock()
+    value = "3" if form == "seconds" else formatdate(rig_clock.wall() + 3, usegmt=True)
+    async with ScriptedServer([failure(429, headers={"retry-after": value})]) as server, Rig(server) as rig:
+        await rig.ask("plain")
+    assert rig.sleep.slept_s == [3.0]
+
+
+@pytest.mark.parametrize(("retry_after", "deadline_s"), [("9", 100.0), ("3", 2.5)])
+async def test_a_retry_after_beyond_patience_or_deadline_ends_the_tries(retry_after, deadline_s):
+    async with ScriptedServer([failure(503, headers={"retry-after": retry_after})]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("plain", deadline_s=deadline_s)
+    assert caught.value.retry_after_s == float(retry_after)
+    assert rig.sleep.slept_s == []
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ending", [Ending.CUT, Ending.RESET])
+async def test_a_connection_that_ends_unanswered_is_tried_again(kind, ending):
+    dead = Reply(status=0, ending=ending)
+    async with ScriptedServer([dead, good(kind)]) as server, Rig(server) as rig:
+        answer, _ = await rig.ask(kind)
+    assert answer.attempts == 2
+    assert rig.seen.outcomes == ["unreachable", "ok"]
+
+    async with ScriptedServer([dead, dead, dead]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+    assert caught.value.reason == "UPSTREAM_UNREACHABLE"
+    assert caught.value.http_status is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nobody_listening(kind):
+    async with ScriptedServer() as server:
+        gone = server.base_url
+    async with Rig(None, base_url=gone) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+    assert caught.value.reason == "UPSTREAM_UNREACHABLE"
+    assert rig.seen.outcomes == ["unreachable"] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_name_that_nothing_answers_to(kind):
+    async with Rig(None, base_url="http://nowhere.invalid/v1", max_retries=0) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+    assert caught.value.reason == "UPSTREAM_UNREACHABLE"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_target_that_hangs_is_left_after_its_timeout(kind):
+    silent = Reply(status=0, ending=Ending.HANG)
+    async with ScriptedServer([silent]) as server, Rig(server, timeout_s=0.05) as rig:
+        with pytest.raises(UpstreamTimedOutError, match=r"0\.05 s"):
+            await rig.ask(kind)
+        await server.abandoned()
+    assert len(server.requests) == 1
+    assert rig.seen.outcomes == ["timeout"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_calls_deadline_ends_it_too(kind):
+    silent = Reply(status=0, ending=Ending.HANG)
+    async with ScriptedServer([silent]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamTimedOutError, match="deadline"):
+            await rig.ask(kind, deadline_s=0.05)
+        await server.abandoned()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_deadline_that_has_passed_asks_nobody_twice(kind):
+    async with ScriptedServer([good(kind)]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamTimedOutError):
+            await rig.ask(kind, deadline_s=-1.0)
+    assert len(rig.seen.outcomes) == 1
+
+
+async def test_a_body_that_trickles_past_the_timeout_is_left():
+    # Bytes that keep coming don't extend the time for the whole answer.
+    trickle = Reply(headers=JSON_HEAD, pieces=tuple(WHOLE[i : i + 1] for i in range(len(WHOLE))), piece_delay_s=0.02)
+    async with ScriptedServer([trickle]) as server, Rig(server, timeout_s=0.2) as rig:
+        with pytest.raises(UpstreamTimedOutError):
+            await rig.ask("plain")
+        await server.abandoned()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_bytes_that_come_one_by_one_make_a_whole_answer(kind):
+    reply = good(kind)
+    octets = b"".join(reply.pieces)
+    slow = Reply(headers=reply.headers, pieces=tuple(octets[i : i + 1] for i in range(len(octets))), chunked=True)
+    async with ScriptedServer([slow]) as server, Rig(server) as rig:
+        answer, chunks = await rig.ask(kind)
+    assert answer.text == "A whole answer, told in several words."
+    assert tuple(chunks) == (CHUNKS if kind == "stream" else ())
+
+
+async def test_half_a_plain_answer_is_tried_again_and_never_taken_for_whole():
+    half = Reply(headers={**JSON_HEAD, "content-length": str(len(WHOLE))}, pieces=(WHOLE[:40],), ending=Ending.CUT)
+    async with ScriptedServer([half, plain(WHOLE)]) as server, Rig(server) as rig:
+        answer, _ = await rig.ask("plain")
+    assert answer.body == WHOLE
+    assert rig.seen.outcomes == ["broken", "ok"]
+    async with ScriptedServer([half] * 3) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("plain")
+    assert caught.value.reason == "UPSTREAM_BROKE_OFF"
+
+
+@pytest.mark.parametrize("ending", [Ending.CUT, Ending.RESET])
+async def test_half_a_stream_is_an_error_and_never_tried_again(ending):
+    relayed = asyncio.Event()
+    half = events(CHUNKS[:2], done=False, ending=ending, piece_gate=relayed)
+    got = []
+    async with ScriptedServer([half, events(CHUNKS)]) as server, Rig(server) as rig:
+        call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1")
+        with pytest.raises(UpstreamError) as caught:  # noqa: PT012 - the loop is what raises
+            async for item in rig.upstream.stream(call):
+                got.append(item)
+                relayed.set()
+    assert caught.value.reason == "UPSTREAM_BROKE_OFF"
+    assert CHUNKS[: len(got)] == tuple(got)
+    assert got
+    assert len(server.requests) == 1
+    assert rig.seen.outcomes == ["broken"]
+
+
+async def test_a_stream_that_breaks_before_its_first_chunk_is_tried_again():
+    early = Reply(
+        headers={"content-type": "text/event-stream"}, pieces=(b": wait\n\n",), chunked=True, ending=Ending.CUT
+    )
+    async with ScriptedServer([early, events(CHUNKS)]) as server, Rig(server) as rig:
+        answer, chunks = await rig.ask("stream")
+    assert answer.attempts == 2
+    assert tuple(chunks) == CHUNKS
+
+
+async def test_a_stream_that_stalls_is_left():
+    stalled = events(CHUNKS[:1], done=False, ending=Ending.HANG)
+    async with ScriptedServer([stalled]) as server, Rig(server, stall_timeout_s=0.05) as rig:
+        with pytest.raises(UpstreamTimedOutError):
+            await rig.ask("stream")
+        await server.abandoned()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_clean_end_without_a_finish_reason_isnt_whole(done):
+    async with ScriptedServer([events(CHUNKS[:2], done=done)]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("stream")
+    assert caught.value.reason == "UPSTREAM_INCOMPLETE"
+    assert len(server.requests) == 1
+
+
+async def test_a_clean_end_without_done_is_whole_once_the_finish_reason_came():
+    async with ScriptedServer([events(CHUNKS, done=False)]) as server, Rig(server) as rig:
+        answer, chunks = await rig.ask("stream")
+    assert answer.finish_reason == "stop"
+    assert tuple(chunks) == CHUNKS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_that_ends_at_once_or_an_empty_body_is_no_answer(kind):
+    reply = plain(b"") if kind == "plain" else events((), done=False)
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError):
+            await rig.ask(kind)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("body", "content_type", "told"),
+    [
+        (b"<!DOCTYPE html><p>Sign in</p>", "text/html", "HTML"),
+        (b"  <html></html>", "application/json", "HTML"),
+        (b"{not json", "application/json", "no JSON"),
+        (b'{"choices": [{"message": {"content": "\xff"}}]}', "application/json", "not UTF-8"),
+        (b"[]", "application/json", "no JSON object"),
+        (b'{"id": NaN}', "application/json", "no JSON"),
+        (b"[" * 100_000, "application/json", "no JSON"),
+        (b'{"choices": []}', "application/json", "without choices"),
+        (b'{"object": "list"}', "application/json", "without choices"),
+        (b'{"choices": [null]}', "application/json", "without a message"),
+        (b'{"choices": [{"message": {}}, {}]}', "application/json", "without a message"),
+        (b'{"error": {"message": "over quota", "code": 429}}', "application/json", "over quota"),
+        (b'{"error": "plain words"}', "application/json", "plain words"),
+    ],
+)
+async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_type, told):
+    async with ScriptedServer([plain(body, content_type=content_type)]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError, match=told) as caught:
+            await rig.ask(kind)
+    assert caught.value.http_status == 200
+    assert caught.value.body == body[:2048]
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"{not json", "no JSON"),
+        (b'{"choices": [{"delta": {"content": "\xff"}}]}', "not UTF-8"),
+        (b'{"choices": {}}', "no list"),
+        (b'{"choices": [1]}', "no object"),
+        (b'{"choices": [{"delta": []}]}', "no object"),
+        (b'{"choices": [{"index": -1}]}', "index"),
+        (b'{"choices": [{"index": 1e9}]}', "index"),
+        (b'{"choices": [{"delta": {"tool_calls": ["x"]}}]}', "no object"),
+        (b'{"error": {"message": "the model fell over"}}', "the model fell over"),
+        (b"<html>", "HTML"),
+    ],
+)
+async def test_a_chunk_that_is_none_ends_the_stream_and_isnt_passed_on(data, told):
+    got = []
+    async with ScriptedServer([events([*CHUNKS[:2], data])]) as server, Rig(server) as rig:
+        call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1")
+        with pytest.raises(UpstreamError, match=told):  # noqa: PT012 - the loop is what raises
+            async for item in rig.upstream.stream(call):
+                got.append(item)  # noqa: PERF401 - what came before the error is asserted on
+    assert tuple(got) == CHUNKS[:2]
+    assert len(server.requests) == 1
+
+
+async def test_an_error_event_ends_the_stream():
+    reply = Reply(
+        headers={"content-type": "text/event-stream"},
+        pieces=(b"data: " + CHUNKS[0] + b"\n\n", b'event: error\ndata: {"message": "gone"}\n\n'),
+        chunked=True,
+    )
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError, match="error event") as caught:
+            await rig.ask("stream")
+    assert caught.value.body == b'{"message": "gone"}'
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_an_answer_beyond_the_limit_is_left_while_it_comes(kind, chunked):
+    if kind == "plain":
+        reply = Reply(headers=JSON_HEAD, pieces=(b" " * 4096,) * 4, chunked=chunked, ending=Ending.HANG)
+    else:
+        pieces = tuple(b"data: " + CHUNKS[1] + b"\n\n" for _ in range(100))
+        reply = Reply(headers={"content-type": "text/event-stream"}, pieces=pieces, chunked=chunked, ending=Ending.HANG)
+    async with ScriptedServer([reply]) as server, Rig(server, answer_bytes=8192) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+        await server.abandoned()
+    assert caught.value.reason == "ANSWER_TOO_LARGE"
+    assert len(server.requests) == 1
+
+
+async def test_an_event_that_never_ends_is_bounded_too():
+    reply = Reply(
+        headers={"content-type": "text/event-stream"},
+        pieces=(b"data: " + b"x" * 9000,),
+        chunked=True,
+        ending=Ending.HANG,
+    )
+    async with ScriptedServer([reply]) as server, Rig(server, answer_bytes=8192) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("stream")
+        await server.abandoned()
+    assert caught.value.reason == "ANSWER_TOO_LARGE"
+
+
+async def test_a_compressed_bomb_is_bounded_by_what_it_unpacks_to():
+    bomb = gzip.compress(b" " * 5_000_000)
+    reply = plain(bomb, headers={"content-encoding": "gzip"})
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("plain")
+    assert len(bomb) < 8192
+    assert caught.value.reason == "ANSWER_TOO_LARGE"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_huge_error_body_is_cut():
+    async with ScriptedServer([plain(b"x" * 1_000_000, status=500)]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("plain")
+    assert caught.value.http_status == 500
+    assert len(caught.value.body) == 65_536
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "text/html; charset=utf-8"])
+async def test_a_plain_answer_under_a_wrong_content_type_is_an_answer(content_type):
+    async with ScriptedServer([plain(WHOLE, content_type=content_type)]) as server, Rig(server) as rig:
+        answer, _ = await rig.ask("plain")
+    assert answer.body == WHOLE
+
+
+async def test_a_target_that_cannot_stream_answers_a_stream_all_the_same():
+    async with ScriptedServer([plain(WHOLE)]) as server, Rig(server) as rig:
+        answer, chunks = await rig.ask("stream")
+    assert isinstance(answer, Answer)
+    assert answer.body == WHOLE
+    assert tuple(chunks) == CHUNKS
+
+
+async def test_an_event_stream_for_a_plain_call_is_no_answer():
+    async with ScriptedServer([events(CHUNKS)]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError, match="no JSON"):
+            await rig.ask("plain")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_bytes_that_are_no_http(kind):
+    async with ScriptedServer([raw(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")]) as server, Rig(server, max_retries=0) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+    assert caught.value.reason == "UPSTREAM_UNREACHABLE"
+
+
+@pytest.mark.parametrize("status", [301, 307])
+async def test_redirects_arent_followed(status):
+    async with ScriptedServer() as elsewhere:
+        reply = plain(b"", status=status, headers={"location": elsewhere.base_url + "/chat/completions"})
+        async with ScriptedServer([reply]) as server, Rig(server) as rig:
+            with pytest.raises(UpstreamError, match="base_url") as caught:
+                await rig.ask("plain")
+    assert caught.value.http_status == status
+    assert elsewhere.requests == []
+
+
+async def test_a_key_that_the_target_tells_back_stays_secret():
+    key = "sk-very-secret-key"
+    reply = failure(401, f"Incorrect API key provided: {key}")
+    async with (
+        ScriptedServer([reply]) as server,
+        Rig(server, api_key_env="PATH", environ={"PATH": key}) as rig,
+    ):
+        with pytest.raises(UpstreamRefusedError) as caught:
+            await rig.ask("plain")
+    assert server.requests[0].headers["authorization"] == f"Bearer {key}"
+    assert key.encode() not in caught.value.body
+    assert key not in str(caught.value) + repr(dict(caught.value.metadata))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_call_that_is_cancelled_closes_its_connection(kind):
+    hang = (
+        Reply(status=0, ending=Ending.HANG) if kind == "plain" else events(CHUNKS[:1], done=False, ending=Ending.HANG)
+    )
+    async with ScriptedServer([hang]) as server, Rig(server) as rig:
+        task = asyncio.create_task(rig.ask(kind))
+        await server.received()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.abandoned()
+        assert rig.seen.outcomes == ["cancelled"]
+        # The router is unharmed.
+        answer, _ = await rig.ask(kind)
+    assert answer.text == "Answer to: hi"
+
+
+async def test_a_stream_that_is_left_early_closes_its_connection():
+    hang = events(CHUNKS[:1], done=False, ending=Ending.HANG)
+    async with ScriptedServer([hang]) as server, Rig(server) as rig:
+        stream = rig.upstream.stream(UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1"))
+        assert await anext(stream) == CHUNKS[0]
+        await stream.aclose()
+        await server.abandoned()
+    assert rig.seen.outcomes == ["cancelled"]
+
+
+async def test_a_cookie_of_one_call_isnt_shown_on_the_next():
+    reply = plain(WHOLE, headers={"set-cookie": "session=tenant-a; Path=/"})
+    async with ScriptedServer([reply, plain(WHOLE)]) as server, Rig(server) as rig:
+        await rig.ask("plain")
+        await rig.ask("plain")
+    assert "cookie" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_kept_connection_that_the_target_closed_is_replaced(kind):
+    async with ScriptedServer([good(kind), good(kind)]) as server, Rig(server) as rig:
+        await rig.ask(kind)
+        await rig.ask(kind)
+        assert [request.connection for request in server.requests] == [1, 1]
+    async with ScriptedServer([plain(WHOLE, ending=Ending.CUT), good(kind)]) as server, Rig(server) as rig:
+        await rig.ask("plain")
+        await server.abandoned()
+        await rig.ask(kind)
+    assert [request.connection for request in server.requests] == [1, 2]

@@ -1,0 +1,132 @@
+"""The real model: its backends agree, a damaged conversion is made anew, and starting it asks nobody."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+
+from semcache.embedding import open_embedder
+from semcache.settings import EmbeddingSettings
+
+pytestmark = pytest.mark.model
+ROOT = Path(__file__).resolve().parents[2]
+
+NO_EGRESS = """
+import asyncio, socket, sys
+
+def refuse(*args, **_):
+    print("EGRESS", args, file=sys.stderr)
+    raise SystemExit(3)
+
+class Refusing(socket.socket):
+    def connect(self, address):
+        if self.family != socket.AF_UNIX:
+            refuse("connect", address)
+        return super().connect(address)
+    connect_ex = connect
+
+    def sendto(self, *args):
+        refuse("sendto", args[-1])
+
+socket.socket = Refusing
+socket.create_connection = refuse
+socket.getaddrinfo = refuse
+socket.gethostbyname = refuse
+
+from pathlib import Path
+from semcache.embedding import open_embedder
+from semcache.settings import EmbeddingSettings
+
+async def main():
+    embedder = open_embedder(EmbeddingSettings(backend=sys.argv[1], device="cpu", cache_dir=Path(sys.argv[2])))
+    await embedder.embed(["does anybody hear this?"])
+    await embedder.close()
+
+asyncio.run(main())
+heavy = {"torch", "transformers", "sentence_transformers", "openvino_telemetry.main"}
+print("heavy", sorted(heavy & sys.modules.keys()))
+"""
+
+
+def start(backend: str, home: Path) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    return subprocess.run(
+        [sys.executable, "-c", NO_EGRESS, backend, str(home / "cache")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+        env={**env, "HOME": str(home), "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_nothing_leaves_the_machine_and_a_second_start_is_light(tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (it comes with the extra `cpu`)")
+    first = start("openvino", tmp_path)
+    assert first.returncode == 0, first.stderr
+    second = start("openvino", tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.splitlines()[-1] == "heavy []"
+    assert not (tmp_path / "intel").exists()  # where OpenVINO's telemetry keeps its identity
+
+    (network,) = (tmp_path / "cache").glob("*/network.bin")
+    whole = hashlib.sha256(network.read_bytes()).digest()
+    with network.open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"damaged")
+    third = start("openvino", tmp_path)
+    assert third.returncode == 0, third.stderr
+    assert "the kept conversion is damaged" in third.stdout + third.stderr
+    assert hashlib.sha256(network.read_bytes()).digest() == whole
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_torch_asks_nobody_either(tmp_path):
+    done = start("torch", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+PAIRS = [
+    ("How do I reset my password?", "How can I reset my password"),
+    ("What's the weather like in Paris today?", "how is the weather in paris today"),
+    ("Convert 5 miles to kilometres", "5 miles in kilometres"),
+    ("cancel my subscription", "please cancel my subscription"),
+]
+
+
+@pytest.fixture
+async def vectors_by_backend():
+    found = {}
+    with structlog.testing.capture_logs():
+        for name, settings in {
+            "reference": EmbeddingSettings(backend="torch", device="cpu", precision="fp32"),
+            "torch-bf16": EmbeddingSettings(backend="torch", device="cpu", precision="bf16"),
+            "auto": EmbeddingSettings(device="cpu"),
+        }.items():
+            embedder = open_embedder(settings)
+            texts = [text for pair in PAIRS for text in pair]
+            found[name] = (embedder.fingerprint, await embedder.embed(texts))
+            await embedder.close()
+    return found
+
+
+async def test_backends_and_precisions_agree_and_share_a_fingerprint(vectors_by_backend):
+    fingerprint, reference = vectors_by_backend["reference"]
+    for other, vectors in vectors_by_backend.values():
+        assert other == fingerprint
+        assert (reference * vectors).sum(axis=1).min() > 0.9995
+
+
+async def test_real_rewordings_are_near_and_other_questions_far(vectors_by_backend):
+    _, vectors = vectors_by_backend["auto"]
+    similarities = vectors @ vectors.T
+    for pair in range(len(PAIRS)):
+        mine = similarities[2 * pair, 2 * pair + 1]
+        others = np.delete(similarities[2 * pair], [2 * pair, 2 * pair + 1])
+        assert mine > 0.8
+        assert others.max() < 0.6

@@ -1,0 +1,69 @@
+"""Which backend a machine gets, and what is refused."""
+
+import pytest
+
+from semcache.embedding.cpu import bf16_support
+from semcache.embedding.factory import Machine, choose
+from semcache.errors import StartError
+from semcache.settings import EmbeddingSettings
+
+PLAIN = Machine(openvino=True, torch=True, cuda_precision="", cpu_bf16="")
+BF16 = Machine(openvino=True, torch=True, cuda_precision="", cpu_bf16="amx_bf16")
+GPU = Machine(openvino=True, torch=True, cuda_precision="bf16", cpu_bf16="")
+TORCH = Machine(openvino=False, torch=True, cuda_precision="", cpu_bf16="")
+
+
+@pytest.mark.parametrize(
+    ("settings", "machine", "expected"),
+    [
+        ({}, PLAIN, ("openvino", "cpu", "fp32")),
+        ({}, BF16, ("openvino", "cpu", "bf16")),
+        ({}, GPU, ("torch", "cuda", "bf16")),
+        ({}, TORCH, ("torch", "cpu", "fp32")),
+        ({"precision": "fp16"}, GPU, ("torch", "cuda", "fp16")),
+        ({"device": "cpu"}, GPU, ("openvino", "cpu", "fp32")),
+        ({"backend": "openvino"}, GPU, ("openvino", "cpu", "fp32")),
+        ({"backend": "torch"}, BF16, ("torch", "cpu", "bf16")),
+        ({"precision": "fp32"}, BF16, ("openvino", "cpu", "fp32")),
+    ],
+)
+def test_the_choice(settings, machine, expected):
+    choice = choose(EmbeddingSettings(**settings), machine)
+    assert (choice.backend, choice.device, choice.precision) == expected
+
+
+def test_the_reason_names_what_decided():
+    assert "amx_bf16" in choose(EmbeddingSettings(), BF16).why
+    assert "no bf16 instructions" in choose(EmbeddingSettings(), PLAIN).why
+    assert "GPU" in choose(EmbeddingSettings(), GPU).why
+
+
+@pytest.mark.parametrize(
+    ("settings", "machine", "words"),
+    [
+        ({"device": "cuda"}, PLAIN, "torch sees no GPU"),
+        ({"backend": "openvino", "device": "cuda"}, GPU, "openvino runs on a CPU"),
+        ({"backend": "openvino"}, TORCH, "OpenVINO is not installed"),
+        ({"precision": "fp16"}, PLAIN, "fp16 and the model runs on a CPU"),
+        ({}, Machine(openvino=False, torch=False, cuda_precision="", cpu_bf16=""), "neither OpenVINO nor torch"),
+    ],
+)
+def test_what_the_machine_does_not_have_is_refused_with_a_way_out(settings, machine, words):
+    with pytest.raises(StartError, match=words) as refused:
+        choose(EmbeddingSettings(**settings), machine)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        ("fpu avx512f avx512_bf16", "avx512_bf16"),
+        ("avx512_bf16 amx_bf16 amx_tile", "amx_bf16"),
+        ("fpu avx2 avx512f", ""),
+    ],
+)
+def test_the_processors_flags_are_read(tmp_path, flags, found):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: a bf16 name\nflags\t\t: {flags}\n")
+    assert bf16_support(cpuinfo) == found
+    assert not bf16_support(tmp_path / "missing")

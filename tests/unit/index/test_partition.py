@@ -1,0 +1,195 @@
+"""One partition: its kinds by size, and that what it was told always shows."""
+
+import faiss
+import numpy as np
+import pytest
+
+from semcache.index.ivf import lists_for, samples_for, train
+from semcache.index.nearest import neighbours
+from semcache.index.partition import Partition, Plan
+from semcache.index.rows import Rows
+
+DIMENSION = 16
+
+
+def units(count: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def plan(**changes) -> Plan:
+    values = {"numpy_below": 8, "ivf_above": 100, "gpu_from": None, "gpu_empty": None, "nprobe": 1000, "overfetch": 50}
+    return Plan(**{**values, **changes})
+
+
+def partition(count: int, **changes) -> Partition:
+    return Partition(plan(**changes), np.arange(1, count + 1), units(count))
+
+
+def found(part: Partition, row: np.ndarray, k: int) -> list[int]:
+    return [n.entry_id for n in part.search(row[None, :], k)[0]]
+
+
+def test_rows_move_the_last_into_the_hole():
+    rows = Rows(np.array([5, 6, 7]), units(3))
+    assert rows.remove(5)
+    assert not rows.remove(5)
+    assert sorted(rows.ids.tolist()) == [6, 7]
+    assert np.array_equal(rows.gather([7, 6]), units(3)[[2, 1]])
+    assert rows.remove(7)
+    assert rows.remove(6)
+    assert len(rows) == 0
+
+
+def test_rows_grow_without_losing_any():
+    rows, vectors = Rows(np.empty(0, np.int64), np.empty((0, DIMENSION), np.float32)), units(500)
+    for entry_id, vector in enumerate(vectors):
+        rows.add(entry_id, vector)
+    assert np.array_equal(rows.gather(range(500)), vectors)
+    assert rows.matrix.base.nbytes < 1.3 * vectors.nbytes
+
+
+def test_rows_copy_what_they_are_given():
+    vectors = units(3)
+    rows = Rows(np.array([1, 2, 3]), vectors)
+    vectors[:] = 0
+    assert np.array_equal(rows.gather([1]), units(3)[:1])
+
+
+def test_an_id_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        Rows(np.array([1, 1]), units(2))
+
+
+def test_neighbours_are_sorted_clipped_and_the_older_first_among_equals():
+    ids, similarities = np.array([9, 3, 5, 7]), np.array([0.5, 1.0000002, 0.5, -1.0000001], np.float32)
+    got = neighbours(ids, similarities, 4)
+    assert [(n.entry_id, n.similarity) for n in got] == [(3, 1.0), (5, 0.5), (9, 0.5), (7, -1.0)]
+
+
+def test_the_kind_follows_the_size():
+    assert partition(7).kind == "numpy"
+    assert partition(8).kind == "flat"
+    assert partition(100).kind == "flat"
+    assert not partition(100).wants_training
+    grown = partition(100)
+    grown.add(101, units(1, seed=5)[0])
+    assert grown.wants_training
+
+
+def fill(part: Partition) -> None:
+    part.training = True
+    part.begin_filling(train(part.sample(samples_for(len(part))), len(part), threads=1))
+    while part.filling:
+        part.fill(10)
+
+
+def test_a_filled_index_takes_over_and_is_right():
+    part = partition(150)
+    fill(part)
+    assert part.kind == "ivf"
+    assert not part.wants_training
+    for entry_id, row in enumerate(units(150), start=1):
+        assert found(part, row, 1) == [entry_id]
+
+
+def test_changes_while_an_index_is_filled_reach_it():
+    part, fresh = partition(150), units(3, seed=3)
+    part.training = True
+    part.begin_filling(train(part.sample(150), 150, threads=1))
+    part.fill(40)
+    part.remove(10)  # filled already
+    part.remove(120)  # still to come
+    part.add(500, fresh[0])
+    part.add(130, fresh[1])  # replaced before its turn
+    part.add(20, fresh[2])  # replaced after it
+    part.add(600, fresh[0])
+    part.remove(600)
+    while part.filling:
+        part.fill(40)
+    assert part.kind == "ivf"
+    everything = found(part, fresh[0], 200)
+    assert len(everything) == len(set(everything)) == 149
+    assert not {10, 120, 600} & set(everything)
+    assert [found(part, row, 1) for row in fresh] == [[500], [130], [20]]
+
+
+def test_a_grown_partition_is_trained_anew_and_a_shrunken_one_is_flat_again():
+    part = partition(101)
+    fill(part)
+    for entry_id, row in enumerate(units(304, seed=4), start=1000):
+        part.add(entry_id, row)
+    assert part.wants_training
+    assert part.kind == "ivf"
+    for entry_id in [*range(1000, 1304), *range(1, 53)]:
+        part.remove(entry_id)
+    assert part.kind == "flat"
+
+
+def test_a_failed_training_is_not_tried_again_and_again():
+    part = partition(150)
+    part.training = True
+    assert not part.wants_training
+
+
+def test_few_lists_probed_still_give_k():
+    part = partition(150, nprobe=1, overfetch=1)
+    fill(part)
+    assert len(found(part, units(1)[0], 150)) == 150
+
+
+def test_similarities_of_an_approximate_index_are_exact():
+    part, rows = partition(150), units(150)
+    fill(part)
+    query = units(1, seed=8)
+    got = part.search(query, 10)[0]
+    assert [n.similarity for n in got] == pytest.approx(np.sort(rows @ query[0])[::-1][:10].tolist(), abs=1e-6)
+
+
+def test_a_device_index_buries_and_is_rebuilt_before_the_dead_outweigh_the_living():
+    made = []
+
+    def empty():
+        made.append(faiss.IndexFlatIP(DIMENSION))
+        return made[-1]
+
+    part = partition(3000, ivf_above=None, gpu_from=50, gpu_empty=empty)
+    assert part.kind == "gpu"
+    rows = units(3000)
+    for entry_id in range(1, 1001):
+        part.remove(entry_id)
+    assert len(made) == 1
+    assert found(part, rows[0], 2000) == found(partition_of(part, rows), rows[0], 2000)
+    for entry_id in range(1001, 1101):
+        part.remove(entry_id)
+    assert len(made) == 2
+    assert found(part, rows[1100], 1) == [1101]
+    for entry_id in range(1101, 2980):
+        part.remove(entry_id)
+    assert part.kind == "flat"
+
+
+def partition_of(part: Partition, rows: np.ndarray) -> Partition:
+    """The same vectors, searched flat."""
+    ids = np.array(sorted(found(part, rows[0], 10**6)))
+    return Partition(plan(ivf_above=None), ids, rows[ids - 1])
+
+
+def test_tombstones_next_to_the_query_never_hide_the_living():
+    base = units(1)[0]
+    near = base + 1e-3 * units(200, seed=2)
+    near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    rows = np.concatenate([near, units(100, seed=3)])
+    part = Partition(
+        plan(ivf_above=None, gpu_from=50, gpu_empty=lambda: faiss.IndexFlatIP(DIMENSION)), np.arange(1, 301), rows
+    )
+    for entry_id in range(1, 201):
+        part.remove(entry_id)
+    assert len(found(part, base, 5)) == 5
+
+
+def test_lists_and_samples_grow_with_the_partition():
+    assert lists_for(1) >= 1
+    assert lists_for(100_000) > lists_for(20_000)
+    assert samples_for(100) == 100
+    assert samples_for(10**6) < 10**6

@@ -61,8 +61,10 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the server itself counted, to be held against the callers' view."""
+    """Where the server listened, and what it counted itself, to be held against the callers' view."""
 
+    address: str
+    metrics_url: str
     requests: int
     spent_nanousd: int
     saved_nanousd: int

@@ -117,6 +117,8 @@ async def _play(stack: Stack, requests: Sequence[DemoRequest], options: DemoOpti
         callers=options.callers,
         latency_scale=options.latency_scale,
         server=Server(
+            address=stack.application.address,
+            metrics_url=stack.metrics_url,
             requests=stats.requests.total,
             spent_nanousd=stats.spent_nanousd,
             saved_nanousd=stats.saved_nanousd,

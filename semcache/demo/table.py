@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from semcache.demo.judging import HITS
+from semcache.demo.prompts import UNLABELLED
 from semcache.demo.report import DemoReport, Missed, ServedInstead
 
 _NANOUSD = 1_000_000_000
@@ -30,10 +31,10 @@ def dollars(nanousd: int) -> str:
 
 def print_report(report: DemoReport, console: Console) -> None:
     """Print all of it; the cases first, so that the figures are what stays on the screen."""
-    _print_missed(console, report.rewordings_missed)
-    _print_served(
-        console, report.wrong_hits, "Wrong answers served", "none: every judged hit was made for its question"
-    )
+    if report.by_kind.keys() - {UNLABELLED}:
+        _print_missed(console, report.rewordings_missed)
+        none = "none: every judged hit was made for its question"
+        _print_served(console, report.wrong_hits, "Wrong answers served", none)
     if report.unjudged_hits:
         _print_served(
             console, report.unjudged_hits, "Served from the cache, unjudged (the prompts carry no labels)", ""

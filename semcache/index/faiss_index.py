@@ -32,6 +32,7 @@ OnSearch = Callable[[int, float], None]
 
 _FILL_VECTORS = 1024
 """Vectors added to an index in the making between two batches of searches: about 4 ms."""
+_TRAINING_PATIENCE_S = 5.0
 _MAX_BATCH = 256
 """Searches answered together; those behind them wait for the next turn."""
 
@@ -181,7 +182,7 @@ class FaissIndex:
                 self._train_one()
                 self._stats = self._residents.stats()
         if self._trainer is not None:
-            self._trainer.join()
+            self._trainer.join(_TRAINING_PATIENCE_S)  # it can't be interrupted; as a daemon it ends with the process
         self._residents.clear()
         self._filling.clear()
         self._untrained.clear()

@@ -17,8 +17,12 @@ _SLACK_PARTS = 16
 
 
 def lists_for(count: int) -> int:
-    """Inverted lists for `count` vectors: twice the square root, a list then holds about √n / 2."""
-    return max(1, round(2 * math.sqrt(count)))
+    """Inverted lists for `count` vectors: the square root.
+
+    Measured on 100,000 real vectors with 16 lists probed: recall@1 .993 in 0.47 ms; twice as many lists .989 in 0.37 ms,
+    and training takes 2.3 × as long (`benchmarks/recall.py`).
+    """
+    return max(1, round(math.sqrt(count)))
 
 
 def samples_for(count: int) -> int:
@@ -66,17 +70,19 @@ class IvfCodes:
         return found
 
     def reserve(self, lists: NDArray[np.int64]) -> None:
-        """Makes room for vectors of these lists, once and without slack: lists that grow by doubling hold 1.5 × as much
-        and leave their smaller selves behind in the allocator."""
-        held = faiss.downcast_InvertedLists(self._index.invlists)
+        """Makes room for vectors of these lists, once.
+
+        Lists that grow by doubling hold half as much again, and leave their smaller selves behind in the allocator:
+        measured at 100,000 vectors, 0.26 kB a vector.
+        """
+        held = faiss.downcast_InvertedLists(self._index.invlists)  # type: ignore[arg-type]  # it always has some
         for number, count in enumerate(np.bincount(lists, minlength=self._index.nlist).tolist()):
             size = held.list_size(number)
             held.resize(number, size + count + count // _SLACK_PARTS + 1)
             held.resize(number, size)
 
     def add_to(self, lists: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Adds vectors (n, dimension) under ids that aren't there yet, to lists that `lists_of` gave."""
-        lists, ids, vectors = (np.ascontiguousarray(array) for array in (lists, ids, vectors))
+        """Adds vectors (n, dimension) under new ids to the lists that `lists_of` gave; all contiguous."""
         self._index.add_core(len(ids), faiss.swig_ptr(vectors), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
 
     def remove(self, ids: Iterable[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import faiss
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from semcache.index.gpu import DeviceFlat
@@ -16,6 +18,7 @@ from semcache.index.nearest import neighbours
 from semcache.index.rows import Rows
 from semcache.model import Neighbour
 
+_log = structlog.get_logger(__name__)
 _RETRAIN_GROWTH = 4
 """An IVF index is trained anew when the partition has grown by this factor: its lists have become too long."""
 _SHRINK = 2
@@ -174,7 +177,11 @@ class Partition:
         if plan.gpu_from is None or plan.gpu_empty is None:
             return
         if self._gpu is None and count >= plan.gpu_from:
-            self._gpu = DeviceFlat(plan.gpu_empty, self._rows.ids, self._rows.matrix)
+            try:
+                self._gpu = DeviceFlat(plan.gpu_empty, self._rows.ids, self._rows.matrix)
+            except RuntimeError as error:  # how faiss reports that the device's memory is full
+                _log.warning("index_gpu_failed", vectors=count, error=str(error), effect="searched on the CPU")
+                self._plan = dataclasses.replace(plan, gpu_empty=None)
         elif self._gpu is not None and count * _SHRINK < plan.gpu_from:
             self._gpu = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from semcache.errors import InvalidRequestError
@@ -20,6 +21,9 @@ from semcache.request.parsing import ChatBody, parse_body
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
+_REMEMBERED_REQUESTS = 4096
+_REMEMBERED_BODY_BYTES = 4096
+"""Together at most about 50 MB, texts and objects included."""
 _NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
 
 
@@ -48,6 +52,7 @@ class Keying:
         self._long_slot_chars = long_slot_chars
         self._limits = limits
         self._policy = policy
+        self._remembered = lru_cache(_REMEMBERED_REQUESTS)(self._key)
 
     def key(self, request: Request) -> KeyedRequest:
         """Parse, check and key a request whose names and control the caller has checked.
@@ -55,6 +60,12 @@ class Keying:
         Raises:
             InvalidRequestError: see `parsing`.
         """
+        # Keys depend on nothing but the request, and those that repeat mostly repeat byte for byte.
+        if len(request.body) <= _REMEMBERED_BODY_BYTES:
+            return self._remembered(request)
+        return self._key(request)
+
+    def _key(self, request: Request) -> KeyedRequest:
         body = parse_body(request.body, self._limits)
         text, rest = self._split(body, request.template)
         fields = body.fields

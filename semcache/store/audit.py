@@ -23,6 +23,7 @@ from semcache.store.transaction import hours_from_log
 
 MAX_PROBLEMS = 1000
 """Described in a report; the rest are counted."""
+_MAX_WALKS = 5
 _UNIT_TOLERANCE = 0.05  # vectors are unit vectors; a caller's own may be rounded
 
 _Fix = tuple[str, bytes, bytes | None]
@@ -92,22 +93,37 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
         env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
         try:
             with env.begin(write=True) as txn:
-                audit = _Audit(txn, dbs, progress)
-                report = audit.run()
-                for name, key, value in audit.fixes:
-                    db = getattr(dbs, name)
-                    if value is None:
-                        txn.delete(key, db=db)
-                    else:
-                        txn.put(key, value, db=db)
-                report.repaired = len(audit.fixes)
-                return report
+                return _repaired(txn, dbs, progress)
         except lmdb.Error as error:
             raise _unreadable(settings.path, error) from error
         finally:
             env.close()
     finally:
         lock.release()
+
+
+def _repaired(txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> AuditReport:
+    """The report of the first walk; what its fixes bring to light is mended in further ones."""
+    first: AuditReport | None = None
+    repaired = 0
+    for _ in range(_MAX_WALKS):
+        audit = _Audit(txn, dbs, progress)
+        report = audit.run()
+        first = first or report
+        for name, key, value in audit.fixes:
+            db = getattr(dbs, name)
+            if value is None:
+                txn.delete(key, db=db)
+            else:
+                txn.put(key, value, db=db)
+        repaired += len(audit.fixes)
+        if not audit.fixes:
+            first.repaired = repaired
+            return first
+    raise StoreError(
+        f"the store doesn't come to agree with itself in {_MAX_WALKS} walks; nothing was changed.",
+        hint="Restore the folder from a backup, or start an empty one.",
+    )
 
 
 class _Audit:
@@ -179,8 +195,11 @@ class _Audit:
         vector = self._txn.get(entry.partition + key, b"", db=self._dbs.vectors)
         self._entries += 1
         self._entry_bytes += layout.entry_bytes(entry, len(value), len(vector) if _is_vector(vector) else 0)
-        if self._txn.get(entry.exact_key, db=self._dbs.exact) is None:
+        holder = self._txn.get(entry.exact_key, db=self._dbs.exact)
+        if holder is None:
             self._found("exact_key_missing", "exact", entry.exact_key, key, where)
+        elif holder != key and (other := self._entry(holder)) is not None and other.exact_key == entry.exact_key:
+            self._found("entry_replaced", "entries", key, None, where)  # only the other is found by its key
         for label in layout.label_keys(entry):
             if self._txn.get(label, db=self._dbs.tags) is None:
                 self._found("tag_missing", "tags", label, b"", where)

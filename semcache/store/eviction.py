@@ -10,6 +10,9 @@ from semcache.model import Entry
 
 START_RATIO = 0.8
 """Of `max_bytes`: deletes need free pages too, and whoever reads holds pages back."""
+MAP_RATIO = 0.5
+"""Of the map, the most that `max_bytes` may mean: commits copy pages, readers hold pages back, large values want free
+pages side by side. The map is address space and costs nothing."""
 HISTORY_RATIO = 0.25
 """Of `max_bytes`: what the request log and the served hits may take before their oldest rows go."""
 SAMPLE_PER_VICTIM = 5
@@ -66,6 +69,11 @@ def lru_worth(standing: Standing) -> float:
 
 POLICIES: Mapping[str, Callable[[Standing], float]] = {"cost": cost_worth, "lru": lru_worth}
 """By the setting's name: what an entry is worth keeping; the least worth goes first, of equals the older."""
+
+
+def limit_bytes(max_bytes: int, map_size_bytes: int) -> int:
+    """Live bytes, entries and history together, beyond which something leaves."""
+    return int(min(max_bytes, map_size_bytes * MAP_RATIO) * START_RATIO)
 
 
 def standing_of(entry: Entry, access: Access, size_bytes: int, now_s: float) -> Standing:

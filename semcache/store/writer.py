@@ -106,8 +106,7 @@ class Writer:
         self._settings = settings
         self._clock = clock
         self._counters = counters
-        # Pages that a commit copies, and pages that readers hold back, need room beside the live ones.
-        self._limit_bytes = int(min(settings.max_bytes, settings.map_size_bytes * 0.8) * eviction.START_RATIO)
+        self._limit_bytes = eviction.limit_bytes(settings.max_bytes, settings.map_size_bytes)
         self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
         self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
         self._listeners: list[Callable[[Changes], None]] = []

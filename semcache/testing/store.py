@@ -315,7 +315,7 @@ class MemoryStore:
         return entry
 
     def _evict(self, *, keep: int) -> None:
-        limit_bytes = min(self._settings.max_bytes, self._settings.map_size_bytes * 0.8) * eviction.START_RATIO
+        limit_bytes = eviction.limit_bytes(self._settings.max_bytes, self._settings.map_size_bytes)
         now_s = self._clock.wall()
         standings = (
             eviction.standing_of(entry, self._access.get(entry_id, eviction.NO_ACCESS), self._bytes[entry_id], now_s)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from semcache.errors import StoreError, StoreFullError
+from semcache.errors import StoreError, StoreFullError, StoreUnusableError
 from semcache.model import Selector
 from semcache.store import LmdbStore, check
 from semcache.store.transaction import WriteTransaction
@@ -76,6 +76,14 @@ async def test_a_store_on_a_full_disk_says_so(small_disk):
         open_store(small_disk / "store")
 
 
+async def test_a_read_only_disk_is_refused_with_the_way_out(small_disk):
+    await open_store(small_disk / "store").close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)  # noqa: ASYNC221 - nothing else runs here
+    with pytest.raises(StoreUnusableError, match="Read-only file system") as caught:
+        open_store(small_disk / "store")
+    assert "may write" in caught.value.hint
+
+
 async def test_a_full_map_makes_room_for_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("semcache.store.eviction.START_RATIO", 10.0)  # eviction never starts by itself
     store = open_store(tmp_path / "store", map_size_bytes=2 << 20)
@@ -95,8 +103,8 @@ async def test_a_full_map_makes_room_for_itself(tmp_path, monkeypatch):
 
 
 async def test_below_its_limits_a_store_never_meets_a_full_map(tmp_path):
-    store = open_store(tmp_path / "store", map_size_bytes=4 << 20)
-    for start in range(0, 2000, 10):
+    store = open_store(tmp_path / "store", map_size_bytes=8 << 20)
+    for start in range(0, 3000, 10):
         writes = []
         for number in range(start, start + 10):
             text = "x" * (number * 97 % 9000)

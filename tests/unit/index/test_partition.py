@@ -3,6 +3,7 @@
 import faiss
 import numpy as np
 import pytest
+import structlog
 
 from semcache.index.ivf import lists_for, samples_for, train
 from semcache.index.nearest import neighbours
@@ -167,6 +168,18 @@ def test_a_device_index_buries_and_is_rebuilt_before_the_dead_outweigh_the_livin
     for entry_id in range(1101, 2980):
         part.remove(entry_id)
     assert part.kind == "flat"
+
+
+def test_a_device_without_memory_leaves_the_partition_on_the_cpu():
+    def full():
+        raise RuntimeError("out of memory\non the device")
+
+    with structlog.testing.capture_logs() as logs:
+        part = partition(60, ivf_above=None, gpu_from=50, gpu_empty=full)
+        part.add(61, units(1, seed=6)[0])
+    assert part.kind == "flat"
+    assert found(part, units(60)[4], 1) == [5]
+    assert [line["event"] for line in logs] == ["index_gpu_failed"]
 
 
 def partition_of(part: Partition, rows: np.ndarray) -> Partition:

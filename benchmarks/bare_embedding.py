@@ -1,0 +1,68 @@
+"""The yardstick of a semantic hit: the server's own embedding backend in a process of its own, with nothing around it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.worker import CACHE, Worker, questions, say
+
+BATCH = 32
+
+
+class BareEmbedding(Worker):
+    """Embeds what it is told to and says what it took."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__("benchmarks.bare_embedding", log=log)
+
+    def batches(self, texts: Sequence[str], size: int = BATCH) -> dict[str, Any]:
+        """The texts in batches of `size`: `cpu_s`, `wall_s`, `latencies_s` of each batch."""
+        return self.ask({"texts": list(texts), "size": size})
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors (n, d), kept in a file between runs."""
+        name = hashlib.sha256("\0".join([self.ready["fingerprint"], *texts]).encode()).hexdigest()[:32]
+        path = CACHE / f"prompts-{name}.npy"
+        if not path.exists():
+            CACHE.mkdir(exist_ok=True)
+            self.ask({"texts": list(texts), "size": BATCH, "save": str(path)})
+        return np.asarray(np.load(path), dtype=np.float32)
+
+
+async def _main() -> None:
+    from semcache.embedding import open_embedder
+    from semcache.settings import EmbeddingSettings
+
+    embedder = open_embedder(EmbeddingSettings())
+    say({"fingerprint": embedder.fingerprint, **embedder.describe()})
+    for question in questions():
+        texts, size = question["texts"], question["size"]
+        latencies, found = [], []
+        cpu_s, start = time.process_time(), time.perf_counter()
+        for first in range(0, len(texts), size):
+            asked = time.perf_counter()
+            found.append(await embedder.embed(texts[first : first + size]))
+            latencies.append(time.perf_counter() - asked)
+        answer = {
+            "wall_s": time.perf_counter() - start,
+            "cpu_s": time.process_time() - cpu_s,
+            "latencies_s": latencies,
+        }
+        if "save" in question:
+            np.save(question["save"], np.concatenate(found))
+        say(answer)
+
+
+if __name__ == "__main__":
+    import structlog
+
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(open("/dev/stderr", "w")))  # stdout is the asker's
+    asyncio.run(_main())

@@ -1,0 +1,95 @@
+"""What a benchmark found: figures with their spread over the rounds, beside what they should be."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure; `values` has one number for each round.
+
+    Attributes:
+        at_most, at_least: the target, where there is one; the median is held against it.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.at_most is not None:
+            return self.median <= self.at_most
+        return None if self.at_least is None else self.median >= self.at_least
+
+    @property
+    def target(self) -> str:
+        if self.at_most is not None:
+            return f"≤ {self.at_most:g}"
+        return "" if self.at_least is None else f"≥ {self.at_least:g}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "median": self.median,
+            "low": min(self.values),
+            "high": max(self.values),
+            "rounds": len(self.values),
+            "target": self.target,
+            "met": self.met,
+        }
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> tuple[float, ...]:
+    """Round by round, so that a noisy moment falls on both sides."""
+    return tuple(a / b for a, b in zip(over, under, strict=True))
+
+
+def differences(over: Sequence[float], under: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(over, under, strict=True))
+
+
+def report(
+    name: str, figures: Sequence[Figure], *, notes: Sequence[str] = (), details: Mapping[str, Any] | None = None
+) -> None:
+    """Print the table, the notes and, as the last line, one JSON object."""
+    width = max(len(figure.name) for figure in figures)
+    print(f"\n{name}")
+    print(f"{'':<{width}}  {'median':>9}  {'lowest – highest':>21}  {'rounds':>6}  {'target':>8}")
+    for figure in figures:
+        spread = f"{_short(min(figure.values))} – {_short(max(figure.values))}"
+        verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
+        unit = f" {figure.unit}" if figure.unit else ""
+        print(
+            f"{figure.name:<{width}}  {_short(figure.median):>9}  {spread:>21}  {len(figure.values):>6}  "
+            f"{figure.target:>8}  {verdict}{'  ' if verdict and unit else ''}{unit.strip()}"
+        )
+    for note in notes:
+        print(f"  {note}")
+    print(
+        json.dumps(
+            {
+                "benchmark": name,
+                "figures": [figure.as_json() for figure in figures],
+                "notes": list(notes),
+                "details": dict(details or {}),
+            }
+        )
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,297 @@
+"""The store against a plain dictionary, reopened at random; and every row back as it was written."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from semcache.model import (
+    Answer,
+    Cost,
+    Entry,
+    LedgerHour,
+    LedgerRecord,
+    Rejection,
+    Selector,
+    ServedHit,
+    Status,
+    Usage,
+    Vector,
+)
+from semcache.store import LmdbStore, check, codec
+from semcache.store.ledger import rolled_up
+from semcache.testing.clock import START_WALL_S, FakeClock
+from tests.support.stored import SECRET, answer, digest, entry, record, served, store_settings, vector
+
+# -- the codec
+
+TEXT = st.text(st.characters(codec=None), max_size=40)  # surrogates included: JSON may bring them
+COUNT = st.integers(0, 2**62)
+FLOAT = st.floats(allow_nan=False, allow_infinity=False)
+KEY = st.binary(min_size=32, max_size=32)
+TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+USAGE = st.builds(Usage, COUNT, COUNT, COUNT, st.booleans())
+COST = st.builds(Cost, COUNT, COUNT, COUNT, st.booleans(), TEXT)
+SURROGATE_FREE = st.text(max_size=40)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answer:
+    text = draw(TEXT)
+    raw = text.encode("utf-8", "surrogatepass")
+    body = draw(st.sampled_from([raw, b"", b'{"content":"' + raw + b'"}']) | st.binary(max_size=60))
+    flags = {"degraded": draw(st.booleans()), "tool_calls": draw(st.booleans())}
+    names = {name: draw(TEXT) for name in ("model", "finish_reason", "target_model", "route")}
+    attempts, latency_s = draw(st.integers(0, 2**32 - 1)), draw(FLOAT)
+    return Answer(body=body, usage=draw(USAGE), text=text, latency_s=latency_s, attempts=attempts, **flags, **names)
+
+
+ENTRIES = st.builds(
+    Entry,
+    tenant=TEXT,
+    namespace=TEXT,
+    alias=TEXT,
+    exact_key=KEY,
+    partition=KEY,
+    text=TEXT,
+    answer=answers(),
+    cost=COST,
+    created_s=FLOAT,
+    expires_s=FLOAT,
+    tags=TEXTS,
+    sources=TEXTS,
+    task_type=TEXT,
+    template_id=TEXT,
+    knowledge_version=TEXT,
+    features=st.dictionaries(TEXT, TEXTS, max_size=3),
+    rejections=st.lists(st.builds(Rejection, KEY, st.binary(max_size=20)), max_size=3).map(tuple),
+    entry_id=st.integers(1, 2**64 - 1),
+)
+RECORDS = st.builds(
+    LedgerRecord,
+    request_id=TEXT,
+    at_s=FLOAT,
+    tenant=TEXT,
+    namespace=TEXT,
+    alias=TEXT,
+    model=TEXT,
+    task_type=TEXT,
+    status=st.sampled_from(Status),
+    usage=USAGE,
+    spent=COST,
+    saved=COST,
+    entry_id=COUNT,
+    similarity=st.none() | FLOAT,
+    latency_s=FLOAT,
+    requests=st.integers(0, 2**32 - 1),
+)
+HITS = st.builds(
+    ServedHit,
+    hit_id=TEXT,
+    tenant=TEXT,
+    entry_id=COUNT,
+    status=st.sampled_from(Status),
+    exact_key=KEY,
+    text=TEXT,
+    similarity=FLOAT,
+    at_s=FLOAT,
+    vector=st.binary(max_size=40),
+    verdict=TEXT,
+)
+
+
+@given(ENTRIES)
+def test_an_entry_comes_back_as_it_was_written(value):
+    assert codec.decode_entry(value.entry_id, codec.encode_entry(value)) == value
+
+
+@given(RECORDS)
+def test_a_log_line_comes_back_as_it_was_written(value):
+    assert codec.decode_record(codec.encode_record(value)) == value
+
+
+@given(HITS)
+def test_a_served_hit_comes_back_as_it_was_written(value):
+    assert codec.decode_served(codec.encode_served(value)) == value
+
+
+@given(st.lists(RECORDS, max_size=8))
+def test_rolled_up_hours_come_back_and_lose_no_nanodollar(values):
+    # Within the rollup's range of 2^63: nine billion dollars an hour.
+    values = [
+        replace(value, usage=Usage(1, 0, 2), spent=Cost(value.spent.input_nanousd // 16), saved=Cost(7), at_s=5.0)
+        for value in values
+    ]
+    hours = rolled_up(values)
+    for hour in hours.values():
+        assert codec.decode_hour(codec.encode_hour(hour)) == hour
+    assert sum(hour.spent_nanousd for hour in hours.values()) == sum(value.spent.total_nanousd for value in values)
+    assert sum(hour.saved_nanousd for hour in hours.values()) == 7 * len(values)
+    assert sum(hour.requests for hour in hours.values()) == sum(value.requests for value in values)
+
+
+# -- the store
+
+NAMES = st.sampled_from("abcdefgh")
+TENANTS = st.sampled_from(["acme", "other"])
+TAGS = st.lists(st.sampled_from(["red", "blue"]), max_size=2).map(tuple)
+MONEY = st.integers(0, 10**6)
+
+
+class StoreAgainstDictionary(RuleBasedStateMachine):
+    """Every operation on the store on disk and on two dictionaries; after each, both tell the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.clock = FakeClock()
+        self.entries: dict[int, Entry] = {}
+        self.vectors: dict[int, Vector] = {}
+        self.records: list[LedgerRecord] = []
+        self.last_id = 0
+        self.hits = 0
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(work)
+
+    @initialize()
+    def open(self) -> None:
+        self.store = LmdbStore.open(store_settings(Path(self.folder.name)), self.clock, secret_key_ids=[SECRET])
+
+    @rule()
+    def reopen(self) -> None:
+        self.run(self.store.close())
+        report = check(store_settings(Path(self.folder.name)))
+        assert report.clean, report.problems
+        self.open()
+
+    @rule(name=NAMES, tenant=TENANTS, tags=TAGS, seed=st.none() | st.integers(0, 9), ttl_s=st.integers(1, 50))
+    def put(self, name: str, tenant: str, tags: tuple[str, ...], seed: int | None, ttl_s: int) -> None:
+        now_s = self.clock.wall()
+        wanted = entry(
+            tenant + name,
+            tenant=tenant,
+            tags=tags,
+            partition=digest(tenant + name[0]),
+            answer=answer(f"{self.last_id}"),
+            created_s=now_s,
+            expires_s=now_s + ttl_s,
+        )
+        added = None if seed is None else vector(seed)
+        line = record(f"r{len(self.records)}", at_s=now_s, tenant=tenant)
+        stored = self.run(self.store.put(wanted, added, line))
+        assert stored.entry_id > self.last_id
+        self.last_id = stored.entry_id
+        for old in [old for old in self.entries.values() if old.exact_key == wanted.exact_key]:
+            wanted = replace(wanted, rejections=old.rejections)
+            self.forget(old.entry_id)
+        self.entries[stored.entry_id] = replace(wanted, entry_id=stored.entry_id)
+        assert stored == self.entries[stored.entry_id]
+        if added is not None:
+            self.vectors[stored.entry_id] = added
+        self.records.append(line)
+
+    def forget(self, entry_id: int) -> None:
+        del self.entries[entry_id]
+        self.vectors.pop(entry_id, None)
+
+    @rule(chance=st.randoms(use_true_random=False), seed=st.integers(0, 9))
+    def add_vector(self, chance: Any, seed: int) -> None:
+        entry_id = chance.randint(1, self.last_id + 1)
+        self.run(self.store.add_vector(entry_id, vector(seed)))
+        if entry_id in self.entries:
+            self.vectors[entry_id] = vector(seed)
+
+    @rule(seconds=st.integers(0, 30))
+    def wait(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def sweep(self) -> None:
+        ended = [one.entry_id for one in self.entries.values() if one.expires_s <= self.clock.wall()]
+        assert self.run(self.store.sweep()) == len(ended)
+        for entry_id in ended:
+            self.forget(entry_id)
+
+    @rule(tenant=TENANTS, tags=TAGS, apply=st.booleans())
+    def invalidate(self, tenant: str, tags: tuple[str, ...], apply: bool) -> None:
+        selector = Selector(tenant, tags=tags, everything=not tags)
+        named = [one for one in self.entries.values() if selector.matches(one)]
+        live = sum(one.expires_s > self.clock.wall() for one in named)
+        assert self.run(self.store.invalidate(selector, apply=apply)) == live
+        for one in named if apply else ():
+            self.forget(one.entry_id)
+
+    @rule(chance=st.randoms(use_true_random=False), exact=st.booleans())
+    def reject(self, chance: Any, exact: bool) -> None:
+        entry_id = chance.randint(1, self.last_id + 1)
+        self.hits += 1
+        status = Status.EXACT_HIT if exact else Status.SEMANTIC_HIT
+        hit = served(f"h{self.hits}", entry_id, status=status, at_s=self.clock.wall())
+        line = record(f"r{len(self.records)}", at_s=self.clock.wall(), status=status)
+        self.store.record(line, hit)
+        self.records.append(line)
+        rejection = Rejection(digest(str(self.hits)), b"v")
+        self.run(self.store.reject(hit.hit_id, rejection, "wrong"))
+        assert self.store.served(hit.hit_id) == replace(hit, verdict="wrong")
+        if entry_id in self.entries and exact:
+            self.forget(entry_id)
+        elif entry_id in self.entries:
+            old = self.entries[entry_id]
+            self.entries[entry_id] = replace(old, rejections=(*old.rejections, rejection))
+
+    @invariant()
+    def agrees(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        now_s = self.clock.wall()
+        live = {entry_id: one for entry_id, one in self.entries.items() if one.expires_s > now_s}
+        for entry_id in range(1, self.last_id + 2):
+            assert self.store.get(entry_id) == live.get(entry_id)
+        for one in self.entries.values():
+            assert self.store.find_exact(one.exact_key) == live.get(one.entry_id)
+        for tenant in ("acme", "other"):
+            assert self.store.entries(tenant, 0, 100) == [
+                one for _, one in sorted(live.items()) if one.tenant == tenant
+            ]
+        for partition in {one.partition for one in self.entries.values()}:
+            wanted = sorted(i for i in self.vectors if self.entries[i].partition == partition)
+            ids, vectors = self.store.vectors(partition)
+            assert ids.tolist() == wanted
+            if wanted:
+                np.testing.assert_array_equal(vectors, np.stack([self.vectors[i] for i in wanted]))
+        assert self.store.stats()["entries"] == len(self.entries)
+
+    @rule()
+    def ledger_agrees(self) -> None:
+        self.run(self.store.flush())
+        hours: list[LedgerHour] = list(self.store.ledger_hours(None, 0, 1e11))
+        assert {(hour.hour_s, hour.tenant, hour.model, hour.task_type, hour.status.value): hour for hour in hours} == (
+            rolled_up(self.records)
+        )
+        lines = {line.request_id: line for line in self.store.ledger_records(None, START_WALL_S, 1e11)}
+        assert lines == {line.request_id: line for line in self.records}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.run(self.store.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+StoreAgainstDictionary.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    deadline=None,
+)
+TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase

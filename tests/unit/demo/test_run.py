@@ -1,0 +1,54 @@
+"""The demo's options are checked before anything starts, and its server never touches a user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from semcache.demo import stack
+from semcache.demo.run import DemoOptions, run
+from semcache.demo.stack import demo_settings, running_provider
+from semcache.errors import InvalidRequestError, StartError
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (DemoOptions(requests=0), "requests must be at least 1"),
+        (DemoOptions(callers=0), "callers must be at least 1"),
+        (DemoOptions(latency_scale=-1), "latency_scale must be 0 to 10"),
+        (DemoOptions(prompts=Path("/no/such/file")), "can't be read"),
+    ],
+)
+async def test_options_that_make_no_sense_start_nothing(options, words, monkeypatch):
+    monkeypatch.setattr(stack.asyncio, "create_subprocess_exec", None)
+    with pytest.raises(InvalidRequestError, match=words):
+        await run(options)
+
+
+def test_the_environment_moves_the_threshold_but_not_the_store_or_the_ports(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMCACHE_DECISION__THRESHOLD", "0.9")
+    monkeypatch.setenv("SEMCACHE_STORE__PATH", "/somewhere/precious")
+    monkeypatch.setenv("SEMCACHE_SERVER__PORT", "50051")
+    settings = demo_settings("http://127.0.0.1:1/v1", ["my-model"], tmp_path)
+    assert settings.decision.threshold == 0.9
+    assert settings.store.path == tmp_path / "store"
+    assert (settings.server.host, settings.server.port, settings.metrics.port) == ("127.0.0.1", 0, 0)
+    assert {"gpt-4o-mini", "gpt-4o", "my-model"} <= {route.alias for route in settings.upstream.routes}
+    assert {route.target for route in settings.upstream.routes} == {"scripted"}
+
+
+async def test_a_provider_that_does_not_come_up_is_said_so(monkeypatch):
+    monkeypatch.setattr(stack, "_PROVIDER", "json")  # A module that runs, and says nothing of an address.
+    with pytest.raises(StartError, match="did not come up"):
+        async with running_provider(seed=1, latency_scale=0.0):
+            pass
+
+
+async def test_the_provider_ends_with_the_demo():
+    async with running_provider(seed=1, latency_scale=0.0) as base_url:
+        host, _, port = base_url.removeprefix("http://").removesuffix("/v1").partition(":")
+        _, writer = await stack.asyncio.open_connection(host, int(port))
+        writer.close()
+        await writer.wait_closed()
+    with pytest.raises(OSError, match=r"onnect"):
+        await stack.asyncio.open_connection(host, int(port))

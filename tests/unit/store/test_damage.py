@@ -1,0 +1,291 @@
+"""Damage on disk: what readers do about it, what the audit finds, and that a repair mends it and leaves the rest."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+from semcache.model import Rejection, Selector
+from semcache.store import AuditReport, LmdbStore, check, layout, repair
+from semcache.store.layout import Databases, pack_id
+from semcache.testing.clock import FakeClock
+from tests.support.stored import SECRET, digest, entry, record, served, store_settings, vector
+
+KEPT, HURT = 1, 2
+PARTITION = digest("partition")
+
+
+def open_store(path: Path, clock: FakeClock | None = None) -> LmdbStore:
+    return LmdbStore.open(store_settings(path), clock or FakeClock(), secret_key_ids=[SECRET])
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
+    """A write past the store, as damage comes."""
+    env = lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION)
+    dbs = Databases.open(env, create=False)
+    with env, env.begin(write=True) as txn:
+        yield txn, dbs
+
+
+async def filled(path: Path) -> None:
+    """Two entries, the second of which something happens to, and a row of everything else."""
+    store = open_store(path)
+    await store.put(entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1"))
+    await store.put(entry("hurt", tags=("t",), sources=("s",)), vector(2), record("r2"))
+    store.record(record("r3"), served("h1", HURT))
+    store.touch(HURT, 5)
+    await store.close()
+
+
+def flip(row: bytes) -> bytes:
+    return row[:-1] + bytes([row[-1] ^ 1])
+
+
+def damage_entry(txn, dbs):
+    txn.put(pack_id(HURT), flip(txn.get(pack_id(HURT), db=dbs.entries)), db=dbs.entries)
+
+
+def lose_entry(txn, dbs):
+    txn.delete(pack_id(HURT), db=dbs.entries)
+
+
+def lose_exact_key(txn, dbs):
+    txn.delete(digest("hurt"), db=dbs.exact)
+
+
+def swap_exact_key(txn, dbs):
+    txn.put(digest("hurt"), pack_id(KEPT), db=dbs.exact)
+
+
+def strange_exact_key(txn, dbs):
+    txn.put(digest("strange"), b"odd", db=dbs.exact)
+
+
+def lose_tag(txn, dbs):
+    txn.delete(layout.label_key(layout.LABEL_TAG, "acme", "t", HURT), db=dbs.tags)
+
+
+def strange_tag(txn, dbs):
+    txn.put(layout.label_key(layout.LABEL_TAG, "acme", "another", HURT), b"", db=dbs.tags)
+
+
+def strange_vector(txn, dbs):
+    txn.put(digest("another partition") + pack_id(HURT), vector(2).tobytes(), db=dbs.vectors)
+
+
+def damage_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), np.full(8, np.nan, np.float32).tobytes(), db=dbs.vectors)
+
+
+def short_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), b"123", db=dbs.vectors)
+
+
+def strange_expiry(txn, dbs):
+    txn.put(layout.EXPIRES_ENTRY + layout.pack_time(5) + pack_id(HURT), b"", db=dbs.expiry)
+    txn.put(layout.EXPIRES_SERVED + layout.pack_time(5) + b"nobody", b"", db=dbs.expiry)
+
+
+def lose_expiry(txn, dbs):
+    hurt = replace(entry("hurt"), entry_id=HURT)
+    txn.delete(layout.entry_expiry_key(hurt), db=dbs.expiry)
+
+
+def lose_served_expiry(txn, dbs):
+    txn.delete(layout.served_expiry_key(served("h1"), 7 * 86_400.0), db=dbs.expiry)
+
+
+def damage_served(txn, dbs):
+    txn.put(b"h1", flip(txn.get(b"h1", db=dbs.served)), db=dbs.served)
+
+
+def double_entry(txn, dbs):
+    txn.put(pack_id(HURT), txn.get(pack_id(KEPT), db=dbs.entries), db=dbs.entries)
+    txn.delete(digest("hurt"), db=dbs.exact)
+
+
+def strange_access(txn, dbs):
+    txn.put(pack_id(99), layout.ACCESS.pack(1, 2, 3.0), db=dbs.access)
+
+
+def damage_log(txn, dbs):
+    with txn.cursor(db=dbs.log) as cursor:
+        cursor.last()
+        txn.put(cursor.key(), flip(cursor.value()), db=dbs.log)
+
+
+def damage_hour(txn, dbs):
+    with txn.cursor(db=dbs.hours) as cursor:
+        cursor.first()
+        txn.put(cursor.key(), flip(cursor.value()), db=dbs.hours)
+
+
+def wrong_counters(txn, dbs):
+    txn.put(layout.META_COUNTERS, layout.COUNTERS.pack(1, 9, 9, 9), db=dbs.meta)
+
+
+def damage_counters(txn, dbs):
+    txn.put(layout.META_COUNTERS, b"odd", db=dbs.meta)
+
+
+DAMAGES: dict[Callable, set[str]] = {
+    damage_entry: {
+        "entry_damaged",
+        "exact_key_dangling",
+        "vector_dangling",
+        "tag_dangling",
+        "expiry_dangling",
+        "access_dangling",
+    },
+    lose_entry: {"exact_key_dangling", "vector_dangling", "tag_dangling", "expiry_dangling", "access_dangling"},
+    lose_exact_key: {"exact_key_missing"},
+    swap_exact_key: {"exact_key_dangling"},
+    strange_exact_key: {"exact_key_dangling"},
+    lose_tag: {"tag_missing"},
+    strange_tag: {"tag_dangling"},
+    strange_vector: {"vector_dangling"},
+    damage_vector: {"vector_damaged"},
+    short_vector: {"vector_damaged"},
+    strange_expiry: {"expiry_dangling"},
+    lose_expiry: {"expiry_missing"},
+    lose_served_expiry: {"served_without_expiry"},
+    damage_served: {"served_damaged"},
+    double_entry: {"entry_replaced"},
+    strange_access: {"access_dangling"},
+    damage_log: {"log_line_damaged"},
+    damage_hour: {"hour_damaged"},
+    wrong_counters: {"counters_wrong"},
+    damage_counters: {"counters_wrong"},
+}
+
+
+def kinds(report: AuditReport) -> set[str]:
+    return {problem.kind for problem in report.problems}
+
+
+async def test_a_whole_store_is_clean(tmp_path):
+    await filled(tmp_path)
+    report = check(store_settings(tmp_path))
+    assert report.clean
+    assert report.problems == []
+    assert report.rows == {
+        "entries": 2,
+        "exact": 2,
+        "vectors": 2,
+        "tags": 6,
+        "served": 1,
+        "expiry": 3,
+        "access": 1,
+        "log": 3,
+        "hours": 1,
+    }
+
+
+async def test_a_check_tells_how_far_it_is(tmp_path):
+    await filled(tmp_path)
+    told: list[str] = []
+    report = check(store_settings(tmp_path), told.append)
+    assert told == list(report.rows)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+async def test_damage_is_found_and_a_repair_leaves_a_clean_store_that_serves_the_rest(tmp_path, damage):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage(txn, dbs)
+    found = check(store_settings(tmp_path))
+    assert kinds(found) == DAMAGES[damage]
+    assert not found.clean
+    assert found.repaired == 0
+    mended = repair(store_settings(tmp_path))
+    assert kinds(mended) == DAMAGES[damage]
+    assert mended.repaired >= mended.problem_count
+    assert check(store_settings(tmp_path)).clean, check(store_settings(tmp_path)).problems
+    store = open_store(tmp_path)
+    kept = store.find_exact(digest("kept"))
+    assert kept is not None
+    assert kept.entry_id == KEPT
+    assert KEPT in store.vectors(PARTITION)[0]
+    assert (await store.put(entry("new"), vector())).entry_id == 3
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+
+
+async def test_a_damaged_entry_is_absent_counted_and_replaceable(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_entry(txn, dbs)
+    store = open_store(tmp_path)
+    assert store.get(HURT) is None
+    assert store.find_exact(digest("hurt")) is None
+    assert [found.entry_id for found in store.entries("acme", 0, 9)] == [KEPT]
+    assert store.stats()["damaged"] == 3
+    again = await store.put(entry("hurt"), vector(2))
+    assert store.find_exact(digest("hurt")) == again
+    await store.close()
+    report = check(store_settings(tmp_path))
+    assert kinds(report) == {"vector_dangling", "tag_dangling", "expiry_dangling"}
+
+
+async def test_a_damaged_entry_leaves_when_its_time_is_over(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_entry(txn, dbs)
+    clock = FakeClock()
+    clock.advance(4000)
+    store = open_store(tmp_path, clock)
+    assert await store.sweep() == 1
+    assert store.stats()["entries"] == 0
+    assert await store.invalidate(Selector("acme", everything=True), apply=True) == 0
+    await store.close()
+
+
+async def test_a_damaged_entry_takes_no_vector_and_no_rejection(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_entry(txn, dbs)
+    store = open_store(tmp_path)
+    await store.add_vector(HURT, vector(3))
+    await store.reject("h1", Rejection(digest("r"), b""), "wrong")
+    assert store.served("h1").verdict == "wrong"
+    assert store.get(HURT) is None
+    await store.close()
+
+
+async def test_a_vector_of_another_length_is_left_out(tmp_path):
+    await filled(tmp_path)
+    store = open_store(tmp_path)
+    await store.put(entry("third"), vector(3))
+    await store.close()
+    with writing(tmp_path) as (txn, dbs):
+        short_vector(txn, dbs)
+    store = open_store(tmp_path)
+    ids, vectors = store.vectors(PARTITION)
+    assert ids.tolist() == [1, 3]
+    np.testing.assert_array_equal(vectors, np.stack([vector(1), vector(3)]))
+    assert store.stats()["damaged"] == 1
+    await store.close()
+
+
+async def test_damaged_history_is_left_out_and_a_damaged_hour_is_made_again_from_the_log(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_served(txn, dbs)
+        damage_hour(txn, dbs)
+    store = open_store(tmp_path)
+    assert store.served("h1") is None
+    assert list(store.ledger_hours(None, 0, 1e11)) == []
+    await store.record_durably(record("r4"))
+    assert [hour.requests for hour in store.ledger_hours(None, 0, 1e11)] == [4]
+    await store.close()
+    with writing(tmp_path) as (txn, dbs):
+        damage_hour(txn, dbs)
+    repair(store_settings(tmp_path))
+    store = open_store(tmp_path)
+    assert [hour.requests for hour in store.ledger_hours(None, 0, 1e11)] == [4]
+    await store.close()

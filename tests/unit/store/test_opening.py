@@ -1,0 +1,142 @@
+"""What the store refuses to open, each in one sentence with a way out."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from semcache.errors import StoreUnusableError
+from semcache.store import LmdbStore, check, layout, repair
+from semcache.testing.clock import FakeClock
+from tests.support.stored import SECRET, entry, store_settings, vector
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def open_store(path: Path, keys=(SECRET,), **fields) -> LmdbStore:
+    return LmdbStore.open(store_settings(path, **fields), FakeClock(), secret_key_ids=keys)
+
+
+def write_meta(path: Path, key: bytes, value: bytes) -> None:
+    with (
+        lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION) as env,
+        env.begin(write=True) as txn,
+    ):
+        txn.put(key, value, db=env.open_db(b"meta", txn))
+
+
+async def test_what_was_stored_is_there_after_reopening_and_ids_go_on(tmp_path):
+    store = open_store(tmp_path)
+    first = await store.put(entry("a"), vector())
+    stats = dict(store.stats())
+    await store.close()
+    store = open_store(tmp_path)
+    assert store.get(first.entry_id) == first
+    assert {name: store.stats()[name] for name in ("entries", "bytes")} == {
+        name: stats[name] for name in ("entries", "bytes")
+    }
+    assert (await store.put(entry("b"), None)).entry_id > first.entry_id
+    await store.close()
+
+
+async def test_the_folder_and_its_files_are_the_owners_alone(tmp_path):
+    store = open_store(tmp_path / "deep" / "store")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "deep" / "store").iterdir()}
+    assert modes == {"data.mdb": 0, "lock.mdb": 0, "semcache.lock": 0}
+    assert (tmp_path / "deep" / "store").stat().st_mode & 0o077 == 0
+    await store.close()
+
+
+async def test_a_second_server_is_refused_with_the_holders_pid(tmp_path):
+    store = open_store(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from tests.unit.store.test_opening import open_store\n"
+        "try: open_store(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    other = subprocess.run(  # noqa: ASYNC221 - nothing else runs on this loop
+        [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert other.stdout.startswith(f"StoreUnusableError the store at {tmp_path} is in use by process {os.getpid()}.")
+    assert "store.path" in other.stdout
+    with pytest.raises(StoreUnusableError, match=f"in use by process {os.getpid()}"):
+        open_store(tmp_path)
+    with pytest.raises(StoreUnusableError, match=f"in use by process {os.getpid()}"):
+        repair(store_settings(tmp_path))
+    await store.close()
+    await open_store(tmp_path).close()
+
+
+async def test_another_secret_is_refused_and_rotation_is_not(tmp_path):
+    await open_store(tmp_path, ["first"]).close()
+    with pytest.raises(StoreUnusableError, match=r"another secret \(key id first\)"):
+        open_store(tmp_path, ["second"])
+    await open_store(tmp_path, ["second", "first"]).close()
+    await open_store(tmp_path, ["second"]).close()
+    with pytest.raises(StoreUnusableError, match="first, second"):
+        open_store(tmp_path, ["third"])
+    await open_store(tmp_path, ["first"]).close()
+
+
+async def test_a_newer_store_is_refused_by_all_and_left_as_it_is(tmp_path):
+    await open_store(tmp_path).close()
+    write_meta(tmp_path, layout.META_FORMAT, (9).to_bytes(2, "big"))
+    before = (tmp_path / "data.mdb").read_bytes()
+    for refused in (open_store, lambda path: check(store_settings(path)), lambda path: repair(store_settings(path))):
+        with pytest.raises(StoreUnusableError, match="format 9, and this semcache reads up to 1"):
+            refused(tmp_path)
+    assert (tmp_path / "data.mdb").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 1000, b"\0" * 8192])
+def test_files_that_are_no_store_are_refused(tmp_path, content):
+    (tmp_path / "data.mdb").write_bytes(content)
+    with pytest.raises(StoreUnusableError, match="no store that this semcache reads"):
+        open_store(tmp_path)
+    with pytest.raises(StoreUnusableError, match=re.escape(str(tmp_path))):
+        check(store_settings(tmp_path))
+    # The lock was let go of: the way out is open at once.
+    (tmp_path / "data.mdb").unlink()
+
+
+def test_a_path_that_can_not_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreUnusableError, match="can't be opened") as caught:
+            open_store(path)
+        assert "store.path must be a folder" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreUnusableError, match="Permission denied"):
+        open_store(tmp_path)
+
+
+def test_a_map_beyond_the_address_space_is_refused(tmp_path):
+    with pytest.raises(StoreUnusableError, match="address space") as caught:
+        open_store(tmp_path, map_size_bytes=1 << 60)
+    assert "store.map_size_bytes" in caught.value.hint
+
+
+def test_there_is_nothing_to_check_where_no_store_is(tmp_path):
+    for audit in (check, repair):
+        with pytest.raises(StoreUnusableError, match="there is no store"):
+            audit(store_settings(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+async def test_embedders_are_remembered(tmp_path):
+    for fingerprint in ("one", "", "two", "one"):
+        store = LmdbStore.open(
+            store_settings(tmp_path), FakeClock(), secret_key_ids=[SECRET], embedder_fingerprint=fingerprint
+        )
+        await store.close()
+    store = open_store(tmp_path)
+    assert store.embedder_fingerprints == {"one", "two"}
+    await store.close()

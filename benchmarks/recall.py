@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1_000, help="real texts held out as queries")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    console = Console(stderr=False)
+    console = Console(width=120)
     data = Path(os.environ.get("SEMCACHE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     if not data.is_dir():
         sys.exit(f"The shared data is not at {data}. Set SEMCACHE_SHARED_DATA to its folder.")

@@ -55,7 +55,7 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 class Section(BaseModel):
     """A part of the tree: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TlsSettings(Section):
@@ -239,7 +239,7 @@ class IndexSettings(Section):
     """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors; beyond it IVF."""
     gpu_from: Count = 20_000
     """Below this the copy to a GPU costs more than the search."""
-    nprobe: Count = 16
+    nprobe: Count = 32
     """Lists searched per query of an IVF index."""
     overfetch: Count = 20
     """Candidates fetched per wanted one from a compressed index, to be rescored exactly."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from semcache.decision.guards import GUARDS, Guard, features_of
 from semcache.decision.policy import Policy
+from semcache.errors import SettingsError
 from semcache.model import Candidate, Decision, Effect, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
 
@@ -19,7 +20,11 @@ class Decider:
     """Judges candidates with a policy and guards; holds no state that a decision changes."""
 
     def __init__(self, settings: DecisionSettings, policy: Policy) -> None:
-        """Raises KeyError for a guard that doesn't exist; settings are checked before."""
+        """Raises SettingsError for a guard that doesn't exist."""
+        unknown = [name for name in settings.guards if name not in GUARDS]
+        if unknown:
+            known = ", ".join(GUARDS)
+            raise SettingsError([f"decision.guards: there is no guard {name!r}, only {known}" for name in unknown])
         self._policy = policy
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
 

@@ -145,7 +145,7 @@ class FaissIndex:
         return self._depth
 
     def stats(self) -> Mapping[str, int]:
-        """`partitions`, `vectors`, `evicted`, and partitions by kind (`numpy`, `flat`, `ivf`, `gpu`), as last seen."""
+        """As `Residents.stats`, as last seen; kinds are `numpy`, `flat`, `ivf` and `gpu`."""
         return self._stats
 
     async def close(self) -> None:

@@ -21,7 +21,8 @@ class Residents:
         self._max_vectors = max_vectors
         self._partitions: OrderedDict[bytes, Partition] = OrderedDict()
         self._vectors = 0
-        self._kinds: Counter[str] = Counter()
+        self._partitions_of: Counter[str] = Counter()
+        self._vectors_of: Counter[str] = Counter()
         self._evicted = 0
         self.followed: set[bytes] = set()
 
@@ -43,20 +44,18 @@ class Residents:
 
     def note(self, partition: Partition) -> None:
         """Counts a partition as it is now."""
-        kind, size = partition.counted
-        self._kinds[kind] -= 1 if kind else 0
+        self._discount(partition)
         partition.counted = (partition.kind, len(partition))
-        self._kinds[partition.kind] += 1
-        self._vectors += len(partition) - size
+        self._partitions_of[partition.kind] += 1
+        self._vectors_of[partition.kind] += len(partition)
+        self._vectors += len(partition)
 
     def drop(self, key: bytes) -> None:
         """Forgets a partition; its next search loads it anew."""
         self.followed.discard(key)
         partition = self._partitions.pop(key, None)
         if partition is not None:
-            kind, size = partition.counted
-            self._kinds[kind] -= 1
-            self._vectors -= size
+            self._discount(partition)
 
     def evict(self) -> None:
         """Drops the least recently searched until the limits hold."""
@@ -73,6 +72,17 @@ class Residents:
         self.followed.clear()
 
     def stats(self) -> Mapping[str, int]:
-        """`partitions`, `vectors`, partitions `evicted` since the start, and partitions by kind."""
-        kinds = {kind: count for kind, count in self._kinds.items() if count > 0}
-        return {"partitions": len(self._partitions), "vectors": self._vectors, "evicted": self._evicted, **kinds}
+        """`partitions`, `vectors`, partitions `evicted` since the start; by kind, `partitions_flat`, `vectors_flat`."""
+        by_kind: dict[str, int] = {}
+        for kind, count in self._partitions_of.items():
+            if count:
+                by_kind |= {f"partitions_{kind}": count, f"vectors_{kind}": self._vectors_of[kind]}
+        return {"partitions": len(self._partitions), "vectors": self._vectors, "evicted": self._evicted, **by_kind}
+
+    def _discount(self, partition: Partition) -> None:
+        """Takes back what `note` counted last."""
+        kind, size = partition.counted
+        if kind:
+            self._partitions_of[kind] -= 1
+            self._vectors_of[kind] -= size
+            self._vectors -= size

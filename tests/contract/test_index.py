@@ -76,7 +76,7 @@ async def index(request, table) -> AsyncIterator[VectorIndex]:
     opened = open_kind(request.param, table)
     if request.param == "ivf":
         await opened.search(b"p", units(1)[0], 1)
-        while "ivf" not in opened.stats():
+        while "vectors_ivf" not in opened.stats():
             await opened.search(b"p", units(1)[0], 1)
     yield opened
     await opened.close()

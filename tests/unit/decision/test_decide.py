@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from semcache.decision import Decider, ThresholdPolicy
+from semcache.errors import SettingsError
 from semcache.model import (
     Answer,
     CacheControl,
@@ -129,3 +130,9 @@ def test_the_most_specific_threshold_wins() -> None:
 
 def test_equal_vectors_pass_a_threshold_of_one() -> None:
     assert decide(request(threshold=1.0), (entry(1, "a"), 0.9999998)).served is not None
+
+
+def test_an_unknown_guard_is_named() -> None:
+    settings = DecisionSettings(guards=("numbers", "nonsense"))
+    with pytest.raises(SettingsError, match="nonsense"):
+        Decider(settings, ThresholdPolicy(settings))

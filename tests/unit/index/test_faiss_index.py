@@ -148,7 +148,7 @@ async def test_the_least_recently_searched_partition_leaves_first():
     for name in (b"a", b"b", b"a", b"c", b"a", b"b"):
         await index.search(name, units(1)[0], 1)
     assert store.loads == ["a", "b", "c", "b"]
-    assert index.stats() == {"partitions": 2, "vectors": 4, "evicted": 2, "numpy": 2}
+    assert index.stats() == {"partitions": 2, "vectors": 4, "evicted": 2, "partitions_numpy": 2, "vectors_numpy": 4}
     await index.close()
 
 
@@ -158,7 +158,7 @@ async def test_the_limit_on_vectors_holds_and_the_last_partition_stays():
     index = start(store, max_vectors=8)
     await index.search(b"a", units(1)[0], 1)
     await index.search(b"b", units(1)[0], 1)
-    assert index.stats() == {"partitions": 1, "vectors": 9, "evicted": 1, "numpy": 1}
+    assert index.stats() == {"partitions": 1, "vectors": 9, "evicted": 1, "partitions_numpy": 1, "vectors_numpy": 9}
     await index.search(b"c", units(1)[0], 1)
     await index.search(b"a", units(1)[0], 1)
     assert index.stats()["vectors"] == 8
@@ -212,7 +212,7 @@ async def test_a_large_partition_is_trained_off_the_path_and_swapped_in(logs):
     store = GatedStore(a=rows)
     store.open()
     index = start(store, numpy_below=1, flat_below=100, nprobe=1000)
-    while "ivf" not in index.stats():
+    while "vectors_ivf" not in index.stats():
         assert (await index.search(b"a", rows[7], 1))[0].entry_id == 8  # meanwhile searched flat
     for entry_id, row in enumerate(rows, start=1):
         assert (await index.search(b"a", row, 1))[0].entry_id == entry_id
@@ -234,7 +234,7 @@ async def test_a_training_that_fails_leaves_the_partition_flat(monkeypatch, logs
         await index.search(b"a", rows[7], 1)
     for _ in range(3):
         assert (await index.search(b"a", rows[7], 1))[0].entry_id == 8
-    assert index.stats()["flat"] == 1
+    assert index.stats()["partitions_flat"] == 1
     await index.close()
     assert [line["event"] for line in logs].count("index_training_failed") == 1
 

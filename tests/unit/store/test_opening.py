@@ -71,6 +71,22 @@ async def test_a_second_server_is_refused_with_the_holders_pid(tmp_path):
     await open_store(tmp_path).close()
 
 
+async def test_a_check_may_run_beside_a_server(tmp_path):
+    store = open_store(tmp_path)
+    await store.put(entry("a"), vector())
+    script = (
+        "import sys; from pathlib import Path; from semcache.store import check; from semcache.settings import *\n"
+        "report = check(StoreSettings(path=Path(sys.argv[1]), map_size_bytes=64 << 20))\n"
+        "print(report.clean, report.rows['entries'])"
+    )
+    other = subprocess.run(  # noqa: ASYNC221 - nothing else runs on this loop
+        [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert other.stdout == "True 1\n"
+    await store.put(entry("b"), vector())
+    await store.close()
+
+
 async def test_another_secret_is_refused_and_rotation_is_not(tmp_path):
     await open_store(tmp_path, ["first"]).close()
     with pytest.raises(StoreUnusableError, match=r"another secret \(key id first\)"):

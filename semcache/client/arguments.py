@@ -1,0 +1,347 @@
+"""Python arguments → the messages of the API: bodies as OpenAI writes them, names as the API has them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NoReturn, TypedDict
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from semcache.errors import InvalidRequestError
+from semcache.v1 import semcache_pb2 as pb
+
+Seconds = timedelta | float
+Mode = Literal["default", "bypass", "refresh", "cache_only"]
+_MODES: Mapping[str, pb.CacheMode.ValueType] = {
+    "default": pb.CACHE_MODE_DEFAULT,
+    "bypass": pb.CACHE_MODE_BYPASS,
+    "refresh": pb.CACHE_MODE_REFRESH,
+    "cache_only": pb.CACHE_MODE_CACHE_ONLY,
+}
+
+
+Grouping = Literal["hour", "day", "model", "task_type"]
+_GROUPINGS: Mapping[str, pb.SavingsGroup.ValueType] = {
+    "hour": pb.SAVINGS_GROUP_HOUR,
+    "day": pb.SAVINGS_GROUP_DAY,
+    "model": pb.SAVINGS_GROUP_MODEL,
+    "task_type": pb.SAVINGS_GROUP_TASK_TYPE,
+}
+
+
+class OpenAIParameters(TypedDict, total=False):
+    """Parameters of OpenAI's chat completion; what isn't given isn't sent."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_completion_tokens: int
+    seed: int
+    presence_penalty: float
+    frequency_penalty: float
+    n: int
+    stop: str | Sequence[str]
+    user: str
+    logprobs: bool
+    top_logprobs: int
+    parallel_tool_calls: bool
+    reasoning_effort: str
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
+    response_format: Mapping[str, Any]
+    extra_body: Mapping[str, Any]
+    """Any other fields of the body."""
+
+
+class PromptArguments(OpenAIParameters, total=False):
+    """What is asked, and in which scope answers are shared.
+
+    Exactly one of `prompt` (one user message), `messages` and `openai_json` (a whole body, forwarded byte for byte;
+    then no other field of the body may be given) is required, and `model` with the first two.
+    """
+
+    model: str
+    prompt: str
+    messages: Sequence[Mapping[str, Any]]
+    openai_json: bytes
+    namespace: str
+    task_type: str
+    template: str
+    """The id of the template that the last user message was made from, …"""
+    slots: Mapping[str, str]
+    """… and the values that were filled in."""
+    knowledge_version: str
+
+
+class LookupArguments(PromptArguments, total=False):
+    """A prompt, and what may be served."""
+
+    max_age: Seconds
+    similarity_threshold: float
+    """The least cosine of a semantic hit; it can only tighten the server's."""
+
+
+class CompleteArguments(LookupArguments, total=False):
+    """A prompt, what may be served, and what is to be stored."""
+
+    mode: Mode
+    ttl: Seconds
+    no_store: bool
+    tags: Iterable[str]
+    sources: Iterable[str]
+
+
+class StoreArguments(PromptArguments, total=False):
+    """A prompt, and how its answer is to be stored."""
+
+    answer: str | bytes | Mapping[str, Any]
+    """The text, or the whole chat completion as JSON bytes or as an object. Required."""
+    lookup_id: str
+    """The lookup that missed; without a prompt it stands for its request."""
+    lease_id: str
+    served_model: str
+    finish_reason: str
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    upstream_latency: Seconds
+    ttl: Seconds
+    tags: Iterable[str]
+    sources: Iterable[str]
+    embedding: Sequence[float]
+    embedder_fingerprint: str
+
+
+_PARAMETERS = OpenAIParameters.__optional_keys__ - {"extra_body"}
+_BODY = _PARAMETERS | {"extra_body", "model", "messages", "prompt"}
+
+
+def prompt(arguments: PromptArguments) -> pb.Prompt:
+    """The prompt of a request.
+
+    Raises:
+        InvalidRequestError: not exactly one of prompt, messages and openai_json, or what JSON can't express.
+    """
+    template = None
+    if "template" in arguments or "slots" in arguments:
+        slots = [pb.Slot(name=name, value=value) for name, value in arguments.get("slots", {}).items()]
+        template = pb.TemplateUse(id=arguments.get("template", ""), slots=slots)
+    return pb.Prompt(
+        openai_json=_body(arguments),
+        namespace=arguments.get("namespace", ""),
+        task_type=arguments.get("task_type", ""),
+        template=template,
+        knowledge_version=arguments.get("knowledge_version", ""),
+    )
+
+
+def complete_request(arguments: CompleteArguments) -> pb.CompleteRequest:
+    """The message of `complete`."""
+    _refuse_unknown(arguments, CompleteArguments.__optional_keys__)
+    return pb.CompleteRequest(
+        prompt=prompt(arguments),
+        control=_control(
+            arguments,
+            mode=arguments.get("mode", "default"),
+            ttl=arguments.get("ttl"),
+            no_store=arguments.get("no_store", False),
+        ),
+        tags=arguments.get("tags", ()),
+        sources=arguments.get("sources", ()),
+    )
+
+
+def stream_request(arguments: CompleteArguments) -> pb.CompleteStreamRequest:
+    """The message of `stream`."""
+    plain = complete_request(arguments)
+    return pb.CompleteStreamRequest(prompt=plain.prompt, control=plain.control, tags=plain.tags, sources=plain.sources)
+
+
+def explain_request(arguments: CompleteArguments, max_candidates: int) -> pb.ExplainRequest:
+    """The message of `explain`."""
+    plain = complete_request(arguments)
+    return pb.ExplainRequest(prompt=plain.prompt, control=plain.control, max_candidates=max_candidates)
+
+
+def lookup_request(
+    arguments: LookupArguments, *, want_lease: bool = False, lease_ttl: Seconds | None = None
+) -> pb.LookupRequest:
+    """The message of `lookup`, and an item of `lookup_batch`."""
+    _refuse_unknown(arguments, LookupArguments.__optional_keys__)
+    return pb.LookupRequest(
+        prompt=prompt(arguments),
+        control=_control(arguments),
+        want_lease=want_lease,
+        lease_ttl=_duration(lease_ttl, "lease_ttl"),
+    )
+
+
+def store_request(arguments: StoreArguments) -> pb.StoreRequest:
+    """The message of `store`, and an item of `store_batch`.
+
+    Raises:
+        InvalidRequestError: no answer; and as `prompt`.
+    """
+    _refuse_unknown(arguments, StoreArguments.__optional_keys__)
+    if "answer" not in arguments:
+        _refuse("store needs an answer.", "Give its text, or the whole chat completion.")
+    answer = arguments["answer"]
+    usage = None
+    if {"input_tokens", "output_tokens", "cached_input_tokens"} & arguments.keys():
+        usage = pb.Usage(
+            input_tokens=arguments.get("input_tokens", 0),
+            cached_input_tokens=arguments.get("cached_input_tokens", 0),
+            output_tokens=arguments.get("output_tokens", 0),
+        )
+    embedding = None
+    if "embedding" in arguments:
+        fingerprint = arguments.get("embedder_fingerprint", "")
+        embedding = pb.Embedding(values=arguments["embedding"], embedder_fingerprint=fingerprint)
+    by_lookup = bool(arguments.get("lookup_id")) and not arguments.keys() & (_BODY | {"openai_json"})
+    request = pb.StoreRequest(
+        prompt=None if by_lookup else prompt(arguments),
+        lookup_id=arguments.get("lookup_id", ""),
+        lease_id=arguments.get("lease_id", ""),
+        served_model=arguments.get("served_model", ""),
+        usage=usage,
+        finish_reason=arguments.get("finish_reason", ""),
+        upstream_latency=_duration(arguments.get("upstream_latency"), "upstream_latency"),
+        tags=arguments.get("tags", ()),
+        sources=arguments.get("sources", ()),
+        ttl=_duration(arguments.get("ttl"), "ttl"),
+        embedding=embedding,
+    )
+    if isinstance(answer, str):
+        request.text = answer
+    else:
+        request.openai_json = answer if isinstance(answer, bytes) else _json(answer)
+    return request
+
+
+def invalidate_request(  # one argument for each field of the message
+    *,
+    entry_ids: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    sources: Iterable[str] = (),
+    namespace: str = "",
+    model: str = "",
+    older_than: Seconds | None = None,
+    created_before: datetime | None = None,
+    everything: bool = False,
+    apply: bool = False,
+) -> pb.InvalidateRequest:
+    """The message of `invalidate`."""
+    return pb.InvalidateRequest(
+        entry_ids=entry_ids,
+        tags=tags,
+        sources=sources,
+        namespace=namespace,
+        model=model,
+        older_than=_duration(older_than, "older_than"),
+        created_before=_timestamp(created_before),
+        all=everything,
+        apply=apply,
+    )
+
+
+def verdict_request(hit_id: str, right: bool, judge: str, note: str) -> pb.ReportVerdictRequest:
+    """The message of `report_verdict`."""
+    verdict = pb.VERDICT_RIGHT if right else pb.VERDICT_WRONG
+    return pb.ReportVerdictRequest(hit_id=hit_id, verdict=verdict, judge=judge, note=note)
+
+
+def savings_request(
+    start: datetime | None,
+    end: datetime | None,
+    models: Iterable[str],
+    task_types: Iterable[str],
+    group_by: Iterable[Grouping],
+) -> pb.GetSavingsRequest:
+    """The message of `savings`."""
+    return pb.GetSavingsRequest(
+        start_time=_timestamp(start),
+        end_time=_timestamp(end),
+        models=models,
+        task_types=task_types,
+        group_by=[_GROUPINGS[name] for name in group_by],
+    )
+
+
+def _timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment on the wire; one without a time zone is local."""
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment.astimezone())
+    return message
+
+
+def _control(
+    arguments: LookupArguments, *, mode: str = "default", ttl: Seconds | None = None, no_store: bool = False
+) -> pb.CacheControl:
+    if mode not in _MODES:
+        _refuse(f"mode {mode!r} is unknown.", f"It may be {', '.join(_MODES)}.")
+    return pb.CacheControl(
+        mode=_MODES[mode],
+        ttl=_duration(ttl, "ttl"),
+        max_age=_duration(arguments.get("max_age"), "max_age"),
+        no_store=no_store,
+        similarity_threshold=arguments.get("similarity_threshold"),
+    )
+
+
+def _body(arguments: PromptArguments) -> bytes:
+    forms = [name for name in ("prompt", "messages", "openai_json") if name in arguments]
+    if len(forms) != 1:
+        given = f"{' and '.join(forms)} were" if forms else "none was"
+        _refuse(f"one of prompt, messages and openai_json is needed; {given} given.", "Give exactly one of them.")
+    if "openai_json" in arguments:
+        others = sorted(_BODY & arguments.keys())
+        if others:
+            _refuse(f"openai_json is the whole body, and {others[0]} was given beside it.", "Write it into the JSON.")
+        return arguments["openai_json"]
+    messages: Sequence[Mapping[str, Any]] = (
+        arguments["messages"] if "messages" in arguments else ({"role": "user", "content": arguments["prompt"]},)
+    )
+    if not arguments.get("model"):
+        _refuse("the model is missing.", "Name the alias that the server routes.")
+    extra = arguments.get("extra_body", {})
+    body: dict[str, Any] = {"model": arguments["model"], "messages": list(messages)}
+    body |= {name: value for name, value in arguments.items() if name in _PARAMETERS}
+    twice = sorted(extra.keys() & body.keys())
+    if twice:
+        _refuse(f"extra_body gives {twice[0]} a second time.", "Give each field once.")
+    return _json({**body, **extra})
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:  # UnicodeEncodeError, of a lone surrogate, is a ValueError
+        _refuse(f"the request can't be written as JSON: {error}.", "Use strings, numbers, lists and mappings.")
+
+
+def _duration(value: Seconds | None, name: str) -> Duration | None:
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not math.isfinite(seconds) or abs(seconds) > 3e11:
+        _refuse(f"{name} is {seconds} seconds.", "Give a finite duration.")
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration
+
+
+def _refuse_unknown(arguments: Collection[str], known: Collection[str]) -> None:
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        message = f"unknown argument {unknown[0]!r}; other fields of the body go into extra_body"
+        raise TypeError(message)
+
+
+def _refuse(message: str, hint: str) -> NoReturn:
+    raise InvalidRequestError(message, hint=hint)

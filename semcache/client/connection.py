@@ -1,0 +1,82 @@
+"""What both clients need to connect: whom to call, what to show, how long to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from semcache.errors import InvalidRequestError
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_S = 330.0
+"""A little longer than a server's own `upstream.deadline_s`, so that the server's reason arrives first."""
+
+# An answer may be longer than gRPC's own limit of 4 MiB; the server has a limit of its own.
+OPTIONS: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Whom to call, and how.
+
+    Attributes:
+        address: host and port.
+        api_key: shown with every call; None for none.
+        tls: whether to speak TLS; given certificates imply it.
+        root_certificate: PEM file of the authorities to trust; None for the system's.
+        client_certificate: PEM file to show, with `client_key`; None for none.
+        timeout_s: for calls that name none.
+    """
+
+    address: str = DEFAULT_ADDRESS
+    api_key: str | None = None
+    tls: bool = False
+    root_certificate: Path | str | None = None
+    client_certificate: Path | str | None = None
+    client_key: Path | str | None = None
+    timeout_s: float | None = DEFAULT_TIMEOUT_S
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with every call."""
+        return (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """TLS credentials, None without TLS.
+
+        Raises:
+            InvalidRequestError: BAD_CERTIFICATE: a file can't be read, or a certificate without its key.
+        """
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise InvalidRequestError(
+                "client_certificate and client_key go together.", reason="BAD_CERTIFICATE", hint="Name both files."
+            )
+        if not self.tls and self.root_certificate is None and self.client_certificate is None:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read(self.root_certificate),
+            private_key=_read(self.client_key),
+            certificate_chain=_read(self.client_certificate),
+        )
+
+    def timeout(self, asked_s: float | None) -> float | None:
+        """Seconds for one call."""
+        return self.timeout_s if asked_s is None else asked_s
+
+
+def _read(path: Path | str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidRequestError(
+            f"{path} can't be read: {error.strerror}.", reason="BAD_CERTIFICATE", hint="Name a PEM file."
+        ) from error
+    if b"-----BEGIN" not in content:
+        raise InvalidRequestError(f"{path} is no PEM file.", reason="BAD_CERTIFICATE", hint="Convert it with openssl.")
+    return content

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,10 +22,9 @@ from semcache.errors import (
     NotFoundError,
     PreconditionFailedError,
     SemcacheError,
-    StoreError,
     UpstreamError,
 )
-from semcache.lookup import ExactTier, Flight, Flights, Lease, Leases, PendingLookups
+from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups
 from semcache.model import (
     ZERO_COST,
     Answer,
@@ -35,7 +34,6 @@ from semcache.model import (
     Decision,
     Deposit,
     Deposited,
-    Effect,
     Entry,
     Explanation,
     Finished,
@@ -59,7 +57,7 @@ from semcache.settings import Settings
 from semcache.upstream import replay_chunks
 
 _log = structlog.get_logger(__name__)
-_REMEMBERED_INVALIDATIONS = 1_000
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +119,10 @@ class SemanticCache:
         self._accounts = accounts
         self._exact = ExactTier(store, clock, settings.store.exact_cache_bytes)
         self._flights: Flights[Outcome] = Flights()
+        self._endings: set[asyncio.Task[Any]] = set()
         self._leases = Leases(clock)
         self._pending = PendingLookups(clock, limit=settings.limits.pending_lookups, ttl_s=settings.limits.lookup_ttl_s)
-        self._invalidations: deque[Selector] = deque(maxlen=_REMEMBERED_INVALIDATIONS)
-        self._generation = 0
+        self._invalidations = Invalidations()
         store.subscribe(index.apply)
 
     # -- read-through ------------------------------------------------------------------------------------------------
@@ -189,7 +187,7 @@ class SemanticCache:
                 entry = self._find_exact(account, keyed)
                 if entry is not None:
                     return self._serve(account, keyed, entry), "", None
-                generation = self._generation
+                generation = self._invalidations.generation
                 vector, decision = await self._search(account, keyed)
                 if vector is not None and decision is not None and decision.served is not None:
                     found = Found(decision.served.candidate.entry, decision, vector)
@@ -233,10 +231,10 @@ class SemanticCache:
         Raises:
             InvalidRequestError: LOOKUP_MISMATCH, FINGERPRINT_MISMATCH.
             PreconditionFailedError: LEASE_EXPIRED.
-            StoreFullError: nothing was stored.
+            StoreFullError, OverloadedError: nothing was stored.
         """
         request_id = self._accounts.new_id()
-        keyed, vector, generation = deposit.keyed, deposit.vector, self._generation
+        keyed, vector, generation = deposit.keyed, deposit.vector, self._invalidations.generation
         pending = self._pending.find(deposit.lookup_id, keyed.request.tenant)
         if pending is not None:
             if pending.keyed.exact_key != keyed.exact_key:
@@ -251,17 +249,36 @@ class SemanticCache:
         try:
             answer = self._with_usage(keyed, deposit.answer)
             record = self._accounts.deposit(request_id, keyed, answer)
-            reason = skip_reason(keyed, answer)
-            if not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
+            skip = skip_reason(keyed, answer)
+            if not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
                 vector = (await self._embedder.embed([keyed.text]))[0]
-            entry, reason = await self._put(keyed, answer, record, vector=vector, generation=generation, skip=reason)
+        except BaseException:
+            self._leases.release(deposit.lease_id, keyed.exact_key)
+            raise
+        ending = self._end_deposit(deposit, answer, record, vector=vector, generation=generation, skip=skip)
+        return await self._see_through(ending)
+
+    async def _end_deposit(
+        self,
+        deposit: Deposit,
+        answer: Answer,
+        record: LedgerRecord,
+        *,
+        vector: Vector | None,
+        generation: int,
+        skip: str,
+    ) -> Deposited:
+        """Store and book a deposit, then let those go who wait for its lease."""
+        try:
+            entry, reason = await self._put(
+                deposit.keyed, answer, record, vector=vector, generation=generation, skip=skip
+            )
             if entry is None:
                 await self._store.record_durably(record)
             self._accounts.book_deposit(record)
         finally:
-            if deposit.lease_id:
-                self._leases.release(deposit.lease_id, keyed.exact_key)
-        return Deposited(request_id, entry, record.spent, reason)
+            self._leases.release(deposit.lease_id, deposit.keyed.exact_key)
+        return Deposited(record.request_id, entry, record.spent, reason)
 
     def _check_vector(self, vector: Vector, fingerprint: str) -> None:
         if fingerprint != self._embedder.fingerprint or vector.shape != (self._embedder.dimension,):
@@ -286,7 +303,7 @@ class SemanticCache:
         size = 0
         if keyed.cacheability.tier is Tier.SEMANTIC:
             _, decision = await self._search(None, keyed)
-            size = sum(self._store.count_vectors(partition) for partition in _partitions(keyed))
+            size = sum(self._store.count_vectors(partition) for partition in (keyed.partition, *keyed.older_partitions))
         if request.control.mode is CacheMode.BYPASS or keyed.cacheability.tier is Tier.NONE:
             status = Status.BYPASS
         elif request.control.mode is CacheMode.REFRESH:
@@ -339,14 +356,13 @@ class SemanticCache:
         With `apply` they are gone when this returns, and an answer in flight that it names isn't stored.
         """
         if apply:
-            self._generation += 1
-            self._invalidations.append(selector)
+            self._invalidations.add(selector)
         return await self._store.invalidate(selector, apply=apply)
 
     @property
     def generation(self) -> int:
         """Counts the invalidations of this process."""
-        return self._generation
+        return self._invalidations.generation
 
     def queues(self) -> dict[str, int]:
         """How much waits where."""
@@ -355,6 +371,8 @@ class SemanticCache:
     async def drain(self, grace_s: float) -> None:
         """Let upstream calls end and be booked, at most `grace_s`, then make all of it durable."""
         await self._flights.drain(grace_s)
+        if self._endings:
+            await asyncio.wait(set(self._endings))
         await self._store.flush()
 
     # -- the steps ---------------------------------------------------------------------------------------------------
@@ -396,10 +414,21 @@ class SemanticCache:
         flight = self._flights.find(key) if key is not None else None
         if flight is not None:
             return flight, False
+        account.handed_over = True
         return self._flights.start(key, lambda new: self._resolve(account, keyed, new), streams=streams), True
 
     async def _resolve(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome]) -> Outcome:
-        """The work of a flight: the semantic tier, then the upstream."""
+        """The work of a flight. When it ends, the leader's account is settled or the leader is there to settle it."""
+        try:
+            return await self._find_or_fetch(account, keyed, flight)
+        except BaseException as error:
+            account.failed(error)
+            raise
+        finally:
+            account.hand_back()
+
+    async def _find_or_fetch(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome]) -> Outcome:
+        """The semantic tier, then the upstream."""
         vector: Vector | None = None
         decision: Decision | None = None
         if _may_read(keyed):
@@ -414,7 +443,7 @@ class SemanticCache:
         """The semantic tier: embed, search, decide. (None, None) where there is nothing to compare with."""
         if keyed.cacheability.tier is not Tier.SEMANTIC:
             return None, None
-        partitions = [partition for partition in _partitions(keyed) if self._store.has_vectors(partition)]
+        partitions = [p for p in (keyed.partition, *keyed.older_partitions) if self._store.has_vectors(p)]
         if not partitions:
             return None, None
         try:
@@ -425,27 +454,21 @@ class SemanticCache:
             return None, None
         if account is not None:
             account.lap("embed")
-        k = self._settings.decision.k
-        neighbours = await self._index.search(partitions[0], vector, k)
-        for partition in partitions[1:]:
-            more = [*neighbours, *await self._index.search(partition, vector, k)]
-            neighbours = sorted(more, key=lambda neighbour: -neighbour.similarity)[:k]
+        candidates = await self._nearest(partitions, vector)
         if account is not None:
             account.lap("search")
-        candidates = [
-            Candidate(entry, neighbour.similarity)
-            for neighbour in neighbours
-            if (entry := self._store.get(neighbour.entry_id)) is not None
-        ]
         unservable = {c.entry.entry_id: why for c in candidates if (why := self._unservable(keyed, c.entry))}
         decision = self._decider.decide(keyed, candidates, vector, unservable)
         if account is not None:
-            account.lap("decide")
-            for judgement in decision.judgements:
-                for verdict in judgement.verdicts:
-                    if verdict.effect is Effect.VETO:
-                        self._accounts.metrics.guard_vetoed(verdict.guard)
+            account.decided(decision)
         return vector, decision
+
+    async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> list[Candidate]:
+        """The entries nearest to a vector. A neighbour whose entry is gone from the store is passed over."""
+        k = self._settings.decision.k
+        neighbours = [n for partition in partitions for n in await self._index.search(partition, vector, k)]
+        neighbours.sort(key=lambda neighbour: neighbour.similarity, reverse=True)
+        return [Candidate(entry, n.similarity) for n in neighbours[:k] if (entry := self._store.get(n.entry_id))]
 
     async def _fetch(
         self,
@@ -456,10 +479,9 @@ class SemanticCache:
         decision: Decision | None,
     ) -> Fetched:
         """Ask the upstream, book what it charged and store what it said. Runs to its end whoever still waits."""
-        account.handed_over = True
         flight.start_asking()
         status, reason = _asking_status(keyed, decision)
-        generation = self._generation
+        generation = self._invalidations.generation
         late_vector = self._embed_meanwhile(keyed) if vector is None else None
         pieces = 0
         try:
@@ -488,30 +510,70 @@ class SemanticCache:
             partial = Usage(keyed.prompt_chars // 4, 0, pieces, estimated=True) if pieces else None
             account.failed(error, partial, keyed.alias)
             if partial is not None and isinstance(error, Exception):
-                await self._store.flush()  # Spend is durable before its caller hears of it.
+                await self._make_durable()
             raise
         account.lap("upstream")
         answer = self._with_usage(keyed, answer)
-        if late_vector is not None:
-            vector = await late_vector
         record = account.spent(status, answer)
-        entry, store_reason = await self._put(
-            keyed, answer, record, vector=vector, generation=generation, skip=skip_reason(keyed, answer)
+        if late_vector is not None:
+            try:
+                vector = await late_vector
+            except BaseException:
+                account.book_later(record, reason)
+                raise
+        ending = self._end_fetch(account, keyed, answer, record, vector=vector, generation=generation, reason=reason)
+        entry_id, store_reason = await self._see_through(ending)
+        return Fetched(
+            status=status,
+            answer=answer,
+            cost=record.spent,
+            entry_id=entry_id,
+            store_reason=store_reason,
+            reason=reason,
+            decision=decision,
         )
+
+    async def _end_fetch(
+        self,
+        account: Account,
+        keyed: KeyedRequest,
+        answer: Answer,
+        record: LedgerRecord,
+        *,
+        vector: Vector | None,
+        generation: int,
+        reason: str,
+    ) -> tuple[int, str]:
+        """Store and book an answer that was paid for; its entry's id, or 0 and why it wasn't stored."""
+        skip = skip_reason(keyed, answer)
+        try:
+            entry, store_reason = await self._put(
+                keyed, answer, record, vector=vector, generation=generation, skip=skip
+            )
+        except Exception as error:  # noqa: BLE001 - a store that can't take an answer stops storing, not serving
+            _log.error("store.put_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
+            entry, store_reason = None, "store_failed"
+            self._accounts.metrics.store_skipped(store_reason)
         account.lap("store")
         if entry is None:
             await account.book_durably(record, reason)
         else:
             account.book(record, reason)
-        return Fetched(
-            status=status,
-            answer=answer,
-            cost=record.spent,
-            entry_id=entry.entry_id if entry else 0,
-            store_reason=store_reason,
-            reason=reason,
-            decision=decision,
-        )
+        return entry.entry_id if entry else 0, store_reason
+
+    async def _make_durable(self) -> None:
+        """Spend is durable before its caller hears of it, where the disk allows."""
+        try:
+            await self._store.flush()
+        except SemcacheError as error:
+            _log.error("ledger.not_durable", error=str(error))
+
+    async def _see_through(self, ending: Coroutine[Any, Any, Result]) -> Result:
+        """Await `ending`, which comes to its end though the awaiting task is cancelled; `drain` waits for it."""
+        task = asyncio.get_running_loop().create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+        return await asyncio.shield(task)
 
     def _embed_meanwhile(self, keyed: KeyedRequest) -> asyncio.Task[Vector | None] | None:
         """The vector of a request that is being answered, computed while the upstream works."""
@@ -540,7 +602,11 @@ class SemanticCache:
         generation: int,
         skip: str,
     ) -> tuple[Entry | None, str]:
-        """Store an answer with its record in one commit, unless `skip` or an invalidation meanwhile says why not."""
+        """Store an answer with its record in one commit, unless `skip` or an invalidation meanwhile says why not.
+
+        Raises:
+            StoreError, OverloadedError: neither is stored.
+        """
         request = keyed.request
         settings = self._settings.cacheability
         now_s = self._clock.wall()
@@ -563,24 +629,12 @@ class SemanticCache:
             knowledge_version=request.knowledge_version,
             features=self._decider.features(keyed.text) if keyed.text else {},
         )
-        if not skip and self._invalidated_since(generation, entry):
+        if not skip and self._invalidations.name_since(generation, entry):
             skip = "invalidated"
         if not skip:
-            try:
-                return await self._store.put(entry, vector, record), ""
-            except StoreError as error:
-                # A full disk stops storing, not serving.
-                _log.error("store.put_failed", error=str(error))
-                skip = "store_failed"
+            return await self._store.put(entry, vector, record), ""
         self._accounts.metrics.store_skipped(skip)
         return None, skip
-
-    def _invalidated_since(self, generation: int, entry: Entry) -> bool:
-        """Whether an invalidation after `generation` names the entry."""
-        missed = self._generation - generation
-        if missed > len(self._invalidations):
-            return True
-        return any(self._invalidations[-position].matches(entry) for position in range(1, missed + 1))
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -668,10 +722,6 @@ class SemanticCache:
 
 def _may_read(keyed: KeyedRequest) -> bool:
     return keyed.request.control.mode in {CacheMode.DEFAULT, CacheMode.CACHE_ONLY}
-
-
-def _partitions(keyed: KeyedRequest) -> Sequence[bytes]:
-    return (keyed.partition, *keyed.older_partitions)
 
 
 def _asking_status(keyed: KeyedRequest, decision: Decision | None) -> tuple[Status, str]:

@@ -149,10 +149,6 @@ class EntryStore(Protocol):
         """
         ...
 
-    async def add_vector(self, entry_id: int, vector: Vector) -> None:
-        """Give an entry that was stored without one its vector; nothing happens when the entry is gone."""
-        ...
-
     def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
         """Note a request in the log and the rollup; durable with the next commit group."""
         ...

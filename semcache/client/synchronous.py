@@ -109,8 +109,12 @@ class SyncClient:
         self._connection = Connection(
             address, api_key, tls, root_certificate, client_certificate, client_key, timeout_s
         )
-        self._channel: grpc.Channel | None = None
-        self._opened: pb_grpc.SemanticCacheServiceStub | None = None
+        credentials = self._connection.credentials()
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, OPTIONS)
+        self._stub = pb_grpc.SemanticCacheServiceStub(self._channel)
 
     def complete(self, *, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]) -> Completion:
         """The answer, from the cache or from the upstream."""
@@ -221,9 +225,7 @@ class SyncClient:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = self._opened = None
+        self._channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,17 +234,6 @@ class SyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def _stub(self) -> pb_grpc.SemanticCacheServiceStub:
-        if self._opened is None:
-            credentials = self._connection.credentials()
-            if credentials is None:
-                self._channel = grpc.insecure_channel(self._connection.address, OPTIONS)
-            else:
-                self._channel = grpc.secure_channel(self._connection.address, credentials, OPTIONS)
-            self._opened = pb_grpc.SemanticCacheServiceStub(self._channel)
-        return self._opened
 
     def _ask(self, method: grpc.UnaryUnaryMultiCallable[In, Out], request: In, timeout_s: float | None) -> Out:
         connection = self._connection

@@ -14,11 +14,13 @@ import numpy as np
 import structlog
 
 from semcache.costs.prices import PriceBook
-from semcache.errors import SemcacheError, StoreError
+from semcache.errors import SemcacheError
 from semcache.model import (
     ZERO_COST,
     Answer,
     Cost,
+    Decision,
+    Effect,
     Entry,
     KeyedRequest,
     LedgerRecord,
@@ -81,8 +83,8 @@ class Account:
     """What one request took and how it ended.
 
     Leaving the block settles an account that is still open: as cancelled when the caller left, as an error otherwise.
-    Once `handed_over`, the task that asks the upstream settles it, whether the caller still waits or not, since what is
-    spent must be booked.
+    While it is `handed_over`, the task that works for the request settles it, whether the caller still waits or not,
+    since what is spent must be booked.
     """
 
     __slots__ = (
@@ -120,11 +122,25 @@ class Account:
         elif not self._settled:
             self.failed(error)
 
+    def hand_back(self) -> None:
+        """The task that worked for the request has ended: what it left open is settled by the caller, or here."""
+        self.handed_over = False
+        if self.caller_left:
+            self.failed(None)
+
     def lap(self, stage: str) -> None:
         """Everything since the last lap was `stage`."""
         now_s = self._accounts.clock.monotonic()
         self.stages.append((stage, now_s - self._lap_s))
         self._lap_s = now_s
+
+    def decided(self, decision: Decision) -> None:
+        """The candidates were judged; count who vetoed."""
+        self.lap("decide")
+        for judgement in decision.judgements:
+            for verdict in judgement.verdicts:
+                if verdict.effect is Effect.VETO:
+                    self._accounts.metrics.guard_vetoed(verdict.guard)
 
     def hit(
         self,
@@ -181,17 +197,23 @@ class Account:
         """The record of an upstream call that answered, to be made durable and then given to `book`."""
         status = Status.CANCELLED if self.caller_left else status
         cost = self._accounts.prices.cost(answer.model, answer.usage, self._accounts.clock.wall())
+        self._settled = True  # By this record, whatever happens before it is booked.
         return self._record(status, answer.model, answer.usage, cost, ZERO_COST)
 
     def book(self, record: LedgerRecord, reason: str) -> None:
         """Settle with a record that the store holds already."""
         self._settle(record, reason)
 
+    def book_later(self, record: LedgerRecord, reason: str) -> None:
+        """Settle with a record that goes to disk with the next commit."""
+        self._accounts.store.record(record)
+        self._settle(record, reason)
+
     async def book_durably(self, record: LedgerRecord, reason: str) -> None:
         """Settle with a record that isn't stored yet; when it can't be, it is kept for the next commit and counted."""
         try:
             await self._accounts.store.record_durably(record)
-        except StoreError as error:
+        except SemcacheError as error:
             _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
             self._accounts.store.record(record)
         self._settle(record, reason)

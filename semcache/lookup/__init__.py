@@ -2,7 +2,8 @@
 
 from semcache.lookup.exact import ExactTier
 from semcache.lookup.flights import Flight, Flights
+from semcache.lookup.invalidations import Invalidations
 from semcache.lookup.leases import Lease, Leases
 from semcache.lookup.pending import PendingLookups
 
-__all__ = ["ExactTier", "Flight", "Flights", "Lease", "Leases", "PendingLookups"]
+__all__ = ["ExactTier", "Flight", "Flights", "Invalidations", "Lease", "Leases", "PendingLookups"]

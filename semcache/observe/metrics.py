@@ -92,7 +92,6 @@ class Metrics:
         self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
         self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
         self._skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
-        self._ledger_lost = tally("ledger_lost", "Ledger records that couldn't be written.")
         self._duration = Histogram(
             "semcache_request_duration_seconds",
             "Time from a request to its end.",
@@ -125,11 +124,6 @@ class Metrics:
             "semcache_embedding_batch_size", "Texts in one forward pass.", registry=registry, buckets=_BATCH_BUCKETS
         )
         self._in_flight = Gauge("semcache_in_flight", "Calls being answered.", registry=registry)
-        self._inert = Gauge(
-            "semcache_inert_entries",
-            "Entries of another embedding model, which can't be found by meaning.",
-            registry=registry,
-        )
         window = f"over the last {settings.ratio_window_s:g} s; NaN while there were none."
         Gauge("llm_cache_hit_ratio", f"Hits / (hits + misses) {window}", registry=registry).set_function(
             self._window.hit_ratio
@@ -241,14 +235,6 @@ class Metrics:
     def store_skipped(self, reason: str) -> None:
         """An answer wasn't stored."""
         self._skipped.add((self._skipped_values(reason),))
-
-    def ledger_lost(self, records: int = 1) -> None:
-        """Ledger records couldn't be written."""
-        self._ledger_lost.add((), records)
-
-    def set_inert_entries(self, count: int) -> None:
-        """How many entries belong to another embedding model."""
-        self._inert.set(count)
 
     def watch_store(self, read: Read) -> None:
         """Export what `EntryStore.stats` says at each scrape; see `Watches.store` for the keys."""

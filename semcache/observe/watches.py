@@ -23,7 +23,7 @@ class Watches(Collector):
         registry.register(self)
 
     def store(self, read: Read) -> None:
-        """Watches `EntryStore.stats`: `entries`, `bytes`, `evictions`, `expirations`."""
+        """Watches `EntryStore.stats`: `entries`, `inert`, `bytes`, `evictions`, `expirations`, `notes_dropped`, `damaged`."""
         self._sources["store"] = (read, _store_families)
 
     def index(self, read: Read) -> None:
@@ -51,9 +51,22 @@ class Watches(Collector):
 
 def _store_families(stats: Mapping[str, int]) -> Iterator[Family]:
     yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats["entries"])
+    yield GaugeMetricFamily(
+        "semcache_inert_entries",
+        "Entries of another embedding model, which can't be found by meaning.",
+        stats["inert"],
+    )
     yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats["bytes"])
     yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats["evictions"])
     yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats["expirations"])
+    yield CounterMetricFamily(
+        "semcache_ledger_lost", "Ledger records that couldn't be written.", stats["notes_dropped"]
+    )
+    yield GaugeMetricFamily(
+        "semcache_damaged_entries",
+        "Damaged rows that readers met and left out since the start, each as often as it was met.",
+        stats["damaged"],
+    )
 
 
 def _index_families(stats: Mapping[str, int]) -> Iterator[Family]:

@@ -11,6 +11,9 @@ from semcache.errors import InvalidRequestError
 from semcache.request.fields import FIELDS, ROLES_OF_MESSAGES
 from semcache.settings import LimitSettings
 
+MAX_MODEL_CHARS = 256
+"""Longer than any model's name; it is written into every ledger line."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
@@ -36,6 +39,8 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
     alias = fields.get("model")
     if not alias or not isinstance(alias, str):
         _refuse("The request names no model.", "NO_MODEL", hint='Set "model" to an alias that the server routes.')
+    if len(alias) > MAX_MODEL_CHARS:
+        _refuse(f"model must have at most {MAX_MODEL_CHARS} characters.", "INVALID_PARAMETER", field="model")
     messages = fields.get("messages")
     if not messages:
         _refuse("The request has no messages.", "EMPTY_MESSAGES", hint="Send at least one message.")
@@ -58,6 +63,8 @@ def _decode(body: bytes, depth_limit: int) -> dict[str, Any]:
         _refuse(f"The JSON is nested deeper than {depth_limit} levels.", "JSON_TOO_DEEP")
     except json.JSONDecodeError as error:
         _refuse(f"The body is not JSON: {error.msg} at byte {error.pos}.", "INVALID_JSON")
+    except ValueError:
+        _refuse("The JSON holds an integer of thousands of digits.", "INVALID_JSON")
     if not isinstance(value, dict):
         _refuse("The body must be a JSON object.", "INVALID_JSON")
     # Counting brackets is cheap and bounds the depth from above; few requests need the walk.
@@ -94,7 +101,7 @@ def _check_message(position: int, message: object) -> int:
     if not isinstance(message, dict):
         _refuse(f"{where} must be an object.", "INVALID_MESSAGE")
     role = message.get("role")
-    if role not in ROLES_OF_MESSAGES:
+    if not isinstance(role, str) or role not in ROLES_OF_MESSAGES:
         known = ", ".join(sorted(ROLES_OF_MESSAGES))
         _refuse(f"{where} has the unknown role {str(role)[:40]!r}.", "UNKNOWN_ROLE", hint=f"Known roles: {known}.")
     content = message.get("content")

@@ -13,6 +13,8 @@ from semcache.settings import LimitSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@#+=-]{0,127}")
 _NANOS_PER_S = 1_000_000_000
+_LAST_S = 253_402_300_799
+"""The last second of 9999, beyond which there is no valid timestamp."""
 _NAME_HINT = 'Use 1 to 128 of A-Z, a-z, 0-9 and "._:/@#+=-", a letter or digit first.'
 
 
@@ -91,8 +93,8 @@ def wall_seconds(timestamp: Timestamp, field: str) -> float:
     """Wall-clock seconds.
 
     Raises:
-        InvalidRequestError: `field` holds no time since 1970.
+        InvalidRequestError: `field` holds no time from 1970 to 9999.
     """
-    if timestamp.seconds < 0 or not 0 <= timestamp.nanos < _NANOS_PER_S:
-        raise InvalidRequestError(f"{field} is no time since 1970.", hint="Send a valid timestamp.")
+    if not 0 <= timestamp.seconds <= _LAST_S or not 0 <= timestamp.nanos < _NANOS_PER_S:
+        raise InvalidRequestError(f"{field} is no time from 1970 to 9999.", hint="Send a valid timestamp.")
     return timestamp.seconds + timestamp.nanos / _NANOS_PER_S

@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 
 from semcache.errors import InvalidRequestError
-from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, parse_entry_id
+from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, format_entry_id, parse_entry_id
 from semcache.server.wire_chat import chat_body, text_body
 from semcache.server.wire_checks import check_control, check_name, check_names, check_template, wall_seconds
 from semcache.settings import LimitSettings
@@ -59,9 +59,11 @@ class StoreCall:
     embedder_fingerprint: str
 
     def onto(self, looked_up: Request) -> Request:
-        """The request of the lookup behind `lookup_id`, with what this store says about the entry."""
-        control = replace(looked_up.control, ttl_s=self.ttl_s)
-        return replace(looked_up, tags=self.tags, sources=self.sources, control=control)
+        """The request of the lookup behind `lookup_id`, with what this store says about the entry.
+
+        Of the lookup's control nothing is left: what a lookup wished for its hits doesn't forbid a store.
+        """
+        return replace(looked_up, tags=self.tags, sources=self.sources, control=CacheControl(ttl_s=self.ttl_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ def _control(control: pb.CacheControl) -> CacheControl:
 
 def _entry_id(text: str) -> int:
     entry_id = parse_entry_id(text)
-    if entry_id is None:
+    # `int` reads signs, spaces and underscores too, and ids are compared, never interpreted: one spelling each.
+    if entry_id is None or format_entry_id(entry_id) != text:
         raise InvalidRequestError("entry_ids has a value that is no entry id.", hint="Send ids as responses give them.")
     return entry_id
 

@@ -7,7 +7,7 @@ takes the store's lock, deletes what is damaged or points nowhere, and writes ag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lmdb
@@ -16,7 +16,7 @@ import numpy as np
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
-from semcache.store import layout, opening
+from semcache.store import embedders, layout, opening
 from semcache.store.codec import decode_entry, decode_hour, decode_record, decode_served, encode_hour
 from semcache.store.layout import Counters, Databases
 from semcache.store.transaction import hours_from_log
@@ -138,6 +138,11 @@ class _Audit:
         self._history_bytes = 0
         self._entries = 0
         self._served: dict[bytes, int] = {}
+        row = txn.get(layout.META_RUNS, db=dbs.meta)
+        runs = () if row is None else embedders.unpack_runs(row)
+        self._runs_damaged = runs is None
+        self._stored_runs = runs or ()
+        self._runs = [replace(run, vectors=0) for run in self._stored_runs]
         self.fixes: list[_Fix] = []
 
     def run(self) -> AuditReport:
@@ -218,6 +223,8 @@ class _Audit:
             self._found("vector_dangling", "vectors", key, None)
         elif not _is_vector(value):
             self._found("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
+        elif (at := embedders.position(self._runs, entry.entry_id)) is not None:
+            self._runs[at] = self._runs[at].plus(1)
 
     def _check_tag(self, key: bytes, value: bytes) -> None:
         del value
@@ -274,16 +281,21 @@ class _Audit:
     def _check_counters(self) -> None:
         row = self._txn.get(layout.META_COUNTERS, db=self._dbs.meta)
         readable = row is None or len(row) == layout.COUNTERS.size
-        stored = Counters.unpack(row if readable else None)
+        stored = Counters.unpack(row if readable else None, self._stored_runs)
         with self._txn.cursor(db=self._dbs.entries) as cursor:
             last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
-        true = Counters(max(stored.next_entry_id, last_id + 1), self._entries, self._entry_bytes, self._history_bytes)
+        next_id = max(stored.next_entry_id, last_id + 1)
+        true = Counters(next_id, self._entries, self._entry_bytes, self._history_bytes, tuple(self._runs))
+        if self._runs_damaged:
+            self._found("embedder_runs_damaged", "meta", layout.META_RUNS, None)
         # After other fixes they move by themselves; a problem of their own they are only in a store that is else whole.
         if true != stored or not readable:
             if not self.fixes or not readable:
                 self._report.problem_count += 1
                 self._report.problems.append(Problem("counters_wrong", f"stored {stored}, counted {true}"))
             self.fixes.append(("meta", layout.META_COUNTERS, true.pack()))
+            if true.embedder_runs != stored.embedder_runs:
+                self.fixes.append(("meta", layout.META_RUNS, embedders.pack_runs(true.embedder_runs)))
 
 
 def _is_vector(value: bytes) -> bool:

@@ -28,7 +28,7 @@ from semcache.model import (
 )
 
 FORMAT = 1
-"""Version of the layout of rows; a store's own format is this too."""
+"""Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`."""
 
 KEY_BYTES = 32
 """Length of an exact key and of a partition: SHA-256."""

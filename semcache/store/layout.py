@@ -10,6 +10,12 @@ from hashlib import blake2b
 import lmdb
 
 from semcache.model import Entry, LedgerHour, ServedHit
+from semcache.store.embedders import Runs
+
+STORE_FORMAT = 2
+"""Version of what lies where; a row's own layout has `codec.FORMAT`. A store of format 1 doesn't say which embedder made
+which entries; it is brought up to 2 when it is opened, and whoever knows only 1 then refuses it: its puts would count for
+the wrong embedder."""
 
 LIB_VERSION = 0
 """LMDB 0.9's file format: 1.0 can't read it nor the other way round, so the choice is never left to a default."""
@@ -37,7 +43,9 @@ SUB_DATABASES = (
 EXPIRES_ENTRY, EXPIRES_SERVED = b"e", b"s"
 LABEL_TENANT, LABEL_TAG, LABEL_SOURCE = b"n", b"t", b"s"
 
-META_FORMAT, META_COUNTERS, META_SECRETS, META_FINGERPRINTS = b"format", b"counters", b"secret_key_ids", b"fingerprints"
+META_FORMAT, META_COUNTERS, META_SECRETS, META_RUNS = b"format", b"counters", b"secret_key_ids", b"embedder_runs"
+META_FINGERPRINTS = b"fingerprints"
+"""In format 1: the embedders' names alone."""
 COUNTERS = struct.Struct("<4Q")
 """next entry id, entries, bytes of entries, bytes of log and served hits"""
 ACCESS = struct.Struct("<QQd")
@@ -85,14 +93,16 @@ class Counters:
     entries: int = 0
     entry_bytes: int = 0
     history_bytes: int = 0
+    embedder_runs: Runs = ()
+    """In a row of its own."""
 
     @classmethod
-    def unpack(cls, row: bytes | None) -> Counters:
+    def unpack(cls, row: bytes | None, embedder_runs: Runs = ()) -> Counters:
         """From the meta row; None is a new store."""
-        return cls(*COUNTERS.unpack(row)) if row is not None else cls()
+        return cls(*COUNTERS.unpack(row), embedder_runs) if row is not None else cls(embedder_runs=embedder_runs)
 
     def pack(self) -> bytes:
-        """The meta row."""
+        """The meta row, without the runs."""
         return COUNTERS.pack(self.next_entry_id, self.entries, self.entry_bytes, self.history_bytes)
 
 

@@ -26,7 +26,7 @@ from semcache.model import (
 )
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
-from semcache.store import layout, opening
+from semcache.store import embedders, layout, opening
 from semcache.store.codec import decode_entry, decode_hour, decode_record, decode_served, encode_entry, encode_record
 from semcache.store.invalidation import Invalidation
 from semcache.store.layout import Counters, Databases
@@ -87,7 +87,8 @@ class LmdbStore:
             settings: where, how large, how often.
             clock: wall time decides what has expired.
             secret_key_ids: ids of the partition secrets, the current one first, then those kept for reading.
-            embedder_fingerprint: recorded, so that vectors of another model can be told of.
+            embedder_fingerprint: recorded, so that vectors of another model can be told of: they are logged here, and
+                `stats` counts them.
 
         Raises:
             StoreUnusableError: another process has it, a newer semcache or another secret wrote it, the disk refuses.
@@ -105,6 +106,7 @@ class LmdbStore:
         except BaseException:
             lock.release()
             raise
+        embedders.warn_of_inert(embedders.inert(counters.embedder_runs))
         return cls(env=env, dbs=dbs, lock=lock, settings=settings, clock=clock, counters=counters)
 
     # -- reading
@@ -293,10 +295,6 @@ class LmdbStore:
         stored: Entry = await self._writer.write(lambda group: group.put(entry, row, vector), note=note)
         return stored
 
-    async def add_vector(self, entry_id: int, vector: Vector) -> None:
-        """Give an entry that was stored without one its vector; nothing happens when the entry is gone."""
-        await self._writer.write(lambda group: group.add_vector(entry_id, vector))
-
     async def record_durably(self, record: LedgerRecord) -> None:
         """Note a request, returning when it is on disk.
 
@@ -374,18 +372,21 @@ class LmdbStore:
 
     @property
     def embedder_fingerprints(self) -> frozenset[str]:
-        """The embedders whose vectors the store may hold."""
-        return opening.fingerprints(self._env, self._dbs)
+        """The embedders whose vectors the store holds, as far as they are known."""
+        runs = self._writer.counters.embedder_runs
+        return frozenset(run.fingerprint for run in runs if run.vectors and run.fingerprint)
 
     def stats(self) -> Mapping[str, int]:
         """Counts and bytes; costs microseconds.
 
-        `bytes` is what entries and history take by the store's own account, `file_bytes` what the file has ever needed.
+        `bytes` is what entries and history take by the store's own account, `file_bytes` what the file has ever needed;
+        `inert` are the entries among `entries` whose vectors another embedder made.
         """
         info = self._env.info()
         counters, counts = self._writer.counters, self._writer.counts
         return {
             "entries": counters.entries,
+            "inert": embedders.inert(counters.embedder_runs),
             "bytes": counters.entry_bytes + counters.history_bytes,
             "entry_bytes": counters.entry_bytes,
             "history_bytes": counters.history_bytes,

@@ -6,14 +6,15 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from semcache.errors import StoreUnusableError
-from semcache.store import layout
-from semcache.store.codec import FORMAT
+from semcache.store import embedders, layout
+from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
 
 LOCK_FILE = "semcache.lock"
@@ -134,9 +135,9 @@ def check_format(row: bytes | None, path: Path) -> None:
     if row is None:
         return
     version = int.from_bytes(row, "big")
-    if version > FORMAT:
+    if version > layout.STORE_FORMAT:
         raise StoreUnusableError(
-            f"the store at {path} has format {version}, and this semcache reads up to {FORMAT}.",
+            f"the store at {path} has format {version}, and this semcache reads up to {layout.STORE_FORMAT}.",
             hint="Start the newer semcache that wrote it, or name an empty store.path.",
         )
 
@@ -144,7 +145,7 @@ def check_format(row: bytes | None, path: Path) -> None:
 def settle_meta(
     env: lmdb.Environment, dbs: Databases, path: Path, secret_key_ids: Sequence[str], embedder_fingerprint: str
 ) -> Counters:
-    """Check and record whose store this is, in one commit; returns its counters.
+    """Check and record whose store this is, in one commit; returns its counters. An older format is brought up to date.
 
     Raises:
         StoreUnusableError: a newer format, none of the secrets, or a disk that refuses.
@@ -158,19 +159,26 @@ def settle_meta(
                     f"the store at {path} was written under another secret (key id {', '.join(sorted(known))}).",
                     hint="Give that secret as keys.secret, or among keys.previous_secrets when it was replaced.",
                 )
-            fingerprints = _names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta))
-            txn.put(layout.META_FORMAT, FORMAT.to_bytes(2, "big"), db=dbs.meta)
+            txn.put(layout.META_FORMAT, layout.STORE_FORMAT.to_bytes(2, "big"), db=dbs.meta)
             _add_name(txn, dbs, layout.META_SECRETS, known, secret_key_ids[0] if secret_key_ids else "")
-            _add_name(txn, dbs, layout.META_FINGERPRINTS, fingerprints, embedder_fingerprint)
-            return _counters(txn, dbs)
+            counters = _counters(txn, dbs)
+            runs = embedders.continued(_embedder_runs(txn, dbs), counters.next_entry_id, embedder_fingerprint)
+            txn.put(layout.META_RUNS, embedders.pack_runs(runs), db=dbs.meta)
+            txn.delete(layout.META_FINGERPRINTS, db=dbs.meta)
+            return replace(counters, embedder_runs=runs)
     except (lmdb.Error, OSError) as error:
         raise _unusable(path, error) from error
 
 
-def fingerprints(env: lmdb.Environment, dbs: Databases) -> frozenset[str]:
-    """The embedders whose vectors the store may hold."""
-    with env.begin() as txn:
-        return frozenset(_names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta)))
+def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases) -> Runs:
+    """As they were recorded; where they weren't, or can't be read, all vectors are one run."""
+    row = txn.get(layout.META_RUNS, db=dbs.meta)
+    runs = None if row is None else embedders.unpack_runs(row)
+    if runs is not None:
+        return runs
+    # Format 1 has the names of all embedders that there ever were: only a single one says who made what.
+    names = _names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta))
+    return (EmbedderRun(1, names.pop() if len(names) == 1 else "", txn.stat(db=dbs.vectors)["entries"]),)
 
 
 def _counters(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:

@@ -16,7 +16,7 @@ import numpy as np
 
 from semcache.errors import StoreError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
-from semcache.store import eviction, layout
+from semcache.store import embedders, eviction, layout
 from semcache.store.codec import (
     decode_entry,
     decode_hour,
@@ -50,6 +50,7 @@ class WriteTransaction:
         self._entries = counters.entries
         self._entry_bytes = counters.entry_bytes
         self._history_bytes = counters.history_bytes
+        self._embedder_runs = list(counters.embedder_runs)
         self._added: dict[int, tuple[bytes, int, Vector]] = {}
         self._removed: list[tuple[bytes, int, bytes]] = []
         self._rewritten: dict[int, None] = {}
@@ -62,7 +63,9 @@ class WriteTransaction:
     @property
     def counters(self) -> Counters:
         """The counters as they are after this transaction."""
-        return Counters(self._next_id, self._entries, self._entry_bytes, self._history_bytes)
+        return Counters(
+            self._next_id, self._entries, self._entry_bytes, self._history_bytes, tuple(self._embedder_runs)
+        )
 
     @property
     def changes(self) -> Changes:
@@ -71,8 +74,11 @@ class WriteTransaction:
 
     def finish(self) -> None:
         """Write the counters, if they moved: the last thing before the commit."""
-        if self.counters != self._before:
-            self._txn.put(layout.META_COUNTERS, self.counters.pack(), db=self._dbs.meta)
+        counters = self.counters
+        if counters != self._before:
+            self._txn.put(layout.META_COUNTERS, counters.pack(), db=self._dbs.meta)
+        if counters.embedder_runs != self._before.embedder_runs:
+            self._txn.put(layout.META_RUNS, embedders.pack_runs(counters.embedder_runs), db=self._dbs.meta)
 
     # -- entries
 
@@ -104,25 +110,19 @@ class WriteTransaction:
         for label in layout.label_keys(entry):
             self._txn.put(label, b"", db=self._dbs.tags)
         self._txn.put(layout.entry_expiry_key(entry), b"", db=self._dbs.expiry)
-        self._entries += 1
-        self._entry_bytes += layout.entry_bytes(entry, len(row), 0)
+        raw = b"" if vector is None else np.ascontiguousarray(vector, dtype=np.float32).tobytes()
         if vector is not None:
-            self._put_vector(entry, len(row), vector)
+            self._txn.put(entry.partition + key, raw, db=self._dbs.vectors)
+            self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
+            self._count_vector(entry.entry_id, 1)
+        self._entries += 1
+        self._entry_bytes += layout.entry_bytes(entry, len(row), len(raw))
         return entry
 
-    def add_vector(self, entry_id: int, vector: Vector) -> None:
-        """Give an entry a vector, or another one; nothing happens when the entry is gone."""
-        row = self._txn.get(layout.pack_id(entry_id), db=self._dbs.entries)
-        entry = None if row is None else _undamaged(entry_id, row)
-        if row is not None and entry is not None:
-            self._put_vector(entry, len(row), vector)
-
-    def _put_vector(self, entry: Entry, row_bytes: int, vector: Vector) -> None:
-        raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
-        old = self._txn.replace(entry.partition + layout.pack_id(entry.entry_id), raw, db=self._dbs.vectors)
-        self._entry_bytes += layout.entry_bytes(entry, row_bytes, len(raw))
-        self._entry_bytes -= layout.entry_bytes(entry, row_bytes, len(old or b""))
-        self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
+    def _count_vector(self, entry_id: int, by: int) -> None:
+        at = embedders.position(self._embedder_runs, entry_id)
+        if at is not None:
+            self._embedder_runs[at] = self._embedder_runs[at].plus(by)
 
     def delete(self, entry_id: int) -> Entry | None:
         """Remove an entry with all its traces; returns it, or None when it was gone already.
@@ -142,6 +142,8 @@ class WriteTransaction:
         if self._txn.get(entry.exact_key, db=self._dbs.exact) == key:
             self._txn.delete(entry.exact_key, db=self._dbs.exact)
         vector = self._txn.pop(entry.partition + key, db=self._dbs.vectors)
+        if vector is not None:
+            self._count_vector(entry_id, -1)
         for label in layout.label_keys(entry):
             self._txn.delete(label, db=self._dbs.tags)
         self._txn.delete(layout.entry_expiry_key(entry), db=self._dbs.expiry)

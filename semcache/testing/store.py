@@ -23,7 +23,7 @@ from semcache.model import (
 )
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
-from semcache.store import eviction
+from semcache.store import embedders, eviction
 from semcache.store.codec import encode_entry, encode_record, encode_served
 from semcache.store.eviction import Access
 from semcache.store.layout import entry_bytes
@@ -39,7 +39,9 @@ class MemoryStore:
         closed: after `close`.
     """
 
-    def __init__(self, clock: Clock, settings: StoreSettings | None = None) -> None:
+    def __init__(
+        self, clock: Clock, settings: StoreSettings | None = None, *, embedder_fingerprint: str = ""
+    ) -> None:
         self.fail_writes: SemcacheError | None = None
         self.closed = False
         self._clock = clock
@@ -47,6 +49,8 @@ class MemoryStore:
         self._entries: dict[int, Entry] = {}
         self._exact: dict[bytes, int] = {}
         self._vectors: dict[bytes, dict[int, Vector]] = {}
+        self._embedder_fingerprint = embedder_fingerprint
+        self._made_by: dict[int, str] = {}
         self._served: dict[str, ServedHit] = {}
         self._records: list[LedgerRecord] = []
         self._hours: dict[HourName, LedgerHour] = {}
@@ -160,15 +164,6 @@ class MemoryStore:
         await self._commit()
         return entry
 
-    async def add_vector(self, entry_id: int, vector: Vector) -> None:
-        """Give an entry that was stored without one its vector; nothing happens when the entry is gone."""
-        self._begin()
-        entry = self._entries.get(entry_id)
-        if entry is not None:
-            self._put_vector(entry, vector)
-            self._measure(entry)
-        await self._commit()
-
     async def record_durably(self, record: LedgerRecord) -> None:
         """Note a request."""
         encode_record(record)
@@ -237,6 +232,7 @@ class MemoryStore:
         """Counts and bytes, under the real store's names."""
         return {
             "entries": len(self._entries),
+            "inert": self._inert(),
             "bytes": self._entry_bytes,
             "entry_bytes": self._entry_bytes,
             "history_bytes": 0,
@@ -257,6 +253,16 @@ class MemoryStore:
     async def close(self) -> None:
         """Refuse further writes."""
         self.closed = True
+
+    def reopen(self, embedder_fingerprint: str = "") -> None:
+        """As after a restart, perhaps under another embedder: what was put is there, and writes are taken again."""
+        self.closed = False
+        self._embedder_fingerprint = embedder_fingerprint
+        embedders.warn_of_inert(self._inert())
+
+    def _inert(self) -> int:
+        current = self._embedder_fingerprint
+        return sum(name not in {"", current} for name in self._made_by.values()) if current else 0
 
     # -- within one write
 
@@ -289,6 +295,7 @@ class MemoryStore:
         kept = np.array(vector, dtype=np.float32)
         kept.flags.writeable = False
         self._vectors.setdefault(entry.partition, {})[entry.entry_id] = kept
+        self._made_by[entry.entry_id] = self._embedder_fingerprint
         self._added[entry.entry_id] = (entry.partition, entry.entry_id, kept)
 
     def _measure(self, entry: Entry) -> None:
@@ -305,6 +312,7 @@ class MemoryStore:
             del self._exact[entry.exact_key]
         rows = self._vectors.get(entry.partition, {})
         rows.pop(entry_id, None)
+        self._made_by.pop(entry_id, None)
         if not rows:
             self._vectors.pop(entry.partition, None)
         self._access.pop(entry_id, None)

@@ -420,12 +420,32 @@ async def test_a_compressed_bomb_is_bounded_by_what_it_unpacks_to():
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
-async def test_a_huge_error_body_is_cut():
-    async with ScriptedServer([plain(b"x" * 1_000_000, status=500)]) as server, Rig(server) as rig:
+async def test_an_answer_that_announces_too_much_is_left_before_it_comes():
+    reply = Reply(headers={**JSON_HEAD, "content-length": "9" * 12}, pieces=(b"{",), ending=Ending.HANG)
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
         with pytest.raises(UpstreamError) as caught:
             await rig.ask("plain")
+        await server.abandoned()
+    assert caught.value.reason == "ANSWER_TOO_LARGE"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_a_huge_error_body_the_start_is_read_and_no_more(kind):
+    reply = plain(b"x" * 1_000_000, status=500, headers={"content-length": "2000000"}, ending=Ending.HANG)
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask(kind)
+        await server.abandoned()
     assert caught.value.http_status == 500
     assert len(caught.value.body) == 65_536
+
+
+async def test_an_error_whose_body_breaks_off_is_still_that_error():
+    reply = plain(b"half", status=500, headers={"content-length": "100"}, ending=Ending.CUT)
+    async with ScriptedServer([reply]) as server, Rig(server) as rig:
+        with pytest.raises(UpstreamError) as caught:
+            await rig.ask("plain")
+    assert (caught.value.http_status, caught.value.body) == (500, b"half")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "text/html; charset=utf-8"])

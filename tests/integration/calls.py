@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
@@ -49,10 +50,12 @@ async def counts(served: Served) -> pb.RequestCounts:
 
 async def in_flight(served: Served, count: int) -> None:
     """Wait until so many calls are in the server, the asking one left out."""
-    while True:
+    for _ in range(10_000):  # Bounded, so that a test that waits for the wrong number fails instead of hanging.
         stats = await served.stub.GetStats(pb.GetStatsRequest())
-        if next(queue.depth for queue in stats.queues if queue.name == "calls") - 1 == count:
+        depth = next(queue.depth for queue in stats.queues if queue.name == "calls") - 1
+        if depth == count:
             return
+    pytest.fail(f"{depth} calls are in flight, not {count}")
 
 
 def reason_of(error: grpc.RpcError) -> str:

@@ -1,0 +1,52 @@
+"""What the README shows works: its Python runs against a server, its TOML loads, its commands exist."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from semcache.settings import load_settings
+from semcache.testing.serving import serving
+from semcache.testing.upstream import ScriptedUpstream
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+async def test_the_python_runs(number: int) -> None:
+    async with serving(upstream=ScriptedUpstream(models={"fast": "gpt-4o-mini"})) as served:
+        code = blocks("python")[number].replace("127.0.0.1:50051", served.address)
+        ran = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "Answer to: " in ran.stdout
+
+
+@pytest.mark.parametrize("number", range(len(blocks("toml"))))
+def test_the_toml_loads(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.chdir(tmp_path)
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).write_text("", "utf-8")
+    path = tmp_path / "semcache.toml"
+    path.write_text(blocks("toml")[number], "utf-8")
+    assert load_settings(path) != load_settings()
+
+
+def test_the_commands_exist() -> None:
+    named = set(re.findall(r"semcache (serve|demo|eval|replay|stats|explain|check)\b", README))
+    told = subprocess.run(
+        [sys.executable, "-m", "semcache", "--help"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert named == {command for command in named if re.search(rf"\b{command}\b", told)}
+    assert len(named) >= 6

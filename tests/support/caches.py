@@ -1,0 +1,106 @@
+"""A whole cache over the fakes, and what must always hold of its books."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from semcache.cache import SemanticCache
+from semcache.costs.accounts import Accounts
+from semcache.costs.prices import PriceBook
+from semcache.decision import Decider, ThresholdPolicy
+from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
+from semcache.observe.metrics import Metrics
+from semcache.request import CacheabilityPolicy, Keying
+from semcache.settings import Settings, load_settings
+from semcache.testing.clock import FakeClock
+from semcache.testing.embedder import HashingEmbedder
+from semcache.testing.index import BruteForceIndex
+from semcache.testing.store import MemoryStore
+from semcache.testing.upstream import ScriptedUpstream, completion_body
+
+MODEL = "gpt-4o-mini"
+ANSWER_NANOUSD = 20 * 150 + 10 * 600
+"""What a scripted answer costs: 20 and 10 tokens at $0.15 and $0.60 per million."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A cache and all that it stands on."""
+
+    cache: SemanticCache
+    settings: Settings
+    clock: FakeClock
+    store: MemoryStore
+    embedder: HashingEmbedder
+    upstream: ScriptedUpstream
+    metrics: Metrics
+
+
+def rig(
+    upstream: ScriptedUpstream | None = None,
+    *,
+    threshold: float = 0.6,
+    clock: FakeClock | None = None,
+    prices: PriceBook | None = None,
+) -> Rig:
+    settings = load_settings(None, {"decision": {"threshold": threshold}})
+    clock = clock or FakeClock()
+    store, embedder = MemoryStore(clock), HashingEmbedder()
+    upstream = upstream or ScriptedUpstream()
+    metrics = Metrics(CollectorRegistry(), settings.metrics, clock, [MODEL])
+    keying = Keying(
+        secrets=["s" * 16],
+        fingerprint=embedder.fingerprint,
+        route_policy_version="1",
+        long_slot_chars=settings.cacheability.long_slot_chars,
+        limits=settings.limits,
+        policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
+    )
+    cache = SemanticCache(
+        settings=settings,
+        clock=clock,
+        keying=keying,
+        store=store,
+        embedder=embedder,
+        index=BruteForceIndex(store.vectors),
+        decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
+        upstream=upstream,
+        accounts=Accounts(store, prices or PriceBook.open(settings.costs), metrics, clock),
+    )
+    return Rig(cache, settings, clock, store, embedder, upstream, metrics)
+
+
+def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFAULT, **fields: Any) -> Request:
+    no_store = fields.pop("no_store", False)
+    body = {"model": fields.pop("model", MODEL), "messages": [{"role": "user", "content": text}]}
+    control = CacheControl(mode=mode, no_store=no_store)
+    return Request(tenant=tenant, body=json.dumps(body).encode(), control=control, **fields)
+
+
+def deposit(served: Rig, asked: Request, text: str = "mine", **fields: Any) -> Deposit:
+    usage = Usage(20, 0, 10)
+    answer = Answer(body=completion_body(text, model=MODEL), model=MODEL, finish_reason="stop", usage=usage, text=text)
+    return Deposit(served.cache.key(asked), answer, **fields)
+
+
+def check_books(served: Rig, *, requests: int) -> int:
+    """Counters ≡ rollup ≡ log, each request in exactly one status; returns what was spent, in nanodollars."""
+    counts = served.metrics.counts()
+    assert sum(counts.values()) == requests, counts
+    lines = list(served.store.ledger_records(None, 0, 1e12))
+    hours = list(served.store.ledger_hours(None, 0, 1e12))
+    for status in Status:
+        in_log = sum(line.requests for line in lines if line.status is status)
+        in_rollup = sum(hour.requests for hour in hours if hour.status is status)
+        assert in_log == in_rollup == counts[status], (status, in_log, in_rollup, counts[status])
+    asked = [line.request_id for line in lines if line.requests]
+    assert len(set(asked)) == len(asked)
+    spent = sum(line.spent.total_nanousd for line in lines)
+    saved = sum(line.saved.total_nanousd for line in lines)
+    assert spent == sum(hour.spent_nanousd for hour in hours) == served.metrics.spent_nanousd()
+    assert saved == sum(hour.saved_nanousd for hour in hours) == served.metrics.saved_nanousd()
+    return spent

@@ -1,0 +1,92 @@
+"""When another try follows, and after how long."""
+
+import random
+from email.utils import formatdate
+
+import pytest
+
+from semcache.errors import UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
+from semcache.settings import RetrySettings
+from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, TOO_LARGE, UNREACHABLE, parse_retry_after, retry_delay_s
+
+SETTINGS = RetrySettings(max_retries=4, backoff_s=1.0, max_backoff_s=4.0)
+NOW_S = 1_800_000_000.0
+
+
+class Highest(random.Random):
+    """Chance at its worst."""
+
+    def uniform(self, a, b):
+        return b
+
+
+def delay_s(error, failed_tries=1, remaining_s=100.0, settings=SETTINGS):
+    return retry_delay_s(error, failed_tries, remaining_s, settings, Highest())
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (UpstreamRefusedError("", http_status=429), True),
+        *((UpstreamError("", http_status=status), True) for status in (502, 503, 504)),
+        *((UpstreamError("", http_status=status), False) for status in (200, 301, 500, 501, 505, 529)),
+        *((UpstreamRefusedError("", http_status=status), False) for status in (400, 401, 404, 408, 409, 425)),
+        (UpstreamError("", reason=UNREACHABLE), True),
+        (UpstreamError("", http_status=200, reason=BROKE_OFF), True),
+        (UpstreamError("", http_status=200, reason=INCOMPLETE), False),
+        (UpstreamError("", http_status=200, reason=TOO_LARGE), False),
+        (UpstreamTimedOutError(""), False),
+        (UpstreamError(""), False),
+    ],
+)
+def test_which_failures_pass(error, again):
+    assert (delay_s(error) is not None) == again
+
+
+def test_the_wait_doubles_up_to_its_ceiling_and_the_tries_end():
+    error = UpstreamError("", http_status=503)
+    assert [delay_s(error, tries) for tries in range(1, 6)] == [1.0, 2.0, 4.0, 4.0, None]
+    assert delay_s(error, settings=RetrySettings(max_retries=0)) is None
+
+
+def test_the_jitter_is_full():
+    waits = [
+        retry_delay_s(UpstreamError("", http_status=503), 3, 100.0, SETTINGS, random.Random(seed))
+        for seed in range(200)
+    ]
+    assert all(0 <= wait <= 4 for wait in waits)
+    assert min(waits) < 0.4
+    assert max(waits) > 3.6
+
+
+def test_retry_after_is_a_floor_and_its_excess_an_end():
+    assert delay_s(UpstreamError("", http_status=503, retry_after_s=3.0)) == 3.0
+    assert delay_s(UpstreamError("", http_status=503, retry_after_s=0.0)) == 1.0
+    assert delay_s(UpstreamError("", http_status=503, retry_after_s=4.1)) is None
+
+
+def test_no_wait_reaches_the_deadline():
+    assert delay_s(UpstreamError("", http_status=503), remaining_s=1.0) is None
+    assert delay_s(UpstreamError("", http_status=503), remaining_s=1.1) == 1.0
+    assert delay_s(UpstreamError("", http_status=503), remaining_s=-1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted_s"),
+    [
+        (None, None),
+        ("", None),
+        ("2", 2.0),
+        (" 2.5 ", 2.5),
+        ("-3", 0.0),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("Thu, 99 Foo 2020 00:00:00 GMT", None),
+        (formatdate(NOW_S + 7, usegmt=True), 7.0),
+        (formatdate(NOW_S + 7), 7.0),
+        (formatdate(NOW_S - 7, usegmt=True), 0.0),
+    ],
+)
+def test_a_retry_after_in_each_of_its_forms(value, wanted_s):
+    assert parse_retry_after(value, NOW_S) == wanted_s

@@ -1,0 +1,276 @@
+"""Completions read, streams assembled, answers replayed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semcache.errors import UpstreamError
+from semcache.model import Usage
+from semcache.testing.upstream import completion_body
+from semcache.upstream.assembly import Assembler
+from semcache.upstream.wire import read_answer, read_usage, replay_chunks
+
+UNKNOWN = Usage(estimated=True)
+
+
+def assembled(chunks):
+    assembler = Assembler()
+    for chunk in chunks:
+        assembler.add(chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode())
+    return assembler
+
+
+def delta(index=0, finish_reason=None, **fields):
+    return {"choices": [{"index": index, "delta": fields, "finish_reason": finish_reason}]}
+
+
+def test_a_completion_is_read_and_kept_as_it_is():
+    body = completion_body("Hi.", model="m-2", usage=Usage(100, 64, 7))
+    answer = read_answer(body, target_model="m", route="t", latency_s=0.5, attempts=2)
+    assert (answer.body, answer.text, answer.model) == (body, "Hi.", "m-2")
+    assert (answer.usage, answer.finish_reason) == (Usage(100, 64, 7), "stop")
+    assert (answer.target_model, answer.route, answer.latency_s, answer.attempts) == ("m", "t", 0.5, 2)
+    assert not answer.tool_calls
+
+
+def test_what_a_completion_leaves_out():
+    answer = read_answer(b'{"choices": [{"message": {"content": null}}], "usage": null}', target_model="m")
+    assert (answer.model, answer.text, answer.finish_reason, answer.usage) == ("m", "", "", UNKNOWN)
+
+
+@pytest.mark.parametrize("call", ["tool_calls", "function_call"])
+def test_calls_of_tools_are_flagged(call):
+    body = {"choices": [{"message": {"content": None, call: [{"id": "1"}]}, "finish_reason": call}]}
+    assert read_answer(json.dumps(body).encode()).tool_calls
+
+
+def test_parts_of_a_content_count_as_far_as_they_are_text():
+    content = [{"type": "text", "text": "a"}, {"type": "image"}, 3, {"type": "text", "text": "b"}]
+    body = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+    assert read_answer(body).text == "ab"
+
+
+def test_half_a_surrogate_pair_gives_a_text_that_utf8_can_spell():
+    body = b'{"model": "\\ud800", "choices": [{"message": {"content": "a\\ud83d"}, "finish_reason": "stop"}]}'
+    answer = read_answer(body)
+    assert answer.text == "a\ufffd"
+    assert answer.model.encode()
+    assert answer.body == body
+    assert assembled(replay_chunks(body, include_usage=False)).completion()
+
+
+@pytest.mark.parametrize(
+    ("usage", "wanted"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 2}, Usage(5, 0, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": 0}, Usage(5, 0, 0)),
+        ({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(9, 9, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(5, 0, 2)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": None}},
+            Usage(5, 0, 2),
+        ),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 6}}, UNKNOWN),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": -1}}, UNKNOWN),
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": "1"}}, UNKNOWN),
+        ({"prompt_tokens": -5, "completion_tokens": 2}, UNKNOWN),
+        ({"prompt_tokens": 0, "completion_tokens": 2}, UNKNOWN),
+        ({"prompt_tokens": 5}, UNKNOWN),
+        ({"prompt_tokens": 5.0, "completion_tokens": 2}, UNKNOWN),
+        ({"prompt_tokens": True, "completion_tokens": 2}, UNKNOWN),
+        ({"prompt_tokens": "5", "completion_tokens": 2}, UNKNOWN),
+        ({"prompt_tokens": 10**13, "completion_tokens": 2}, UNKNOWN),
+        ({}, UNKNOWN),
+        ([], UNKNOWN),
+        ("many", UNKNOWN),
+        (None, UNKNOWN),
+    ],
+)
+def test_counts_are_counts_or_to_be_estimated(usage, wanted):
+    assert read_usage(usage) == wanted
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["prompt_tokens", "completion_tokens", "prompt_tokens_details"]),
+        _json | st.dictionaries(st.just("cached_tokens"), _json),
+    )
+)
+def test_no_usage_ever_goes_below_zero(value):
+    usage = read_usage(value)
+    assert 0 <= usage.cached_input_tokens <= usage.input_tokens
+    assert usage.output_tokens >= 0
+
+
+def test_a_stream_is_put_together():
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 5, "model": "m-1", "system_fingerprint": "fp"}
+    chunks = [
+        {"id": "", "model": "", "choices": [], "prompt_filter_results": [1]},
+        {**head, **delta(role="assistant", content="")},
+        {**head, **delta(content="Hello")},
+        {**head, **delta(content=" there", role="assistant")},
+        {**head, **delta(finish_reason="stop")},
+        {**head, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}},
+    ]
+    assembler = assembled(chunks)
+    assert assembler.whole
+    assert json.loads(assembler.completion()) == {
+        "prompt_filter_results": [1],
+        "id": "c1",
+        "created": 5,
+        "model": "m-1",
+        "system_fingerprint": "fp",
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello there"},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+
+
+def test_pieces_of_tool_calls_are_merged_by_index():
+    chunks = [
+        delta(role="assistant", content=None),
+        delta(tool_calls=[{"index": 0, "id": "c0", "type": "function", "function": {"name": "f", "arguments": ""}}]),
+        delta(
+            tool_calls=[{"index": 1, "id": "c1", "type": "function", "function": {"name": "g", "arguments": '{"b"'}}]
+        ),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":'}}]),
+        delta(
+            tool_calls=[{"index": 1, "function": {"arguments": ": 2}"}}, {"index": 0, "function": {"arguments": " 1}"}}]
+        ),
+        delta(finish_reason="tool_calls"),
+    ]
+    body = assembled(chunks).completion()
+    assert json.loads(body)["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "c0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}},
+            {"id": "c1", "type": "function", "function": {"name": "g", "arguments": '{"b": 2}'}},
+        ],
+    }
+    assert read_answer(body).tool_calls
+
+
+def test_refusals_reasoning_and_function_calls_grow_too():
+    chunks = [
+        delta(refusal="I ", reasoning_content="so "),
+        delta(refusal="can't", reasoning_content="far", function_call={"name": "f", "arguments": "{"}),
+        delta(function_call={"arguments": "}"}, finish_reason="stop"),
+    ]
+    message = json.loads(assembled(chunks).completion())["choices"][0]["message"]
+    assert message == {
+        "role": "assistant",
+        "content": None,
+        "refusal": "I can't",
+        "reasoning_content": "so far",
+        "function_call": {"name": "f", "arguments": "{}"},
+    }
+
+
+def test_a_surrogate_pair_that_two_chunks_share_is_joined():
+    chunks = [
+        b'{"choices":[{"delta":{"content":"\\ud83d"}}]}',
+        b'{"choices":[{"delta":{"content":"\\ude00"},"finish_reason":"stop"}]}',
+    ]
+    assert read_answer(assembled(chunks).completion()).text == "😀"
+
+
+def test_every_choice_must_end():
+    assembler = assembled([delta(0, content="a"), delta(1, content="b"), delta(0, finish_reason="stop")])
+    assert not assembler.whole
+    assembler.add(json.dumps(delta(1, finish_reason="length")).encode())
+    assert assembler.whole
+    choices = json.loads(assembler.completion())["choices"]
+    assert [choice["message"]["content"] for choice in choices] == ["a", "b"]
+
+
+def test_nothing_is_not_whole():
+    assert not Assembler().whole
+
+
+def test_what_was_added_by_a_bad_chunk_isnt_guessed():
+    with pytest.raises(UpstreamError, match="no JSON"):
+        assembled([b"{"])
+
+
+def test_a_replay_reads_like_a_stream():
+    body = completion_body("word " * 40, usage=Usage(9, 4, 40))
+    chunks = [json.loads(chunk) for chunk in replay_chunks(body, include_usage=True)]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert {chunk["id"] for chunk in chunks} == {"chatcmpl-scripted"}
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    told = [chunk["choices"][0] for chunk in chunks[:-1]]
+    assert [choice["finish_reason"] for choice in told] == [None] * (len(told) - 1) + ["stop"]
+    assert all("role" not in choice["delta"] for choice in told[1:])
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * len(told)
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == json.loads(body)["usage"]
+    assert len(chunks) > 5
+
+    without = [json.loads(chunk) for chunk in replay_chunks(body, include_usage=False)]
+    assert len(without) == len(told)
+    assert not any("usage" in chunk for chunk in without)
+
+
+def test_a_long_answer_is_replayed_in_a_bounded_number_of_chunks():
+    assert len(list(replay_chunks(completion_body("x" * 1_000_000), include_usage=False))) < 80
+    assert len(list(replay_chunks(completion_body("longer words here " * 50_000), include_usage=False))) < 80
+
+
+_texts = st.text(max_size=400) | st.lists(st.sampled_from(["alpha", " ", "\n", "中文", "é", "😀 "]), max_size=200).map(
+    "".join
+)
+
+
+@given(
+    texts=st.lists(_texts, min_size=1, max_size=3),
+    finish_reason=st.sampled_from(["stop", "length", "content_filter"]),
+    usage=st.builds(Usage, st.integers(10, 99), st.integers(0, 10), st.integers(0, 99)) | st.none(),
+    refusal=st.none() | st.text(min_size=1, max_size=20),
+    named=st.booleans(),
+)
+def test_assembling_a_replay_gives_the_answer_again(texts, finish_reason, usage, refusal, named):
+    value = json.loads(completion_body("", finish_reason=finish_reason, usage=usage))
+    if not named:
+        del value["id"], value["created"]
+    value["choices"] = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": text, "refusal": refusal},
+            "finish_reason": finish_reason,
+        }
+        for index, text in enumerate(texts)
+    ]
+    body = json.dumps(value).encode()
+    assembler = assembled(replay_chunks(body, include_usage=True))
+    assert assembler.whole
+    again = json.loads(assembler.completion())
+    assert [(c["message"]["content"], c["finish_reason"], c["message"].get("refusal")) for c in again["choices"]] == [
+        (text, finish_reason, refusal) for text in texts
+    ]
+    first, second = read_answer(body), read_answer(assembler.completion())
+    assert (first.text, first.finish_reason, first.usage) == (second.text, second.finish_reason, second.usage)
+
+
+def test_a_replay_keeps_tool_calls():
+    calls = [{"id": "c0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    body = completion_body("", tool_calls=calls, finish_reason="tool_calls")
+    message = json.loads(assembled(replay_chunks(body, include_usage=False)).completion())["choices"][0]["message"]
+    assert message["content"] is None
+    assert message["tool_calls"] == calls

@@ -75,7 +75,7 @@ def report(
         unit = f" {figure.unit}" if figure.unit else ""
         print(
             f"{figure.name:<{width}}  {_short(figure.median):>9}  {spread:>21}  {len(figure.values):>6}  "
-            f"{figure.target:>8}  {verdict}{'  ' if verdict and unit else ''}{unit.strip()}"
+            f"{figure.target:>8}  {unit.strip():<3} {verdict}"
         )
     for note in notes:
         print(f"  {note}")

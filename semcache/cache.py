@@ -57,6 +57,8 @@ from semcache.settings import Settings
 from semcache.upstream import replay_chunks
 
 _log = structlog.get_logger(__name__)
+_NAME_CHARS = 256
+"""Longer than any model's name: upstreams may say anything, and it is written into every ledger line."""
 Result = TypeVar("Result")
 
 
@@ -247,7 +249,7 @@ class SemanticCache:
         if deposit.lease_id:
             self._leases.use(deposit.lease_id, keyed.exact_key)
         try:
-            answer = self._with_usage(keyed, deposit.answer)
+            answer = self._completed(keyed, deposit.answer)
             record = self._accounts.deposit(request_id, keyed, answer)
             skip = skip_reason(keyed, answer)
             if not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
@@ -288,8 +290,10 @@ class SemanticCache:
                 hint="GetStats names the server's embedder; or send no embedding.",
             )
 
-    def _with_usage(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """The answer with an estimate where its upstream told no usage."""
+    def _completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
+        """The answer with names of bounded length, and with an estimate where its upstream told no usage."""
+        if len(answer.model) > _NAME_CHARS or len(answer.finish_reason) > _NAME_CHARS:
+            answer = replace(answer, model=answer.model[:_NAME_CHARS], finish_reason=answer.finish_reason[:_NAME_CHARS])
         if answer.usage.input_tokens or answer.usage.output_tokens:
             return answer
         usage = estimate_usage(keyed.prompt_chars, keyed.text, answer.text, self._embedder.count_tokens)
@@ -513,7 +517,7 @@ class SemanticCache:
                 await self._make_durable()
             raise
         account.lap("upstream")
-        answer = self._with_usage(keyed, answer)
+        answer = self._completed(keyed, answer)
         record = account.spent(status, answer)
         if late_vector is not None:
             try:

@@ -79,6 +79,7 @@ def configure_logging(settings: LogOptions) -> None:
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(settings.level.upper())
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # It tells which library files it tried.
     logging.captureWarnings(capture=True)
 
 

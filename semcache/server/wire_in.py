@@ -61,9 +61,10 @@ class StoreCall:
     def onto(self, looked_up: Request) -> Request:
         """The request of the lookup behind `lookup_id`, with what this store says about the entry.
 
-        Of the lookup's control nothing is left: what a lookup wished for its hits doesn't forbid a store.
+        A lookup's ttl and no_store have no effect, here neither.
         """
-        return replace(looked_up, tags=self.tags, sources=self.sources, control=CacheControl(ttl_s=self.ttl_s))
+        control = replace(looked_up.control, ttl_s=self.ttl_s, no_store=False)
+        return replace(looked_up, tags=self.tags, sources=self.sources, control=control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +247,8 @@ def _control(control: pb.CacheControl) -> CacheControl:
 
 def _entry_id(text: str) -> int:
     entry_id = parse_entry_id(text)
-    # `int` reads signs, spaces and underscores too, and ids are compared, never interpreted: one spelling each.
-    if entry_id is None or format_entry_id(entry_id) != text:
+    # `int` reads signs, spaces and underscores, too; an id has one spelling.
+    if entry_id is None or entry_id < 0 or format_entry_id(entry_id) != text:
         raise InvalidRequestError("entry_ids has a value that is no entry id.", hint="Send ids as responses give them.")
     return entry_id
 

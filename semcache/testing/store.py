@@ -39,9 +39,7 @@ class MemoryStore:
         closed: after `close`.
     """
 
-    def __init__(
-        self, clock: Clock, settings: StoreSettings | None = None, *, embedder_fingerprint: str = ""
-    ) -> None:
+    def __init__(self, clock: Clock, settings: StoreSettings | None = None, *, embedder_fingerprint: str = "") -> None:
         self.fail_writes: SemcacheError | None = None
         self.closed = False
         self._clock = clock

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from semcache.errors import NotFoundError, ShuttingDownError
 from semcache.model import ZERO_COST, Changes, Cost, LedgerHour, Rejection, Selector, Status, Usage
@@ -18,6 +19,7 @@ from tests.support.stored import SECRET, answer, digest, entry, record, served, 
 
 Store = LmdbStore | MemoryStore
 Make = Callable[..., Awaitable[Store]]
+Reopened = Callable[..., Awaitable[Store]]
 HOUR = {"tenant": "acme", "start_s": 0.0, "end_s": 1e11}
 
 
@@ -30,12 +32,12 @@ def clock() -> FakeClock:
 async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Make]:
     made: list[Store] = []
 
-    async def build(**fields: Any) -> Store:
+    async def build(embedder: str = "", **fields: Any) -> Store:
         settings = store_settings(tmp_path / "store", **fields)
         store: Store = (
-            MemoryStore(clock, settings)
+            MemoryStore(clock, settings, embedder_fingerprint=embedder)
             if request.param == "memory"
-            else LmdbStore.open(settings, clock, secret_key_ids=[SECRET])
+            else LmdbStore.open(settings, clock, secret_key_ids=[SECRET], embedder_fingerprint=embedder)
         )
         made.append(store)
         return store
@@ -43,6 +45,20 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock)
     yield build
     for store in made:
         await store.close()
+
+
+@pytest.fixture
+def reopened(make: Make) -> Reopened:
+    """Closes a store that `make` made and opens it again, perhaps under another embedder."""
+
+    async def reopen(store: Store, embedder: str, **fields: Any) -> Store:
+        await store.close()
+        if isinstance(store, MemoryStore):
+            store.reopen(embedder)
+            return store
+        return await make(embedder, **fields)
+
+    return reopen
 
 
 @pytest.fixture
@@ -197,18 +213,18 @@ async def test_vectors_may_be_read_from_worker_threads(store):
     assert all(len(ids) == len(vectors) >= 50 for ids, vectors in results[:8])
 
 
-async def test_a_vector_may_come_later(store, changes):
-    stored = await store.put(entry(), None)
+async def test_an_entry_may_have_no_vector_and_be_put_again_with_one(store, changes):
+    bare = await store.put(entry(), None)
     assert changes == []
-    await store.add_vector(stored.entry_id, vector(5))
+    assert store.get(bare.entry_id) == bare
+    assert not store.has_vectors(bare.partition)
+    stored = await store.put(entry(), vector(5))
     ids, vectors = store.vectors(stored.partition)
     assert ids.tolist() == [stored.entry_id]
     np.testing.assert_array_equal(vectors[0], vector(5))
     partition, entry_id, added = changes[-1].added[0]
     assert (partition, entry_id) == (stored.partition, stored.entry_id)
     np.testing.assert_array_equal(added, vector(5))
-    await store.add_vector(stored.entry_id + 7, vector(5))
-    assert len(store.vectors(stored.partition)[0]) == 1
 
 
 async def test_a_vector_is_the_stores_own_copy(store, changes):
@@ -217,6 +233,72 @@ async def test_a_vector_is_the_stores_own_copy(store, changes):
     mine[:] = 0
     np.testing.assert_array_equal(changes[-1].added[0][2], vector(1))
     np.testing.assert_array_equal(store.vectors(digest("partition"))[1][0], vector(1))
+
+
+# -- embedders
+
+
+async def test_entries_of_another_embedder_are_inert_until_they_go_or_it_is_back(make, reopened):
+    store = await make("model A")
+    first = await store.put(entry("a"), vector(1))
+    await store.put(entry("b"), vector(2))
+    await store.put(entry("no vector"), None)
+    assert store.stats()["inert"] == 0
+    store = await reopened(store, "model B")
+    assert store.stats()["inert"] == 2
+    await store.put(entry("c", partition=digest("p2")), vector(3))
+    assert store.stats()["inert"] == 2
+    assert await store.invalidate(Selector("acme", entry_ids=(first.entry_id,)), apply=True) == 1
+    assert store.stats()["inert"] == 1
+    store = await reopened(store, "model A")
+    assert store.stats()["inert"] == 1  # the other's
+    store = await reopened(store, "model C")
+    assert store.stats()["inert"] == 2
+    await store.put(entry("b", partition=digest("p3")), vector(4))  # in place of the last one of A
+    assert store.stats()["inert"] == 1
+    await store.invalidate(Selector("acme", everything=True), apply=True)
+    assert store.stats()["inert"] == 0
+    assert (await reopened(store, "model A")).stats()["inert"] == 0
+
+
+async def test_inert_entries_are_told_of_once_with_the_way_out(make, reopened):
+    with capture_logs() as logs:
+        store = await make("model A")
+        await store.put(entry("a"), vector(1))
+        store = await reopened(store, "model A")
+        assert logs == []
+        store = await reopened(store, "model B")
+        store.stats()
+    (line,) = logs
+    assert (line["event"], line["log_level"], line["count"]) == ("store.inert_entries", "warning", 1)
+    assert "until it is back" in line["hint"]
+    assert "Invalidate" in line["hint"]
+
+
+async def test_what_expires_or_is_evicted_is_no_longer_inert(make, reopened, clock):
+    store = await make("model A", max_entries=3, eviction="lru")
+    for name in "abc":
+        clock.advance(1)
+        await store.put(entry(name, created_s=clock.wall()), vector(1))
+    store = await reopened(store, "model B", max_entries=3, eviction="lru")
+    assert store.stats()["inert"] == 3
+    clock.advance(1)
+    await store.put(entry("d", created_s=clock.wall(), expires_s=clock.wall() + 9000), vector(1))
+    assert store.stats()["evictions"] == 1
+    assert store.stats()["inert"] == 2
+    clock.advance(3600)
+    await store.sweep()
+    assert store.stats()["inert"] == 0
+
+
+async def test_nothing_is_inert_without_an_embedder_or_of_an_unknown_one(make, reopened):
+    store = await make("model A")
+    await store.put(entry("a"), vector(1))
+    store = await reopened(store, "")
+    assert store.stats()["inert"] == 0
+    await store.put(entry("b"), vector(2))
+    store = await reopened(store, "model B")
+    assert store.stats()["inert"] == 1
 
 
 # -- changes
@@ -495,7 +577,6 @@ async def test_bytes_stay_below_four_fifths_of_the_limit(make):
 async def test_bytes_go_back_to_nothing_when_all_is_gone(store):
     for i in range(20):
         stored = await store.put(entry(f"n{i}", tags=("t",) * (i % 2)), vector(i) if i % 3 else None)
-        await store.add_vector(stored.entry_id, vector(i + 1))
         store.record(record(f"r{i}"), served(f"h{i}", stored.entry_id))
         await store.reject(f"h{i}", Rejection(digest("r"), b"v" * 700), "wrong")
     assert store.stats()["entry_bytes"] > 0

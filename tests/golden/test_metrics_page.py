@@ -25,7 +25,16 @@ class StillClock:
 def page():
     registry = CollectorRegistry()
     metrics = Metrics(registry, MetricsSettings(), StillClock(), ["gpt-4o"])
-    metrics.watch_store(lambda: {"entries": 3, "bytes": 4096, "evictions": 1, "expirations": 2})
+    stats = {
+        "entries": 3,
+        "inert": 5,
+        "bytes": 4096,
+        "evictions": 1,
+        "expirations": 2,
+        "notes_dropped": 6,
+        "damaged": 7,
+    }
+    metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0, "store": 1})
     price = Cost(input_nanousd=250_000, output_nanousd=100_000, priced=True, price_version="test")
@@ -47,7 +56,6 @@ def page():
     metrics.upstream_done("openai", 0.5)
     metrics.verdict_reported("wrong")
     metrics.store_skipped("tool_calls")
-    metrics.set_inert_entries(5)
     # The moments at which series were made differ from run to run.
     return "".join(
         line for line in generate_latest(registry).decode().splitlines(keepends=True) if "_created" not in line

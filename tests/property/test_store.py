@@ -143,6 +143,7 @@ NAMES = st.sampled_from("abcdefgh")
 TENANTS = st.sampled_from(["acme", "other"])
 TAGS = st.lists(st.sampled_from(["red", "blue"]), max_size=2).map(tuple)
 MONEY = st.integers(0, 10**6)
+EMBEDDERS = st.sampled_from(["", "one", "two", "three"])
 
 
 class StoreAgainstDictionary(RuleBasedStateMachine):
@@ -155,6 +156,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.entries: dict[int, Entry] = {}
         self.vectors: dict[int, Vector] = {}
+        self.made_by: dict[int, str] = {}
         self.records: list[LedgerRecord] = []
         self.last_id = 0
         self.hits = 0
@@ -162,16 +164,19 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
 
-    @initialize()
-    def open(self) -> None:
-        self.store = LmdbStore.open(store_settings(Path(self.folder.name)), self.clock, secret_key_ids=[SECRET])
+    @initialize(embedder=EMBEDDERS)
+    def open(self, embedder: str) -> None:
+        self.embedder = embedder
+        self.store = LmdbStore.open(
+            store_settings(Path(self.folder.name)), self.clock, secret_key_ids=[SECRET], embedder_fingerprint=embedder
+        )
 
-    @rule()
-    def reopen(self) -> None:
+    @rule(embedder=EMBEDDERS)
+    def reopen(self, embedder: str) -> None:
         self.run(self.store.close())
         report = check(store_settings(Path(self.folder.name)))
         assert report.clean, report.problems
-        self.open()
+        self.open(embedder)
 
     @rule(name=NAMES, tenant=TENANTS, tags=TAGS, seed=st.none() | st.integers(0, 9), ttl_s=st.integers(1, 50))
     def put(self, name: str, tenant: str, tags: tuple[str, ...], seed: int | None, ttl_s: int) -> None:
@@ -197,18 +202,13 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         assert stored == self.entries[stored.entry_id]
         if added is not None:
             self.vectors[stored.entry_id] = added
+            self.made_by[stored.entry_id] = self.embedder
         self.records.append(line)
 
     def forget(self, entry_id: int) -> None:
         del self.entries[entry_id]
         self.vectors.pop(entry_id, None)
-
-    @rule(chance=st.randoms(use_true_random=False), seed=st.integers(0, 9))
-    def add_vector(self, chance: Any, seed: int) -> None:
-        entry_id = chance.randint(1, self.last_id + 1)
-        self.run(self.store.add_vector(entry_id, vector(seed)))
-        if entry_id in self.entries:
-            self.vectors[entry_id] = vector(seed)
+        self.made_by.pop(entry_id, None)
 
     @rule(seconds=st.integers(0, 30))
     def wait(self, seconds: int) -> None:
@@ -269,6 +269,8 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             if wanted:
                 np.testing.assert_array_equal(vectors, np.stack([self.vectors[i] for i in wanted]))
         assert self.store.stats()["entries"] == len(self.entries)
+        others = [name for name in self.made_by.values() if name not in {"", self.embedder}]
+        assert self.store.stats()["inert"] == (len(others) if self.embedder else 0)
 
     @rule()
     def ledger_agrees(self) -> None:

@@ -212,8 +212,6 @@ def test_the_small_counters_count(metrics, value):
     metrics.upstream_done("openai", 0.2)
     metrics.verdict_reported("wrong")
     metrics.store_skipped("tool_calls")
-    metrics.ledger_lost(3)
-    metrics.set_inert_entries(9)
 
     assert value("semcache_guard_vetoes_total", guard="numbers") == 1
     assert value("semcache_embedding_batch_size_bucket", le="32.0") == 1
@@ -222,12 +220,19 @@ def test_the_small_counters_count(metrics, value):
     assert value("semcache_upstream_duration_seconds_count", target="openai") == 1
     assert metrics.verdicts() == {"wrong": 1}
     assert value("semcache_store_skipped_total", reason="tool_calls") == 1
-    assert value("semcache_ledger_lost_total") == 3
-    assert value("semcache_inert_entries") == 9
 
 
 def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
-    entries = {"entries": 1, "bytes": 2, "evictions": 3, "expirations": 4, "pending": 5}
+    entries = {
+        "entries": 1,
+        "bytes": 2,
+        "evictions": 3,
+        "expirations": 4,
+        "pending": 5,
+        "inert": 6,
+        "notes_dropped": 7,
+        "damaged": 8,
+    }
     metrics.watch_store(lambda: entries)
     metrics.watch_index(lambda: {"partitions_flat": 1, "vectors_flat": 300})
     metrics.watch_queues(lambda: {"embed": 7})
@@ -236,6 +241,9 @@ def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
     assert value("semcache_store_bytes") == 2
     assert value("semcache_evictions_total") == 3
     assert value("semcache_expirations_total") == 4
+    assert value("semcache_inert_entries") == 6
+    assert value("semcache_ledger_lost_total") == 7
+    assert value("semcache_damaged_entries") == 8
     assert value("semcache_index_partitions", kind="flat") == 1
     assert value("semcache_index_vectors", kind="flat") == 300
     assert value("semcache_queue_depth", queue="embed") == 7

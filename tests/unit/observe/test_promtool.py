@@ -8,7 +8,16 @@ from semcache.model import Status
 
 
 def test_promtool_finds_nothing_to_say(require_program, metrics, record, registry):
-    metrics.watch_store(lambda: {"entries": 3, "bytes": 4096, "evictions": 1, "expirations": 2})
+    stats = {
+        "entries": 3,
+        "inert": 5,
+        "bytes": 4096,
+        "evictions": 1,
+        "expirations": 2,
+        "notes_dropped": 6,
+        "damaged": 7,
+    }
+    metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0})
     for status in Status:

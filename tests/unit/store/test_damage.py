@@ -11,6 +11,7 @@ import pytest
 
 from semcache.model import Rejection, Selector
 from semcache.store import AuditReport, LmdbStore, check, layout, repair
+from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.layout import Databases, pack_id
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, digest, entry, record, served, store_settings, vector
@@ -19,8 +20,10 @@ KEPT, HURT = 1, 2
 PARTITION = digest("partition")
 
 
-def open_store(path: Path, clock: FakeClock | None = None) -> LmdbStore:
-    return LmdbStore.open(store_settings(path), clock or FakeClock(), secret_key_ids=[SECRET])
+def open_store(path: Path, clock: FakeClock | None = None, embedder: str = "") -> LmdbStore:
+    return LmdbStore.open(
+        store_settings(path), clock or FakeClock(), secret_key_ids=[SECRET], embedder_fingerprint=embedder
+    )
 
 
 @contextmanager
@@ -133,6 +136,15 @@ def damage_counters(txn, dbs):
     txn.put(layout.META_COUNTERS, b"odd", db=dbs.meta)
 
 
+def wrong_runs(txn, dbs):
+    runs = (EmbedderRun(1, "one", vectors=9), EmbedderRun(HURT, "two", vectors=0))
+    txn.put(layout.META_RUNS, pack_runs(runs), db=dbs.meta)
+
+
+def damage_runs(txn, dbs):
+    txn.put(layout.META_RUNS, b"[[1]]", db=dbs.meta)
+
+
 DAMAGES: dict[Callable, set[str]] = {
     damage_entry: {
         "entry_damaged",
@@ -161,6 +173,8 @@ DAMAGES: dict[Callable, set[str]] = {
     damage_hour: {"hour_damaged"},
     wrong_counters: {"counters_wrong"},
     damage_counters: {"counters_wrong"},
+    wrong_runs: {"counters_wrong"},
+    damage_runs: {"embedder_runs_damaged"},
 }
 
 
@@ -245,15 +259,45 @@ async def test_a_damaged_entry_leaves_when_its_time_is_over(tmp_path):
     await store.close()
 
 
-async def test_a_damaged_entry_takes_no_vector_and_no_rejection(tmp_path):
+async def test_a_damaged_entry_takes_no_rejection_and_its_replacement_has_its_own_vector(tmp_path):
     await filled(tmp_path)
     with writing(tmp_path) as (txn, dbs):
         damage_entry(txn, dbs)
     store = open_store(tmp_path)
-    await store.add_vector(HURT, vector(3))
     await store.reject("h1", Rejection(digest("r"), b""), "wrong")
     assert store.served("h1").verdict == "wrong"
     assert store.get(HURT) is None
+    again = await store.put(entry("hurt"), vector(3))
+    assert again.rejections == ()
+    ids, vectors = store.vectors(PARTITION)
+    # The damaged one's stays until a repair: nothing says any more where it lies. Its entry is gone, so it isn't served.
+    assert ids.tolist() == [KEPT, HURT, again.entry_id]
+    np.testing.assert_array_equal(vectors[-1], vector(3))
+    await store.close()
+
+
+async def test_a_repair_counts_the_vectors_of_each_embedder_again(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        wrong_runs(txn, dbs)
+    repair(store_settings(tmp_path))
+    for embedder, inert in (("two", 1), ("one", 1), ("three", 2)):
+        store = open_store(tmp_path, embedder=embedder)
+        assert store.stats()["inert"] == inert
+        await store.close()
+
+
+async def test_a_store_that_lost_who_made_its_entries_opens_and_calls_none_inert(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_runs(txn, dbs)
+    store = open_store(tmp_path, embedder="one")
+    assert store.stats()["inert"] == 0
+    await store.put(entry("new"), vector())
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+    store = open_store(tmp_path, embedder="two")
+    assert store.stats()["inert"] == 1
     await store.close()
 
 

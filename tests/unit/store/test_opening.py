@@ -1,5 +1,6 @@
 """What the store refuses to open, each in one sentence with a way out."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,23 +11,38 @@ import lmdb
 import pytest
 
 from semcache.errors import StoreUnusableError
+from semcache.model import Selector
 from semcache.store import LmdbStore, check, layout, repair
+from semcache.store.embedders import EmbedderRun, unpack_runs
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, entry, store_settings, vector
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def open_store(path: Path, keys=(SECRET,), **fields) -> LmdbStore:
-    return LmdbStore.open(store_settings(path, **fields), FakeClock(), secret_key_ids=keys)
+def open_store(path: Path, keys=(SECRET,), embedder: str = "", **fields) -> LmdbStore:
+    settings = store_settings(path, **fields)
+    return LmdbStore.open(settings, FakeClock(), secret_key_ids=keys, embedder_fingerprint=embedder)
 
 
-def write_meta(path: Path, key: bytes, value: bytes) -> None:
+def write_meta(path: Path, key: bytes, value: bytes | None) -> None:
     with (
         lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION) as env,
         env.begin(write=True) as txn,
     ):
-        txn.put(key, value, db=env.open_db(b"meta", txn))
+        meta = env.open_db(b"meta", txn)
+        if value is None:
+            txn.delete(key, db=meta)
+        else:
+            txn.put(key, value, db=meta)
+
+
+def read_meta(path: Path, key: bytes) -> bytes | None:
+    with (
+        lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION) as env,
+        env.begin() as txn,
+    ):
+        return txn.get(key, db=env.open_db(b"meta", txn))
 
 
 async def test_what_was_stored_is_there_after_reopening_and_ids_go_on(tmp_path):
@@ -103,7 +119,7 @@ async def test_a_newer_store_is_refused_by_all_and_left_as_it_is(tmp_path):
     write_meta(tmp_path, layout.META_FORMAT, (9).to_bytes(2, "big"))
     before = (tmp_path / "data.mdb").read_bytes()
     for refused in (open_store, lambda path: check(store_settings(path)), lambda path: repair(store_settings(path))):
-        with pytest.raises(StoreUnusableError, match="format 9, and this semcache reads up to 1"):
+        with pytest.raises(StoreUnusableError, match="format 9, and this semcache reads up to 2"):
             refused(tmp_path)
     assert (tmp_path / "data.mdb").read_bytes() == before
 
@@ -147,12 +163,51 @@ def test_there_is_nothing_to_check_where_no_store_is(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-async def test_embedders_are_remembered(tmp_path):
-    for fingerprint in ("one", "", "two", "one"):
-        store = LmdbStore.open(
-            store_settings(tmp_path), FakeClock(), secret_key_ids=[SECRET], embedder_fingerprint=fingerprint
-        )
+async def test_embedders_are_remembered_while_a_vector_of_theirs_is_there(tmp_path):
+    for fingerprint in ("one", "", "two", "three", "one"):
+        store = open_store(tmp_path, embedder=fingerprint)
+        await store.put(entry(fingerprint), vector() if fingerprint in {"one", "two"} else None)
         await store.close()
     store = open_store(tmp_path)
     assert store.embedder_fingerprints == {"one", "two"}
+    await store.invalidate(Selector("acme", everything=True), apply=True)
+    assert store.embedder_fingerprints == set()
     await store.close()
+
+
+async def test_runs_of_embedders_of_which_nothing_is_left_are_forgotten(tmp_path):
+    for fingerprint in ("one", "two") * 10:
+        store = open_store(tmp_path, embedder=fingerprint)
+        await store.put(entry("the only one"), vector())
+        await store.close()
+    runs = unpack_runs(read_meta(tmp_path, layout.META_RUNS))
+    assert runs == (EmbedderRun(19, "one", 0), EmbedderRun(20, "two", 1))
+
+
+FIRST_FORMAT = {
+    "one embedder": (["one"], "one", 0),
+    "another one": (["one"], "two", 2),
+    "several, of which none says what is whose": (["one", "two"], "three", 0),
+    "none": ([], "one", 0),
+}
+
+
+@pytest.mark.parametrize("case", FIRST_FORMAT)
+async def test_a_store_of_the_first_format_is_brought_up_to_date(tmp_path, case):
+    names, embedder, inert = FIRST_FORMAT[case]
+    store = open_store(tmp_path)
+    kept = [await store.put(entry(name), vector()) for name in "ab"]
+    await store.close()
+    write_meta(tmp_path, layout.META_FORMAT, (1).to_bytes(2, "big"))
+    write_meta(tmp_path, layout.META_RUNS, None)
+    write_meta(tmp_path, layout.META_FINGERPRINTS, json.dumps(names).encode() if names else None)
+    assert check(store_settings(tmp_path)).clean
+    store = open_store(tmp_path, embedder=embedder)
+    assert [store.get(one.entry_id) for one in kept] == kept
+    assert store.stats()["inert"] == inert
+    await store.put(entry("c"), vector())
+    assert store.stats()["inert"] == inert
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+    assert read_meta(tmp_path, layout.META_FORMAT) == (2).to_bytes(2, "big")
+    assert read_meta(tmp_path, layout.META_FINGERPRINTS) is None

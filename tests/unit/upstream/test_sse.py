@@ -24,6 +24,7 @@ def parse(pieces):
         (b"data:a\n\n", [b"a"]),
         (b"data:  a\n\n", [b" a"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"data: a\r\ndata: b\r\n\r\n", [b"a\nb"]),
         (b": ping\n\n: pong\n\ndata: a\n\n", [b"a"]),
         (b"id: 1\nretry: 5\nfoo: bar\nnonsense\ndata: a\n\n", [b"a"]),
         (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),

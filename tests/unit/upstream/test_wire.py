@@ -142,6 +142,14 @@ def test_a_stream_is_put_together():
     }
 
 
+def test_who_answers_is_told_by_the_first_chunk_that_tells_it():
+    chunks = [{"model": "", **delta(content="a")}, {"model": "m-1", "id": "c1", **delta()}]
+    chunks.append({"model": "m-2", "id": "c2", **delta(finish_reason="stop")})
+    body = assembled(chunks).completion()
+    assert read_answer(body).model == "m-1"
+    assert json.loads(body)["id"] == "c1"
+
+
 def test_pieces_of_tool_calls_are_merged_by_index():
     chunks = [
         delta(role="assistant", content=None),

@@ -1,0 +1,5 @@
+"""`python -m semcache`."""
+
+from semcache.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""The command `semcache`."""
+
+from semcache.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,50 @@
+"""`semcache check`."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semcache.cli.options import Config, Json
+from semcache.settings import load_settings
+from semcache.store import audit
+
+_SHOWN = 20
+
+
+def check(
+    config: Config = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what is found; no server may have the store open.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Audit the store against itself: every row of every sub-database. Exit code 1 when something is wrong."""
+    store = load_settings(config).store
+    console = Console(stderr=True)
+    with console.status("Auditing …") as status:
+        look = audit.repair if repair else audit.check
+        report = look(store, lambda name: status.update(f"Auditing {name} …"))
+    if json:
+        typer.echo(json_format.dumps({**asdict(report), "clean": report.clean}, default=str))
+    else:
+        for problem in report.problems[:_SHOWN]:
+            typer.echo(f"{problem.kind}: {problem.where}")
+        if report.problem_count > _SHOWN:
+            typer.echo(f"… and {report.problem_count - _SHOWN} more")
+        typer.echo(", ".join(f"{count} {name}" for name, count in report.rows.items()))
+        typer.echo(_verdict(report))
+    if not report.clean and not repair:
+        raise typer.Exit(1)
+
+
+def _verdict(report: audit.AuditReport) -> str:
+    if report.clean:
+        return "The store is clean."
+    if report.repaired:
+        return f"{report.problem_count} problems, {report.repaired} rows mended."
+    return f"{report.problem_count} problems; `semcache check --repair` mends them while no server runs."

@@ -1,0 +1,20 @@
+"""`semcache serve`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import uvloop
+
+from semcache.cli.options import Config
+from semcache.observe.logs import configure_logging
+from semcache.server.app import serve as serve_until_stopped
+from semcache.settings import load_settings
+
+
+def serve(config: Config = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain."""
+    settings = load_settings(config)
+    configure_logging(settings.log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_stopped(settings))

@@ -1,0 +1,79 @@
+"""`semcache stats`."""
+
+from __future__ import annotations
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.table import Table
+
+from semcache.cli.options import DEFAULT_ADDRESS, Address, ApiKey, Ca, Json, connect
+from semcache.v1 import semcache_pb2 as pb
+
+_USD = 1_000_000_000
+
+
+def stats(address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca = None, json: Json = False) -> None:
+    """What a server did since it started, and what the tenant spent and saved since the ledger began."""
+    with connect(address, api_key, ca) as client:
+        state, savings = client.stats(), client.savings()
+    if json:
+        import json as json_format
+
+        told = {"stats": MessageToDict(state), "savings": MessageToDict(savings)}
+        typer.echo(json_format.dumps(told))
+        return
+    console = Console()
+    console.print(_requests(state))
+    console.print(_server(state))
+    console.print(_money(state, savings))
+
+
+def _requests(state: pb.GetStatsResponse) -> Table:
+    table = Table("status", "requests", title="Requests since the start", title_justify="left")
+    table.columns[1].justify = "right"
+    for name in ("exact_hit", "semantic_hit", "coalesced", "miss", "bypass", "refresh", "error", "cancelled"):
+        table.add_row(name.replace("_", " "), f"{getattr(state.requests, name):,}")
+    table.add_section()
+    table.add_row("all", f"{state.requests.total:,}")
+    table.add_row("hit ratio", f"{state.hit_ratio:.1%}" if state.HasField("hit_ratio") else "–")
+    return table
+
+
+def _server(state: pb.GetStatsResponse) -> Table:
+    table = Table(title=f"semcache {state.version}", title_justify="left", show_header=False)
+    embedder = state.embedder
+    table.add_row("up for", f"{state.uptime.seconds:,} s")
+    table.add_row("entries", f"{state.entries:,}, {state.store_bytes / 1e6:,.1f} MB")
+    table.add_row("evicted, expired", f"{state.evictions:,}, {state.expirations:,}")
+    table.add_row("embedder", f"{embedder.model}, {embedder.backend} {embedder.precision} on {embedder.device}")
+    for index in state.indexes:
+        table.add_row(f"index {index.kind}", f"{index.vectors:,} vectors in {index.partitions:,} partitions")
+    busy = [f"{queue.name} {queue.depth:,} of {queue.capacity:,}" for queue in state.queues if queue.depth]
+    table.add_row("waiting", ", ".join(busy) or "nothing")
+    table.add_row("verdicts", f"{state.verdicts_right:,} right, {state.verdicts_wrong:,} wrong")
+    return table
+
+
+def _money(state: pb.GetStatsResponse, savings: pb.GetSavingsResponse) -> Table:
+    table = Table(title="Dollars", title_justify="left")
+    for name in ("", "spent", "saved", "net", "saved %"):
+        table.add_column(name, justify="left" if not name else "right")
+    total = savings.total
+    table.add_row("since the start", _usd(state.spent_nanousd), _usd(state.saved_nanousd), "", "")
+    percent = f"{total.savings_percent:.1f}" if total.HasField("savings_percent") else "–"
+    table.add_row(
+        "ledger, this tenant",
+        _usd(total.spent_nanousd),
+        _usd(total.saved_nanousd),
+        _usd(total.saved_net_nanousd),
+        percent,
+    )
+    if total.unpriced_count:
+        names = ", ".join(model.model for model in state.unpriced_models) or "models without a known price"
+        table.caption = f"{total.unpriced_count:,} requests are in no amount: {names}"
+    return table
+
+
+def _usd(nanousd: int) -> str:
+    return f"${nanousd / _USD:,.6f}"

@@ -1,0 +1,86 @@
+"""What a person at a terminal gets: a sentence and a hint, never a traceback, and an exit code that scripts can use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import semcache
+from semcache.testing.serving import serving
+from tests.integration.calls import complete
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "semcache", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "100", **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["nonsense"], 2, "No such command"),
+        (["stats", "--nonsense"], 2, "No such option"),
+        (["serve", "--config", "/nowhere.toml"], 2, "/nowhere.toml can't be read: No such file"),
+        (["stats", "--address", "127.0.0.1:1"], 1, "No semcache server answers at 127.0.0.1:1"),
+        (["explain", "--address", "127.0.0.1:1"], 1, "nothing to explain"),
+        (["explain", "--file", "/nowhere.json"], 1, "/nowhere.json can't be read"),
+        (["demo", "--prompts", "/nowhere.jsonl"], 1, "/nowhere.jsonl"),
+    ],
+)
+def test_an_error_is_a_sentence_and_a_code(arguments: list[str], code: int, told: str) -> None:
+    ran = run(*arguments)
+    assert ran.returncode == code
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_all_problems_of_a_configuration_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[server]\nport = 99999\ncolour = 1\n", "utf-8")
+    ran = run("serve", "-c", str(path))
+    assert ran.returncode == 2
+    assert ran.stderr.count("semcache: server.") == 2
+
+
+def test_the_version() -> None:
+    assert run("--version").stdout == f"semcache {semcache.__version__}\n"
+
+
+def test_check_of_a_store_that_is_not_there(tmp_path: Path) -> None:
+    ran = run("check", SEMCACHE_STORE__PATH=str(tmp_path / "none"))
+    assert ran.returncode == 1
+    assert "none" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+async def test_check_of_a_clean_store(tmp_path: Path) -> None:
+    async with serving(path=tmp_path) as served:
+        await complete(served, "one")
+    ran = run("check", "--json", SEMCACHE_STORE__PATH=str(tmp_path))
+    assert ran.returncode == 0
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["clean"]
+    assert told["rows"]["entries"] == 1
+
+
+async def test_stats_and_explain_of_a_running_server() -> None:
+    async with serving() as served:
+        await complete(served, "How do I reset my 2 passwords?")
+        stats = await asyncio.to_thread(run, "stats", "--json", SEMCACHE_ADDRESS=served.address)
+        assert json.loads(stats.stdout.splitlines()[-1])["stats"]["requests"]["miss"] == "1"
+        table = await asyncio.to_thread(run, "stats", SEMCACHE_ADDRESS=served.address)
+        assert "hit ratio" in table.stdout
+        asked = ("explain", "-m", "gpt-4o-mini", "How do I reset my 2 passwords?")
+        told = await asyncio.to_thread(run, *asked, SEMCACHE_ADDRESS=served.address)
+        assert told.stdout.startswith("EXACT_HIT: exact_match")

@@ -1,4 +1,4 @@
-"""The yardstick of a semantic hit: the server's own embedding backend in a process of its own, with nothing around it."""
+"""The yardstick of a semantic hit: the server's embedding backend in a process of its own, with nothing around it."""
 
 from __future__ import annotations
 

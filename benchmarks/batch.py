@@ -1,4 +1,4 @@
-"""Processor time of a semantic hit as a multiple of the bare embedding's in batches of 32: one by one, and in LookupBatch.
+"""Processor time of a semantic hit as a multiple of the bare embedding's in batches of 32; by LookupBatch beside it.
 
 `python -m benchmarks.batch`. The same prompts' kind, the same backend in a process of its own, the three in turn.
 """
@@ -72,7 +72,8 @@ def main() -> None:
         ],
         notes=[
             f"{ENTRIES:,} entries, {CALLERS} callers; LookupBatch: {BATCH} items a call, {BATCH_CALLERS} callers.",
-            f"Bare: {embedding.ready['backend']} {embedding.ready['precision']}, batches of {BATCH}, tokenising included.",
+            f"Bare: {embedding.ready['backend']} {embedding.ready['precision']}, batches of {BATCH}, "
+            "tokenising included.",
         ],
         details={"embedder": embedding.ready},
     )

@@ -1,4 +1,4 @@
-"""The yardstick of an exact hit: a bare grpc.aio server on uvloop that answers any bytes with as many as it was told."""
+"""The yardstick of an exact hit: a bare grpc.aio server on uvloop that answers with as many bytes as it was told."""
 
 from __future__ import annotations
 

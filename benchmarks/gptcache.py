@@ -47,7 +47,13 @@ class GptCache(Worker):
 
     def __init__(self, log: Path, texts: Path, vectors: Path) -> None:
         super().__init__(
-            "benchmarks.gptcache", "--texts", str(texts), "--vectors", str(vectors), log=log, python=ensure_environment()
+            "benchmarks.gptcache",
+            "--texts",
+            str(texts),
+            "--vectors",
+            str(vectors),
+            log=log,
+            python=ensure_environment(),
         )
 
 

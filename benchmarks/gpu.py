@@ -36,7 +36,9 @@ def main() -> None:
     figures = [*_embedding("short", short_prompts(2_048)), *_embedding("mixed", mixed_prompts(1_024))]
     for size in SIZES:
         figures += _search(size)
-    report("gpu", figures, notes=[f"{torch.cuda.get_device_name()}; torch {torch.__version__}, faiss {faiss.__version__}"])
+    report(
+        "gpu", figures, notes=[f"{torch.cuda.get_device_name()}; torch {torch.__version__}, faiss {faiss.__version__}"]
+    )
 
 
 def _embedding(kind: str, texts: list[str]) -> list[Figure]:

@@ -51,7 +51,9 @@ def main() -> None:
             Figure("p99 of a semantic hit", "ms", tuple(whole_p99)),
             Figure("p50 of the embedding alone", "ms", tuple(alone)),
         ],
-        notes=[f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side of the call included."],
+        notes=[
+            f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side of the call included."
+        ],
         details={"embedder": embedding.ready},
     )
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Generators:
                 "callers": max(1, callers // share),
                 "timeout_s": wait,
             }
-            for low, high in zip(edges, edges[1:], strict=False)
+            for low, high in pairwise(edges)
         ]
         with ThreadPoolExecutor(share) as pool:
             answers = list(pool.map(lambda pair: pair[0].ask(pair[1]), zip(self._workers, jobs, strict=True)))

@@ -28,7 +28,9 @@ def main() -> None:
         with BareEmbedding(folder / "embedding.log") as embedding, ServerProcess(folder) as server:
             server.fill(texts, embedding.vectors(sorted(texts, key=len))[_ranks(texts)], ANSWER_CHARS)
             generators = Generators(folder / "load.log")
-            generators.run(address=server.address, method=COMPLETE, requests=requests, start=0, count=64, callers=CALLERS)
+            generators.run(
+                address=server.address, method=COMPLETE, requests=requests, start=0, count=64, callers=CALLERS
+            )
             ordered, unordered, served, right = [], [], [], []
             for number in range(ROUNDS):
                 start = number * HITS

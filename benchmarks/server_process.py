@@ -1,4 +1,4 @@
-"""A semcache server in a process of its own, and what a benchmark needs around it: entries, requests, its own figures."""
+"""A semcache server in a process of its own, and what a benchmark needs around it: entries, requests, its log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 
 MODEL = "gpt-4o-mini"
 STORE_BATCH = 128
-_WORDS = ("first", "check", "then", "carefully", "remove", "dry", "surface", "water", "slowly", "again", "until", "clean")
+_WORDS = (
+    "first",
+    "check",
+    "then",
+    "carefully",
+    "remove",
+    "dry",
+    "surface",
+    "water",
+    "slowly",
+    "again",
+    "until",
+    "clean",
+)
 
 
 def answer_text(number: int, chars: int) -> str:
@@ -104,9 +117,7 @@ class ServerProcess(Worker):
         for start in range(0, len(texts), batch):
             request = pb.StoreBatchRequest()
             for number in range(start, min(start + batch, len(texts))):
-                item = request.requests.add(
-                    prompt=prompt(texts[number]), openai_json=completion(number, answer_chars)
-                )
+                item = request.requests.add(prompt=prompt(texts[number]), openai_json=completion(number, answer_chars))
                 if vectors is not None:
                     item.embedding.values.extend(vectors[number].tolist())
                     item.embedding.embedder_fingerprint = fingerprint

@@ -1,0 +1,127 @@
+"""Runs the benchmarks one after the other, each in a process of its own: `python -m benchmarks [NAME…] [--save]`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.worker import ROOT
+
+BENCHMARKS: dict[str, list[str]] = {
+    "exact_hit": [],
+    "semantic_hit": [],
+    "batch": [],
+    "latency": [],
+    "mixed_lengths": [],
+    "startup": [],
+    "accounting": ["--json"],
+    "recall": [],
+    "gpu": [],
+}
+LIMIT_S = 600
+PACKAGES = ("grpcio", "torch", "faiss-cpu", "faiss-gpu", "openvino", "sentence-transformers", "lmdb", "numpy")
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = platform.processor()
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    flags: set[str] = set()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            model = value.strip()
+        elif name.strip() == "flags":
+            flags = set(value.split())
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory_bytes / 1024**3, 1),
+        "bf16": sorted(flags & {"amx_bf16", "avx512_bf16"}),
+        "python": platform.python_version(),
+        "packages": found,
+    }
+
+
+def run(name: str) -> dict[str, Any]:
+    """One benchmark; its text goes to the terminal, its last line, one JSON object, is returned."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]]
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        return {"benchmark": name, "failed": f"took longer than {LIMIT_S} s"}
+    lines = done.stdout.splitlines()
+    try:
+        result: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        reason = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        print(f"\n{name}\n  {reason}")
+        # A command that ends with a sentence and no trace lacks something that it needs.
+        kind = "failed" if "Traceback" in done.stderr or done.returncode == 0 else "skipped"
+        if kind == "failed":
+            print(done.stderr, file=sys.stderr)
+        return {"benchmark": name, kind: reason}
+    print("\n".join(lines[:-1]))
+    if done.returncode:
+        result["failed"] = f"ended with {done.returncode}"
+    return {"benchmark": name, **result, "seconds": round(time.monotonic() - started, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; none: all")
+    parser.add_argument("--save", action="store_true", help=f"keep the results in {RESULTS.relative_to(ROOT)}/")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    where = machine()
+    print(
+        f"{where['processor']}, {where['cores']} cores ({', '.join(where['bf16']) or 'no bf16 instructions'}), "
+        f"{where['memory_gib']} GiB, Python {where['python']}; load {os.getloadavg()[0]:.1f}"
+    )
+    print(", ".join(f"{package} {number}" for package, number in where["packages"].items()), flush=True)
+    results = [run(name) for name in options.names or BENCHMARKS]
+    figures = [(result["benchmark"], figure) for result in results for figure in result.get("figures", [])]
+    targets = [(name, figure) for name, figure in figures if figure["met"] is not None]
+    if targets:
+        print("\nTargets")
+        width = max(len(f"{name}: {figure['name']}") for name, figure in targets)
+        for name, figure in targets:
+            title = f"{name}: {figure['name']}".ljust(width)
+            verdict = "met" if figure["met"] else "MISSED"
+            print(f"  {title}  {figure['median']:>9.4g} {figure['unit']:<3}{figure['target']:>8}  {verdict}")
+    for result in results:
+        for kind in ("skipped", "failed"):
+            if kind in result:
+                print(f"  {result['benchmark']}: {kind}: {result[kind]}")
+    if options.save:
+        now = dt.datetime.now(dt.UTC)
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
+        path.write_text(json.dumps({"at": now.isoformat(), "machine": where, "results": results}, indent=2))
+        print(f"\nkept in {path.relative_to(ROOT)}")
+    sys.exit(any("failed" in result for result in results))
+
+
+if __name__ == "__main__":
+    main()

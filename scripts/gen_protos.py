@@ -44,7 +44,7 @@ def generate(out: Path) -> None:
 
 def generated(root: Path) -> dict[Path, bytes]:
     """Every generated module under `root`/semcache/v1 by its path."""
-    return {path.relative_to(root): path.read_bytes() for path in (root / "semcache" / "v1").rglob("*_pb2*.py*")}
+    return {path.relative_to(root): path.read_bytes() for path in (root / "semcache" / "v1").glob("*_pb2*.py*")}
 
 
 def main() -> None:

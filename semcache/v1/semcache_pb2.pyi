@@ -1339,9 +1339,7 @@ class LookupResponse(_message.Message):
     """
     @_builtins.property
     def outcome(self) -> Global___Outcome:
-        """What happened. Its status is EXACT_HIT, SEMANTIC_HIT, COALESCED (waited for another caller's lease), MISS, or
-        BYPASS (the request is not cacheable).
-        """
+        """What happened. Its status is EXACT_HIT, SEMANTIC_HIT, MISS, or BYPASS (the request is not cacheable)."""
 
     @_builtins.property
     def lease(self) -> Global___Lease:
@@ -2585,7 +2583,7 @@ class UnpricedModel(_message.Message):
     model: _builtins.str
     """The model as the upstream named it."""
     requests: _builtins.int
-    """Its upstream calls since the process started."""
+    """Requests that it would have priced, hits included, since the process started."""
     def __init__(
         self,
         *,

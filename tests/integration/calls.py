@@ -24,7 +24,7 @@ def prompt(text: str, *, namespace: str = "", task_type: str = "", **fields: Any
     return pb.Prompt(openai_json=body(text, **fields), namespace=namespace, task_type=task_type)
 
 
-def control(mode: "pb.CacheMode.ValueType" = pb.CACHE_MODE_DEFAULT, **fields: Any) -> pb.CacheControl:
+def control(mode: pb.CacheMode.ValueType = pb.CACHE_MODE_DEFAULT, **fields: Any) -> pb.CacheControl:
     return pb.CacheControl(mode=mode, **fields)
 
 

@@ -242,7 +242,7 @@ async def test_what_may_not_be_cached_is_a_bypass() -> None:
 
 
 @pytest.mark.parametrize("mode", [pb.CACHE_MODE_BYPASS, pb.CACHE_MODE_REFRESH])
-async def test_a_lookup_that_does_not_look_is_refused(mode: "pb.CacheMode.ValueType") -> None:
+async def test_a_lookup_that_does_not_look_is_refused(mode: pb.CacheMode.ValueType) -> None:
     async with serving() as served:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await lookup(served, "one", control=control(mode))

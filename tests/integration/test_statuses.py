@@ -11,7 +11,7 @@ import pytest
 
 from semcache.errors import UpstreamRefusedError
 from semcache.testing.clock import FakeClock
-from semcache.testing.serving import Served, serving
+from semcache.testing.serving import serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.v1 import semcache_pb2 as pb
 from tests.integration.calls import complete, control, counts, in_flight, prompt, reason_of, stream, streamed_text

@@ -99,14 +99,18 @@ async def play(world: World, step: tuple[str, str, str, str, bool]) -> None:
     elif what == "store":
         await store(world, tenant, namespace, asked, through_lookup=flag)
     elif what == "verdict":
-        for hit_id, holder in list(world.hits.items())[-3:]:
-            if holder != tenant:
-                with pytest.raises(NotFoundError):
-                    await cache.report_verdict(tenant, hit_id, right=False)
-            elif flag:
-                await cache.report_verdict(tenant, hit_id, right=False)
+        await judge(world, tenant, own=flag)
     else:
         await invalidate(world, tenant, namespace, by_ids=what == "invalidate_ids")
+
+
+async def judge(world: World, tenant: str, *, own: bool) -> None:
+    for hit_id, holder in list(world.hits.items())[-3:]:
+        if holder != tenant:
+            with pytest.raises(NotFoundError):
+                await world.served.cache.report_verdict(tenant, hit_id, right=False)
+        elif own:
+            await world.served.cache.report_verdict(tenant, hit_id, right=False)
 
 
 async def store(world: World, tenant: str, namespace: str, asked: Request, *, through_lookup: bool) -> None:

@@ -10,6 +10,7 @@ import pytest
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.errors import SettingsError
 from semcache.model import (
+    ZERO_COST,
     Answer,
     CacheControl,
     Candidate,
@@ -19,7 +20,6 @@ from semcache.model import (
     KeyedRequest,
     Rejection,
     Usage,
-    ZERO_COST,
 )
 from semcache.settings import DecisionSettings, NamespaceThreshold
 from tests.unit.request.keys import key

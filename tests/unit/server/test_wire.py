@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from semcache.costs.savings import SavingsGroup
 from semcache.errors import InvalidRequestError
 from semcache.model import (
     Answer,
@@ -37,7 +38,6 @@ from semcache.server import wire_out
 from semcache.server.wire_answer import UNKNOWN_USAGE, stored_answer
 from semcache.server.wire_chat import chat_body, text_body
 from semcache.server.wire_in import complete_call, explain_call, lookup_call, selector, store_call, verdict_call
-from semcache.costs.savings import SavingsGroup
 from semcache.server.wire_savings import SavingsQuery, savings_query
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb

@@ -64,9 +64,7 @@ def run(name: str) -> dict[str, Any]:
     command = [sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]]
     started = time.monotonic()
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S
-        )
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         return {"benchmark": name, "failed": f"took longer than {LIMIT_S} s"}
     lines = done.stdout.splitlines()

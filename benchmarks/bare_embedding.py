@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,5 +65,5 @@ async def _main() -> None:
 if __name__ == "__main__":
     import structlog
 
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(open("/dev/stderr", "w")))  # stdout is the asker's
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is the asker's
     asyncio.run(_main())

@@ -12,10 +12,12 @@ from benchmarks.figures import Figure, differences, report
 from benchmarks.load import COMPLETE, Generators, write_requests
 from benchmarks.prompts import rewordings, short_prompts
 from benchmarks.server_process import ServerProcess, answer_mark, complete_request, scratch
+from semcache.v1 import semcache_pb2 as pb
 
 ENTRIES = 10_000
 ROUNDS = 9
 CALLS = 150
+STAGED = 100
 ANSWER_CHARS = 720
 
 
@@ -42,6 +44,7 @@ def main() -> None:
                 whole.append(float(np.median(load.latencies_s)) * 1e3)
                 whole_p99.append(float(np.quantile(load.latencies_s, 0.99)) * 1e3)
             generators.close()
+            stages = _stages(server, [text for _, text in rewordings(texts, STAGED, seed=8)])
     alone, whole, whole_p99 = alone[1:], whole[1:], whole_p99[1:]  # the first is warming up
     report(
         "latency",
@@ -50,12 +53,23 @@ def main() -> None:
             Figure("p50 of a semantic hit", "ms", tuple(whole)),
             Figure("p99 of a semantic hit", "ms", tuple(whole_p99)),
             Figure("p50 of the embedding alone", "ms", tuple(alone)),
+            *(Figure(f"server's stage: {stage}", "ms", tuple(values)) for stage, values in stages.items()),
         ],
         notes=[
             f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side of the call included."
         ],
         details={"embedder": embedding.ready},
     )
+
+
+def _stages(server: ServerProcess, texts: list[str]) -> dict[str, list[float]]:
+    """What the server says each stage took, in milliseconds, by stage."""
+    found: dict[str, list[float]] = {}
+    for text in texts:
+        response = server.stub.Complete(pb.CompleteRequest.FromString(complete_request(text)))
+        for timing in response.outcome.stage_timings:
+            found.setdefault(timing.stage, []).append(timing.duration_ns / 1e6)
+    return found
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main() -> None:
             generators.run(
                 address=server.address, method=COMPLETE, requests=requests, start=0, count=64, callers=CALLERS
             )
-            ordered, unordered, served, right = [], [], [], []
+            ordered, served, right = [], [], []
             for number in range(ROUNDS):
                 start = number * HITS
                 part = [text for _, text in asked[start : start + HITS]]
@@ -48,8 +48,6 @@ def main() -> None:
                 hits = load.count("semantic_hit")
                 served.append(hits / load.wall_s)
                 right.append(hits / load.total)
-            for _ in range(1):
-                unordered.append(HITS / embedding.batches([text for _, text in asked[:HITS]])["wall_s"])
             generators.close()
     report(
         "mixed_lengths",
@@ -57,7 +55,6 @@ def main() -> None:
             Figure("hits a second / sorted embedding rate", "×", ratios(served, ordered), at_least=0.8),
             Figure("semantic hits a second", "/s", tuple(served)),
             Figure("sorted embedding, batches of 32", "/s", tuple(ordered)),
-            Figure("unsorted embedding, batches of 32", "/s", tuple(unordered)),
             Figure("share of right hits", "", tuple(right), at_least=0.95),
         ],
         notes=[f"{ENTRIES:,} entries of 12 to 234 tokens, {CALLERS} callers, {HITS} distinct prompts a round."],

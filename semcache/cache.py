@@ -39,6 +39,7 @@ from semcache.model import (
     Finished,
     KeyedRequest,
     LedgerRecord,
+    Neighbour,
     Rejection,
     Request,
     Response,
@@ -458,21 +459,24 @@ class SemanticCache:
             return None, None
         if account is not None:
             account.lap("embed")
-        candidates = await self._nearest(partitions, vector)
+        neighbours = await self._nearest(partitions, vector)
         if account is not None:
             account.lap("search")
-        unservable = {c.entry.entry_id: why for c in candidates if (why := self._unservable(keyed, c.entry))}
-        decision = self._decider.decide(keyed, candidates, vector, unservable)
+        # Read one by one, as far as the decision goes. A neighbour whose entry is gone from the store is passed over.
+        candidates = (Candidate(entry, n.similarity) for n in neighbours if (entry := self._store.get(n.entry_id)))
+        decision = self._decider.decide(
+            keyed, candidates, vector, lambda entry: self._unservable(keyed, entry), thorough=account is None
+        )
         if account is not None:
             account.decided(decision)
         return vector, decision
 
-    async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> list[Candidate]:
-        """The entries nearest to a vector. A neighbour whose entry is gone from the store is passed over."""
+    async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> Sequence[Neighbour]:
+        """The neighbours of a vector, nearest first."""
         k = self._settings.decision.k
         neighbours = [n for partition in partitions for n in await self._index.search(partition, vector, k)]
         neighbours.sort(key=lambda neighbour: neighbour.similarity, reverse=True)
-        return [Candidate(entry, n.similarity) for n in neighbours[:k] if (entry := self._store.get(n.entry_id))]
+        return neighbours[:k]
 
     async def _fetch(
         self,

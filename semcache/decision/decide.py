@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from semcache.decision.guards import GUARDS, Guard, features_of
 from semcache.decision.policy import Policy
 from semcache.errors import SettingsError
-from semcache.model import Candidate, Decision, Effect, GuardVerdict, Judgement, KeyedRequest, Vector
+from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
 
 _FLOAT_SLACK = 1e-6
@@ -37,16 +37,23 @@ class Decider:
         return features_of(text, self._guards)
 
     def decide(
-        self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Mapping[int, str]
+        self,
+        keyed: KeyedRequest,
+        candidates: Iterable[Candidate],
+        vector: Vector,
+        unservable: Callable[[Entry], str],
+        *,
+        thorough: bool = False,
     ) -> Decision:
         """Judge candidates, nearest first; the first that passes everything is served.
 
         Args:
             keyed: the request.
-            candidates: nearest first.
+            candidates: nearest first; taken one by one, no more of them than it needs.
             vector: the request's embedding, shape (dimension,).
-            unservable: entry id → reason, for candidates that may not be served whatever their similarity (too old, a
-                model that is no longer routed).
+            unservable: why an entry may not be served whatever its similarity (too old, a model that is no longer
+                routed); empty when it may.
+            thorough: judge all of them, also behind the one that is served: for people who ask why.
         """
         bound = self._policy.bound(keyed.request)
         query: Mapping[str, tuple[str, ...]] | None = None
@@ -55,12 +62,14 @@ class Decider:
         for candidate in candidates:
             if candidate.similarity < bound.threshold - _FLOAT_SLACK:
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
-                continue
+                if thorough:
+                    continue
+                break
             if query is None:
                 query = self.features(keyed.text)
             verdicts = tuple(self._judge(guard, query, candidate) for guard in self._guards)
             reason = (
-                unservable.get(candidate.entry.entry_id)
+                unservable(candidate.entry)
                 or _rejected(candidate, keyed, vector)
                 or ("vetoed" if any(v.effect is Effect.VETO for v in verdicts) else "")
             )
@@ -70,8 +79,11 @@ class Decider:
                 reason=reason or ("above_threshold" if chosen is None else "further_than_served"),
                 verdicts=verdicts,
             )
-            chosen = chosen or (judgement if judgement.served else None)
             judgements.append(judgement)
+            if judgement.served:
+                chosen = judgement
+                if not thorough:
+                    break
         reason = chosen.reason if chosen else judgements[0].reason if judgements else "empty_partition"
         return Decision(tuple(judgements), reason, bound.threshold)
 

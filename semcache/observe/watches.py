@@ -23,7 +23,10 @@ class Watches(Collector):
         registry.register(self)
 
     def store(self, read: Read) -> None:
-        """Watches `EntryStore.stats`: `entries`, `inert`, `bytes`, `evictions`, `expirations`, `notes_dropped`, `damaged`."""
+        """Watches `EntryStore.stats`.
+
+        The keys: `entries`, `inert`, `bytes`, `evictions`, `expirations`, `notes_dropped`, `damaged`.
+        """
         self._sources["store"] = (read, _store_families)
 
     def index(self, read: Read) -> None:

@@ -80,7 +80,7 @@ class Application:
     @property
     def address(self) -> str:
         """Where it listens, as clients take it."""
-        return f"{self._settings.server.host}:{self.port}"
+        return _host_port(self._settings.server.host, self.port)
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Drain and stop: health says NOT_SERVING, calls in flight may end within the grace, the store is flushed."""
@@ -193,13 +193,13 @@ class Application:
         self._server = server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),  # A port in use must be an error, not a silent share.
-                ("grpc.max_receive_message_length", settings.max_message_bytes * _HARD_LIMIT_FACTOR),
+                ("grpc.max_receive_message_length", _int32(settings.max_message_bytes * _HARD_LIMIT_FACTOR)),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)),
+                ("grpc.keepalive_time_ms", _int32(settings.keepalive_s * 1000)),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-                ("grpc.max_connection_age_ms", int(settings.max_connections_age_s * 1000)),
-                ("grpc.max_connection_age_grace_ms", int(settings.grace_s * 1000)),
+                ("grpc.max_connection_age_ms", _int32(settings.max_connections_age_s * 1000)),
+                ("grpc.max_connection_age_grace_ms", _int32(settings.grace_s * 1000)),
             ]
         )
         server.add_generic_rpc_handlers((handler,))
@@ -207,7 +207,7 @@ class Application:
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-        where = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+        where = _host_port(settings.host, settings.port)
         try:
             if settings.tls.enabled:
                 certificates = ReloadingCertificates(settings.tls, self._clock)
@@ -267,6 +267,15 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _int32(value: float) -> int:
+    """The options of gRPC are C ints; what is beyond them is as good as without end."""
+    return min(int(value), 2**31 - 1)
 
 
 def _known_models(settings: Settings) -> set[str]:

@@ -13,9 +13,10 @@ from semcache.model import Entry, LedgerHour, ServedHit
 from semcache.store.embedders import Runs
 
 STORE_FORMAT = 2
-"""Version of what lies where; a row's own layout has `codec.FORMAT`. A store of format 1 doesn't say which embedder made
-which entries; it is brought up to 2 when it is opened, and whoever knows only 1 then refuses it: its puts would count for
-the wrong embedder."""
+"""Version of what lies where; a row's own layout has `codec.FORMAT`.
+
+A store of format 1 doesn't say which embedder made which entries. It is brought up to 2 when it is opened; whoever
+knows only 1 refuses it from then on, since its puts would count for the wrong embedder."""
 
 LIB_VERSION = 0
 """LMDB 0.9's file format: 1.0 can't read it nor the other way round, so the choice is never left to a default."""
@@ -99,7 +100,7 @@ class Counters:
     @classmethod
     def unpack(cls, row: bytes | None, embedder_runs: Runs = ()) -> Counters:
         """From the meta row; None is a new store."""
-        return cls(*COUNTERS.unpack(row), embedder_runs) if row is not None else cls(embedder_runs=embedder_runs)
+        return cls(*(() if row is None else COUNTERS.unpack(row)), embedder_runs=embedder_runs)
 
     def pack(self) -> bytes:
         """The meta row, without the runs."""

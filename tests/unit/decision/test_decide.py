@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -43,11 +44,13 @@ def decide(
     *candidates: tuple[Entry, float],
     settings: DecisionSettings | None = None,
     unservable: dict[int, str] | None = None,
+    thorough: bool = True,
 ) -> Decision:
     settings = settings or DecisionSettings()
     decider = Decider(settings, ThresholdPolicy(settings))
     found = [Candidate(entry, similarity) for entry, similarity in candidates]
-    return decider.decide(keyed, found, VECTOR, unservable or {})
+    reasons = unservable or {}
+    return decider.decide(keyed, found, VECTOR, lambda entry: reasons.get(entry.entry_id, ""), thorough=thorough)
 
 
 def served_id(decision: Decision) -> int:
@@ -136,3 +139,20 @@ def test_an_unknown_guard_is_named() -> None:
     settings = DecisionSettings(guards=("numbers", "nonsense"))
     with pytest.raises(SettingsError, match="nonsense"):
         Decider(settings, ThresholdPolicy(settings))
+
+
+def test_no_more_candidates_are_read_than_decide() -> None:
+    settings = DecisionSettings()
+    decider = Decider(settings, ThresholdPolicy(settings))
+    read: list[int] = []
+
+    def candidates(*similarities: float) -> Iterator[Candidate]:
+        for number, similarity in enumerate(similarities, start=1):
+            read.append(number)
+            yield Candidate(entry(number, "Reset my password"), similarity)
+
+    decider.decide(request(), candidates(0.99, 0.98, 0.5), VECTOR, lambda _: "")
+    assert read == [1]
+    read.clear()
+    decider.decide(request(), candidates(0.99, 0.98, 0.5, 0.4), VECTOR, lambda _: "too_old")
+    assert read == [1, 2, 3]

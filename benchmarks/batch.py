@@ -72,8 +72,10 @@ def main() -> None:
         ],
         notes=[
             f"{ENTRIES:,} entries, {CALLERS} callers; LookupBatch: {BATCH} items a call, {BATCH_CALLERS} callers.",
-            f"Bare: {embedding.ready['backend']} {embedding.ready['precision']}, batches of {BATCH}, "
-            "tokenising included.",
+            (
+                f"Bare: {embedding.ready['backend']} {embedding.ready['precision']}, batches of {BATCH}, "
+                "tokenising included."
+            ),
         ],
         details={"embedder": embedding.ready},
     )

@@ -67,8 +67,10 @@ def main() -> None:
             Figure("echoes a second, one core", "/s", tuple(rate for _, rate, _ in found["echo"])),
         ],
         notes=[
-            f"{sum(map(len, requests)) // len(requests)} bytes in, {size} bytes out, {CALLERS} callers, "
-            f"{ENTRIES} distinct prompts a round, {'core ' + str(first) + ' for the servers'}.",
+            (
+                f"{sum(map(len, requests)) // len(requests)} bytes in, {size} bytes out, {CALLERS} callers, "
+                f"{ENTRIES} distinct prompts a round, {'core ' + str(first) + ' for the servers'}."
+            ),
             f"The generator was the bottleneck of the rates: {', '.join(busy) or 'never'}; CPU per call stands anyhow.",
         ],
     )

@@ -56,7 +56,7 @@ def main() -> None:
             *(Figure(f"server's stage: {stage}", "ms", tuple(values)) for stage, values in stages.items()),
         ],
         notes=[
-            f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side of the call included."
+            f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side included."
         ],
         details={"embedder": embedding.ready},
     )

@@ -1,7 +1,7 @@
 """Start-up with 100,000 stored entries beyond loading the model, and memory per entry once its partition is loaded.
 
-`python -m benchmarks.startup [--entries N]`. The entries come in through StoreBatch with random unit vectors, the server
-is stopped and started again on that store; the time runs from the process's start to its readiness.
+`python -m benchmarks.startup [--entries N]`. The entries come in through StoreBatch with random unit vectors,
+the server is stopped and started again on that store; the time runs from the process's start to its readiness.
 """
 
 from __future__ import annotations
@@ -65,9 +65,12 @@ def main() -> None:
             Figure("first search, partition not loaded", "ms", tuple(first_ms)),
         ],
         notes=[
-            f"{count:,} entries of {DIMENSION} dimensions in one partition, indexed as {kinds}; stored in {filled_s:.0f} s.",
-            "Memory: anonymous bytes after the first search and after training, less those before it; file pages are the "
-            "store's, which the kernel takes back when it needs them.",
+            f"{count:,} entries of {DIMENSION} dimensions in one partition, indexed as {kinds}; "
+            f"stored in {filled_s:.0f} s.",
+            (
+                "Memory: anonymous bytes after the first search and after training, less those before it; file pages are "
+                "the store's, which the kernel takes back when it needs them."
+            ),
         ],
     )
 

@@ -10,7 +10,9 @@ import typer
 import semcache
 from semcache.cli.check import check
 from semcache.cli.demo import demo
+from semcache.cli.eval import evaluate
 from semcache.cli.explain import explain
+from semcache.cli.replay import replay
 from semcache.cli.serve import serve
 from semcache.cli.stats import stats
 from semcache.errors import SemcacheError, SettingsError
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(demo)
+app.command("eval")(evaluate)
+app.command()(replay)
 app.command()(stats)
 app.command()(explain)
 app.command()(check)

@@ -39,6 +39,7 @@ from semcache.store import LmdbStore
 from semcache.upstream import HttpUpstream
 
 _log = structlog.get_logger(__name__)
+_LAST_RESPONSES_S = 1.0
 _HARD_LIMIT_FACTOR = 4
 """gRPC itself refuses messages beyond this many limits, without a reason; up to there semcache says why."""
 
@@ -52,6 +53,7 @@ class Application:
         self._gate = Gate(settings.server, settings.limits)
         self._health = health.aio.HealthServicer()
         self._closing = AsyncExitStack()
+        self._drained = False
         self.port = 0
         self.metrics_port: int | None = None
 
@@ -83,7 +85,17 @@ class Application:
         return _host_port(self._settings.server.host, self.port)
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Drain and stop: health says NOT_SERVING, calls in flight may end within the grace, the store is flushed."""
+        """Drain and stop: health says NOT_SERVING, calls in flight may end within the grace, the store is flushed.
+
+        One that was cancelled may be repeated with another grace; after one that ended this does nothing.
+        """
+        if not self._drained:
+            await self._drain(grace_s)
+            self._drained = True
+        await self._closing.aclose()
+        _log.info("server.stopped")
+
+    async def _drain(self, grace_s: float | None) -> None:
         grace_s = self._settings.server.grace_s if grace_s is None else grace_s
         deadline_s = self._clock.monotonic() + grace_s
         _log.info("server.draining", in_flight=self._gate.in_flight, grace_s=grace_s)
@@ -93,10 +105,9 @@ class Application:
             await asyncio.wait_for(self._gate.emptied(), grace_s)
         except TimeoutError:
             _log.warning("server.grace_over", in_flight=self._gate.in_flight)
-        await self._server.stop(max(0.0, deadline_s - self._clock.monotonic()))
+        # What is left is responses on their way out, and clients that watch the health for as long as they may.
+        await self._server.stop(min(_LAST_RESPONSES_S, max(0.0, deadline_s - self._clock.monotonic())))
         await self._cache.drain(max(1.0, deadline_s - self._clock.monotonic()))
-        await self._closing.aclose()
-        _log.info("server.stopped")
 
     async def _build(self, given_embedder: Embedder | None, upstream: Upstream | None) -> None:
         settings, clock = self._settings, self._clock

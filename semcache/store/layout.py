@@ -100,7 +100,8 @@ class Counters:
     @classmethod
     def unpack(cls, row: bytes | None, embedder_runs: Runs = ()) -> Counters:
         """From the meta row; None is a new store."""
-        return cls(*(() if row is None else COUNTERS.unpack(row)), embedder_runs=embedder_runs)
+        next_id, entries, size_bytes, history_bytes = (1, 0, 0, 0) if row is None else COUNTERS.unpack(row)
+        return cls(next_id, entries, size_bytes, history_bytes, embedder_runs)
 
     def pack(self) -> bytes:
         """The meta row, without the runs."""

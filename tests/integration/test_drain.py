@@ -22,6 +22,7 @@ from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.v1 import semcache_pb2 as pb
+from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 from tests.integration.calls import complete, in_flight, prompt, reason_of, stream, streamed_text
 from tests.support.caches import ANSWER_NANOUSD
 
@@ -226,12 +227,10 @@ async def services(served: Served) -> set[str]:
 async def test_reflection_lists_and_describes_the_service() -> None:
     async with serving() as served:
         assert SERVICE in await services(served)
-        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{SERVICE}.Complete")
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
         stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
         (reply,) = [reply async for reply in stub.ServerReflectionInfo(iter([request]))]
-        assert any(
-            SERVICE.rpartition(".")[2].encode() in raw for raw in reply.file_descriptor_response.file_descriptor_proto
-        )
+        assert b"SemanticCacheService" in b"".join(reply.file_descriptor_response.file_descriptor_proto)
 
 
 async def test_reflection_can_be_turned_off() -> None:
@@ -246,10 +245,12 @@ async def test_reflection_can_be_turned_off() -> None:
 SERVE = """
 import asyncio, sys
 from pathlib import Path
+from semcache.observe.logs import configure_logging
 from semcache.server import app
 from semcache.settings import load_settings
 from semcache.testing.embedder import HashingEmbedder
 
+configure_logging(load_settings().log)
 app.open_embedder = lambda *_, **__: HashingEmbedder()
 settings = load_settings(None, {
     "server": {"port": 0, "grace_s": float(sys.argv[2])}, "metrics": {"enabled": False},
@@ -266,7 +267,7 @@ async def test_a_signal_ends_the_server_and_its_store_is_whole(tmp_path: Path, n
     assert process.stdout is not None
     address = (await process.stdout.readline()).decode().strip()
     async with grpc.aio.insecure_channel(address) as channel:
-        store = channel.unary_unary(f"/{SERVICE}/Store", pb.StoreRequest.SerializeToString, pb.StoreResponse.FromString)
+        store = SemanticCacheServiceStub(channel).Store
         assert (await store(pb.StoreRequest(prompt=prompt("one"), text="mine"), wait_for_ready=True)).stored
     process.send_signal(number)
     assert (await process.stdout.read()).decode().splitlines()[-1] == "ended"
@@ -280,13 +281,12 @@ async def test_a_second_signal_ends_the_grace(tmp_path: Path) -> None:
     assert process.stdout is not None
     address = (await process.stdout.readline()).decode().strip()
     async with grpc.aio.insecure_channel(address) as channel:
-        lookup = channel.unary_unary(
-            f"/{SERVICE}/Lookup", pb.LookupRequest.SerializeToString, pb.LookupResponse.FromString
-        )
+        stub = SemanticCacheServiceStub(channel)
         asked = pb.LookupRequest(prompt=prompt("one"), want_lease=True)
-        assert (await lookup(asked, wait_for_ready=True)).lease.lease_id
-        waiting = lookup(asked)
-        reading = asyncio.ensure_future(_outcome(waiting))
+        assert (await stub.Lookup(asked, wait_for_ready=True)).lease.lease_id
+        reading = asyncio.ensure_future(_outcome(stub.Lookup(asked)))
+        while (await stub.GetStats(pb.GetStatsRequest())).queues[0].depth < 2:
+            pass
         health_stub = health_pb2_grpc.HealthStub(channel)
         process.send_signal(signal.SIGTERM)
         while (await health_stub.Check(health_pb2.HealthCheckRequest())).status == 1:

@@ -270,7 +270,7 @@ async def test_a_damaged_entry_takes_no_rejection_and_its_replacement_has_its_ow
     again = await store.put(entry("hurt"), vector(3))
     assert again.rejections == ()
     ids, vectors = store.vectors(PARTITION)
-    # The damaged one's stays until a repair, since nothing says any more where it lies; without an entry it isn't served.
+    # The damaged one's stays until a repair, since nothing says where it lies; without an entry it isn't served.
     assert ids.tolist() == [KEPT, HURT, again.entry_id]
     np.testing.assert_array_equal(vectors[-1], vector(3))
     await store.close()

@@ -1,0 +1,1 @@
+"""What a setting would serve, on labelled data and on streams: formats, playing through a real server, scores."""

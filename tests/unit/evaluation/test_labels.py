@@ -1,0 +1,140 @@
+"""Label files: every known format, and a sentence for each way to be wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.labels import load_pairs
+from semcache.evaluation.streams import load_stream
+
+
+def written(path: Path, *rows: Any) -> Path:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n", "utf-8")
+    return path
+
+
+def test_pairs_of_prompts(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "pairs.jsonl",
+        {"id": "1", "a": "x", "b": "y", "same": 1, "kind": "k", "lang": "en"},
+        "",
+        {"id": "2", "a": "x", "b": "z", "same_answer": False, "category": "negation"},
+    )
+    one, two = load_pairs(file)
+    assert (one.stored, one.asked) == (({"role": "user", "content": "x"},), ({"role": "user", "content": "y"},))
+    assert (one.same, one.kind) == (True, "k")
+    assert (two.same, two.kind) == (False, "negation")
+
+
+def test_pairs_of_conversations(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    file = written(tmp_path / "c.jsonl", {"a": turns, "b": turns[-1:], "same_answer": False, "subtype": "context_swap"})
+    (pair,) = load_pairs(file)
+    assert [message["content"] for message in pair.stored] == ["a", "b", "c"]
+    assert pair.kind == "context_swap"
+
+
+def test_clusters_make_pairs_within_and_between(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "cluster": "ab"[n % 2], "text": f"t{n}"} for n in range(6)]
+    pairs = load_pairs(written(tmp_path / "clusters.jsonl", *rows), seed=3)
+    cluster = {row["text"]: row["cluster"] for row in rows}
+    assert len(pairs) == 12
+    for pair in pairs:
+        stored, asked = pair.stored[0]["content"], pair.asked[0]["content"]
+        assert stored != asked
+        assert (cluster[stored] == cluster[asked]) == pair.same
+    assert pairs == load_pairs(tmp_path / "clusters.jsonl", seed=3)
+
+
+def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "turns.jsonl",
+        {"id": "1", "history": [], "raw": "tell me about rome", "rewrite": "Tell me about Rome."},
+        {"id": "2", "history": ["tell me about rome"], "raw": "How old is it?", "rewrite": "How old is Rome?"},
+        {"id": "3", "history": ["Tell me about Oslo"], "raw": "How old is it?", "rewrite": "How old is Oslo?"},
+    )
+    pairs = load_pairs(file)
+    assert [(pair.same, pair.kind) for pair in pairs] == [(True, "rewrite"), (False, "other history")]
+    assert pairs[1].stored[-1] == pairs[1].asked[-1]
+    assert pairs[1].stored[0] != pairs[1].asked[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"a": "x", "b', "is not a JSON object"),
+        ("[1]", "is not a JSON object"),
+        ({"a": "x", "b": "y", "same": 2}, "has the label '2'"),
+        ({"a": "x", "b": "y", "same": "yes"}, "has the label 'yes'"),
+        ({"a": "x", "b": "y"}, "has the label 'None'"),
+        ({"a": "x", "b": " ", "same": 1}, "has an empty side b"),
+        ({"a": [], "b": "y", "same": 1}, "has no side a"),
+        ({"a": [{"role": "king", "content": "x"}], "b": "y", "same": 1}, "has a message in a without a known role"),
+        ({"question": "x"}, "is none of the known formats"),
+        ({"cluster": "a", "text": "x"}, "begins a file of one cluster"),
+        ({"cluster": 1, "text": "x"}, "has no text or no cluster"),
+        ({"raw": 1, "rewrite": "x", "history": []}, "has no raw, rewrite or history"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
+    file = written(tmp_path / "bad.jsonl", row)
+    with pytest.raises(InvalidRequestError) as caught:
+        load_pairs(file)
+    assert f"{file}:1 {problem}" in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_file_of_nothing_and_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="holds nothing"):
+        load_pairs(written(tmp_path / "empty.jsonl", ""))
+    with pytest.raises(InvalidRequestError, match="can't be read: No such file"):
+        load_pairs(tmp_path / "none.jsonl")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidRequestError, match="is not UTF-8 text"):
+        load_pairs(tmp_path / "binary")
+
+
+def test_every_shared_file_is_read(shared_data: Path) -> None:
+    files = [
+        *sorted((shared_data / "pairs").glob("*.jsonl")),
+        *sorted((shared_data / "pairs_sa").glob("*.jsonl")),
+        *sorted((shared_data / "fow_cache").rglob("*.jsonl")),
+        *sorted((shared_data / "clusters").glob("*.jsonl")),
+        *sorted((shared_data / "conversations").glob("*.jsonl")),
+        *sorted((shared_data / "conversations_sa").glob("*.jsonl")),
+    ]
+    assert len(files) >= 10
+    for file in files:
+        pairs = load_pairs(file)
+        assert any(pair.same for pair in pairs) or any(not pair.same for pair in pairs)
+
+
+def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "s.jsonl",
+        {"prompt": "one", "model": "m1", "namespace": "n"},
+        {"q": "two"},
+        {"messages": [{"role": "user", "content": "three"}]},
+        "four {not json}",
+    )
+    one, two, three, four = load_stream(file, model="m0")
+    assert (one.model, one.namespace) == ("m1", "n")
+    assert [json.loads(item.body)["messages"][0]["content"] for item in (two, three, four)] == [
+        "two",
+        "three",
+        "four {not json}",
+    ]
+    assert two.model == "m0"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"), [("{", "is not a JSON object"), ({"x": 1}, "has no prompt"), ("", "holds")]
+)
+def test_a_bad_stream_is_named(tmp_path: Path, row: Any, problem: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem):
+        load_stream(written(tmp_path / "bad.jsonl", row), model="m")

@@ -55,9 +55,7 @@ def main() -> None:
             Figure("p50 of the embedding alone", "ms", tuple(alone)),
             *(Figure(f"server's stage: {stage}", "ms", tuple(values)) for stage, values in stages.items()),
         ],
-        notes=[
-            f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side included."
-        ],
+        notes=[f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side included."],
         details={"embedder": embedding.ready},
     )
 

@@ -99,16 +99,16 @@ def main() -> None:
         ],
         notes=[
             (
-                f"{ENTRIES:,} entries in one partition, {CALLERS} callers, {HITS:,} distinct prompts a round; outcomes: "
-                f"{dict(outcomes)}, {share:.1%} right hits at the shipped threshold."
+                f"{ENTRIES:,} entries in one partition, {CALLERS} callers, {HITS:,} distinct prompts a round; "
+                f"outcomes: {dict(outcomes)}, {share:.1%} right hits at the shipped threshold."
             ),
             (
                 f"GPTCache: one caller in its own process, one torch thread, float32, report row off; {GPTCACHE_HITS} "
                 f"prompts a round, {sum(their_hits) / ROUNDS / GPTCACHE_HITS:.1%} right hits at the same cosine."
             ),
             (
-                f"The generator {'WAS' if any(load.bottleneck for load in loads) else 'was not'} the bottleneck; it shares "
-                "the machine's cores with the server."
+                f"The generator {'WAS' if any(load.bottleneck for load in loads) else 'was not'} the bottleneck; it "
+                "shares the machine's cores with the server."
             ),
         ],
         details={"embedder": embedding.ready, "server_start_s": server.ready_s},

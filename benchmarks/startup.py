@@ -65,11 +65,13 @@ def main() -> None:
             Figure("first search, partition not loaded", "ms", tuple(first_ms)),
         ],
         notes=[
-            f"{count:,} entries of {DIMENSION} dimensions in one partition, indexed as {kinds}; "
-            f"stored in {filled_s:.0f} s.",
             (
-                "Memory: anonymous bytes after the first search and after training, less those before it; file pages are "
-                "the store's, which the kernel takes back when it needs them."
+                f"{count:,} entries of {DIMENSION} dimensions in one partition, indexed as {kinds}; "
+                f"stored in {filled_s:.0f} s."
+            ),
+            (
+                "Memory: anonymous bytes after the first search and after training, less those before it; file pages "
+                "are the store's, which the kernel takes back when it needs them."
             ),
         ],
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,16 @@ def test_the_toml_loads(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "semcache.toml"
     path.write_text(blocks("toml")[number], "utf-8")
     assert load_settings(path) != load_settings()
+
+
+async def test_the_generic_tool_works_through_reflection(require_program: Callable[[str], str]) -> None:
+    (command,) = [block for block in blocks("console") if "buf curl" in block]
+    words = shlex.split(command.removeprefix("$ ").replace("\\\n", " "))
+    async with serving(upstream=ScriptedUpstream(models={"fast": "gpt-4o-mini"})) as served:
+        words = [require_program("buf"), *(word.replace("127.0.0.1:50051", served.address) for word in words[1:])]
+        ran = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout)["outcome"]["status"] == "STATUS_MISS"
 
 
 def test_the_commands_exist() -> None:

@@ -159,7 +159,8 @@ class _Generator:
             self._files[path] = _read_requests(Path(path))
         work = iter(self._files[path][job["start"] : job["start"] + job["count"]])
         channel = self._channels.setdefault(job["address"], grpc.aio.insecure_channel(job["address"]))
-        call = channel.unary_unary(job["method"])  # no serialiser: bytes in, bytes out
+        # No serialiser: bytes in, bytes out.
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(job["method"])
         check = CHECKS[job["method"]]
         outcomes: Counter[str] = Counter()
         latencies: list[float] = []

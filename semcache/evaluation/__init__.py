@@ -1,1 +1,1 @@
-"""Measuring a server: labelled cases against what it serves, and streams of prompts played through it."""
+"""What a setting would serve, on labelled data and on streams: formats, playing through a real server, scores."""

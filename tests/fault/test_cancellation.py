@@ -271,3 +271,19 @@ async def test_an_embedder_that_is_full_refuses_the_request_and_all_who_wait_wit
     assert len(served.upstream.calls) == 1
     assert served.metrics.counts()[Status.ERROR] == 3
     check_books(served, requests=4)
+
+
+@PLAIN_AND_STREAM
+async def test_an_answer_that_only_waits_for_its_vector_when_the_grace_ends_is_booked(kind: str) -> None:
+    served = rig(ScriptedUpstream(answers))
+    served.embedder.hang_next()
+    caller = asyncio.get_running_loop().create_task(ask(served, kind, FAR))
+    await served.upstream.called()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert served.upstream.running == 0
+    await served.cache.drain(0.0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    await settled(served)
+    assert check_books(served, requests=1) == ANSWER_NANOUSD

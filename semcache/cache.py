@@ -123,7 +123,7 @@ class SemanticCache:
         self._exact = ExactTier(store, clock, settings.store.exact_cache_bytes)
         self._flights: Flights[Outcome] = Flights()
         self._endings: set[asyncio.Task[Any]] = set()
-        self._leases = Leases(clock)
+        self._leases = Leases(clock, settings.limits.pending_lookups)
         self._pending = PendingLookups(clock, limit=settings.limits.pending_lookups, ttl_s=settings.limits.lookup_ttl_s)
         self._invalidations = Invalidations()
         store.subscribe(index.apply)

@@ -24,7 +24,18 @@ from semcache.evaluation.playing import Played, play_pairs
 from semcache.evaluation.scoring import Rate, Score, score
 from semcache.observe.logs import configure_logging
 from semcache.server.app import Application
-from semcache.settings import LogSettings, load_settings
+from semcache.settings import (
+    AuthSettings,
+    CostSettings,
+    KeySettings,
+    LogSettings,
+    MetricsSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    UpstreamSettings,
+    load_settings,
+)
 
 
 def evaluate(
@@ -53,13 +64,11 @@ def evaluate(
     console = Console()
     told = []
     for name, by_threshold in results.items():
-        scores = [
-            score(effective, [(one.pair, one.served) for one in played]) for effective, played in by_threshold.items()
-        ]
+        scores = [score(effective, [(one.pair, one.served) for one in played]) for effective, played in by_threshold]
         told.append({"file": name, "scores": [_as_json(item) for item in scores]})
         if not json:
             console.print(_table(name, scores))
-            for effective, played in by_threshold.items():
+            for effective, played in by_threshold:
                 _print_wrong(console, effective, played, show)
     if json:
         typer.echo(json_format.dumps({"files": told}, ensure_ascii=False))
@@ -73,17 +82,18 @@ async def _evaluate(
     api_key: str | None,
     ca: Path | None,
     shared: bool,
-) -> dict[str, dict[float, list[Played]]]:
+) -> dict[str, list[tuple[float, list[Played]]]]:
     total = 2 * len(wanted) * sum(len(pairs) for pairs in loaded.values())
     columns = (TextColumn("Playing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    results: dict[str, dict[float, list[Played]]] = {}
+    results: dict[str, list[tuple[float, list[Played]]]] = {}
     async with _server(address, min((t for t in wanted if t is not None), default=None)) as (where, shipped):
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             async with Client(where, api_key=api_key, root_certificate=ca) as client:
                 task = progress.add_task("", total=total)
                 for name, pairs in loaded.items():
                     progress.update(task, description=Path(name).name)
-                    results[name] = {}
+                    results[name] = []
                     for threshold in wanted:
                         played = await play_pairs(
                             client,
@@ -92,8 +102,9 @@ async def _evaluate(
                             shared=shared,
                             on_progress=lambda count: progress.advance(task, count),
                         )
-                        told = next((one.threshold for one in played if one.threshold is not None), shipped)
-                        results[name][told if threshold is None else threshold] = played
+                        # A running server raises what is below its own threshold: what counted is what is told.
+                        counted = (one.threshold for one in played if one.threshold is not None)
+                        results[name].append((next(counted, shipped if threshold is None else threshold), played))
     return results
 
 
@@ -106,17 +117,30 @@ async def _server(address: str | None, threshold: float | None) -> AsyncIterator
         return
     lowest = settings.decision.threshold if threshold is None else threshold
     with tempfile.TemporaryDirectory(prefix="semcache-eval-") as folder:
-        overrides = {
-            "server": {"port": 0},
-            "metrics": {"enabled": False},
-            "store": {"path": folder},
-            "decision": {"threshold": lowest},
-        }
-        application = await Application.start(load_settings(None, overrides))
+        application = await Application.start(_own(settings, Path(folder), threshold))
         try:
             yield application.address, lowest
         finally:
             await application.stop(1.0)
+
+
+def _own(settings: Settings, folder: Path, threshold: float | None) -> Settings:
+    """The environment's limits, devices and guards; never its store, ports, keys or upstreams, nor against a flag."""
+    decision = settings.decision
+    if threshold is not None:
+        decision = decision.model_copy(update={"threshold": threshold, "overrides": ()})
+    return settings.model_copy(
+        update={
+            "server": ServerSettings(port=0),
+            "auth": AuthSettings(),
+            "keys": KeySettings(),
+            "upstream": UpstreamSettings(),
+            "store": StoreSettings(path=folder),
+            "costs": CostSettings(),
+            "metrics": MetricsSettings(enabled=False),
+            "decision": decision,
+        }
+    )
 
 
 def _as_json(item: Score) -> dict[str, object]:
@@ -133,6 +157,7 @@ def _as_json(item: Score) -> dict[str, object]:
 
 def _table(name: str, scores: Sequence[Score]) -> Table:
     table = Table("threshold", "pairs", "served", "of", "%", "95 % interval", title=name, title_justify="left")
+    table.columns[1].overflow = "fold"  # A kind cut short names nothing.
     for column in table.columns[2:5]:
         column.justify = "right"
     for item in scores:

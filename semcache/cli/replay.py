@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_format
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ class _Answered:
     latency_s: float
     spent_nanousd: int = 0
     saved_nanousd: int = 0
+    error: str = ""
 
 
 def replay(
@@ -91,7 +92,8 @@ async def _play(client: Client, requests: Sequence[StreamedRequest], callers: in
     answered: list[_Answered] = []
     waiting = iter(requests)
     columns = (TextColumn("Playing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(requests))
 
         async def call_in_turn(shared: Iterator[StreamedRequest]) -> None:
@@ -112,7 +114,7 @@ async def _call(client: Client, request: StreamedRequest) -> _Answered:
     except ClientError as error:
         if error.reason in {"UNREACHABLE", "UNAUTHENTICATED"}:
             raise
-        return _Answered("error", time.monotonic() - started_s)
+        return _Answered("error", time.monotonic() - started_s, error=error.reason)
     outcome = answer.outcome
     return _Answered(
         answer.status.value,
@@ -141,6 +143,7 @@ def _summary(answered: Sequence[_Answered], wall_s: float) -> dict[str, object]:
             for status, values in sorted(latencies.items())
             if values
         },
+        "errors": dict(Counter(one.error for one in answered if one.error)),
         "hit_ratio": hits / cacheable if cacheable else None,
         "spent_usd": spent / _USD,
         "saved_usd": saved / _USD,
@@ -162,6 +165,10 @@ def _table(summary: dict[str, object]) -> Table:
     assert isinstance(statuses, dict)
     for status, row in statuses.items():
         table.add_row(status.replace("_", " "), f"{row['requests']:,}", f"{row['p50_ms']:,}", f"{row['p99_ms']:,}")
+    errors = summary["errors"]
+    assert isinstance(errors, dict)
+    for reason, count in errors.items():
+        table.add_row(f"  {reason}", f"{count:,}", style="red")
     table.add_section()
     ratio, percent = summary["hit_ratio"], summary["savings_percent"]
     table.add_row("hit ratio", "–" if ratio is None else f"{ratio:.1%}")

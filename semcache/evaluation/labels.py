@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from semcache.errors import InvalidRequestError
+from semcache.evaluation.lines import parse_object, read_lines, refuse
 
 Message = Mapping[str, str]
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -37,9 +36,9 @@ def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:  # noqa: RET50
       first turn and its rewrite, where they differ, make hits.
 
     Raises:
-        InvalidRequestError: BAD_LABELS, with the file and the line.
+        InvalidRequestError: BAD_FILE, with the file and the line.
     """
-    rows = list(_rows(path))
+    rows = [(where, parse_object(where, text)) for where, text in read_lines(path)]
     first = rows[0][1]
     if {"a", "b"} <= first.keys():
         return tuple(_pair(where, row) for where, row in rows)
@@ -47,39 +46,15 @@ def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:  # noqa: RET50
         return tuple(_from_clusters(rows, random.Random(seed)))  # noqa: S311 - a draw that can be repeated
     if {"raw", "rewrite", "history"} <= first.keys():
         return tuple(_from_turns(rows))
-    _refuse(
+    refuse(
         rows[0][0], "is none of the known formats", "Lines need a, b and same; cluster and text; or raw and rewrite."
     )
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        _refuse(str(path), f"can't be read: {error.strerror}", "Name a readable JSONL file.")
-    except UnicodeDecodeError:
-        _refuse(str(path), "is not UTF-8 text", "Convert it.")
-    empty = True
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        empty = False
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            _refuse(where, "is not a JSON object", "A line may have been cut off.")
-        if not isinstance(row, dict):
-            _refuse(where, "is not a JSON object", "Each line holds one.")
-        yield where, row
-    if empty:
-        _refuse(str(path), "holds nothing", "Name a file with labelled lines.")
 
 
 def _pair(where: str, row: Mapping[str, Any]) -> Pair:
     label = row.get("same", row.get("same_answer"))
     if not isinstance(label, int) or label not in {0, 1}:  # true and false are 1 and 0
-        _refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
+        refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
     kind = row.get("kind") or row.get("category") or row.get("subtype") or ""
     return Pair(
         pair_id=str(row.get("id", where)),
@@ -93,10 +68,10 @@ def _pair(where: str, row: Mapping[str, Any]) -> Pair:
 def _side(where: str, name: str, side: Any) -> tuple[Message, ...]:
     if isinstance(side, str):
         if not side.strip():
-            _refuse(where, f"has an empty side {name}", "Fill it, or leave the line out.")
+            refuse(where, f"has an empty side {name}", "Fill it, or leave the line out.")
         return (_user(side),)
     if not isinstance(side, list) or not side:
-        _refuse(where, f"has no side {name}", "A side is a prompt or a list of messages.")
+        refuse(where, f"has no side {name}", "A side is a prompt or a list of messages.")
     for message in side:
         if not (
             isinstance(message, dict)
@@ -104,7 +79,7 @@ def _side(where: str, name: str, side: Any) -> tuple[Message, ...]:
             and isinstance(message.get("content"), str)
             and message["content"].strip()
         ):
-            _refuse(where, f"has a message in {name} without a known role or without text", "See OpenAI's messages.")
+            refuse(where, f"has a message in {name} without a known role or without text", "See OpenAI's messages.")
     return tuple({"role": message["role"], "content": message["content"]} for message in side)
 
 
@@ -113,10 +88,10 @@ def _from_clusters(rows: Sequence[tuple[str, Mapping[str, Any]]], rng: random.Ra
     for where, row in rows:
         text = row.get("text")
         if not isinstance(text, str) or not text.strip() or not isinstance(row.get("cluster"), str):
-            _refuse(where, "has no text or no cluster", "Both are strings.")
+            refuse(where, "has no text or no cluster", "Both are strings.")
         clusters[row["cluster"]].append(text)
     if len(clusters) < 2:
-        _refuse(rows[0][0], "begins a file of one cluster", "Different answers need a second one.")
+        refuse(rows[0][0], "begins a file of one cluster", "Different answers need a second one.")
     names = sorted(clusters)
     for name in names:
         texts = clusters[name]
@@ -134,7 +109,7 @@ def _from_turns(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Pair]
     for where, row in rows:
         raw, rewrite, history = row.get("raw"), row.get("rewrite"), row.get("history")
         if not isinstance(raw, str) or not isinstance(rewrite, str) or not isinstance(history, list):
-            _refuse(where, "has no raw, rewrite or history", "A turn has all three.")
+            refuse(where, "has no raw, rewrite or history", "A turn has all three.")
         name = str(row.get("id", where))
         # The data has no answers: an ellipsis stands for each.
         turns = [message for text in history for message in (_user(str(text)), {"role": "assistant", "content": "…"})]
@@ -148,7 +123,3 @@ def _from_turns(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Pair]
 
 def _user(text: str) -> Message:
     return {"role": "user", "content": text}
-
-
-def _refuse(where: str, problem: str, hint: str) -> NoReturn:
-    raise InvalidRequestError(f"{where} {problem}.", reason="BAD_LABELS", hint=hint)

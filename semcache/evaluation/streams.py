@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from semcache.errors import InvalidRequestError
+from semcache.evaluation.lines import parse_object, read_lines, refuse
 
 _PROMPT_NAMES = ("prompt", "text", "q")
+_OBJECT = re.compile(r"\{\s*(?:[\"}]|$)")
+"""How an object begins; a prompt may begin with a brace too, as in `{name}, hello`."""
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,42 +30,28 @@ def load_stream(path: Path, *, model: str) -> tuple[StreamedRequest, ...]:
     """The requests of a file.
 
     A line is a JSON object with `prompt`, `text`, `q` or `messages`, and perhaps `model` and `namespace`; or, if it
-    doesn't begin with a brace, a prompt.
+    doesn't begin like one, a prompt.
 
     Raises:
-        InvalidRequestError: BAD_STREAM, with the file and the line.
+        InvalidRequestError: BAD_FILE, with the file and the line.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        _refuse(str(path), f"can't be read: {error.strerror}")
-    except UnicodeDecodeError:
-        _refuse(str(path), "is not UTF-8 text")
-    requests = tuple(
-        _request(f"{path}:{number}", line.strip(), model) for number, line in enumerate(lines, start=1) if line.strip()
-    )
-    if not requests:
-        _refuse(str(path), "holds no prompts")
-    return requests
+    return tuple(_request(where, text, model) for where, text in read_lines(path))
 
 
 def _request(where: str, line: str, model: str) -> StreamedRequest:
     row: Mapping[str, Any] = {"prompt": line}
-    if line.startswith("{"):
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            _refuse(where, "is not a JSON object")
+    if _OBJECT.match(line):
+        row = parse_object(where, line)
     messages = row.get("messages")
     if messages is None:
         prompt = next((row[name] for name in _PROMPT_NAMES if name in row), None)
         if not isinstance(prompt, str) or not prompt.strip():
-            _refuse(where, "has no prompt, text, q or messages")
+            refuse(where, "has no prompt, text, q or messages", "Lines are prompts or JSON objects.")
         messages = [{"role": "user", "content": prompt}]
-    asked = str(row.get("model") or model)
+    asked, namespace = row.get("model") or model, row.get("namespace") or ""
+    if not isinstance(asked, str) or not _MODEL.fullmatch(asked):
+        refuse(where, f"has the model {str(asked)[:40]!r}", "A model's name has letters, digits and ._/:@- alone.")
+    if not isinstance(namespace, str):
+        refuse(where, "has a namespace that is no string", "Write it as text.")
     body = json.dumps({"model": asked, "messages": messages}, ensure_ascii=False).encode()
-    return StreamedRequest(body, asked, str(row.get("namespace") or ""))
-
-
-def _refuse(where: str, problem: str) -> NoReturn:
-    raise InvalidRequestError(f"{where} {problem}.", reason="BAD_STREAM", hint="Lines are prompts or JSON objects.")
+    return StreamedRequest(body, asked, namespace)

@@ -22,8 +22,9 @@ class Lease:
 class Leases:
     """Leases by exact key (tenant included in the key)."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, limit: int) -> None:
         self._clock = clock
+        self._limit = limit
         self._held: dict[bytes, tuple[Lease, asyncio.Event]] = {}
 
     def __len__(self) -> int:
@@ -31,12 +32,14 @@ class Leases:
         return len(self._held)
 
     def take(self, exact_key: bytes, ttl_s: float) -> Lease | None:
-        """A lease for the key, or None while another holds it."""
+        """A lease for the key; None while another holds it, or when too many are held."""
         held = self._held.get(exact_key)
         if held is not None:
             if held[0].expires_s > self._clock.monotonic():
                 return None
             self._end(held[0])
+        if len(self._held) >= self._limit:
+            return None
         lease = Lease(secrets.token_hex(16), exact_key, self._clock.monotonic() + ttl_s)
         self._held[exact_key] = (lease, asyncio.Event())
         asyncio.get_running_loop().call_later(ttl_s, self._end, lease)

@@ -123,7 +123,6 @@ class Metrics:
         self._batch_size = Histogram(
             "semcache_embedding_batch_size", "Texts in one forward pass.", registry=registry, buckets=_BATCH_BUCKETS
         )
-        self._in_flight = Gauge("semcache_in_flight", "Calls being answered.", registry=registry)
         window = f"over the last {settings.ratio_window_s:g} s; NaN while there were none."
         Gauge("llm_cache_hit_ratio", f"Hits / (hits + misses) {window}", registry=registry).set_function(
             self._window.hit_ratio
@@ -146,9 +145,7 @@ class Metrics:
         if record.requests:
             self._requests.add((status, *labels), record.requests)
             (self._durations.get(status) or self._duration_of(status)).observe(record.latency_s)
-            if status is Status.ERROR:
-                self._errors.add((self._error_values(reason),))
-            else:
+            if status is not Status.ERROR:  # Its reason is counted with the call's, in `call_failed`.
                 self._decisions.add((self._reason_values(reason),))
         for stage, seconds in stages:
             (self._stages.get(stage) or self._stage_of(stage)).observe(seconds)
@@ -196,16 +193,8 @@ class Metrics:
         """Reported verdicts since the start, by verdict."""
         return {verdict: count for (verdict,), count in self._verdicts.counts().items()}
 
-    def call_started(self) -> None:
-        """A call came in."""
-        self._in_flight.inc()
-
-    def call_ended(self) -> None:
-        """A call that came in is over, however it ended."""
-        self._in_flight.dec()
-
     def call_failed(self, reason: str) -> None:
-        """A call failed that is no request of its own (Store, Invalidate, …), or before it became one."""
+        """A call, or an item of a batch, failed with this reason."""
         self._errors.add((self._error_values(reason),))
 
     def guard_vetoed(self, guard: str) -> None:

@@ -174,7 +174,15 @@ class Application:
             accounts=accounts,
             queues=queues,
         )
-        service = Service(settings=settings, clock=clock, cache=cache, store=store, embedder=embedder, reports=reports)
+        service = Service(
+            settings=settings,
+            clock=clock,
+            cache=cache,
+            store=store,
+            embedder=embedder,
+            reports=reports,
+            on_failure=metrics.call_failed,
+        )
         self._repeat(store.sweep, settings.store.sweep_interval_s)
         if settings.metrics.enabled:
             exporter = Exporter.start(settings.metrics, registry)

@@ -42,7 +42,10 @@ class Service:
         store: EntryStore,
         embedder: Embedder,
         reports: Reports,
+        on_failure: Callable[[str], None],
     ) -> None:
+        """`on_failure` is told the reason of each batch item that failed."""
+        self._on_failure = on_failure
         self._settings = settings
         self._limits = settings.limits
         self._clock = clock
@@ -266,6 +269,7 @@ class Service:
             try:
                 return await one(item)
             except SemcacheError as error:
+                self._on_failure(error.reason)
                 status = pb.ItemStatus(code=code_of(error).value[0], message=str(error), reason=error.reason)
                 return failed(status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self, TypeVar
 
@@ -169,31 +170,37 @@ class LmdbStore:
                 self._readers_changed.notify_all()
 
     def _read_vectors(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        keys: list[bytes] = []
-        values: list[bytes] = []
-        with self._env.begin() as txn, txn.cursor(db=self._dbs.vectors) as cursor:
-            if cursor.set_range(partition):
-                for key, value in cursor:
-                    if not key.startswith(partition):
-                        break
-                    keys.append(key)
-                    values.append(value)
-        if not keys:
-            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
-        dimensions = {len(value) for value in values}
-        if len(dimensions) > 1 or not all(dimension and dimension % 4 == 0 for dimension in dimensions):
-            keys, values = self._equally_long(keys, values)
-        ids = np.frombuffer(b"".join(key[-8:] for key in keys), dtype=">u8").astype(np.int64)
-        return ids, np.frombuffer(b"".join(values), dtype=np.float32).reshape(len(keys), -1)
+        # Straight from the map into place: a list of 100,000 byte strings would leave the process as large for good.
+        with self._env.begin(buffers=True) as txn, txn.cursor(db=self._dbs.vectors) as cursor:
+            lengths: Counter[int] = Counter()
+            found = cursor.set_range(partition)
+            while found and cursor.key()[: len(partition)] == partition:
+                lengths[len(cursor.value())] += 1
+                found = cursor.next()
+            # One model's vectors are equally long: what isn't as long as most is damaged.
+            usual, count = max(
+                ((length, n) for length, n in lengths.items() if length and length % 4 == 0),
+                key=lambda item: item[1],
+                default=(0, 0),
+            )
+            self._note_damaged(lengths.total() - count)
+            ids = np.empty(count, dtype=np.int64)
+            vectors = np.empty((count, usual // 4), dtype=np.float32)
+            row = 0
+            found = count > 0 and cursor.set_range(partition)
+            while row < count and found:
+                value = cursor.value()
+                if len(value) == usual:
+                    ids[row] = layout.unpack_id(bytes(cursor.key()[-8:]))
+                    vectors[row] = np.frombuffer(value, dtype=np.float32)
+                    row += 1
+                found = cursor.next()
+        return ids, vectors
 
-    def _equally_long(self, keys: list[bytes], values: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """One model's vectors are equally long: what isn't as long as most is damaged."""
-        lengths = [len(value) for value in values if value and len(value) % 4 == 0]
-        usual = max(set(lengths), key=lengths.count, default=0)
-        kept = [(key, value) for key, value in zip(keys, values, strict=True) if usual and len(value) == usual]
-        self._damaged += len(keys) - len(kept)
-        _log.error("store.vectors_damaged", count=len(keys) - len(kept), hint="`semcache check --repair` removes them.")
-        return [key for key, _ in kept], [value for _, value in kept]
+    def _note_damaged(self, count: int) -> None:
+        if count:
+            self._damaged += count
+            _log.error("store.vectors_damaged", count=count, hint="`semcache check --repair` removes them.")
 
     def served(self, hit_id: str) -> ServedHit | None:
         """A hit as it was served, while it is remembered."""

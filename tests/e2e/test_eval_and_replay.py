@@ -50,3 +50,18 @@ def test_replay_prints_hits_by_tier(tmp_path: Path) -> None:
     assert told["statuses"]["exact_hit"]["requests"] >= 2
     assert told["statuses"]["miss"]["requests"] <= 2
     assert 0 < told["savings_percent"] < 100
+
+
+def test_eval_leaves_the_store_and_the_threshold_of_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMCACHE_STORE__PATH", str(tmp_path / "real"))
+    monkeypatch.setenv("SEMCACHE_DECISION__THRESHOLD", "0.9999")
+    file = tmp_path / "pairs.jsonl"
+    a, b = "What is the capital of France?", "What's the capital of France?"
+    file.write_text(json.dumps({"a": a, "b": b, "same": 1}), "utf-8")
+    ran = run("eval", str(file), "-t", "0.8", "--json")
+    assert ran.returncode == 0, ran.stderr
+    (score,) = json.loads(ran.stdout.splitlines()[-1])["files"][0]["scores"]
+    assert (score["threshold"], score["hits"]["count"]) == (0.8, 1)
+    assert not (tmp_path / "real").exists()

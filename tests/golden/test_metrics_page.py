@@ -49,7 +49,6 @@ def page():
             "r", 1_000.0, "t", "n", "gpt-4o", "gpt-4o", "code", status, usage, spent, saved, latency_s=0.25
         )
         metrics.request_done(record, [("exact", 0.0625)], str(status))
-    metrics.call_started()
     metrics.guard_vetoed("numbers")
     metrics.batch_embedded(8)
     metrics.upstream_attempted("openai", "ok")

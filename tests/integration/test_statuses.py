@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -284,3 +285,19 @@ async def test_list_entries_filters() -> None:
         assert [item.entry.text for item in listed] == ["prompt 0", "prompt 2"]
         limited = [entry async for entry in served.stub.ListEntries(pb.ListEntriesRequest(limit=1))]
         assert len(limited) == 1
+
+
+async def test_a_failed_call_is_counted_once_by_its_reason() -> None:
+    upstream = ScriptedUpstream(lambda _: Scripted(error=UpstreamRefusedError("no", http_status=400)))
+    async with serving(upstream=upstream) as served:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await complete(served, "one")
+        bad = pb.LookupRequest(prompt=pb.Prompt(openai_json=b"{"))
+        await served.stub.LookupBatch(pb.LookupBatchRequest(requests=[bad]))
+        url = f"http://127.0.0.1:{served.application.metrics_port}/metrics"
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+        told = [line for line in page.splitlines() if line.startswith("semcache_errors_total")]
+        assert told == [
+            'semcache_errors_total{reason="INVALID_JSON"} 1.0',
+            'semcache_errors_total{reason="UPSTREAM_REFUSED"} 1.0',
+        ]

@@ -72,6 +72,9 @@ def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -
         ({"a": "x", "b": "y", "same": 2}, "has the label '2'"),
         ({"a": "x", "b": "y", "same": "yes"}, "has the label 'yes'"),
         ({"a": "x", "b": "y"}, "has the label 'None'"),
+        ({"a": "x", "b": "y", "same": 1.0}, "has the label '1.0'"),
+        ('{"a": "x", "b": "y", "same": %s}' % ("9" * 5000), "is not a JSON object"),
+        ('{"a": "x \\ud800", "b": "y", "same": 1}', "holds half of a surrogate pair"),
         ({"a": "x", "b": " ", "same": 1}, "has an empty side b"),
         ({"a": [], "b": "y", "same": 1}, "has no side a"),
         ({"a": [{"role": "king", "content": "x"}], "b": "y", "same": 1}, "has a message in a without a known role"),
@@ -87,6 +90,14 @@ def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
         load_pairs(file)
     assert f"{file}:1 {problem}" in caught.value.message
     assert caught.value.hint
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    sides = {"a": "one\u2028two\x85three", "b": "שלום, 😀\u2029"}
+    row = json.dumps({**sides, "same": 1}, ensure_ascii=False)
+    (tmp_path / "f.jsonl").write_bytes(b"\xef\xbb\xbf" + row.encode() + b"\r\n\n" + row.encode())
+    pairs = load_pairs(tmp_path / "f.jsonl")
+    assert [(pair.stored[0]["content"], pair.asked[0]["content"]) for pair in pairs] == [tuple(sides.values())] * 2
 
 
 def test_a_file_of_nothing_and_a_file_that_is_none(tmp_path: Path) -> None:
@@ -121,19 +132,30 @@ def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:
         {"q": "two"},
         {"messages": [{"role": "user", "content": "three"}]},
         "four {not json}",
+        "{name}, five",
     )
-    one, two, three, four = load_stream(file, model="m0")
+    one, two, three, four, five = load_stream(file, model="m0")
     assert (one.model, one.namespace) == ("m1", "n")
-    assert [json.loads(item.body)["messages"][0]["content"] for item in (two, three, four)] == [
+    assert [json.loads(item.body)["messages"][0]["content"] for item in (two, three, four, five)] == [
         "two",
         "three",
         "four {not json}",
+        "{name}, five",
     ]
     assert two.model == "m0"
 
 
 @pytest.mark.parametrize(
-    ("row", "problem"), [("{", "is not a JSON object"), ({"x": 1}, "has no prompt"), ("", "holds")]
+    ("row", "problem"),
+    [
+        ("{", "is not a JSON object"),
+        ('{"prompt": "cut o', "is not a JSON object"),
+        ({"x": 1}, "has no prompt"),
+        ("", "holds"),
+        ({"prompt": "x", "model": "é"}, "has the model 'é'"),
+        ({"prompt": "x", "namespace": 5}, "has a namespace"),
+        ('{"prompt": "\\ud800"}', "surrogate"),
+    ],
 )
 def test_a_bad_stream_is_named(tmp_path: Path, row: Any, problem: str) -> None:
     with pytest.raises(InvalidRequestError, match=problem):

@@ -22,7 +22,6 @@ def test_promtool_finds_nothing_to_say(require_program, metrics, record, registr
     metrics.watch_queues(lambda: {"embed": 0})
     for status in Status:
         metrics.request_done(record(status, spent=300, saved=100), [("exact", 0.001)], "because")
-    metrics.call_started()
     metrics.guard_vetoed("numbers")
     metrics.batch_embedded(8)
     metrics.upstream_attempted("openai", "ok")

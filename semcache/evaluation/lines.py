@@ -1,0 +1,61 @@
+"""Files of one record a line, read so that every complaint names its file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from semcache.errors import InvalidRequestError
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_lines(path: Path) -> list[tuple[str, str]]:
+    """(file and number, text) of each line that isn't blank.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: it can't be read, a line is not UTF-8, or nothing is in it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        refuse(str(path), f"can't be read: {error.strerror}", "Name a readable file.")
+    lines = []
+    # Split at line feeds alone: U+2028 and its like may stand unescaped within a JSON string.
+    for number, raw in enumerate(content.removeprefix(_BOM).split(b"\n"), start=1):
+        try:
+            text = raw.decode().strip()
+        except UnicodeDecodeError:
+            refuse(f"{path}:{number}", "is not UTF-8 text", "Convert the file to UTF-8.")
+        if text:
+            lines.append((f"{path}:{number}", text))
+    if not lines:
+        refuse(str(path), "holds nothing", "Name a file with one record a line.")
+    return lines
+
+
+def parse_object(where: str, text: str) -> Mapping[str, Any]:
+    """The JSON object of a line.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: half an object, something else, or what is no text.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # ValueError: no JSON, or an integer of thousands of digits.
+        refuse(where, "is not a JSON object", "A line may have been cut off.")
+    if not isinstance(value, dict):
+        refuse(where, "is not a JSON object", "Each line holds one.")
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            refuse(where, "holds half of a surrogate pair, which is no text", "Write whole characters.")
+    return value
+
+
+def refuse(where: str, problem: str, hint: str) -> NoReturn:
+    """Raise for a file or for one of its lines."""
+    raise InvalidRequestError(f"{where} {problem}.", reason="BAD_FILE", hint=hint)

@@ -87,7 +87,7 @@ def load_prompts(path: Path | None = None) -> tuple[DemoRequest, ...]:
         _refuse(f"{source} can't be read: {error.strerror}.")
     except UnicodeDecodeError:
         _refuse(f"{source} is not UTF-8 text.")
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     requests = tuple(_request(f"{source}:{number}", f"line-{number}", line) for number, line in lines)
     if not requests:
         _refuse(f"{source} holds no prompts.")

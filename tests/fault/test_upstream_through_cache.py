@@ -222,8 +222,8 @@ async def test_followers_of_half_a_stream_get_its_half_and_its_error(tmp_path: P
     half = events(CHUNKS[:3], done=False, ending=Ending.CUT, piece_gate=gate)
     async with stack(tmp_path, [half]) as served:
         streams = [served.stub.CompleteStream(pb.CompleteStreamRequest(prompt=prompt("one"))) for _ in range(4)]
+        await served.upstream.received()  # A stream leads; the plain one that comes now can only follow.
         plain_one = asyncio.create_task(failed(served, "plain"))
-        await served.upstream.received()
         await in_flight(served, 5)  # type: ignore[arg-type] - all that it takes is the stub
         gate.set()
         for call in streams:

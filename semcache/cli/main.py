@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -52,10 +54,9 @@ def main() -> int:
     """Run one command; the process's exit code: 0 done, 1 failed, 2 wrongly asked, 130 interrupted."""
     try:
         code = typer.main.get_command(app).main(prog_name="semcache", standalone_mode=False)
+        sys.stdout.flush()  # A full disk behind it is to be told here, not while the interpreter ends.
     except typer.TyperException as error:  # A wrong option or argument.
-        sys.stderr.write(
-            f"semcache: {error.format_message()}\n  `semcache --help` and `semcache COMMAND --help` list them.\n"
-        )
+        _tell_usage(error)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         return 130
@@ -69,6 +70,27 @@ def main() -> int:
             sys.stderr.write(f"  {error.hint}\n")
         return 1
     except BrokenPipeError:  # `semcache stats | head`
-        sys.stderr.close()
+        _abandon_output()
+        return 1
+    except OSError as error:
+        _abandon_output()
+        about = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"semcache: {about}{error.strerror or error}.\n")
+        return 1
+    except Exception as error:  # noqa: BLE001 - a defect, told in a line that can be reported
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        sys.stderr.write(f"semcache: a defect: {type(error).__name__}: {error} ({where.filename}:{where.lineno})\n")
+        sys.stderr.write("  Please report this line.\n")
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _tell_usage(error: typer.TyperException) -> None:
+    message = error.format_message()
+    if message:  # Without a command there is none: the help has been printed.
+        sys.stderr.write(f"semcache: {message}\n  `semcache --help` and `semcache COMMAND --help` list them.\n")
+
+
+def _abandon_output() -> None:
+    """What is still buffered can't be written: the interpreter shall not try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -101,9 +101,13 @@ async def _play(client: Client, requests: Sequence[StreamedRequest], callers: in
                 answered.append(await _call(client, request))
                 progress.advance(task)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(callers):
-                group.create_task(call_in_turn(waiting))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(callers):
+                    group.create_task(call_in_turn(waiting))
+        except ExceptionGroup as failures:
+            # Where nobody answers all callers fail alike: the first one says it.
+            raise failures.exceptions[0] from failures
     return answered
 
 

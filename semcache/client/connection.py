@@ -30,6 +30,9 @@ class Connection:
         root_certificate: PEM file of the authorities to trust; None for the system's.
         client_certificate: PEM file to show, with `client_key`; None for none.
         timeout_s: for calls that name none.
+
+    Raises:
+        InvalidRequestError: BAD_ADDRESS, BAD_API_KEY.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -39,6 +42,16 @@ class Connection:
     client_certificate: Path | str | None = None
     client_key: Path | str | None = None
     timeout_s: float | None = DEFAULT_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if not self.address.strip():
+            raise InvalidRequestError("The address is empty.", reason="BAD_ADDRESS", hint="Name a host and a port.")
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InvalidRequestError(
+                "The API key has characters that can't be sent.",
+                reason="BAD_API_KEY",
+                hint="Keys are printable ASCII: look for a line break at its end.",
+            )
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

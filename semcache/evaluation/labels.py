@@ -53,6 +53,8 @@ def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:  # noqa: RET50
 
 def _pair(where: str, row: Mapping[str, Any]) -> Pair:
     label = row.get("same", row.get("same_answer"))
+    if row.get("same_answer", label) != label:
+        refuse(where, "has two labels that differ", "Keep same or same_answer.")
     if not isinstance(label, int) or label not in {0, 1}:  # true and false are 1 and 0
         refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
     kind = row.get("kind") or row.get("category") or row.get("subtype") or ""

@@ -32,7 +32,8 @@ class Rate:
         middle = share + square / (2 * self.of)
         half = _Z_95 * math.sqrt(share * (1 - share) / self.of + square / (4 * self.of**2))
         low, high = ((middle + sign * half) / (1 + square / self.of) for sign in (-1, 1))
-        return max(0.0, low), min(1.0, high)
+        # At the ends the formula is exact, and floats are not.
+        return low if self.count else 0.0, high if self.count < self.of else 1.0
 
 
 @dataclass(frozen=True, slots=True)

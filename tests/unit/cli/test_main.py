@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import semcache
+from semcache.cli import main
 from semcache.testing.serving import serving
 from tests.integration.calls import complete
 
@@ -34,6 +35,8 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["stats", "--address", "127.0.0.1:1"], 1, "No semcache server answers at 127.0.0.1:1"),
         (["explain", "--address", "127.0.0.1:1"], 1, "nothing to explain"),
         (["explain", "--file", "/nowhere.json"], 1, "/nowhere.json can't be read"),
+        (["stats", "--address", ""], 1, "The address is empty"),
+        (["stats", "--api-key", "key\n"], 1, "The API key has characters that can't be sent"),
         (["demo", "--prompts", "/nowhere.jsonl"], 1, "/nowhere.jsonl"),
     ],
 )
@@ -51,6 +54,45 @@ def test_all_problems_of_a_configuration_are_told(tmp_path: Path) -> None:
     ran = run("serve", "-c", str(path))
     assert ran.returncode == 2
     assert ran.stderr.count("semcache: server.") == 2
+
+
+def test_a_replay_to_nobody_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "stream.txt"
+    file.write_text("one\ntwo\n", "utf-8")
+    ran = run("replay", str(file), "--address", "127.0.0.1:1")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("semcache: No semcache server answers at 127.0.0.1:1")
+    assert len(ran.stderr.splitlines()) == 2
+
+
+def test_no_command_is_the_help_alone() -> None:
+    ran = run()
+    assert ran.returncode == 2
+    assert "eval" in ran.stdout
+    assert ran.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_behind_the_output_is_one_sentence() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "semcache", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (ran.returncode, ran.stderr) == (1, "semcache: No space left on device.\n")
+
+
+def test_a_defect_is_a_line_that_can_be_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr("typer.main.get_command", broken)
+    assert main() == 1
+    told = capsys.readouterr().err
+    assert "KeyError: 'lost'" in told
+    assert "test_main.py:" in told
+    assert "Traceback" not in told
 
 
 def test_the_version() -> None:

@@ -72,6 +72,7 @@ def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -
         ({"a": "x", "b": "y", "same": 2}, "has the label '2'"),
         ({"a": "x", "b": "y", "same": "yes"}, "has the label 'yes'"),
         ({"a": "x", "b": "y"}, "has the label 'None'"),
+        ({"a": "x", "b": "y", "same": 1, "same_answer": 0}, "has two labels that differ"),
         ({"a": "x", "b": "y", "same": 1.0}, "has the label '1.0'"),
         ('{"a": "x", "b": "y", "same": %s}' % ("9" * 5000), "is not a JSON object"),
         ('{"a": "x \\ud800", "b": "y", "same": 1}', "holds half of a surrogate pair"),

@@ -25,6 +25,12 @@ def test_none_of_none_is_unknown() -> None:
     assert Rate(0, 0).interval is None
 
 
+@pytest.mark.parametrize("of", [1, 7, 200])
+def test_the_interval_reaches_its_ends(of: int) -> None:
+    assert Rate(0, of).interval[0] == 0.0
+    assert Rate(of, of).interval[1] == 1.0
+
+
 def test_a_score_counts_by_label_and_kind() -> None:
     results = [
         (pair(same=True, kind="typo"), True),

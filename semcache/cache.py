@@ -254,7 +254,7 @@ class SemanticCache:
             record = self._accounts.deposit(request_id, keyed, answer)
             skip = skip_reason(keyed, answer)
             if not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
-                vector = (await self._embedder.embed([keyed.text]))[0]
+                vector = await self._embed(keyed)
         except BaseException:
             self._leases.release(deposit.lease_id, keyed.exact_key)
             raise
@@ -308,20 +308,12 @@ class SemanticCache:
         size = 0
         if keyed.cacheability.tier is Tier.SEMANTIC:
             _, decision = await self._search(None, keyed)
-            size = sum(self._store.count_vectors(partition) for partition in (keyed.partition, *keyed.older_partitions))
-        if request.control.mode is CacheMode.BYPASS or keyed.cacheability.tier is Tier.NONE:
-            status = Status.BYPASS
-        elif request.control.mode is CacheMode.REFRESH:
-            status = Status.REFRESH
-        elif entry is not None:
-            status = Status.EXACT_HIT
-        else:
-            status = Status.SEMANTIC_HIT if decision is not None and decision.served else Status.MISS
-        reason = {
-            Status.BYPASS: keyed.cacheability.reason if keyed.cacheability.tier is Tier.NONE else "requested",
-            Status.REFRESH: "requested",
-            Status.EXACT_HIT: "exact_match",
-        }.get(status) or _miss_reason(keyed, decision)
+            size = sum(self._store.count_vectors(partition) for partition in keyed.partitions)
+        status, reason = _asking_status(keyed, decision)
+        if status is Status.MISS and entry is not None:
+            status, reason = Status.EXACT_HIT, "exact_match"
+        elif status is Status.MISS and decision is not None and decision.served is not None:
+            status = Status.SEMANTIC_HIT
         return Explanation(
             request_id=self._accounts.new_id(),
             keyed=keyed,
@@ -448,11 +440,11 @@ class SemanticCache:
         """The semantic tier: embed, search, decide. (None, None) where there is nothing to compare with."""
         if keyed.cacheability.tier is not Tier.SEMANTIC:
             return None, None
-        partitions = [p for p in (keyed.partition, *keyed.older_partitions) if self._store.has_vectors(p)]
+        partitions = [partition for partition in keyed.partitions if self._store.has_vectors(partition)]
         if not partitions:
             return None, None
         try:
-            vector: Vector = (await self._embedder.embed([keyed.text]))[0]
+            vector = await self._embed(keyed)
         except EmbeddingFailedError as error:
             # A broken model costs hits, not answers.
             _log.error("embedding.failed", error=str(error))
@@ -470,6 +462,11 @@ class SemanticCache:
         if account is not None:
             account.decided(decision)
         return vector, decision
+
+    async def _embed(self, keyed: KeyedRequest) -> Vector:
+        """The vector of a request's compared text."""
+        vector: Vector = (await self._embedder.embed([keyed.text]))[0]
+        return vector
 
     async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> Sequence[Neighbour]:
         """The neighbours of a vector, nearest first."""
@@ -591,12 +588,11 @@ class SemanticCache:
 
         async def embed() -> Vector | None:
             try:
-                vector: Vector = (await self._embedder.embed([keyed.text]))[0]
+                return await self._embed(keyed)
             except SemcacheError as error:
                 # The answer is stored all the same, to be found by its exact key.
                 _log.warning("embedding.skipped", error=str(error))
                 return None
-            return vector
 
         return asyncio.get_running_loop().create_task(embed())
 
@@ -615,11 +611,20 @@ class SemanticCache:
         Raises:
             StoreError, OverloadedError: neither is stored.
         """
+        if not skip:
+            entry = self._entry(keyed, answer, record)
+            if not self._invalidations.name_since(generation, entry):
+                return await self._store.put(entry, vector, record), ""
+            skip = "invalidated"
+        self._accounts.metrics.store_skipped(skip)
+        return None, skip
+
+    def _entry(self, keyed: KeyedRequest, answer: Answer, record: LedgerRecord) -> Entry:
+        """The entry of an answer that is complete now; its guards' parse is made here, once."""
         request = keyed.request
         settings = self._settings.cacheability
         now_s = self._clock.wall()
-        ttl_s = min(request.control.ttl_s or settings.ttl_s, settings.max_ttl_s)
-        entry = Entry(
+        return Entry(
             tenant=request.tenant,
             namespace=request.namespace,
             alias=keyed.alias,
@@ -629,7 +634,7 @@ class SemanticCache:
             answer=answer,
             cost=record.spent,
             created_s=now_s,
-            expires_s=now_s + ttl_s,
+            expires_s=now_s + min(request.control.ttl_s or settings.ttl_s, settings.max_ttl_s),
             tags=request.tags,
             sources=request.sources,
             task_type=request.task_type,
@@ -637,12 +642,6 @@ class SemanticCache:
             knowledge_version=request.knowledge_version,
             features=self._decider.features(keyed.text) if keyed.text else {},
         )
-        if not skip and self._invalidations.name_since(generation, entry):
-            skip = "invalidated"
-        if not skip:
-            return await self._store.put(entry, vector, record), ""
-        self._accounts.metrics.store_skipped(skip)
-        return None, skip
 
     # -- answers -----------------------------------------------------------------------------------------------------
 

@@ -148,6 +148,11 @@ class KeyedRequest:
     output_limit: int | None
     include_usage: bool
 
+    @property
+    def partitions(self) -> tuple[bytes, ...]:
+        """All that may be read, the current one first."""
+        return (self.partition, *self.older_partitions)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -65,6 +65,10 @@ class Embedder(Protocol):
         """
         ...
 
+    def queue_depth(self) -> int:
+        """Texts waiting for the device or on it."""
+        ...
+
     def describe(self) -> Mapping[str, str]:
         """Backend, device, precision and model, for people."""
         ...
@@ -83,6 +87,10 @@ class VectorIndex(Protocol):
 
     def apply(self, changes: Changes) -> None:
         """Follow one commit of the store: add and remove in the partitions that are loaded. Never blocks."""
+        ...
+
+    def queue_depth(self) -> int:
+        """Searches waiting."""
         ...
 
     def stats(self) -> Mapping[str, int]:

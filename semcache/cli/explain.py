@@ -11,7 +11,8 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
-from semcache.cli.options import DEFAULT_ADDRESS, Address, ApiKey, Ca, Json, connect
+from semcache.cli.options import Address, ApiKey, Ca, Json, connect
+from semcache.client.connection import DEFAULT_ADDRESS
 from semcache.errors import InvalidRequestError
 from semcache.v1 import semcache_pb2 as pb
 

@@ -22,7 +22,6 @@ Ca = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 TIMEOUT_S = 30.0
 
 

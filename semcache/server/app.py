@@ -155,8 +155,8 @@ class Application:
         def queues() -> Mapping[str, tuple[int, int]]:
             return {
                 "calls": (self._gate.in_flight, settings.server.max_in_flight),
-                "embedding": (_depth(embedder), settings.embedding.max_queue),
-                "index": (_depth(index), settings.index.max_queue),
+                "embedding": (embedder.queue_depth(), settings.embedding.max_queue),
+                "index": (index.queue_depth(), settings.index.max_queue),
                 "store": (store.stats().get("pending", 0), settings.store.max_queue),
                 "flights": (cache.queues()["flights"], settings.server.max_in_flight),
                 "lookups": (cache.queues()["lookups"], settings.limits.pending_lookups),
@@ -300,9 +300,3 @@ def _int32(value: float) -> int:
 def _known_models(settings: Settings) -> set[str]:
     routes = settings.upstream.routes
     return {name for route in routes for name in (route.alias, route.model) if name and name != "*"}
-
-
-def _depth(room: object) -> int:
-    """The queue of a room that has one; fakes have none."""
-    depth = getattr(room, "queue_depth", None)
-    return int(depth()) if depth is not None else 0

@@ -277,6 +277,16 @@ async def test_explain_says_what_would_happen_and_counts_nothing() -> None:
         assert (await counts(served)).total == 1
 
 
+@pytest.mark.parametrize("mode", [pb.CACHE_MODE_DEFAULT, pb.CACHE_MODE_BYPASS, pb.CACHE_MODE_REFRESH])
+@pytest.mark.parametrize("text", ["one", "another", "What's the weather right now?"])
+async def test_explain_says_what_complete_then_does(mode: pb.CacheMode.ValueType, text: str) -> None:
+    async with serving() as served:
+        await complete(served, "one")
+        told = await served.stub.Explain(pb.ExplainRequest(prompt=prompt(text), control=control(mode)))
+        done = (await complete(served, text, control=control(mode))).outcome
+        assert (told.status, told.reason) == (done.status, done.reason)
+
+
 async def test_list_entries_filters() -> None:
     async with serving() as served:
         for number in range(3):

@@ -244,11 +244,15 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardVerdict:
-    """One guard's finding on one candidate."""
+    """One guard's finding on one candidate.
+
+    `adjustment` is what a FEATURE adds to the candidate's score, in units of the cosine; 0 for PASS and VETO.
+    """
 
     guard: str
     effect: Effect
     detail: str = ""
+    adjustment: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +265,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Why a candidate was or wasn't served. `reason` is a stable snake_case token."""
+    """Why a candidate was or wasn't served. `reason` is a stable snake_case token.
+
+    `score` is the similarity with the guards' adjustments, at most 1: what the threshold is held against. None: too far
+    away for any adjustment to matter, so the guards weren't asked.
+    """
 
     candidate: Candidate
     served: bool
     reason: str
     verdicts: tuple[GuardVerdict, ...] = ()
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Pure: candidates in, a decision with its reason out. Guards veto, a policy sets the bound."""
 
-from semcache.decision.decide import Decider
+from semcache.decision.decide import Decider, score_of
 from semcache.decision.guards import GUARDS, Guard, features_of
 from semcache.decision.policy import Bound, ThresholdPolicy
+from semcache.decision.texts import Text
 
-__all__ = ["GUARDS", "Bound", "Decider", "Guard", "ThresholdPolicy", "features_of"]
+__all__ = ["GUARDS", "Bound", "Decider", "Guard", "Text", "ThresholdPolicy", "features_of", "score_of"]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from semcache.decision.guards import GUARDS, Guard, features_of
+from semcache.decision.guards import GUARDS, Guard, feature_name, features_of
 from semcache.decision.policy import Policy
+from semcache.decision.texts import Text
 from semcache.errors import SettingsError
 from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
@@ -27,6 +28,7 @@ class Decider:
             raise SettingsError([f"decision.guards: there is no guard {name!r}, only {known}" for name in unknown])
         self._policy = policy
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
+        self._most = sum(guard.most for guard in self._guards)
 
     def threshold(self, keyed: KeyedRequest) -> float:
         """The bound that holds for a request."""
@@ -35,6 +37,14 @@ class Decider:
     def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
         """The guards' parse of a text, to be stored with its entry."""
         return features_of(text, self._guards)
+
+    def compare(self, asked: str, stored: str, similarity: float) -> tuple[float, tuple[GuardVerdict, ...]]:
+        """Score and verdicts of one text against another, as `decide` finds them: for evaluation and tuning."""
+        query, entry = self.features(asked), self.features(stored)
+        verdicts = tuple(
+            guard.compare(query[feature_name(guard)], entry[feature_name(guard)]) for guard in self._guards
+        )
+        return score_of(similarity, verdicts), verdicts
 
     def decide(
         self,
@@ -56,28 +66,31 @@ class Decider:
             thorough: judge all of them, also behind the one that is served: for people who ask why.
         """
         bound = self._policy.bound(keyed.request)
+        least = bound.threshold - _FLOAT_SLACK
         query: Mapping[str, tuple[str, ...]] | None = None
         judgements: list[Judgement] = []
         chosen: Judgement | None = None
         for candidate in candidates:
-            if candidate.similarity < bound.threshold - _FLOAT_SLACK:
+            if candidate.similarity + self._most < least and not thorough:
+                # No guard can lift it over the threshold, nor those behind it, which are further away.
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
-                if thorough:
-                    continue
                 break
             if query is None:
                 query = self.features(keyed.text)
             verdicts = tuple(self._judge(guard, query, candidate) for guard in self._guards)
+            score = score_of(candidate.similarity, verdicts)
             reason = (
                 unservable(candidate.entry)
                 or _rejected(candidate, keyed, vector)
                 or ("vetoed" if any(v.effect is Effect.VETO for v in verdicts) else "")
+                or ("below_threshold" if score < least else "")
             )
             judgement = Judgement(
                 candidate,
                 served=not reason and chosen is None,
                 reason=reason or ("above_threshold" if chosen is None else "further_than_served"),
                 verdicts=verdicts,
+                score=score,
             )
             judgements.append(judgement)
             if judgement.served:
@@ -89,10 +102,16 @@ class Decider:
 
     def _judge(self, guard: Guard, query: Mapping[str, tuple[str, ...]], candidate: Candidate) -> GuardVerdict:
         entry = candidate.entry
-        theirs = entry.features.get(guard.name)
-        if theirs is None:  # Stored before this guard was switched on.
-            theirs = guard.parse(entry.text)
-        return guard.compare(query[guard.name], theirs)
+        name = feature_name(guard)
+        theirs = entry.features.get(name)
+        if theirs is None:  # Stored before this guard was switched on, or by an older version of it.
+            theirs = guard.parse(Text(entry.text))
+        return guard.compare(query[name], theirs)
+
+
+def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:
+    """What the threshold is held against: the cosine with the guards' adjustments, at most 1."""
+    return min(1.0, similarity + sum(verdict.adjustment for verdict in verdicts))
 
 
 def _rejected(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:

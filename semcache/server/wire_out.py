@@ -286,12 +286,18 @@ def _candidate(judgement: Judgement, threshold: float, now_s: float) -> pb.Candi
         reason=judgement.reason,
         age=duration(max(0.0, now_s - entry.created_s)),
         served_model=_utf8(entry.answer.model),
+        score=judgement.score,
     )
 
 
 def _verdicts(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
     return [
-        pb.GuardVerdict(guard=verdict.guard, action=_ACTIONS[verdict.effect], detail=_utf8(verdict.detail))
+        pb.GuardVerdict(
+            guard=verdict.guard,
+            action=_ACTIONS[verdict.effect],
+            detail=_utf8(verdict.detail),
+            adjustment=verdict.adjustment,
+        )
         for verdict in verdicts
     ]
 

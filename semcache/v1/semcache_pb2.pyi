@@ -911,22 +911,26 @@ class GuardVerdict(_message.Message):
     GUARD_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
     guard: _builtins.str
     """The guard's name: "numbers", "negation", …"""
     action: Global___GuardAction.ValueType
     """What it said."""
     detail: _builtins.str
     """What it saw, for people: 'the request says 12, the entry says 13'. May be empty."""
+    adjustment: _builtins.float
+    """What a feature adds to the candidate's score, in units of the similarity. Zero for a pass and for a veto."""
     def __init__(
         self,
         *,
         guard: _builtins.str = ...,
         action: Global___GuardAction.ValueType = ...,
         detail: _builtins.str = ...,
+        adjustment: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "detail", b"detail", "guard", b"guard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "adjustment", b"adjustment", "detail", b"detail", "guard", b"guard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1910,6 +1914,7 @@ class Candidate(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
     SERVED_MODEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """The entry."""
     similarity: _builtins.float
@@ -1926,6 +1931,10 @@ class Candidate(_message.Message):
     """
     served_model: _builtins.str
     """The model that produced its answer."""
+    score: _builtins.float
+    """Its similarity with the adjustments of the guards, at most 1: what the threshold is held against. Absent when it
+    was too far away for any adjustment to matter.
+    """
     @_builtins.property
     def guard_verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardVerdict]:
         """What the guards said. A guard that had nothing to compare is absent."""
@@ -1946,12 +1955,15 @@ class Candidate(_message.Message):
         reason: _builtins.str = ...,
         age: _duration_pb2.Duration | None = ...,
         served_model: _builtins.str = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "age", b"age", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "reason", b"reason", "served", b"served", "served_model", b"served_model", "similarity", b"similarity", "text", b"text", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "age", b"age", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "reason", b"reason", "score", b"score", "served", b"served", "served_model", b"served_model", "similarity", b"similarity", "text", b"text", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 

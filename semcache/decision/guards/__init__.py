@@ -7,6 +7,7 @@ from typing import Protocol
 
 from semcache.decision.guards.negation import NegationGuard
 from semcache.decision.guards.numbers import NumbersGuard
+from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
 
 
@@ -18,7 +19,17 @@ class Guard(Protocol):
         """Reaches the caller, the logs and the metrics."""
         ...
 
-    def parse(self, text: str) -> tuple[str, ...]:
+    @property
+    def version(self) -> int:
+        """Raised when `parse` changes: what was stored by an older one is parsed anew."""
+        ...
+
+    @property
+    def most(self) -> float:
+        """The most that a FEATURE of this guard can add to a score; 0 for one that only lowers or vetoes."""
+        ...
+
+    def parse(self, text: Text) -> tuple[str, ...]:
         """What of `text` matters to this guard, as plain strings: stored with the entry."""
         ...
 
@@ -32,4 +43,10 @@ GUARDS: Mapping[str, Guard] = {guard.name: guard for guard in (NumbersGuard(), N
 
 def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, ...]]:
     """The parses of `text` by guard name."""
-    return {guard.name: guard.parse(text) for guard in guards}
+    whole = Text(text)
+    return {feature_name(guard): guard.parse(whole) for guard in guards}
+
+
+def feature_name(guard: Guard) -> str:
+    """Under which name a guard's parse is stored."""
+    return f"{guard.name}/{guard.version}"

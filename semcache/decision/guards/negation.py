@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
+from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
 
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "`": "'"})
 _BARE = re.compile(
     r"\b(don|doesn|didn|isn|aren|wasn|weren|won|wouldn|couldn|shouldn|hasn|haven|hadn|can|mustn|needn)t\b",
     re.IGNORECASE,
@@ -42,10 +42,12 @@ class NegationGuard:
     """See the module."""
 
     name = "negation"
+    version = 2
+    most = 0.0
 
-    def parse(self, text: str) -> tuple[str, ...]:
+    def parse(self, text: Text) -> tuple[str, ...]:
         """("odd",) when the negations of `text` reverse it, () when they cancel or there are none."""
-        plain = _BARE.sub(lambda match: f"{match.group(1)}'t", text.translate(_APOSTROPHES))
+        plain = _BARE.sub(lambda match: f"{match.group(1)}'t", text.plain)
         plain = _QUESTION_TAG.sub(" ", _IDIOMS.sub(" ", plain))
         return ("odd",) if sum(1 for _ in _NEGATIONS.finditer(plain)) % 2 else ()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
 
 _UNITS = [
@@ -87,25 +88,28 @@ class NumbersGuard:
     """See the module."""
 
     name = "numbers"
+    version = 2
+    most = 0.0
 
-    def parse(self, text: str) -> tuple[str, ...]:
+    def parse(self, text: Text) -> tuple[str, ...]:
         """All numbers of `text` by value, sorted; "10%" where a percent mark belongs to it."""
         found: list[str] = []
-        for match in _DIGITS.finditer(text):
+        plain = text.plain
+        for match in _DIGITS.finditer(plain):
             # "1903 -1967" is a range, not a negative year.
-            signed = match["sign"] in {"-", "\u2212"} and not text[: match.start()].rstrip()[-1:].isdigit()
+            signed = match["sign"] in {"-", "\u2212"} and not plain[: match.start()].rstrip()[-1:].isdigit()
             mark = (match["mark"] or "").lower()
-            currency = _CURRENCY_BEFORE.search(text, max(0, match.start() - 3), match.start())
+            currency = _CURRENCY_BEFORE.search(plain, max(0, match.start() - 3), match.start())
             found.append(
                 ("-" if signed else "")
                 + _value(match["number"])
                 + ("%" if mark.startswith(("%", "per")) else mark)
                 + (currency.group().strip() if currency else "")
             )
-        for match in _WORDS.finditer(text):
+        for match in _WORDS.finditer(plain):
             words = [word for word in re.split(r"[\s-]+", match.group().lower()) if word != "and"]
             maybe = _MAYBE if len(words) == 1 and words[0] in _AMBIGUOUS else ""
-            percent = "%" if _PERCENT_AFTER.match(text, match.end()) else ""
+            percent = "%" if _PERCENT_AFTER.match(plain, match.end()) else ""
             found.extend(f"{maybe}{value}{percent}" for value in _spoken(words))
         return tuple(sorted(found))
 

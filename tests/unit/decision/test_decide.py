@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import GUARDS, Decider, ThresholdPolicy
+from semcache.decision.guards import feature_name
 from semcache.errors import SettingsError
 from semcache.model import (
     ZERO_COST,
@@ -83,8 +84,13 @@ def test_a_vetoed_candidate_hides_none_behind_it() -> None:
 
 
 def test_stored_features_are_used_instead_of_parsing_again() -> None:
-    lying = entry(1, "Reset pin 12", features={"numbers": ("99",), "negation": ()})
+    lying = entry(1, "Reset pin 12", features={feature_name(GUARDS["numbers"]): ("99",)})
     assert decide(request("Reset pin 12"), (lying, 0.99)).reason == "vetoed"
+
+
+def test_features_of_an_older_parse_are_made_anew() -> None:
+    lying = entry(1, "Reset pin 12", features={"numbers/0": ("99",)})
+    assert decide(request("Reset pin 12"), (lying, 0.99)).reason == "above_threshold"
 
 
 def test_an_unservable_candidate_is_passed_by() -> None:

@@ -271,8 +271,11 @@ class DecisionSettings(Section):
     """The most specific that matches wins: namespace and task type, then namespace, then task type."""
     k: Annotated[int, Field(ge=1, le=100)] = 5
     """Candidates looked at: a vetoed one may hide a right one behind it."""
-    guards: tuple[str, ...] = ("numbers", "negation")
-    """Guards by name, in order; each may veto."""
+    guards: tuple[str, ...] = (
+        *("numbers", "dates", "units", "identifiers", "polarity", "direction"),
+        *("language", "code", "quotes", "names", "wording"),
+    )
+    """Guards by name, in order; each may veto, or move the score by a stated amount."""
 
 
 class Target(Section):

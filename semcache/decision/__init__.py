@@ -2,7 +2,8 @@
 
 from semcache.decision.decide import Decider, score_of
 from semcache.decision.guards import GUARDS, Guard, features_of
+from semcache.decision.pair import Reading
 from semcache.decision.policy import Bound, ThresholdPolicy
 from semcache.decision.texts import Text
 
-__all__ = ["GUARDS", "Bound", "Decider", "Guard", "Text", "ThresholdPolicy", "features_of", "score_of"]
+__all__ = ["GUARDS", "Bound", "Decider", "Guard", "Reading", "Text", "ThresholdPolicy", "features_of", "score_of"]

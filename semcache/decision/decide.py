@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from semcache.decision.guards import GUARDS, Guard, feature_name, features_of
+from semcache.decision.guards import GUARDS, Guard, features_of
+from semcache.decision.pair import Pair, Reading
 from semcache.decision.policy import Policy
-from semcache.decision.texts import Text
 from semcache.errors import SettingsError
 from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
@@ -29,6 +29,7 @@ class Decider:
         self._policy = policy
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
         self._most = sum(guard.most for guard in self._guards)
+        self._parsed = features_of("", self._guards).keys()
 
     def threshold(self, keyed: KeyedRequest) -> float:
         """The bound that holds for a request."""
@@ -40,10 +41,14 @@ class Decider:
 
     def compare(self, asked: str, stored: str, similarity: float) -> tuple[float, tuple[GuardVerdict, ...]]:
         """Score and verdicts of one text against another, as `decide` finds them: for evaluation and tuning."""
-        query, entry = self.features(asked), self.features(stored)
-        verdicts = tuple(
-            guard.compare(query[feature_name(guard)], entry[feature_name(guard)]) for guard in self._guards
-        )
+        return self.compare_readings(Reading(self.features(asked)), Reading(self.features(stored)), similarity)
+
+    def compare_readings(
+        self, asked: Reading, stored: Reading, similarity: float
+    ) -> tuple[float, tuple[GuardVerdict, ...]]:
+        """The same of two texts that were read before: `Reading(decider.features(text))`."""
+        pair = Pair(asked, stored)
+        verdicts = tuple(guard.compare(pair) for guard in self._guards)
         return score_of(similarity, verdicts), verdicts
 
     def decide(
@@ -67,7 +72,7 @@ class Decider:
         """
         bound = self._policy.bound(keyed.request)
         least = bound.threshold - _FLOAT_SLACK
-        query: Mapping[str, tuple[str, ...]] | None = None
+        query: Reading | None = None
         judgements: list[Judgement] = []
         chosen: Judgement | None = None
         for candidate in candidates:
@@ -76,9 +81,8 @@ class Decider:
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
             if query is None:
-                query = self.features(keyed.text)
-            verdicts = tuple(self._judge(guard, query, candidate) for guard in self._guards)
-            score = score_of(candidate.similarity, verdicts)
+                query = Reading(self.features(keyed.text))
+            score, verdicts = self.compare_readings(query, self._read(candidate.entry), candidate.similarity)
             reason = (
                 unservable(candidate.entry)
                 or _rejected(candidate, keyed, vector)
@@ -100,13 +104,11 @@ class Decider:
         reason = chosen.reason if chosen else judgements[0].reason if judgements else "empty_partition"
         return Decision(tuple(judgements), reason, bound.threshold)
 
-    def _judge(self, guard: Guard, query: Mapping[str, tuple[str, ...]], candidate: Candidate) -> GuardVerdict:
-        entry = candidate.entry
-        name = feature_name(guard)
-        theirs = entry.features.get(name)
-        if theirs is None:  # Stored before this guard was switched on, or by an older version of it.
-            theirs = guard.parse(Text(entry.text))
-        return guard.compare(query[name], theirs)
+    def _read(self, entry: Entry) -> Reading:
+        features = entry.features
+        if not self._parsed <= features.keys():  # Stored before a guard was switched on, or by an older version of it.
+            features = self.features(entry.text)
+        return Reading(features)
 
 
 def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:

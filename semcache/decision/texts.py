@@ -1,18 +1,30 @@
-"""A text as the guards see it: normalised and split into words once, whoever asks."""
+"""A text as the guards see it: normalised, its language guessed, its words apart; each once, whoever asks."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import cached_property
 
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "`": "'", "\u2018": "'"})
-# Han characters and kana stand one by one: their scripts put no space between words.
-_WORDS = re.compile(
-    r"[\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff]|"
-    r"[^\W_\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff]+"
-    r"(?:'[^\W_\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff]+)*"
+from semcache.decision.figures import Figures, figures
+from semcache.decision.tables import meanings
+
+_MARKS = str.maketrans(
+    {"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "\u2018": "'", "\u2212": "-", "\u2010": "-", "\u2011": "-"}
 )
+_HAN_AND_KANA = r"\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff"
+# Han characters and kana stand one by one: their scripts put no space between words.
+_WORDS = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AND_KANA}]+)*")
+
+_FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(known) for name, known in meanings("function_words").items()
+}
+
+
+def words_of(plain: str) -> tuple[str, ...]:
+    """The words of a normalised text."""
+    return tuple(_WORDS.findall(plain))
 
 
 class Text:
@@ -23,15 +35,71 @@ class Text:
 
     @cached_property
     def plain(self) -> str:
-        """NFKC (full-width digits and letters become plain ones), one kind of apostrophe; case kept."""
-        return unicodedata.normalize("NFKC", self.raw).translate(_APOSTROPHES)
+        """NFKC (full-width digits and letters become plain ones), one kind of apostrophe and minus; case kept."""
+        return self.plain_with_backticks.replace("`", "'")
 
     @cached_property
-    def folded(self) -> str:
-        """`plain` without case."""
-        return self.plain.casefold()
+    def plain_with_backticks(self) -> str:
+        """As `plain`; a backtick is none of the apostrophes."""
+        return unicodedata.normalize("NFKC", self.raw).translate(_MARKS)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """The words of `folded` in order: runs of letters and digits, with inner apostrophes; Han and kana singly."""
-        return tuple(_WORDS.findall(self.folded))
+        """The words of `plain` in order: runs of letters and digits, with inner apostrophes; Han and kana singly."""
+        return words_of(self.plain)
+
+    @cached_property
+    def vocabulary(self) -> frozenset[str]:
+        """The words, folded."""
+        return frozenset(word.casefold() for word in self.words)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """Dates, times, identifiers, quantities and numbers, and the text without them."""
+        return figures(self.plain, self.language, self.vocabulary)
+
+    @cached_property
+    def language(self) -> str:
+        """en, de, es or fr by its small words; empty where there are none."""
+        scores = self.language_scores
+        if not any(scores.values()):
+            return ""
+        return max(scores, key=lambda name: (scores[name], name == "en"))
+
+    @cached_property
+    def small_words(self) -> frozenset[str]:
+        """The small words of its language."""
+        return _FUNCTION_WORDS.get(self.language, frozenset())
+
+    @cached_property
+    def language_scores(self) -> Mapping[str, int]:
+        """How many different small words of each language stand in the text; empty for a text without Latin letters."""
+        words = self.vocabulary
+        if not any(word[0] < "\u0250" and word[0].isalpha() for word in words):
+            return {}
+        return {name: len(words & known) for name, known in _FUNCTION_WORDS.items()}
+
+    @cached_property
+    def script(self) -> str:
+        """The script that most letters are written in; empty for a text without letters."""
+        scripts = self.scripts
+        return max(scripts, key=lambda name: scripts[name], default="")
+
+    @cached_property
+    def scripts(self) -> Mapping[str, int]:
+        """How many letters each script has (latin, han, kana, hangul and so on); 1 for a text in ASCII."""
+        if self.plain.isascii():
+            return {"latin": 1} if any(map(str.isalpha, self.plain)) else {}
+        counts: dict[str, int] = {}
+        for letter in self.plain:
+            if letter.isalpha():
+                name = "latin" if letter < "\u0250" else _script_of(letter)
+                counts[name] = counts.get(name, 0) + 1
+        if "kana" in counts and "han" in counts:
+            counts["kana"] += counts.pop("han")  # Japanese is written in both.
+        return counts
+
+
+def _script_of(letter: str) -> str:
+    name = unicodedata.name(letter, "").partition(" ")[0].casefold()
+    return {"cjk": "han", "hiragana": "kana", "katakana": "kana", "katakana-hiragana": "kana"}.get(name, name)

@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
-from semcache.decision.guards.negation import NegationGuard
+from semcache.decision.alignment import content
+from semcache.decision.guards.code import CodeGuard
+from semcache.decision.guards.dates import DatesGuard
+from semcache.decision.guards.direction import DirectionGuard
+from semcache.decision.guards.guard import Guard
+from semcache.decision.guards.identifiers import IdentifiersGuard
+from semcache.decision.guards.language import LanguageGuard
+from semcache.decision.guards.names import NamesGuard
 from semcache.decision.guards.numbers import NumbersGuard
-from semcache.decision.texts import Text
-from semcache.model import GuardVerdict
+from semcache.decision.guards.polarity import PolarityGuard
+from semcache.decision.guards.quotes import QuotesGuard
+from semcache.decision.guards.units import UnitsGuard
+from semcache.decision.guards.wording import WordingGuard
+from semcache.decision.lexicon import CJK_NEGATIONS
+from semcache.decision.pair import STANCE, WORDS, feature_name
+from semcache.decision.stance import stance
+from semcache.decision.texts import Text, words_of
 
-
-class Guard(Protocol):
-    """One kind of difference that changes the answer."""
-
-    @property
-    def name(self) -> str:
-        """Reaches the caller, the logs and the metrics."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Raised when `parse` changes: what was stored by an older one is parsed anew."""
-        ...
-
-    @property
-    def most(self) -> float:
-        """The most that a FEATURE of this guard can add to a score; 0 for one that only lowers or vetoes."""
-        ...
-
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """What of `text` matters to this guard, as plain strings: stored with the entry."""
-        ...
-
-    def compare(self, query: tuple[str, ...], entry: tuple[str, ...]) -> GuardVerdict:
-        """Compare the parses of a request and of an entry."""
-        ...
-
-
-GUARDS: Mapping[str, Guard] = {guard.name: guard for guard in (NumbersGuard(), NegationGuard())}
+GUARDS: Mapping[str, Guard] = {
+    guard.name: guard
+    for guard in (
+        NumbersGuard(),
+        DatesGuard(),
+        UnitsGuard(),
+        IdentifiersGuard(),
+        PolarityGuard(),
+        DirectionGuard(),
+        LanguageGuard(),
+        CodeGuard(),
+        QuotesGuard(),
+        NamesGuard(),
+        WordingGuard(),
+    )
+}
+"""By name, in the order in which they are asked."""
 
 
 def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, ...]]:
-    """The parses of `text` by guard name."""
+    """The parses of `text` by guard, and its words and stance; what is empty is there as well."""
     whole = Text(text)
-    return {feature_name(guard): guard.parse(whole) for guard in guards}
+    parses = {feature_name(guard): guard.parse(whole) for guard in guards}
+    if parses:
+        parses[STANCE] = stance(whole).encoded()
+        parses[WORDS] = tuple(
+            "\t".join(word)
+            for word in content(words_of(CJK_NEGATIONS.sub(" ", whole.figures.rest)), whole.language, whole.small_words)
+        )
+    return parses
 
 
-def feature_name(guard: Guard) -> str:
-    """Under which name a guard's parse is stored."""
-    return f"{guard.name}/{guard.version}"
+__all__ = ["GUARDS", "Guard", "feature_name", "features_of"]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from semcache.decision import GUARDS, Decider, ThresholdPolicy
-from semcache.decision.guards import feature_name
+from semcache.decision import GUARDS, Decider, ThresholdPolicy, features_of
+from semcache.decision.pair import feature_name
 from semcache.errors import SettingsError
 from semcache.model import (
     ZERO_COST,
@@ -66,7 +66,7 @@ def test_the_nearest_above_the_threshold_is_served() -> None:
 
 
 def test_below_the_threshold_nothing_is() -> None:
-    decision = decide(request(), (entry(1, "reset password"), 0.969))
+    decision = decide(request(), (entry(1, "recover the account"), 0.969))
     assert served_id(decision) == 0
     assert decision.reason == "below_threshold"
 
@@ -84,7 +84,8 @@ def test_a_vetoed_candidate_hides_none_behind_it() -> None:
 
 
 def test_stored_features_are_used_instead_of_parsing_again() -> None:
-    lying = entry(1, "Reset pin 12", features={feature_name(GUARDS["numbers"]): ("99",)})
+    features = {**features_of("Reset pin 12", GUARDS.values()), feature_name(GUARDS["numbers"]): ("99",)}
+    lying = entry(1, "Reset pin 12", features=features)
     assert decide(request("Reset pin 12"), (lying, 0.99)).reason == "vetoed"
 
 

@@ -1,0 +1,272 @@
+"""Which words of two texts stand for each other: case, small words, inflection, synonyms and slips forgiven."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rapidfuzz.distance import OSA
+
+from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, frequency, known, spread, stem
+from semcache.decision.opposites import opposite, positive
+from semcache.decision.synonyms import ABBREVIATIONS, synonymous
+
+LINKS = frozenset(
+    [
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "about",
+        "into",
+        "as",
+        "than",
+        "over",
+        "under",
+        "via",
+        "per",
+        "before",
+        "after",
+        "between",
+        "against",
+    ]
+)
+
+
+_PARTICLES = frozenset({"in", "up", "out", "off", "on", "down"})
+MAX_WORDS = 384
+"""More than the embedder reads; a text that has them all is compared as far as this, and is nobody's near repeat."""
+
+
+class Word(NamedTuple):
+    """A content word: folded, its stem, the small word that links it, and flags.
+
+    "n": it is written like a name; "-": it carries a negation; "f": it isn't English, as far as one can tell.
+    """
+
+    folded: str
+    stem: str
+    link: str
+    flags: str
+
+    @property
+    def named(self) -> bool:
+        """Whether it is written like a name."""
+        return "n" in self.flags
+
+    @property
+    def foreign(self) -> bool:
+        """Whether what is known of English words doesn't hold for it."""
+        return "f" in self.flags
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """The outcome.
+
+    Attributes:
+        asked_only, stored_only: content words without a counterpart, in order.
+        slips, synonyms, opposites: pairs that were matched in spite of a slip of the keyboard, by the table of
+            synonyms, by the table of antonyms.
+        order: for each matched word of the asked text, in order, the place of its counterpart among the stored text's
+            matched ones: 0, 1, 2, … when nothing moved.
+        relinked: matched words that another small word links (from / to).
+        matched: all pairs, in the order of the asked text.
+    """
+
+    asked_only: tuple[Word, ...]
+    stored_only: tuple[Word, ...]
+    slips: tuple[tuple[Word, Word], ...]
+    synonyms: tuple[tuple[Word, Word], ...]
+    opposites: tuple[tuple[Word, Word], ...]
+    order: tuple[int, ...]
+    relinked: tuple[tuple[Word, Word], ...]
+    matched: tuple[tuple[Word, Word], ...]
+
+    @property
+    def left_over(self) -> int:
+        """How many content words have no counterpart, both sides together."""
+        return len(self.asked_only) + len(self.stored_only)
+
+    @property
+    def rotated(self) -> bool:
+        """Whether all that moved is one part, from the end to the beginning or back: "in Python" at either end."""
+        start = self.order.index(0) if self.order else 0
+        return self.moved and (*self.order[start:], *self.order[:start]) == tuple(range(len(self.order)))
+
+    @property
+    def moved(self) -> bool:
+        """Whether matched words stand in another order."""
+        return any(place != number for number, place in enumerate(self.order))
+
+
+def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = frozenset()) -> tuple[Word, ...]:
+    """The content words of a text.
+
+    They stand in order, but for two that "and" or "or" joins: these by the alphabet. Negations aren't among them, nor
+    what is `small` in the text's language.
+    """
+    found: list[Word] = []
+    link = ""
+    first = True
+    joins = follows = False  # Two content words with nothing but "and" between.
+    words = _joined(tuple(words))
+    shouted = all(word.isupper() for word in words)
+    for raw in words:
+        if len(found) >= MAX_WORDS:
+            break
+        lowered = _unaccented(raw.casefold())
+        whole = ABBREVIATIONS.get(lowered, lowered)
+        for folded in spread(whole):
+            # "US" and "IT" are no pronouns.
+            abbreviated = len(raw) > 1 and raw.isupper() and not shouted and not first
+            if folded in NEGATIONS or ((folded in SMALL_WORDS or folded in small) and not abbreviated):
+                if folded in LINKS:
+                    link = folded
+                joins = folded in {"and", "or"} and follows
+                follows = False
+                continue
+            base = positive(folded)
+            named = not first and raw[:1].isupper() and language != "de"  # All nouns have a capital there.
+            flags = ("n" if named else "") + ("-" if base else "") + ("f" if language not in {"", "en"} else "")
+            word = Word(folded, stem(base or folded), link, flags)
+            if joins and word.stem < found[-1].stem:
+                found[-1:] = [word._replace(link=found[-1].link), found[-1]._replace(link=word.link)]
+            else:
+                found.append(word)
+            link, joins, follows = "", False, True
+        first = False
+    return tuple(found)
+
+
+def _joined(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Verbs with a particle are written both ways: "log in" as "login"."""
+    if _PARTICLES.isdisjoint(words):
+        return words
+    found: list[str] = []
+    for word in words:
+        if found and word in _PARTICLES and frequency(whole := found[-1].casefold() + word) > 0:
+            found[-1] = whole
+        else:
+            found.append(word)
+    return tuple(found)
+
+
+def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
+    """Match equal stems first, then slips, words written apart on one side, synonyms, opposites."""
+    matching = _Matching(asked, stored)
+    matching.equal()
+    slips = matching.by(slip)
+    if matching.left and matching.right:
+        matching.join()
+    synonyms = matching.by(lambda one, other: synonymous(one.stem, other.stem))
+    opposites = matching.by(lambda one, other: opposite(one.folded, other.folded) or opposite(one.stem, other.stem))
+    pairs = sorted(matching.partner.items())
+    rank = {place: number for number, place in enumerate(sorted(matching.partner.values()))}
+    return Alignment(
+        tuple(asked[position] for position in matching.left if not _small_slip(asked[position])),
+        tuple(stored[position] for position in matching.right if not _small_slip(stored[position])),
+        slips,
+        synonyms,
+        opposites,
+        tuple(rank[place] for _, place in pairs),
+        tuple((asked[a], stored[b]) for a, b in pairs if asked[a].link != stored[b].link),
+        tuple((asked[a], stored[b]) for a, b in pairs),
+    )
+
+
+def _unaccented(word: str) -> str:
+    """A Latin word without its accents: people leave them out."""
+    if word.isascii() or word[0] > "\u024f":
+        return word
+    return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
+
+
+class _Matching:
+    """Positions that have found a partner, and those that look for one."""
+
+    def __init__(self, asked: Sequence[Word], stored: Sequence[Word]) -> None:
+        self.asked, self.stored = asked, stored
+        self.partner: dict[int, int] = {}
+        self.left = list(range(len(asked)))
+        self.right = list(range(len(stored)))
+
+    def equal(self) -> None:
+        free: dict[str, list[int]] = {}
+        for position in reversed(self.right):
+            free.setdefault(self.stored[position].stem, []).append(position)
+        for position in self.left:
+            places = free.get(self.asked[position].stem)
+            if places:
+                self.partner[position] = places.pop()
+        if self.partner:
+            taken = set(self.partner.values())
+            self.left = [position for position in self.left if position not in self.partner]
+            self.right = [position for position in self.right if position not in taken]
+
+    def by(self, alike: Callable[[Word, Word], bool]) -> tuple[tuple[Word, Word], ...]:
+        found = []
+        if not self.right:
+            return ()
+        for position in list(self.left):
+            other = next((place for place in self.right if alike(self.asked[position], self.stored[place])), None)
+            if other is not None:
+                found.append((self.asked[position], self.stored[other]))
+                self.partner[position] = other
+                self.left.remove(position)
+                self.right.remove(other)
+        return tuple(found)
+
+    def join(self) -> None:
+        _join(self.asked, self.left, self.stored, self.right)
+        _join(self.stored, self.right, self.asked, self.left)
+
+
+def _join(apart: Sequence[Word], loose: list[int], whole: Sequence[Word], others: list[int]) -> None:
+    """Drop "log", "in" here and "login" there: one thing written in two ways."""
+    for other in list(others):
+        target = whole[other].folded
+        for position in list(loose):
+            following = position + 1
+            if following in loose and apart[position].folded + apart[following].folded == target:
+                loose.remove(position)
+                loose.remove(following)
+                others.remove(other)
+                break
+
+
+def slip(one: Word, other: Word) -> bool:
+    """Whether two words differ by a slip of the keyboard or by spelling: one of them is no word. Never two names."""
+    a, b = one.folded, other.folded
+    longest = max(len(a), len(b))
+    if (
+        one.foreign
+        or other.foreign
+        or longest < 4
+        or not (a.isalpha() and b.isalpha() and a.isascii() and b.isascii())
+        or (one.named and other.named)
+    ):
+        return False
+    allowed = 1 if longest < 8 else 2
+    if OSA.distance(a, b, score_cutoff=allowed) > allowed:
+        return False
+    return not (known(a) and known(b))
+
+
+def _small_slip(word: Word) -> bool:
+    """Whether a word is a small one with a slip in it: "teh", "waht"."""
+    text = word.folded
+    if not 3 <= len(text) <= 7 or not text.isascii() or not text.isalpha() or word.named or word.foreign or known(text):
+        return False
+    return any(OSA.distance(text, small, score_cutoff=1) <= 1 for small in _LONGER_SMALL_WORDS)
+
+
+_LONGER_SMALL_WORDS = tuple(word for word in sorted(SMALL_WORDS) if len(word) > 2)

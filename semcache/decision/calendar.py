@@ -1,0 +1,230 @@
+"""Dates and times of day, by value: "March 5", "5. März" and "2024-03-05" as year, month, day; "3pm" as 15:00."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+
+_MONTHS: dict[str, int] = {
+    name: number
+    for names in (
+        "january february march april may june july august september october november december",
+        "jan feb mar apr may jun jul aug sep oct nov dec",
+        "januar februar märz april mai juni juli august september oktober november dezember",
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+        "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    )
+    for number, name in enumerate(names.split(), start=1)
+} | {"sept": 9}
+_DAYS: dict[str, int] = {
+    name: number
+    for names in (
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "mon tue wed thu fri sat sun",
+        "montag dienstag mittwoch donnerstag freitag samstag sonntag",
+        "lunes martes miércoles jueves viernes sábado domingo",
+        "lundi mardi mercredi jeudi vendredi samedi dimanche",
+        "月曜 火曜 水曜 木曜 金曜 土曜 日曜",
+        "周一 周二 周三 周四 周五 周六 周日",
+        "星期一 星期二 星期三 星期四 星期五 星期六 星期日",
+        "월요일 화요일 수요일 목요일 금요일 토요일 일요일",
+    )
+    for number, name in enumerate(names.split(), start=1)
+}
+_RELATIVE: dict[str, str] = {
+    "today": "0d",
+    "tonight": "0d",
+    "tomorrow": "1d",
+    "tmrw": "1d",
+    "yesterday": "-1d",
+    "heute": "0d",
+    "morgen": "1d",
+    "gestern": "-1d",
+    "hoy": "0d",
+    "mañana": "1d",
+    "ayer": "-1d",
+    "aujourd'hui": "0d",
+    "demain": "1d",
+    "hier": "-1d",
+    "今日": "0d",
+    "明日": "1d",
+    "昨日": "-1d",
+    "今天": "0d",
+    "明天": "1d",
+    "昨天": "-1d",
+    "오늘": "0d",
+    "내일": "1d",
+    "어제": "-1d",
+}
+# "may", "mar", "sat", "sun", "mon" are other words as well: they count only beside a day's number or a capital.
+_M = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_FULL_MONTHS = "|".join(
+    sorted((m for m in _MONTHS if len(m) > 4 or m in {"june", "july", "juni", "juli", "mayo"}), key=len, reverse=True)
+)
+_YEAR = r"(?P<y>(?:19|20)\d\d)"
+_DAY = r"(?P<d>[0-3]?\d)(?:st|nd|rd|th|er|\.)?"
+_PATTERNS: Sequence[re.Pattern[str]] = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?<![\d/.-]){_YEAR}[-/.](?P<m>[01]?\d)[-/.](?P<d>[0-3]?\d)(?![\d/-])",
+        rf"{_YEAR}\s*[年년]\s*(?P<m>[01]?\d)\s*[月월](?:\s*(?P<d>[0-3]?\d)\s*[日号일])?",
+        r"(?<!\d)(?P<m>[01]?\d)\s*[月월]\s*(?P<d>[0-3]?\d)\s*[日号일]",
+        rf"\b(?P<name>{_M})\b\.?\s+{_DAY}(?:\s*,\s*|\s+(?:of\s+)?){_YEAR}\b",
+        rf"(?<![\d.,]){_DAY}\s+(?:of\s+|de\s+)?(?P<name>{_M})\b\.?(?:\s*,\s*|\s+(?:de\s+)?){_YEAR}\b",
+        rf"\b(?P<name>{_M})\b\.?\s+{_DAY}(?![\d:%])\b",
+        rf"(?<![\d.,]){_DAY}\s+(?:of\s+|de\s+)?(?P<name>{_M})\b",
+        rf"\b(?P<name>{_M})\b\.?,?\s+(?:of\s+|de\s+)?{_YEAR}\b",
+    )
+]
+_SLASHED = re.compile(r"(?<![\d/.-])(?P<a>[0-3]?\d)([/.-])(?P<b>[0-3]?\d)\2(?P<y>(?:19|20)?\d\d)(?![\d/.-])")
+_NAMED_MONTH = re.compile(rf"\b(?:{_FULL_MONTHS})\b", re.IGNORECASE)
+_BARE_YEAR = re.compile(r"(?<![\d.,$€£#])(?:19|20)\d\d(?![\d%]|[.,]\d|\s*[$€£¥₹₩])(?:\s*[年년])?")
+_LATIN_DAYS = "|".join(sorted((d for d in _DAYS if d[0].isascii() or d[0] in "ms"), key=len, reverse=True))
+_OTHER_DAYS = "|".join(d for d in _DAYS if not d[0].isascii())
+_SHORT_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
+_WEEKDAY = re.compile(rf"\b(?P<latin>{_LATIN_DAYS})(?P<many>s)?\b|(?P<other>{_OTHER_DAYS})", re.IGNORECASE)
+_RELATIVE_WORDS = re.compile(
+    "|".join(
+        rf"\b{re.escape(w)}\b" if w[0].isascii() else re.escape(w) for w in sorted(_RELATIVE, key=len, reverse=True)
+    ),
+    re.IGNORECASE,
+)
+_NEXT = re.compile(
+    r"\b(?P<which>next|last|this|previous|past|coming)\s+(?P<what>week|month|year|quarter|weekend)\b", re.IGNORECASE
+)
+_WHICH = {"next": "1", "coming": "1", "this": "0", "last": "-1", "previous": "-1", "past": "-1"}
+_ANY_DIGIT = re.compile(r"\d")
+_AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
+_HOURS = frozenset({"noon", "midday", "midnight"})
+_PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
+_NAMES = _MONTHS.keys() | _DAYS.keys() | {f"{day}s" for day in _DAYS} | _RELATIVE.keys() | _PERIODS
+_NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?<![\d:.])(?P<h>[012]?\d)(?:[:.h](?P<min>[0-5]\d))?\s*(?P<half>[ap]\.?m\.?)(?![a-z])"
+    r"|(?<![\d:.])(?P<h24>[012]?\d):(?P<min24>[0-5]\d)(?::[0-5]\d)?(?![\d:])"
+    r"|(?<![\d:.])(?P<hfr>[012]?\d)\s?h\s?(?P<minfr>[0-5]\d)(?!\w)"
+    r"|(?<![\d:.])(?P<hde>[012]?\d)(?:[:.](?P<minde>[0-5]\d))?\s*Uhr(?:\s+(?P<minde2>[0-5]\d))?\b"
+    r"|(?P<part>오전|오후|午前|午後|上午|下午|早上|晚上)?\s*(?<!\d)(?P<hcjk>[012]?\d)\s*[시時点點](?![간間])"
+    r"(?:\s*(?P<mincjk>[0-5]?\d)\s*[분分])?"
+    r"|\b(?P<word>noon|midday|midnight)\b",
+    re.IGNORECASE,
+)
+
+
+def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
+    """The text without its dates, and these.
+
+    They are written "y-m-d" with "*" for what isn't said, "y-3|5" where the order of day and month is open, "day n" for
+    a weekday, "from now …" for what depends on today. `vocabulary` are the text's words, folded.
+    """
+    digits = _ANY_DIGIT.search(text) is not None
+    if text.isascii() and not digits and vocabulary.isdisjoint(_NAMES):
+        return text, []
+    found: list[str] = []
+
+    def taken(read: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+        """Blank out what `read` understands; it returns nothing for what is no date after all."""
+
+        def take(match: re.Match[str]) -> str:
+            value = read(match)
+            if not value:
+                return match.group()
+            found.append(value)
+            return " " * len(match.group())
+
+        return take
+
+    if digits:
+        text = _SLASHED.sub(taken(_slashed), text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(taken(_dated), text)
+    text = _NEXT.sub(taken(lambda m: f"from now {_WHICH[m['which'].casefold()]} {m['what'].casefold()}"), text)
+    text = _RELATIVE_WORDS.sub(taken(lambda m: f"from now {_RELATIVE[m.group().casefold()]}"), text)
+    text = _NEXT_DAY.sub(taken(lambda m: f"day {_DAYS[m['day'].casefold()]} {_WHICH[m['which'].casefold()]}"), text)
+    text = _WEEKDAY.sub(taken(_weekday), text)
+    return _NAMED_MONTH.sub(taken(lambda m: f"*-{_MONTHS[m.group().casefold()]}-*"), text), found
+
+
+def find_years(text: str) -> tuple[str, list[str]]:
+    """The text without what looks like a year by itself, and these: to be called when quantities have been taken."""
+    found = [f"{year[:4]}-*-*" for year in _BARE_YEAR.findall(text)]
+    return _BARE_YEAR.sub("    ", text) if found else text, found
+
+
+def _dated(match: re.Match[str]) -> str:
+    groups = match.groupdict()
+    month = _MONTHS[groups["name"].casefold()] if groups.get("name") else int(groups["m"])
+    day = groups.get("d")
+    if not 1 <= month <= 12 or (day is not None and not 1 <= int(day) <= 31):
+        return ""
+    return f"{groups.get('y') or '*'}-{month}-{int(day) if day else '*'}"
+
+
+def _slashed(match: re.Match[str]) -> str:
+    a, b = int(match["a"]), int(match["b"])
+    if not (1 <= a <= 31 and 1 <= b <= 31) or (a > 12 and b > 12):
+        return ""
+    year = match["y"] if len(match["y"]) == 4 else f"20{match['y']}"
+    low, high = min(a, b), max(a, b)
+    return f"{year}-{low}-{high}" if high > 12 or low == high else f"{year}-{a}|{b}"
+
+
+def _weekday(match: re.Match[str]) -> str:
+    name = (match["latin"] or match["other"]).casefold()
+    # "sat" and "sun" are words of their own.
+    return "" if name in _SHORT_DAYS and not match["latin"][0].isupper() else f"day {_DAYS[name]}"
+
+
+def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
+    """The text without its times of day, and these as minutes since midnight; `vocabulary` are its words, folded."""
+    found: list[str] = []
+    if vocabulary.isdisjoint(_HOURS) and not _ANY_DIGIT.search(text):
+        return text, found
+
+    def timed(match: re.Match[str]) -> str:
+        minutes = _minutes(match)
+        if minutes is None:
+            return match.group()
+        found.append(str(minutes))
+        return " " * len(match.group())
+
+    return _TIME.sub(timed, text), found
+
+
+def _minutes(match: re.Match[str]) -> int | None:
+    """Minutes since midnight; None for what is no time of day after all."""
+    if match["word"]:
+        return 0 if match["word"].casefold() == "midnight" else 720
+    parts = match.groupdict(default="")
+    hour = int(parts["h"] or parts["h24"] or parts["hfr"] or parts["hde"] or parts["hcjk"])
+    minute = int(
+        parts["min"] or parts["min24"] or parts["minfr"] or parts["minde"] or parts["minde2"] or parts["mincjk"] or 0
+    )
+    half = "p" if parts["half"][:1] in {"p", "P"} or parts["part"] in _AFTERNOON else "a"
+    if parts["half"] or parts["part"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half == "p" else 0)
+    return None if hour > 24 else hour % 24 * 60 + minute
+
+
+def dates_agree(one: str, other: str) -> bool:
+    """Whether two dates may be the same day: nothing that both say differs."""
+    if one == other:
+        return True
+    if one.startswith(("day", "from")) or other.startswith(("day", "from")):
+        return False
+    return any(
+        all(a == b or "*" in (a, b) for a, b in zip(first, second, strict=True))
+        for first in _readings(one)
+        for second in _readings(other)
+    )
+
+
+def _readings(date: str) -> list[list[str]]:
+    year, _, rest = date.partition("-")
+    if "|" in rest:
+        a, b = rest.split("|")
+        return [[year, a, b], [year, b, a]]
+    return [[year, *rest.split("-")]]

@@ -1,0 +1,237 @@
+"""The figures of a text, each taken once: dates, times, identifiers, quantities with a unit, and the numbers left over.
+
+What is found is blanked out before the next kind is looked for, so that the 5 of "5 March" is no number as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from decimal import Decimal
+
+from text_to_num import alpha2digit
+
+from semcache.decision.calendar import find_dates, find_times, find_years
+from semcache.decision.units import UNITS, Unit
+
+MAYBE = "?"
+"""Before what may be a figure: it matches one on the other side and is never missed there."""
+MAX_FIGURES = 256
+"""Of each kind; more says nothing more, and comparing stays bounded."""
+
+_SPOKEN_LANGUAGES = ("en", "de", "es", "fr")
+_SPACED = frozenset({"de", "es", "fr"})
+_SPACED_THOUSANDS = re.compile(r"(?<=\b\d) (?=\d{3}\b)|(?<=\b\d\d) (?=\d{3}\b)|(?<=\d\d\d) (?=\d{3}\b)")
+"""Normalised, a narrow space between thousands is a plain one."""
+_ONE = 1.5
+"""Below it a number word alone is left to stand: "which one"."""
+# Alone they are more often a pronoun, an article, an order or a unit of time than a number.
+_AMBIGUOUS = {"one": "1", "first": "1", "second": "2", "third": "3", "ein": "1", "eine": "1", "uno": "1", "una": "1"}
+_CJK_DIGITS = {
+    "〇": 0,
+    "零": 0,
+    "一": 1,
+    "二": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+    "两": 2,
+}
+_CJK_TENS = {"十": 10, "百": 100, "千": 1000}
+_CJK_RUN = re.compile(r"[〇零一二三四五六七八九两十百千]+|(?<=\d)[万億亿만억]")
+_DOZEN = re.compile(r"\b(?:(\d+)\s+|an?\s+|one\s+)?dozens?\b", re.IGNORECASE)
+_SCALED = re.compile(
+    r"(?<![\d.,])(\d+(?:[.,]\d+)*)\s*"
+    r"(thousand|million|billion|tausend|millionen|million|milliarden|milliarde|mille|millions|milliards|mil|millones|"
+    r"k(?=\b)|m(?=\b)|bn(?=\b)|万|億|亿|만|억)(?![a-z])",
+    re.IGNORECASE,
+)
+_SCALES = {
+    **dict.fromkeys(("thousand", "tausend", "mille", "mil", "k"), 1_000),
+    **dict.fromkeys(("million", "millions", "millionen", "millones"), 1_000_000),
+    **dict.fromkeys(("billion", "bn", "milliarde", "milliarden", "milliards"), 1_000_000_000),
+    **dict.fromkeys(("万", "만"), 10_000),
+    **dict.fromkeys(("億", "亿", "억"), 100_000_000),
+}
+_PERCENT_WORDS = re.compile(
+    r"\b(?:per ?cent|prozent|pour ?cent|por ?ciento|percentage points?)\b|퍼센트|パーセント", re.IGNORECASE
+)
+_NUMBER = r"\d{1,3}(?:[,'](?=\d{3}(?!\d))\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)*"
+_QUANTITY_BEFORE = re.compile(rf"([$€£¥₹₩]|\b(?:usd|eur|gbp|jpy|chf|inr)\b)\s*({_NUMBER})", re.IGNORECASE)
+_IDENTIFIER = re.compile(
+    r"""
+    (?<![\w.])
+    (?:
+      \d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?               # an IPv4 address or network
+    | (?!\d{1,3}(?:\.\d{3})+(?![\d.]))v?\d+\.\d+\.\d+(?:[-+.][0-9a-z]+)*  # a version; 2.000.000 is a number
+    | \#\s?\d+                                            # an issue, an order
+    | (?=[\w-]*\d)(?=[\w-]*[a-z_])[a-z0-9]+(?:[-_][a-z0-9]+)*   # letters and digits together: HH-55102, a1b2, B12
+    | \d+(?:-\d+){2,}                                     # digits in groups: a phone, an account
+    | (?!\d+000\b)\d{7,}                                        # a long number is a name
+    )
+    (?![\w])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_ANY_DIGIT = re.compile(r"\d")
+_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th|er|re|e|ère|º|ª)\b", re.IGNORECASE)
+_DIGITS = re.compile(rf"(?<![\d.,])((?<![\w)\]])[-+](?=\d))?({_NUMBER})")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was found, each kind in order; a quantity is "dimension value". `rest` is the text without all of it."""
+
+    dates: tuple[str, ...]
+    times: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    quantities: tuple[str, ...]
+    numbers: tuple[str, ...]
+    rest: str
+
+
+def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
+    """The figures of a normalised text.
+
+    Args:
+        plain: the text.
+        language: en, de, es, fr, or empty for one that isn't known.
+        vocabulary: its words, folded. Most texts have few figures or none: what can't be there isn't looked for.
+    """
+    rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
+    rest, dates = find_dates(rest, vocabulary)
+    rest, times = find_times(rest, vocabulary)
+    rest = _spoken(rest, language)
+    numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
+    if not _ANY_DIGIT.search(rest):
+        return Figures(_bounded(dates), _bounded(times), (), (), tuple(numbers), rest)
+    identifiers: list[str] = []
+    quantities: list[str] = []
+
+    def take_quantity(match: re.Match[str], number: str, unit: Unit) -> str:
+        quantities.append(f"{unit.dimension} {_measured(number, unit, language)}")
+        return " " * len(match.group())
+
+    rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
+
+    def maybe_quantity(match: re.Match[str]) -> str:
+        unit = UNITS.get(match[2]) or UNITS.get(match[2].casefold())
+        return match.group() if unit is None else take_quantity(match, match[1], unit)
+
+    rest = _QUANTITY_AFTER.sub(maybe_quantity, rest)
+    rest, years = find_years(rest)
+    dates += years
+    rest = _ORDINAL.sub(r"\1", rest)
+
+    def take_identifier(match: re.Match[str]) -> str:
+        identifiers.append(re.sub(r"[\s_-]", "", match.group().casefold()).lstrip("#"))
+        return " " * len(match.group())
+
+    rest = _IDENTIFIER.sub(take_identifier, rest)
+    numbers = [_signed(match, rest, language) for match in _DIGITS.finditer(rest)] + numbers
+    rest = _DIGITS.sub(" ", rest)
+    return Figures(
+        _bounded(dates), _bounded(times), _bounded(identifiers), _bounded(quantities), _bounded(numbers), rest
+    )
+
+
+def _bounded(found: list[str]) -> tuple[str, ...]:
+    return tuple(found)[:MAX_FIGURES]
+
+
+def unmatched(ours: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
+    """Our certain figures that the other side holds neither for certain nor maybe, as often."""
+    left = list(others)
+    missing: list[str] = []
+    for figure in ours:
+        if figure in left:
+            left.remove(figure)
+        elif figure[0] != MAYBE:
+            missing.append(figure)
+    return [figure for figure in missing if not _took(left, MAYBE + figure)]
+
+
+def _took(left: list[str], figure: str) -> bool:
+    if figure not in left:
+        return False
+    left.remove(figure)
+    return True
+
+
+def _spoken(text: str, language: str) -> str:
+    """The text with its spelled numbers in digits."""
+    text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
+    for spoken in (language,) if language else _SPOKEN_LANGUAGES:
+        text = alpha2digit(text, spoken, threshold=_ONE)
+    if "dozen" in text:
+        text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)
+    if not text.isascii():
+        text = _CJK_RUN.sub(_cjk_value, text)
+    if not _ANY_DIGIT.search(text):
+        return text
+    return _SCALED.sub(
+        lambda m: (
+            f"{_plain(Decimal(_value(m[1], language)) * _SCALES[m[2].casefold()])} "
+            if m[2].casefold() in _SCALES
+            else m.group()
+        ),
+        text,
+    )
+
+
+def _cjk_value(match: re.Match[str]) -> str:
+    """二十五 is 25; a single character is left to stand: 一 is a part of many words."""
+    run = match.group()
+    if len(run) < 2 or not all(sign in _CJK_DIGITS or sign in _CJK_TENS for sign in run):
+        return run
+    if not any(sign in _CJK_TENS for sign in run):
+        return "".join(str(_CJK_DIGITS[sign]) for sign in run)
+    total, current = 0, 0
+    for sign in run:
+        if sign in _CJK_TENS:
+            total += max(current, 1) * _CJK_TENS[sign]
+            current = 0
+        else:
+            current = _CJK_DIGITS[sign]
+    return str(total + current)
+
+
+def _signed(match: re.Match[str], text: str, language: str) -> str:
+    # "1903 -1967" is a range, not a negative year.
+    negative = match[1] == "-" and not text[: match.start()].rstrip()[-1:].isdigit()
+    return ("-" if negative else "") + _value(match[2], language)
+
+
+def _value(number: str, language: str) -> str:
+    """A number's value in plain digits: thousands marks gone, trailing zeros of a fraction gone."""
+    point = r"[,'](?=\d{3}(?!\d))"
+    if language in {"de", "es"}:
+        number = re.sub(r"\.(?=\d{3}(?!\d))", "", number)
+    plain = re.sub(point, "", number)
+    if plain.count(".") + plain.count(",") > 1:
+        return plain
+    whole, _, fraction = plain.replace(",", ".").partition(".")
+    fraction = fraction.rstrip("0")
+    return (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
+
+
+def _measured(number: str, unit: Unit, language: str) -> str:
+    value = _value(number, language)
+    if value.count(".") > 1 or "," in value or len(value) > 40:
+        return f"{value} {unit.name}"
+    return _plain(Decimal(value) * unit.factor + unit.offset)
+
+
+def _plain(value: Decimal) -> str:
+    """Six significant digits: a mile is 1609.344 m, and 5 km are 5000 m."""
+    rounded = value.normalize() if value == value.to_integral() else Decimal(f"{value:.6g}").normalize()
+    return f"{rounded:f}"
+
+
+_UNIT_NAMES = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_QUANTITY_AFTER = re.compile(rf"(?<![\w.,])({_NUMBER})\s*-?({_UNIT_NAMES})(?![A-Za-z\u00c0-\u024f])", re.IGNORECASE)

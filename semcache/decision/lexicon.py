@@ -1,0 +1,73 @@
+"""What is known of words without a model: stems, English words and how often they are used, small words, negations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+
+import snowballstemmer
+from spellchecker import SpellChecker
+
+from semcache.decision.tables import meanings, words
+
+CONTRACTIONS: Mapping[str, tuple[str, ...]] = meanings("contractions")
+"""By folded word."""
+
+_ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "n't": ("not",),
+    "'re": ("are",),
+    "'ve": ("have",),
+    "'ll": ("will",),
+    "'m": ("am",),
+    "'d": ("would",),
+    "'s": (),
+}
+
+SMALL_WORDS = words("small_words")
+"""Words whose presence alone seldom changes an answer; those that may are looked at by guards of their own."""
+
+NEGATIONS = words("negations")
+CJK_NEGATIONS = re.compile(
+    r"不(?!同|断|过|仅|错|知)|没有?|別(?!の|人)|别(?!的|人)|ない(?!で)|ません(?!か)|なく(?!て)|없|않|안(?=\s)|못(?=\s)|지(?=\s?마)"
+)
+"""Where words aren't apart a negation is a sign of its own."""
+
+_stemmer = snowballstemmer.stemmer("english")
+
+
+@lru_cache(65_536)
+def stem(word: str) -> str:
+    """The stem of a folded English word; words of other scripts come back as they are."""
+    if len(word) < 4 or not word.isascii() or not word.isalpha():
+        return word
+    found: str = _stemmer.stemWord(word)
+    return found
+
+
+def spread(word: str) -> tuple[str, ...]:
+    """The words that a contraction stands for: "don't" is ("do", "not"); a possessive is its owner."""
+    whole = CONTRACTIONS.get(word)
+    if whole is not None:
+        return whole
+    if "'" in word:
+        for ending, rest in _ENDINGS.items():
+            if word.endswith(ending) and len(word) > len(ending):
+                return (word[: -len(ending)], *rest)
+    return (word,)
+
+
+def known(word: str) -> bool:
+    """Whether a folded word is English as it stands, so that it is no slip of the keyboard."""
+    return word in _frequencies() or stem(word) in SMALL_WORDS
+
+
+def frequency(word: str) -> int:
+    """How often a folded word occurs in a corpus of a billion English words; 0 for one that doesn't."""
+    return _frequencies().get(word, 0)
+
+
+@cache
+def _frequencies() -> Mapping[str, int]:
+    counts: Mapping[str, int] = SpellChecker(language="en").word_frequency.dictionary
+    return counts

@@ -1,0 +1,44 @@
+"""Words that turn a request into its opposite: antonyms, and negative forms that carry their own negation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from semcache.decision.lexicon import frequency, stem
+from semcache.decision.tables import groups, words
+
+_NEGATIVE_FORMS = words("negative_forms")
+_NOT_NEGATIVE = words("not_negative")
+_LESS_FORMS = words("less_forms")
+_COMMON = 50
+"""A word behind un- that is rarer in English is mostly none ("uncle" is no negated "cle")."""
+
+
+def _antonyms() -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for one, other in groups("antonyms"):
+        for a, b in ((one, other), (other, one)):
+            found.setdefault(a, set()).add(b)
+            found.setdefault(stem(a), set()).add(stem(b))
+    return {word: frozenset(others) for word, others in found.items()}
+
+
+_ANTONYMS = _antonyms()
+
+
+def opposite(one: str, other: str) -> bool:
+    """Whether two folded words, or two stems, are opposites."""
+    return other in _ANTONYMS.get(one, ())
+
+
+@lru_cache(65_536)
+def positive(word: str) -> str:
+    """The word without the negation that it carries ("unacceptable" is "acceptable"); empty where it carries none."""
+    if word in _NEGATIVE_FORMS:
+        return word[3:] if word.startswith(("dis", "non")) else word[2:]
+    if word in _LESS_FORMS:
+        return f"{word[:-4]}ful"
+    if word.startswith("un") and len(word) > 5 and word not in _NOT_NEGATIVE and frequency(word[2:]) > _COMMON:
+        return word[2:]
+    return ""

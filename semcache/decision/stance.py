@@ -1,0 +1,119 @@
+"""How a text asks, beside what it asks about: its question word, whose things, which time, "and" or "or"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, spread
+from semcache.decision.tables import words
+from semcache.decision.texts import Text, words_of
+
+_QUESTIONS = {
+    **{word: word for word in ("how", "why", "where", "when")},
+    **dict.fromkeys(("who", "whom", "whose"), "who"),
+    **dict.fromkeys(("what", "which"), "what"),
+}
+_AUXILIARIES = words("auxiliaries")
+_CLASSES: dict[str, str] = {
+    **dict.fromkeys(("my", "mine"), "whose:my"),
+    **dict.fromkeys(("your", "yours"), "whose:your"),
+    **dict.fromkeys(("his", "him"), "whose:his"),
+    **dict.fromkeys(("her", "hers"), "whose:her"),
+    **dict.fromkeys(("their", "theirs"), "whose:their"),
+    **dict.fromkeys(("was", "were", "did", "had"), "time:past"),
+    **dict.fromkeys(("is", "are", "am", "does"), "time:present"),
+    **dict.fromkeys(("will",), "time:future"),
+    "and": "join:and",
+    "or": "join:or",
+    **dict.fromkeys(("under", "below", "within"), "bound:under"),
+    **dict.fromkeys(("over", "above", "beyond"), "bound:over"),
+    "before": "order:before",
+    "until": "order:until",
+    "after": "order:after",
+    "since": "order:since",
+}
+_PERSONS = frozenset({"i", "you", "we", "they"})
+_POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
+_EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
+
+
+# Negations that say nothing about the polarity of what is asked.
+_IDIOMS = re.compile(
+    r"\b(?:not only|no longer than|no more than|no less than|no later than|whether or not|or not|why not|if not|"
+    r"no matter|no problem|no doubt|no idea|no worries|not sure|don'?t know|do not know|don'?t understand|"
+    r"do not understand|don'?t worry|can'?t wait|cannot wait|can'?t help|not to mention|not least|not yet|no one else|"
+    r"no\.\s*\d)",
+    re.IGNORECASE,
+)
+_QUESTION_TAG = re.compile(
+    r"(?:,\s*(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have)n?'?t?\s+(?:not\s+)?"
+    r"(?:it|they|you|we|he|she|i)\s*\?\s*$)"
+    r"|^\s*(?:can't|couldn't|won't|wouldn't|isn't|aren't|don't|doesn't|didn't|shouldn't)\s+"
+    r"(?:you|we|it|there|i|they|he|she|this|that)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """How a text asks.
+
+    Attributes:
+        negated: whether its negation words reverse it.
+        asks: how, why, where, when, who, what; "whether" for a question that yes or no answers; empty for none.
+        says: which of the small words that matter occur, as "kind:word".
+    """
+
+    negated: bool
+    asks: str
+    says: frozenset[str]
+
+    def encoded(self) -> tuple[str, ...]:
+        """As it is stored."""
+        return ("odd" if self.negated else "even", self.asks, *sorted(self.says))
+
+    @classmethod
+    def decoded(cls, stored: tuple[str, ...]) -> Stance:
+        """The inverse of `encoded`."""
+        return cls(stored[0] == "odd", stored[1], frozenset(stored[2:]))
+
+
+def stance(text: Text) -> Stance:
+    """The stance of a text."""
+    parts = [part for word in text.words for part in spread(word.casefold())]
+    says = frozenset(_CLASSES[part] for part in parts if part in _CLASSES)
+    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says)
+
+
+def _negations(text: Text, parts: list[str]) -> int:
+    if text.plain.isascii() and not any(part in NEGATIONS for part in parts):
+        return 0
+    plain = _QUESTION_TAG.sub(" ", _IDIOMS.sub(" ", text.plain))
+    count = len(CJK_NEGATIONS.findall(plain)) if text.script in {"han", "kana", "hangul"} else 0
+    left = (part for raw in words_of(plain) for part in spread(raw.casefold()))
+    return count + sum(part in NEGATIONS for part in left)
+
+
+def _asks(text: Text, parts: list[str]) -> str:
+    found = next((_QUESTIONS[part] for part in parts if part in _QUESTIONS), "")
+    if found:
+        return found
+    if parts[:2] == ["do", "not"] and not _PERSONS.intersection(parts[2:3]):
+        return ""  # "Don't cancel it" commands, "Don't you …" asks.
+    return "whether" if parts and parts[0] in _AUXILIARIES and not _POLITE.match(text.plain) else ""
+
+
+def asks_alike(asked: Stance, stored: Stance) -> bool:
+    """Whether the question words may stand for each other."""
+    return asked.asks == stored.asks or frozenset({asked.asks, stored.asks}) in _EXCHANGEABLE
+
+
+def conflict(asked: Stance, stored: Stance) -> str:
+    """What of the small words of two stances can't be one request, in words; empty for nothing."""
+    for one in sorted(asked.says - stored.says):
+        kind = one.partition(":")[0] + ":"
+        others = [other for other in sorted(stored.says) if other.startswith(kind)]
+        if others and asked.says.isdisjoint(others):
+            return f"request says {one.removeprefix(kind)}, entry says {others[0].removeprefix(kind)}"
+    return ""

@@ -122,12 +122,16 @@ def _upper(served: Counts, wrong: Counts, judged: Judged, budget: Budget, mix: M
 def _failure(tested: Tested, proven: Tested | None, budget: Budget, mix: Mix) -> str:
     limit, confidence = budget.max_wrong_ratio, budget.confidence
     told = (
-        f"at {tested.threshold:g} there are {tested.wrong:,} wrong of {tested.served:,} served hits: "
-        f"at {confidence:.0%} confidence up to {tested.upper:.2%} may be wrong, and the limit is {limit:.2%}."
+        f"at {tested.threshold:g} you have {tested.served:,} served hits with {tested.wrong:,} wrong, so that up to "
+        f"{100 * tested.upper:.2f} % may be wrong and not {100 * limit:g} %"
     )
     if mix.trap_share is None and tested.wrong:
-        told += f" With {tested.wrong:,} wrong, {cases_needed(tested.wrong, limit, confidence):,} are needed."
-    return f"Not lower, for {told}" if proven else told[0].upper() + told[1:]
+        told += f" (with {tested.wrong:,} wrong, {cases_needed(tested.wrong, limit, confidence):,} are needed)"
+    if proven is not None:
+        return f"Not lower: {told}."
+    if mix.trap_share is not None:
+        return f"{told[0].upper()}{told[1:]}."
+    return f"{_needed(budget)}; {told}."
 
 
 def _too_few(total: int, traps: int, budget: Budget, mix: Mix) -> str:
@@ -136,8 +140,12 @@ def _too_few(total: int, traps: int, budget: Budget, mix: Mix) -> str:
             f"With traps at {mix.trap_share:.0%} of requests these labels prove no threshold, whatever it served: "
             f"more of them are needed; you have {total:,} pairs that a threshold decides about."
         )
+    return f"{_needed(budget)}; you have {total:,} with {traps:,} wrong."
+
+
+def _needed(budget: Budget) -> str:
     needed = clean_cases_needed(budget.max_wrong_ratio, budget.confidence)
     return (
         f"{needed:,} served hits without a wrong one are needed for {100 * budget.max_wrong_ratio:g} % at "
-        f"{100 * budget.confidence:g} %; you have {total:,} with {traps:,} wrong."
+        f"{100 * budget.confidence:g} %"
     )

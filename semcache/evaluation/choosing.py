@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.evaluation.bounds import Floats, cases_needed, clean_cases_needed, lower_bound, upper_bound
+from semcache.evaluation.bounds import Floats, at_most, cases_needed, clean_cases_needed, lower_bound, upper_bound
 from semcache.evaluation.curves import Mix
 from semcache.evaluation.judging import SLACK, Judged
 
@@ -74,14 +74,22 @@ def choose(judged: Judged, budget: Budget, mix: Mix) -> Choice:
     """
     thresholds, served, wrong = _grid(judged)
     total, traps = (int(served[-1]), int(wrong[-1])) if served.size else (0, 0)
-    uppers = _upper(served, wrong, judged, budget, mix)
-    provable = _upper(served, np.zeros_like(wrong), judged, budget, mix) <= budget.max_wrong_ratio
-    proven: Tested | None = None
-    for number in np.flatnonzero(provable):
-        tested = Tested(float(thresholds[number]), int(served[number]), int(wrong[number]), float(uppers[number]))
-        if tested.upper > budget.max_wrong_ratio:
-            return Choice(proven, tested, total, traps, budget, _failure(tested, proven, budget, mix))
-        proven = tested
+    proves = _keeps(served, wrong, judged, budget, mix)
+    provable = _keeps(served, np.zeros_like(wrong), judged, budget, mix)
+    sequence = np.flatnonzero(provable)
+    failures = np.flatnonzero(~proves[sequence])
+    passed = sequence[: failures[0]] if failures.size else sequence
+
+    def tested(number: int) -> Tested:
+        count, bad = served[number : number + 1], wrong[number : number + 1]
+        return Tested(
+            float(thresholds[number]), int(count[0]), int(bad[0]), float(_upper(count, bad, judged, budget, mix)[0])
+        )
+
+    proven = tested(passed[-1]) if passed.size else None
+    if failures.size:
+        failed = tested(sequence[failures[0]])
+        return Choice(proven, failed, total, traps, budget, _failure(failed, proven, budget, mix))
     reason = "No lower threshold would serve more of these pairs." if proven else _too_few(total, traps, budget, mix)
     return Choice(proven, None, total, traps, budget, reason)
 
@@ -103,6 +111,13 @@ def _grid(judged: Judged) -> tuple[Floats, Counts, Counts]:
     wrong = np.concatenate([[0], np.cumsum(other)])[served]
     new = np.diff(served, prepend=0) > 0
     return thresholds[new], served[new], wrong[new]
+
+
+def _keeps(served: Counts, wrong: Counts, judged: Judged, budget: Budget, mix: Mix) -> NDArray[np.bool_]:
+    """Whether the bound keeps the budget, were `wrong` of `served` wrong; elementwise."""
+    if mix.trap_share is None:  # The p-value says the same as the bound, at a fiftieth of the work.
+        return at_most(wrong, served, budget.max_wrong_ratio) <= 1.0 - budget.confidence
+    return _upper(served, wrong, judged, budget, mix) <= budget.max_wrong_ratio
 
 
 def _upper(served: Counts, wrong: Counts, judged: Judged, budget: Budget, mix: Mix) -> Floats:

@@ -80,9 +80,16 @@ def notes(tuning: Tuning, *, from_store: bool) -> tuple[str, ...]:
 
 
 def _differs(part: Part, tuning: Tuning) -> bool:
-    """Whether a part has a proven threshold of its own, other than that of all."""
+    """Whether a part has a proven threshold of its own that is better for it than that of all.
+
+    Lower ones serve more. A higher one counts only where a lower one failed: else the part's pairs merely end there.
+    """
     proven, general = part.choice.proven, tuning.choice.proven
-    return proven is not None and (general is None or proven.threshold != general.threshold)
+    if proven is None or general is None:
+        return proven is not None
+    return proven.threshold < general.threshold or (
+        proven.threshold > general.threshold and part.choice.failed is not None
+    )
 
 
 def _exceeds(part: Part, tuning: Tuning) -> bool:

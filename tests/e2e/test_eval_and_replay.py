@@ -91,14 +91,8 @@ def test_eval_compares_policies_and_reads_tables(tmp_path: Path) -> None:
 
 def test_tune_proves_a_threshold_and_writes_its_page(tmp_path: Path) -> None:
     file, report = tmp_path / "pairs.jsonl", tmp_path / "report.html"
-    rows = [
-        {
-            "a": f"How do I reset the password of account {n}?",
-            "b": f"how do I reset the password of account {n}",
-            "same": 1,
-        }
-        for n in range(320)
-    ]
+    question = "How do I reset the password of account {}"
+    rows = [{"a": question.format(f"{n}?"), "b": question.format(n).lower(), "same": 1} for n in range(320)]
     rows += [{"a": f"Who is number {n}?", "b": "How do I bake bread?", "same": 0} for n in range(40)]
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     ran = run("tune", str(file), "--cost-of-wrong", "0.5", "--trap-share", "0.01", "--report", str(report), "--json")
@@ -119,14 +113,9 @@ def test_tune_proves_a_threshold_and_writes_its_page(tmp_path: Path) -> None:
 def test_replay_compares_policies_over_one_stream(tmp_path: Path) -> None:
     file = tmp_path / "stream.jsonl"
     lines = [
-        {"prompt": prompt, "cluster": cluster, "at": n}
-        for n, (prompt, cluster) in enumerate(
-            [
-                ("Cancel my subscription", "cancel"),
-                ("Don't cancel my subscription", "keep"),
-                ("Cancel my subscription", "cancel"),
-            ]
-        )
+        {"prompt": "Cancel my subscription", "cluster": "cancel", "at": 0},
+        {"prompt": "Don't cancel my subscription", "cluster": "keep", "at": 1},
+        {"prompt": "Cancel my subscription", "cluster": "cancel", "at": 2},
     ]
     file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
     policies = ("--policy", "guarded:threshold=0.8", "--policy", "bare:threshold=0.8,guards=none")

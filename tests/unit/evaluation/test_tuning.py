@@ -62,6 +62,23 @@ def test_namespaces_that_differ_are_overrides_that_the_server_takes() -> None:
     assert any("for itself, not for all at once" in note for note in notes(result, from_store=False))
 
 
+def test_a_part_whose_pairs_merely_end_higher_needs_no_override() -> None:
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(400)]
+    items += [item(1000 + n, 0.96, same=True, namespace="b") for n in range(400)]
+    result = tuned(items)
+    assert [part.choice.proven and part.choice.proven.threshold for part in result.parts] == [0.95, 0.96]
+    assert "overrides" not in as_toml(result)
+
+
+def test_a_part_that_needs_a_higher_threshold_gets_it() -> None:
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(4000)]
+    items += [item(5000 + n, 0.97, same=True, namespace="b") for n in range(400)]
+    items += [item(6000 + n, 0.95, same=False, namespace="b") for n in range(20)]
+    pasted = tomllib.loads(as_toml(tuned(items)))["decision"]
+    assert pasted["threshold"] == 0.95
+    assert pasted["overrides"] == [{"namespace": "b", "threshold": 0.97}]
+
+
 def test_a_namespace_that_surely_breaks_the_budget_is_named() -> None:
     items = [item(n, 0.95, same=True, namespace="good") for n in range(3000)]
     items += [item(5000 + n, 0.95, same=n >= 8, namespace="bad") for n in range(30)]

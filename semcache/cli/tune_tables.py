@@ -63,8 +63,7 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
         "trap_share": tuning.question.mix.trap_share,
         "cost_of_wrong_usd": tuning.question.cost_of_wrong_usd,
         "summary": summary(tuning),
-        "recommendation": _choice(tuning.choice, tuning.chosen)
-        | {"wrong_interval_95_bootstrap": tuning.chosen_interval},
+        "recommendation": _choice(tuning.choice, tuning.chosen),
         "toml": as_toml(tuning),
         "in_force": asdict(tuning.current) | {"guards": tuning.question.current.decision.guards},
         "parts": [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from semcache.evaluation.bounds import lower_bound
+from semcache.evaluation.comparing import Relation
 from semcache.evaluation.tuning import Part, Tuning
 
 
@@ -68,8 +70,14 @@ def notes(tuning: Tuning, *, from_store: bool) -> tuple[str, ...]:
     if tuning.groups < pairs:
         told.append(
             f"The {pairs:,} pairs form {tuning.groups:,} groups that share a cluster or a stored text. The bound takes "
-            "them for independent; the bootstrap's interval beside it doesn't."
+            "them for independent; the intervals in the tables don't."
         )
+    apart = Counter(item.reason for item in tuning.guarded.judged.pairs if item.relation is Relation.APART)
+    if apart:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in apart.most_common())
+        told.append(f"{apart.total():,} pairs are never compared, whatever the threshold: {reasons}.")
+    if tuning.current.exact:
+        told.append(f"{tuning.current.exact:,} pairs are one request to the cache and served exactly, also at 1.")
     told.append(f"Dollars are {tuning.worth.basis}.")
     told += [_exceeding(part, tuning) for part in tuning.parts if _exceeds(part, tuning)]
     if len(tuning.parts) > 1:

@@ -42,7 +42,8 @@ class Point:
         traps: pairs served that don't.
         exact: pairs that are served whatever the threshold; among `hits` and `traps`.
         wrong_share: of what is served, the part that is wrong, as requests are mixed; None when nothing is.
-        wrong_interval: Wilson's 95 % interval of it, for independent pairs mixed as the labels are; None as above.
+        wrong_interval: its 95 % interval, None as above: Wilson's, for independent pairs mixed as the labels are. Where
+            they aren't, `tuning` puts the cluster bootstrap's in the points of its tables.
         wrong_upper: the one-sided 95 % bound over the pairs that the threshold decides about (exact matches would only
             dilute it), mixed as the labels are; 1 when there are none.
         hit_ratio: the part of requests that is served, as they are mixed.

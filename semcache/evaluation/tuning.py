@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,6 @@ class Tuning:
         unguarded: without any; the same object where none are in force.
         choice: what the labels prove, under the guards in force.
         chosen: what the proven threshold serves; None where none is proven.
-        chosen_interval: the cluster bootstrap's 95 % interval of its wrong answers per hit served.
         current: what the setting in force serves.
         parts: namespaces, then task types; empty where the data names none.
         worth: what answers are worth, and on what basis.
@@ -92,7 +91,6 @@ class Tuning:
     unguarded: Variant
     choice: Choice
     chosen: Point | None
-    chosen_interval: tuple[float, float] | None
     current: Point
     parts: tuple[Part, ...]
     worth: Worth
@@ -108,7 +106,8 @@ class Tuning:
         lowest = min((point.threshold for point in variant.points), default=1.0)
         extra = [point.threshold for point in (self.chosen, self.current) if point is not None]
         wanted = sorted({*(step for step in _TABLE if step >= lowest - _TABLE_STEP), *extra}, reverse=True)
-        return _points(variant.judged, wanted, self.question, self.worth.usd)
+        points = _points(variant.judged, wanted, self.question, self.worth.usd)
+        return _with_resampled(points, variant.judged, self.question.mix)
 
 
 def tune(
@@ -145,15 +144,15 @@ def tune(
         unguarded = Variant("guards off", (), bare, _points(bare, thresholds, question, worth.usd))
     choice = choose(judged, question.budget, question.mix)
     chosen = _proven_point(judged, choice, question, worth.usd)
-    interval = None if chosen is None else _wrong_interval(judged, chosen.threshold, question.mix)
-    (current,) = _points(judged, [decision.threshold], question, worth.usd)
+    if chosen is not None:
+        (chosen,) = _with_resampled([chosen], judged, question.mix)
+    (current,) = _with_resampled(_points(judged, [decision.threshold], question, worth.usd), judged, question.mix)
     return Tuning(
         question=question,
         guarded=guarded,
         unguarded=unguarded,
         choice=choice,
         chosen=chosen,
-        chosen_interval=interval,
         current=current,
         parts=tuple(
             part for field in ("namespace", "task_type") for part in _parts(judged, worth, question, field, choice)
@@ -205,9 +204,22 @@ def _proven_point(judged: Judged, choice: Choice, question: Question, usd: NDArr
     return point
 
 
-def _wrong_interval(judged: Judged, threshold: float, mix: Mix) -> tuple[float, float] | None:
-    weights = mix.weights(judged.same)
-    served = judged.served(threshold)
-    columns = np.stack([weights * (served & ~judged.same), weights * served], axis=1)
+def _with_resampled(points: Sequence[Point], judged: Judged, mix: Mix) -> tuple[Point, ...]:
+    """The points with the cluster bootstrap's interval of wrong per hit served, where that is the right one.
+
+    It is where pairs depend on each other, or stand for unequal parts of the requests. With none or all wrong it has
+    nothing to vary, and Wilson's stays.
+    """
     groups = [item.pair.sampled_with for item in judged.pairs]
-    return percentiles(resample(columns, groups).ratio(0, 1))
+    if mix.trap_share is None and len(set(groups)) == len(groups):
+        return tuple(points)
+    weights = mix.weights(judged.same)
+    served = np.stack([judged.served(point.threshold) for point in points], axis=1)
+    wrong = served & ~judged.same[:, None]
+    resampled = resample(np.concatenate([wrong, served], axis=1) * weights[:, None], groups)
+    return tuple(
+        replace(point, wrong_interval=percentiles(resampled.ratio(number, len(points) + number)))
+        if point.hits and point.traps
+        else point
+        for number, point in enumerate(points)
+    )

@@ -142,6 +142,7 @@ def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
                 color=INK,
             )
         axes.set_xlim(0, 1.22 * max([*counts, 1]))
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x.label, color=INK)
 
     return _svg(name, draw, (_SIZE_INCHES[0], 0.9 + _BAR_INCHES * max(2, len(bars))), legend=False)

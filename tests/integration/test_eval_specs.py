@@ -20,6 +20,8 @@ TEXTS = [
     ("How do I bake bread?", "Who wrote the Odyssey?"),
     ("What's the latest news", "What's the latest news"),
     ("word " * 1000, "word " * 999),
+    ("x" * 100_000, "x" * 99_999),
+    ("x" * 100_000, "x" * 100_000),
     ("😀 مرحبا", "😀 مرحبا!"),
 ]
 PAIRS = [Pair(str(n), user(stored), user(asked), n == 0, "k") for n, (stored, asked) in enumerate(TEXTS)]

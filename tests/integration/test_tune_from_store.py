@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from semcache.client import Client
@@ -17,15 +18,20 @@ from semcache.evaluation.comparing import Relation
 from semcache.evaluation.served import pairs_of_hits
 from semcache.settings import StoreSettings
 from semcache.store import read_judged
+from semcache.store.layout import LIB_VERSION
 from semcache.testing.serving import serving
 
 PROMPT = "How do I reset my password?"
 
 
-def tune(*arguments: str) -> dict[str, Any]:
-    ran = subprocess.run(
+def run_tune(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "semcache", "tune", *arguments], capture_output=True, text=True, timeout=60
     )
+
+
+def tune(*arguments: str) -> dict[str, Any]:
+    ran = run_tune(*arguments)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 
@@ -76,6 +82,20 @@ async def test_a_hit_whose_entry_is_gone_is_counted(tmp_path: Path) -> None:
         await client.invalidate(everything=True, apply=True)
     judged = read_judged(StoreSettings(path=tmp_path))
     assert (judged.hits, judged.without_entry) == ((), 1)
+
+
+async def test_a_damaged_row_is_counted(tmp_path: Path) -> None:
+    async with serving(path=tmp_path):
+        pass
+    env = lmdb.Environment(str(tmp_path), max_dbs=20, lib_version=LIB_VERSION)
+    with env.begin(write=True) as txn:
+        txn.put(b"a hit", b"no row", db=env.open_db(b"served", txn))
+    env.close()
+    judged = read_judged(StoreSettings(path=tmp_path))
+    assert (judged.hits, judged.damaged) == ((), 1)
+    ran = await asyncio.to_thread(run_tune, "--store", str(tmp_path))
+    assert ran.returncode == 1
+    assert "No hit in the store" in ran.stderr
 
 
 def test_a_folder_that_is_no_store(tmp_path: Path) -> None:

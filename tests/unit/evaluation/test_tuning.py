@@ -106,10 +106,25 @@ def test_pairs_that_share_a_stored_text_are_told_of_and_widen_the_interval() -> 
     result = tuned(items)
     assert result.groups == 20
     assert any("form 20 groups" in note for note in notes(result, from_store=False))
-    assert result.chosen_interval is not None
-    low, high = result.chosen_interval
+    assert result.chosen is not None
+    assert result.chosen.wrong_interval is not None
+    low, high = result.chosen.wrong_interval
+    # Wilson's would end at .0029: all five wrong ones lie in one group of twenty, which is drawn up to four times.
     assert low == 0.0
-    assert high > 0.0025
+    assert high > 0.0032
+    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == result.chosen.threshold]
+    assert row == result.chosen
+
+
+def test_a_trap_share_moves_the_interval_with_the_share() -> None:
+    result = tuned([item(n, 0.95, same=n >= 40) for n in range(4000)], mix=Mix(0.2))
+    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == 0.95]
+    assert row.wrong_share == pytest.approx(0.2)
+    assert row.wrong_interval is not None
+    low, high = row.wrong_interval
+    # Forty traps: their count in a resample varies by sqrt(40), so the share of a fifth by about .026.
+    assert 0.13 < low < 0.17
+    assert 0.23 < high < 0.27
 
 
 @pytest.mark.parametrize(

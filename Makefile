@@ -5,7 +5,8 @@
 #
 #     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 #
-# Variables: PYTHON, the interpreter that makes .venv; ARGS, more words for demo, bench and test; UPGRADE=--upgrade for lock.
+# Variables: PYTHON, the interpreter that makes .venv; ARGS, more words for demo, bench and test; UPGRADE=--upgrade for lock;
+# BIN, the folder of an environment that has everything already: then nothing is installed.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -94,10 +95,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 lock: install-dev  ## Resolve requirements/*.lock again from pyproject.toml
 	$(call say,requirements/cpu.lock)
-	@$(COMPILE) --config-file requirements/uv-cpu.toml --no-emit-package torch --extra cpu \
+	@$(COMPILE) --config-file requirements/uv-cpu.toml --no-emit-package torch --extra cpu --extra reports \
 		--output-file requirements/cpu.lock pyproject.toml requirements/build.in
 	$(call say,requirements/gpu.lock)
-	@$(COMPILE) --no-config --extra gpu --constraints requirements/cpu.lock \
+	@$(COMPILE) --no-config --extra gpu --extra reports --constraints requirements/cpu.lock \
 		--output-file requirements/gpu.lock pyproject.toml requirements/build.in
 	$(call say,requirements/dev.lock)
 	@$(COMPILE) --no-config --group dev --constraints requirements/cpu.lock \
@@ -108,9 +109,13 @@ clean:  ## Remove .venv and what the tools left
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+ifeq ($(origin BIN),file)
 install-cpu: $(CPU) $(PROJECT)
 
 install-dev: $(CPU) $(DEV) $(PROJECT)
+else
+install-cpu install-dev: ;
+endif
 
 $(MADE):
 	@test -n "$(PYTHON)" || { echo 'semcache needs Python 3.11 or newer: install one, or name it with PYTHON=…' >&2; exit 1; }

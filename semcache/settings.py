@@ -194,7 +194,7 @@ class CacheabilitySettings(Section):
     )
     """Matched, case aside, against the text that is compared: its answer goes stale, so neither read nor stored."""
     personal: tuple[Pattern, ...] = (
-        r"[\w.+-]+@[\w-]+\.[\w.]+",
+        r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+",
         r"\b(?:\d[ -]?){13,19}\b",
         r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
     )

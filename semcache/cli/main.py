@@ -17,6 +17,7 @@ from semcache.cli.explain import explain
 from semcache.cli.replay import replay
 from semcache.cli.serve import serve
 from semcache.cli.stats import stats
+from semcache.cli.tune import tune
 from semcache.errors import SemcacheError, SettingsError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(demo)
 app.command("eval")(evaluate)
+app.command()(tune)
 app.command()(replay)
 app.command()(stats)
 app.command()(explain)

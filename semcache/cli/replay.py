@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import json as json_format
-import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+import math
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from semcache.cli.options import ApiKey, Ca, Json
-from semcache.client import Client, ClientError
+from semcache.cli.options import ApiKey, Ca, Json, progress_bar
+from semcache.cli.replay_table import as_json, replay_table
+from semcache.client import Client
 from semcache.demo.stack import running_provider, running_server
-from semcache.evaluation.streams import StreamedRequest, load_stream
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.replay_figures import Figures, figures_of
+from semcache.evaluation.replaying import play_stream
+from semcache.evaluation.specs import Spec, read_specs
+from semcache.evaluation.streams import StreamedRequest, label_name, load_stream
 from semcache.observe.logs import configure_logging
-from semcache.settings import LogSettings
+from semcache.server.clock import SystemClock
+from semcache.settings import LogSettings, load_settings
 
-_USD = 1_000_000_000
-_HITS = ("exact_hit", "semantic_hit", "coalesced")
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    status: str
-    latency_s: float
-    spent_nanousd: int = 0
-    saved_nanousd: int = 0
-    error: str = ""
+_FASTEST = "max"
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="JSONL of prompts or messages, or one prompt a line.")],
+    file: Annotated[Path, typer.Argument(help="JSONL or CSV of prompts, or one prompt a line.")],
     model: Annotated[str, typer.Option("--model", "-m", help="For lines that name none.")] = "gpt-4o-mini",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", help="A setting to compare, as in strict:threshold=0.95,guards=none; again for more."),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option("--speed", help="1: as the lines' `at` says; 60: sixty times as fast; max.")
+    ] = _FASTEST,
     callers: Annotated[int, typer.Option(min=1, max=1024, help="How many send at once.")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first lines.")] = None,
     latency_scale: Annotated[float, typer.Option(min=0.0, help="Of the scripted provider; 1 is a real one's.")] = 0.1,
@@ -54,130 +53,84 @@ def replay(
     ca: Ca = None,
     json: Json = False,
 ) -> None:
-    """Play a stream of prompts through a server: hits by tier, latency, dollars."""
+    """Play a stream of prompts through a server: hits by tier, wrong ones where labels tell, latency, dollars."""
     configure_logging(LogSettings(level="warning"))
+    base = load_settings().decision
+    specs = read_specs(policy or (), base)
+    if specs and address is not None:
+        raise InvalidRequestError(
+            "A running server decides by its own policy, and --policy names others.",
+            hint="Leave --address out: each policy gets a new server.",
+        )
+    pace = _read_speed(speed)
     requests = load_stream(file, model=model)[:limit]
+    if pace is not None and requests[0].at_s is None:
+        raise InvalidRequestError(
+            f"The lines of {file} don't say when they came, and --speed {speed} asks for it.",
+            hint="Give each an `at`, in seconds or as ISO 8601, or leave --speed out.",
+        )
 
-    async def run() -> tuple[list[_Answered], float]:
-        async with (
-            _server(address, requests, seed=seed, latency_scale=latency_scale) as where,
-            Client(where, api_key=api_key, root_certificate=ca) as client,
-        ):
-            started_s = time.monotonic()
-            answered = await _play(client, requests, callers)
-            return answered, time.monotonic() - started_s
+    async def run() -> list[Figures]:
+        told = []
+        for spec in specs or (Spec("", base),):
+            async with (
+                _server(address, requests, spec, seed=seed, latency_scale=latency_scale) as where,
+                Client(where, api_key=api_key, root_certificate=ca) as client,
+            ):
+                told.append(await _play(client, requests, callers, pace, spec.name))
+        return told
 
-    answered, wall_s = asyncio.run(run())
-    summary = _summary(answered, wall_s)
+    told = asyncio.run(run())
+    judged_by = label_name(file)
     if json:
-        typer.echo(json_format.dumps(summary))
+        typer.echo(json_format.dumps(as_json([spec.name for spec in specs], told, judged_by), ensure_ascii=False))
     else:
-        Console().print(_table(summary))
+        Console().print(replay_table([spec.name for spec in specs], told, judged_by))
+
+
+async def _play(
+    client: Client, requests: Sequence[StreamedRequest], callers: int, speed: float | None, name: str
+) -> Figures:
+    clock = SystemClock()
+    with progress_bar("Playing", len(requests)) as (progress, task):
+        progress.update(task, description=name)
+        started_s = clock.monotonic()
+        answered = await play_stream(
+            client,
+            requests,
+            callers=callers,
+            speed=speed,
+            clock=clock,
+            on_answered=lambda: progress.advance(task),
+        )
+        return figures_of(answered, clock.monotonic() - started_s)
+
+
+def _read_speed(text: str) -> float | None:
+    """How many times as fast as the stream came; None: as fast as can be."""
+    if text == _FASTEST:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0.0 < speed < math.inf:
+        raise InvalidRequestError(
+            f"--speed is {text[:40]!r}, and it is max or a number above 0.", hint="60 plays an hour in a minute."
+        )
+    return speed
 
 
 @asynccontextmanager
 async def _server(
-    address: str | None, requests: Sequence[StreamedRequest], *, seed: int, latency_scale: float
+    address: str | None, requests: Sequence[StreamedRequest], spec: Spec, *, seed: int, latency_scale: float
 ) -> AsyncIterator[str]:
     if address is not None:
         yield address
         return
+    # A provider of its own as well: it remembers prompts, which makes later ones cheaper.
     async with AsyncExitStack() as parts:
         base_url = await parts.enter_async_context(running_provider(seed=seed, latency_scale=latency_scale))
-        stack = await parts.enter_async_context(running_server(base_url, {request.model for request in requests}))
+        models = {request.model for request in requests}
+        stack = await parts.enter_async_context(running_server(base_url, models, spec.decision))
         yield stack.application.address
-
-
-async def _play(client: Client, requests: Sequence[StreamedRequest], callers: int) -> list[_Answered]:
-    answered: list[_Answered] = []
-    waiting = iter(requests)
-    columns = (TextColumn("Playing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(requests))
-
-        async def call_in_turn(shared: Iterator[StreamedRequest]) -> None:
-            for request in shared:
-                answered.append(await _call(client, request))
-                progress.advance(task)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(callers):
-                    group.create_task(call_in_turn(waiting))
-        except ExceptionGroup as failures:
-            # Where nobody answers all callers fail alike: the first one says it.
-            raise failures.exceptions[0] from failures
-    return answered
-
-
-async def _call(client: Client, request: StreamedRequest) -> _Answered:
-    started_s = time.monotonic()
-    try:
-        answer = await client.complete(openai_json=request.body, namespace=request.namespace)
-    except ClientError as error:
-        if error.reason in {"UNREACHABLE", "UNAUTHENTICATED"}:
-            raise
-        return _Answered("error", time.monotonic() - started_s, error=error.reason)
-    outcome = answer.outcome
-    return _Answered(
-        answer.status.value,
-        time.monotonic() - started_s,
-        outcome.cost.total_nanousd,
-        outcome.saved.total_nanousd,
-    )
-
-
-def _summary(answered: Sequence[_Answered], wall_s: float) -> dict[str, object]:
-    latencies: dict[str, list[float]] = defaultdict(list)
-    for one in answered:
-        latencies[one.status].append(one.latency_s)
-    hits = sum(len(latencies[status]) for status in _HITS)
-    cacheable = hits + len(latencies["miss"])
-    spent, saved = sum(one.spent_nanousd for one in answered), sum(one.saved_nanousd for one in answered)
-    return {
-        "requests": len(answered),
-        "wall_s": round(wall_s, 3),
-        "statuses": {
-            status: {
-                "requests": len(values),
-                "p50_ms": _percentile_ms(values, 50),
-                "p99_ms": _percentile_ms(values, 99),
-            }
-            for status, values in sorted(latencies.items())
-            if values
-        },
-        "errors": dict(Counter(one.error for one in answered if one.error)),
-        "hit_ratio": hits / cacheable if cacheable else None,
-        "spent_usd": spent / _USD,
-        "saved_usd": saved / _USD,
-        "savings_percent": 100 * saved / (saved + spent) if saved + spent else None,
-    }
-
-
-def _percentile_ms(values: Sequence[float], percent: int) -> float:
-    """The nearest rank, milliseconds."""
-    rank = max(1, -(-len(values) * percent // 100))
-    return round(sorted(values)[rank - 1] * 1000, 2)
-
-
-def _table(summary: dict[str, object]) -> Table:
-    table = Table("status", "requests", "p50 ms", "p99 ms", title="Replayed", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    statuses = summary["statuses"]
-    assert isinstance(statuses, dict)
-    for status, row in statuses.items():
-        table.add_row(status.replace("_", " "), f"{row['requests']:,}", f"{row['p50_ms']:,}", f"{row['p99_ms']:,}")
-    errors = summary["errors"]
-    assert isinstance(errors, dict)
-    for reason, count in errors.items():
-        table.add_row(f"  {reason}", f"{count:,}", style="red")
-    table.add_section()
-    ratio, percent = summary["hit_ratio"], summary["savings_percent"]
-    table.add_row("hit ratio", "–" if ratio is None else f"{ratio:.1%}")
-    table.add_row("spent", f"${summary['spent_usd']:.6f}")
-    table.add_row("saved", f"${summary['saved_usd']:.6f}")
-    table.add_row("saved %", "–" if percent is None else f"{percent:.1f}")
-    table.caption = f"{summary['requests']:,} requests in {summary['wall_s']} s"
-    return table

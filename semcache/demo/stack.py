@@ -16,6 +16,7 @@ from semcache.server.app import Application
 from semcache.settings import (
     AuthSettings,
     CostSettings,
+    DecisionSettings,
     KeySettings,
     MetricsSettings,
     Route,
@@ -83,14 +84,23 @@ async def running_provider(*, seed: int, latency_scale: float) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def running_server(base_url: str, models: Iterable[str]) -> AsyncIterator[Stack]:
+async def running_server(
+    base_url: str, models: Iterable[str], decision: DecisionSettings | None = None
+) -> AsyncIterator[Stack]:
     """A server with a new, temporary store, whose every model is answered by `base_url`.
+
+    Args:
+        base_url: of the provider.
+        models: the aliases that will be asked for.
+        decision: how candidates are decided about; None: as the environment says.
 
     Raises:
         SemcacheError: it can't start; see `Application.start`.
     """
     with tempfile.TemporaryDirectory(prefix="semcache-demo-") as folder:
         settings = demo_settings(base_url, models, Path(folder))
+        if decision is not None:
+            settings = settings.model_copy(update={"decision": decision})
         application = await Application.start(settings)
         try:
             yield Stack(application, settings)

@@ -1,77 +1,116 @@
-"""Labelled pairs from files: two requests, and whether one's answer answers the other."""
+"""Labelled pairs from files and folders, in every format that is known."""
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.lines import parse_object, read_lines, refuse
+from semcache.evaluation.drawing import from_clusters, from_intents, from_turns
+from semcache.evaluation.lines import refuse
+from semcache.evaluation.pairs import Message, Pair, user
+from semcache.evaluation.tables import TABLE_SUFFIXES, Row, read_rows
 
-Message = Mapping[str, str]
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
+_SIDES = (("a", "b"), ("question1", "question2"))
+_LABELS = ("same", "same_answer", "is_duplicate")
+_CLUSTERS, _INTENTS = frozenset({"cluster", "text"}), frozenset({"intent", "text"})
+_TURNS = frozenset({"raw", "rewrite", "history"})
+_PROMPTS = ("prompt", "q", "text", "messages")
+_ARRIVALS = frozenset({"TIMESTAMP", "ContextTokens", "GeneratedTokens"})
+_KNOWN = (*(frozenset(sides) for sides in _SIDES), _CLUSTERS, _INTENTS, _ARRIVALS)
+_LABEL_WORDS = {"0": False, "1": True, "false": False, "true": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two requests; `same` says that the answer to `stored` answers `asked`. `kind` is the data's own word for it."""
+def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:
+    """The pairs of a file, or of all files in a folder; a file's first record tells what all of them are.
 
-    pair_id: str
-    stored: tuple[Message, ...]
-    asked: tuple[Message, ...]
-    same: bool
-    kind: str
+    Records are JSON lines, or rows of a table (commas, tabs or semicolons) under a header:
 
-
-def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:  # noqa: RET503 - refusing never returns
-    """The pairs of a JSONL file; its first line tells what all lines are.
-
-    - `{a, b, same | same_answer, kind | category | subtype}`: a pair; its sides are prompts or lists of messages.
+    - `{a, b, same | same_answer, kind | category | subtype, id}`: a pair; its sides are prompts or, in JSON, lists of
+      messages. `question1`, `question2` and `is_duplicate` are other names for the same.
     - `{cluster, text}`: texts with one answer a cluster; each text is paired with another of its cluster and with one
       of another cluster, drawn with `seed`.
+    - `{intent, text}`: background traffic; traps alone, drawn with `seed`, since one intent is not one answer.
     - `{history, raw, rewrite}`: turns of conversations. A raw text that occurs after different histories makes traps; a
       first turn and its rewrite, where they differ, make hits.
+
+    A pair may say its `namespace` and `task_type`.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
     """
-    rows = [(where, parse_object(where, text)) for where, text in read_lines(path)]
-    first = rows[0][1]
-    if {"a", "b"} <= first.keys():
-        return tuple(_pair(where, row) for where, row in rows)
-    if {"cluster", "text"} <= first.keys():
-        return tuple(_from_clusters(rows, random.Random(seed)))  # noqa: S311 - a draw that can be repeated
-    if {"raw", "rewrite", "history"} <= first.keys():
-        return tuple(_from_turns(rows))
-    refuse(
-        rows[0][0], "is none of the known formats", "Lines need a, b and same; cluster and text; or raw and rewrite."
-    )
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in {".jsonl", *TABLE_SUFFIXES})
+        if not files:
+            refuse(str(path), "holds no .jsonl, .csv or .tsv files", "Name the files themselves.")
+        return tuple(pair for file in files for pair in load_pairs(file, seed=seed))
+    return _pairs(read_rows(path, _KNOWN), seed)
 
 
-def _pair(where: str, row: Mapping[str, Any]) -> Pair:
-    label = row.get("same", row.get("same_answer"))
-    if row.get("same_answer", label) != label:
-        refuse(where, "has two labels that differ", "Keep same or same_answer.")
-    if not isinstance(label, int) or label not in {0, 1}:  # true and false are 1 and 0
-        refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
+def _pairs(rows: list[Row], seed: int) -> tuple[Pair, ...]:  # noqa: RET503 - refusing never returns
+    where, first = rows[0]
+    names = first.keys()
+    for sides in _SIDES:
+        if set(sides) <= names:
+            return tuple(_pair(place, row, sides) for place, row in rows)
+    if names >= _CLUSTERS:
+        return tuple(from_clusters(rows, random.Random(seed)))  # noqa: S311 - a draw that can be repeated
+    if names >= _INTENTS:
+        return tuple(from_intents(rows, random.Random(seed)))  # noqa: S311 - as above
+    if names >= _TURNS:
+        return tuple(from_turns(rows))
+    if names >= _ARRIVALS:
+        refuse(where, "begins a trace of arrival times and token counts, without texts", "Name a file of labels.")
+    if any(name in names for name in _PROMPTS):
+        refuse(where, "begins a file of prompts without labels", "Play it with `semcache replay FILE`.")
+    hint = "Records need a, b and same; cluster and text; intent and text; or history, raw and rewrite."
+    refuse(where, "is none of the known formats", hint)
+
+
+def _pair(where: str, row: Mapping[str, Any], sides: tuple[str, str]) -> Pair:
+    same = _label(where, row)
     kind = row.get("kind") or row.get("category") or row.get("subtype") or ""
     return Pair(
-        pair_id=str(row.get("id", where)),
-        stored=_side(where, "a", row.get("a")),
-        asked=_side(where, "b", row.get("b")),
-        same=bool(label),
-        kind=str(kind) or ("same" if label else "different"),
+        pair_id=str(row.get("id") or where),
+        stored=_side(where, sides[0], row.get(sides[0])),
+        asked=_side(where, sides[1], row.get(sides[1])),
+        same=same,
+        kind=str(kind) or ("same" if same else "different"),
+        namespace=_name(where, row, "namespace"),
+        task_type=_name(where, row, "task_type"),
     )
+
+
+def _label(where: str, row: Mapping[str, Any]) -> bool:
+    labels = [row[name] for name in _LABELS if name in row]
+    read = [_read_label(where, label) for label in labels or [None]]
+    if len(set(read)) > 1:
+        refuse(where, "has two labels that differ", "Keep one of same, same_answer and is_duplicate.")
+    return read[0]
+
+
+def _read_label(where: str, label: Any) -> bool:
+    if isinstance(label, str) and label.strip().lower() in _LABEL_WORDS:
+        return _LABEL_WORDS[label.strip().lower()]
+    if not isinstance(label, int) or label not in {0, 1}:  # true and false are 1 and 0
+        refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
+    return bool(label)
+
+
+def _name(where: str, row: Mapping[str, Any], field: str) -> str:
+    name = row.get(field) or ""
+    if not isinstance(name, str):
+        refuse(where, f"has a {field} that is no string", "Write it as text.")
+    return name
 
 
 def _side(where: str, name: str, side: Any) -> tuple[Message, ...]:
     if isinstance(side, str):
         if not side.strip():
             refuse(where, f"has an empty side {name}", "Fill it, or leave the line out.")
-        return (_user(side),)
+        return user(side)
     if not isinstance(side, list) or not side:
         refuse(where, f"has no side {name}", "A side is a prompt or a list of messages.")
     for message in side:
@@ -83,45 +122,3 @@ def _side(where: str, name: str, side: Any) -> tuple[Message, ...]:
         ):
             refuse(where, f"has a message in {name} without a known role or without text", "See OpenAI's messages.")
     return tuple({"role": message["role"], "content": message["content"]} for message in side)
-
-
-def _from_clusters(rows: Sequence[tuple[str, Mapping[str, Any]]], rng: random.Random) -> Iterator[Pair]:
-    clusters: dict[str, list[str]] = defaultdict(list)
-    for where, row in rows:
-        text = row.get("text")
-        if not isinstance(text, str) or not text.strip() or not isinstance(row.get("cluster"), str):
-            refuse(where, "has no text or no cluster", "Both are strings.")
-        clusters[row["cluster"]].append(text)
-    if len(clusters) < 2:
-        refuse(rows[0][0], "begins a file of one cluster", "Different answers need a second one.")
-    names = sorted(clusters)
-    for name in names:
-        texts = clusters[name]
-        others = [other for other in names if other != name]
-        for number, text in enumerate(texts):
-            stranger = rng.choice(clusters[rng.choice(others)])
-            yield Pair(f"{name}-{number}-other", (_user(stranger),), (_user(text),), same=False, kind="other cluster")
-            if len(texts) > 1:
-                fellow = texts[(number + rng.randrange(1, len(texts))) % len(texts)]
-                yield Pair(f"{name}-{number}-same", (_user(fellow),), (_user(text),), same=True, kind="same cluster")
-
-
-def _from_turns(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Pair]:
-    seen: dict[str, tuple[Message, ...]] = {}
-    for where, row in rows:
-        raw, rewrite, history = row.get("raw"), row.get("rewrite"), row.get("history")
-        if not isinstance(raw, str) or not isinstance(rewrite, str) or not isinstance(history, list):
-            refuse(where, "has no raw, rewrite or history", "A turn has all three.")
-        name = str(row.get("id", where))
-        # The data has no answers: an ellipsis stands for each.
-        turns = [message for text in history for message in (_user(str(text)), {"role": "assistant", "content": "…"})]
-        conversation = (*turns, _user(raw))
-        if raw in seen and seen[raw] != conversation:
-            yield Pair(f"{name}-history", seen[raw], conversation, same=False, kind="other history")
-        seen.setdefault(raw, conversation)
-        if not history and rewrite != raw:
-            yield Pair(f"{name}-rewrite", (_user(rewrite),), (_user(raw),), same=True, kind="rewrite")
-
-
-def _user(text: str) -> Message:
-    return {"role": "user", "content": text}

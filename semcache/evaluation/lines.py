@@ -18,13 +18,9 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
     Raises:
         InvalidRequestError: BAD_FILE: it can't be read, a line is not UTF-8, or nothing is in it.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        refuse(str(path), f"can't be read: {error.strerror}", "Name a readable file.")
     lines = []
     # Split at line feeds alone: U+2028 and its like may stand unescaped within a JSON string.
-    for number, raw in enumerate(content.removeprefix(_BOM).split(b"\n"), start=1):
+    for number, raw in enumerate(_read_bytes(path).split(b"\n"), start=1):
         try:
             text = raw.decode().strip()
         except UnicodeDecodeError:
@@ -34,6 +30,27 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
     if not lines:
         refuse(str(path), "holds nothing", "Name a file with one record a line.")
     return lines
+
+
+def read_text(path: Path) -> str:
+    """All of a file, line ends as they are.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: it can't be read, or is not UTF-8.
+    """
+    content = _read_bytes(path)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        refuse(f"{path}:{number}", "is not UTF-8 text", "Convert the file to UTF-8.")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes().removeprefix(_BOM)
+    except OSError as error:
+        refuse(str(path), f"can't be read: {error.strerror}", "Name a readable file.")
 
 
 def parse_object(where: str, text: str) -> Mapping[str, Any]:

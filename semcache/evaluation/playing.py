@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -11,22 +10,31 @@ from dataclasses import dataclass
 
 from semcache.client import Client, ClientError, Lookup
 from semcache.client.arguments import LookupArguments, StoreArguments
-from semcache.evaluation.labels import Message, Pair
+from semcache.evaluation.pairs import Pair, body
+from semcache.model import Status
 
 _BATCH = 64
 _BATCH_BYTES = 1 << 20
 """A quarter of the message size that servers take by default; a longer request travels alone."""
-_MODEL = "semcache-eval"
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What became of one pair. `similarity` and `threshold` are None where nothing was compared by meaning."""
+    """What became of one pair.
+
+    Attributes:
+        pair: what was played.
+        served: its own stored answer came back.
+        similarity: the cosine to what was nearest; None where nothing was compared by meaning.
+        threshold: what held for it; None as above.
+        exact: the two are one request to the cache: served whatever the threshold.
+    """
 
     pair: Pair
     served: bool
     similarity: float | None
     threshold: float | None
+    exact: bool = False
 
 
 async def play_pairs(
@@ -72,9 +80,9 @@ async def _play(
     threshold: float | None,
     on_progress: Callable[[int], None],
 ) -> list[Played]:
-    for some in _slices([len(_body(pair.stored)) for pair in pairs]):
+    for some in _slices([len(body(pair.stored)) for pair in pairs]):
         stores = [
-            StoreArguments(openai_json=_body(pairs[n].stored), namespace=names[n], answer=_answer(pairs[n]), tags=[tag])
+            StoreArguments(openai_json=body(pairs[n].stored), namespace=names[n], answer=_answer(pairs[n]), tags=[tag])
             for n in some
         ]
         try:
@@ -86,7 +94,7 @@ async def _play(
                 raise _named(stored, [pairs[n]])
         on_progress(len(stores))
     played: list[Played] = []
-    for some in _slices([len(_body(pair.asked)) for pair in pairs]):
+    for some in _slices([len(body(pair.asked)) for pair in pairs]):
         lookups = [_lookup(pairs[n], names[n], threshold) for n in some]
         try:
             found = await client.lookup_batch(lookups)
@@ -118,11 +126,11 @@ def _played(pair: Pair, found: Lookup | ClientError) -> Played:
     served = found.hit and found.text == _answer(pair)
     outcome = found.outcome
     threshold = outcome.effective_threshold if outcome.HasField("effective_threshold") else None
-    return Played(pair, served, found.similarity, threshold)
+    return Played(pair, served, found.similarity, threshold, exact=served and found.status is Status.EXACT_HIT)
 
 
 def _lookup(pair: Pair, namespace: str, threshold: float | None) -> LookupArguments:
-    arguments = LookupArguments(openai_json=_body(pair.asked), namespace=namespace)
+    arguments = LookupArguments(openai_json=body(pair.asked), namespace=namespace)
     if threshold is not None:
         arguments["similarity_threshold"] = threshold
     return arguments
@@ -130,11 +138,7 @@ def _lookup(pair: Pair, namespace: str, threshold: float | None) -> LookupArgume
 
 def _answer(pair: Pair) -> str:
     """One for each request: pairs that store the same one store the same answer, whatever their ids."""
-    return f"The answer to {hashlib.sha256(_body(pair.stored)).hexdigest()}."
-
-
-def _body(messages: Sequence[Message]) -> bytes:
-    return json.dumps({"model": _MODEL, "messages": list(messages)}, ensure_ascii=False).encode()
+    return f"The answer to {hashlib.sha256(body(pair.stored)).hexdigest()}."
 
 
 def _slices(sizes: Sequence[int]) -> Iterator[range]:

@@ -1,6 +1,7 @@
 """The durable truth: entries, vectors and the ledger in LMDB, written by one thread in grouped, synced commits."""
 
 from semcache.store.audit import AuditReport, Problem, check, repair
+from semcache.store.judged import JudgedHit, JudgedHits, read_judged
 from semcache.store.lmdb_store import LmdbStore
 
-__all__ = ["AuditReport", "LmdbStore", "Problem", "check", "repair"]
+__all__ = ["AuditReport", "JudgedHit", "JudgedHits", "LmdbStore", "Problem", "check", "read_judged", "repair"]

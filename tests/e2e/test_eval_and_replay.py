@@ -1,10 +1,12 @@
-"""`semcache eval` and `semcache replay` as a person runs them, with the real model."""
+"""`semcache eval`, `tune` and `replay` as a person runs them, with the real model."""
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,63 @@ def test_eval_leaves_the_store_and_the_threshold_of_the_environment_alone(
     (score,) = json.loads(ran.stdout.splitlines()[-1])["files"][0]["scores"]
     assert (score["threshold"], score["hits"]["count"]) == (0.8, 1)
     assert not (tmp_path / "real").exists()
+
+
+def test_eval_compares_policies_and_reads_tables(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["a", "b", "same", "kind"])
+        writer.writerows(PAIRS)
+    ran = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "threshold=0.8,guards=none", "--json")
+    assert ran.returncode == 0, ran.stderr
+    (told,) = json.loads(ran.stdout.splitlines()[-1])["files"]
+    guarded, bare = told["scores"]
+    assert (guarded["policy"], bare["policy"]) == ("guarded", "threshold=0.8,guards=none")
+    assert (guarded["hits"]["count"], bare["hits"]["count"]) == (2, 2)
+    assert (guarded["traps"]["count"], bare["traps"]["count"]) == (0, 2)
+    (difference,) = told["differences"]
+    assert (difference["policy"], difference["from"]) == (bare["policy"], "guarded")
+    assert difference["traps"]["difference"] == pytest.approx(2 / 3)
+    table = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "guards=none")
+    assert "Points more or fewer than guarded" in table.stdout
+
+
+def test_tune_proves_a_threshold_and_writes_its_page(tmp_path: Path) -> None:
+    file, report = tmp_path / "pairs.jsonl", tmp_path / "report.html"
+    question = "How do I reset the password of account {}"
+    rows = [{"a": question.format(f"{n}?"), "b": question.format(n).lower(), "same": 1} for n in range(320)]
+    rows += [{"a": f"Who is number {n}?", "b": "How do I bake bread?", "same": 0} for n in range(40)]
+    file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    ran = run("tune", str(file), "--cost-of-wrong", "0.5", "--trap-share", "0.01", "--report", str(report), "--json")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout.splitlines()[-1])
+    threshold = told["recommendation"]["proven"]["threshold"]
+    assert 0.5 < threshold < 1
+    decision = tomllib.loads(told["toml"])["decision"]
+    assert decision["threshold"] == threshold
+    assert f"At {threshold:g} with guards" in report.read_text("utf-8")
+    config = tmp_path / "semcache.toml"
+    config.write_text(told["toml"], "utf-8")
+    table = run("tune", str(file), "--config", str(config), "--max-wrong-hit-ratio", "0.001")
+    assert table.returncode == 0, table.stderr
+    assert "2,995 served hits without a wrong one are needed for 0.1 % at 95 %" in " ".join(table.stdout.split())
+
+
+def test_replay_compares_policies_over_one_stream(tmp_path: Path) -> None:
+    file = tmp_path / "stream.jsonl"
+    lines = [
+        {"prompt": "Cancel my subscription", "cluster": "cancel", "at": 0},
+        {"prompt": "Don't cancel my subscription", "cluster": "keep", "at": 1},
+        {"prompt": "Cancel my subscription", "cluster": "cancel", "at": 2},
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    policies = ("--policy", "guarded:threshold=0.8", "--policy", "bare:threshold=0.8,guards=none")
+    ran = run("replay", str(file), *policies, "--callers", "1", "--latency-scale", "0", "--speed", "1000", "--json")
+    assert ran.returncode == 0, ran.stderr
+    guarded, bare = json.loads(ran.stdout.splitlines()[-1])["policies"]
+    assert (guarded["wrong_hits"], guarded["judged_hits"], guarded["statuses"]["miss"]["requests"]) == (0, 1, 2)
+    assert (bare["wrong_hits"], bare["judged_hits"], bare["wrong_hits_by_status"]) == (1, 2, {"semantic_hit": 1})
+    table = run("replay", str(file), *policies, "--callers", "1", "--latency-scale", "0")
+    assert "guarded" in table.stdout
+    assert "judged by `cluster`" in table.stdout

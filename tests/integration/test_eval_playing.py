@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semcache.client import Client, ClientError
-from semcache.evaluation.labels import Pair
+from semcache.evaluation.pairs import Pair
 from semcache.evaluation.playing import Played, play_pairs
 from semcache.testing.serving import Served, serving
 

@@ -20,7 +20,17 @@ PROJECT = PYPROJECT["project"]
 CORE = PROJECT["dependencies"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = ("cpu.lock", "gpu.lock", "dev.lock")
-HEAVY = ("torch", "faiss", "openvino", "sentence_transformers", "transformers", "lmdb", "httpx2", "genai_prices")
+HEAVY = (
+    "torch",
+    "faiss",
+    "openvino",
+    "sentence_transformers",
+    "transformers",
+    "lmdb",
+    "httpx2",
+    "genai_prices",
+    "matplotlib",
+)
 
 
 def logical_lines(name: str) -> list[str]:
@@ -55,8 +65,8 @@ def unmet(requirements: list[str], pinned: dict[str, str]) -> list[str]:
 @pytest.mark.parametrize(
     ("requirements", "files"),
     [
-        (CORE + EXTRAS["cpu"], ("cpu.lock", "torch-cpu.txt")),
-        (CORE + EXTRAS["gpu"], ("gpu.lock",)),
+        (CORE + EXTRAS["cpu"] + EXTRAS["reports"], ("cpu.lock", "torch-cpu.txt")),
+        (CORE + EXTRAS["gpu"] + EXTRAS["reports"], ("gpu.lock",)),
         (PYPROJECT["dependency-groups"]["dev"], ("dev.lock",)),
         (PYPROJECT["build-system"]["requires"], ("cpu.lock",)),
         (PYPROJECT["build-system"]["requires"], ("gpu.lock",)),

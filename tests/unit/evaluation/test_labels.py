@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -
         ({"cluster": "a", "text": "x"}, "begins a file of one cluster"),
         ({"cluster": 1, "text": "x"}, "has no text or no cluster"),
         ({"raw": 1, "rewrite": "x", "history": []}, "has no raw, rewrite or history"),
+        ({"raw": " ", "rewrite": "x", "history": []}, "has an empty raw or rewrite"),
+        ({"intent": "a", "text": "x"}, "begins a file of one intent"),
+        ({"text": "x"}, "begins a file of prompts without labels"),
+        ({"a": "x", "b": "y", "same": 1, "namespace": 3}, "has a namespace that is no string"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
@@ -119,11 +124,103 @@ def test_every_shared_file_is_read(shared_data: Path) -> None:
         *sorted((shared_data / "clusters").glob("*.jsonl")),
         *sorted((shared_data / "conversations").glob("*.jsonl")),
         *sorted((shared_data / "conversations_sa").glob("*.jsonl")),
+        shared_data / "traffic" / "clinc150_dev.jsonl",
+        shared_data / "fow_cache" / "conv-parts",
+        shared_data / "fow_cache" / "conv-long",
     ]
     assert len(files) >= 10
     for file in files:
         pairs = load_pairs(file)
         assert any(pair.same for pair in pairs) or any(not pair.same for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        ("prompts_sa/dolly_263.csv", "begins a file of prompts without labels", "semcache replay"),
+        ("traffic/bing_covid_us.jsonl", "begins a file of prompts without labels", "semcache replay"),
+        ("prompts/arena_hard_v0.1_question.jsonl", "begins a file of prompts without labels", "semcache replay"),
+        ("arrivals/AzureLLMInferenceTrace_conv.csv", "begins a trace of arrival times", "labels"),
+    ],
+)
+def test_files_without_labels_are_refused(shared_data: Path, name: str, problem: str, hint: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        load_pairs(shared_data / name)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@pytest.mark.parametrize(
+    "header", [("id", "a", "b", "same", "kind"), ("id", "question1", "question2", "is_duplicate", "category")]
+)
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
+def test_tables(tmp_path: Path, delimiter: str, header: tuple[str, ...], suffix: str) -> None:
+    file = tmp_path / f"pairs.{suffix}"
+    with file.open("w", encoding="utf-8-sig", newline="") as out:
+        writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
+        writer.writerow(header)
+        writer.writerow(["1", 'What is "x",\ny; z?', "שלום, 😀\tworld", "1", "quoted"])
+        writer.writerow(["", "What's x?", "x;y,z", "FALSE", ""])
+    one, two = load_pairs(file)
+    assert one.stored == ({"role": "user", "content": 'What is "x",\ny; z?'},)
+    assert one.asked == ({"role": "user", "content": "שלום, 😀\tworld"},)
+    assert (one.pair_id, one.same, one.kind) == ("1", True, "quoted")
+    # The quoted line feed makes the second record begin in line 4.
+    assert (two.pair_id, two.same, two.kind) == (f"{file}:4", False, "different")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "holds nothing"),
+        ("a,b,same\n", "holds a header and no rows"),
+        ("a,b,same\nx,y,2\n", ":2 has the label '2'"),
+        ("a,b,same\nx,y,\n", ":2 has the label ''"),
+        ("a,b,same\nx,y,1\nx, ,1\n", ":3 has an empty side b"),
+        ('a,b,same\nx,y,1\nx,"cut of', ":3 is no row of a table: unexpected end of data"),
+        ('a,b,same\nx,"y"z,1\n', ":2 is no row of a table"),
+        ("a,b,same\nx,y,1\nx,y", ":3 has 2 fields and the header 3"),
+        ("a,b,b,same\nx,y,z,1\n", ":1 names a column twice"),
+        ("a,b\nx,y\n", ":2 has the label 'None'"),
+        ("one,two\nx,y\n", "is none of the known formats"),
+        ("prompt,tokens\nx,1\n", "begins a file of prompts without labels"),
+    ],
+)
+def test_a_bad_table_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "bad.csv").write_text(text, "utf-8")
+    with pytest.raises(InvalidRequestError) as caught:
+        load_pairs(tmp_path / "bad.csv")
+    assert problem in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_table_takes_a_prompt_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"a,b,same\n{'x' * 1_000_000},y,0\n", "utf-8")
+    (pair,) = load_pairs(tmp_path / "long.csv")
+    assert len(pair.stored[0]["content"]) == 1_000_000
+
+
+def test_intents_make_traps_alone(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "intent": "ab"[n % 2]} for n in range(8)]
+    pairs = load_pairs(written(tmp_path / "intents.jsonl", *rows))
+    intent = {row["text"]: row["intent"] for row in rows}
+    assert len(pairs) == 8
+    for pair in pairs:
+        assert not pair.same
+        assert intent[pair.stored[0]["content"]] != intent[pair.asked[0]["content"]]
+        assert pair.sampled_with == intent[pair.asked[0]["content"]]
+
+
+def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    written(tmp_path / "deep" / "one.jsonl", {"a": "x", "b": "y", "same": 1})
+    (tmp_path / "two.csv").write_text("a,b,same,namespace,task_type\nx,y,0,n,t\n", "utf-8")
+    (tmp_path / "LICENSE").write_text("not data", "utf-8")
+    one, two = load_pairs(tmp_path)
+    assert (one.same, one.namespace, two.same, two.namespace, two.task_type) == (True, "", False, "n", "t")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidRequestError, match=r"holds no \.jsonl, \.csv or \.tsv files"):
+        load_pairs(tmp_path / "empty")
 
 
 def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
-"""Scores and Wilson's interval, against published values."""
+"""Scores and their intervals: Wilson's against published values, the bootstrap's where pairs depend on each other."""
+
+import itertools
 
 import pytest
 
-from semcache.evaluation.labels import Pair
-from semcache.evaluation.scoring import Rate, score
+from semcache.evaluation.pairs import Pair, user
+from semcache.evaluation.scoring import Rate, compare, score
+
+_numbers = itertools.count()
 
 
-def pair(*, same: bool, kind: str) -> Pair:
-    return Pair("1", ({"role": "user", "content": "x"},), ({"role": "user", "content": "y"},), same, kind)
+def pair(*, same: bool, kind: str = "k", group: str = "") -> Pair:
+    number = str(next(_numbers))
+    return Pair(number, user(number), user("y"), same, kind, group)
 
 
 # Newcombe 1998, Statistics in Medicine 17, 857-872, table I, method 3.
@@ -47,3 +52,48 @@ def test_a_score_counts_by_label_and_kind() -> None:
         ("negation", False, Rate(0, 1)),
         ("number", False, Rate(1, 1)),
     ]
+
+
+def test_pairs_of_one_cluster_count_as_one_case() -> None:
+    # Four clusters of fifty pairs each, served all or none: four cases and not two hundred.
+    results = [(pair(same=True, group=f"g{n % 4}"), n % 4 < 2) for n in range(200)]
+    hits = score(0.9, results).hits
+    assert (hits.count, hits.of, hits.groups, hits.method) == (100, 200, 4, "cluster_bootstrap")
+    low, high = hits.interval
+    # Of the 2^4 equally likely draws of served or not, 1 in 16 gives 0 and 1 in 16 gives 1: beyond 2.5 % at both ends.
+    assert (low, high) == (0.0, 1.0)
+    independent = score(0.9, [(pair(same=True), n % 2 == 0) for n in range(200)]).hits
+    assert independent.method == "wilson"
+    assert independent.interval == pytest.approx((0.4314, 0.5686), abs=1e-4)
+
+
+def test_nothing_served_of_a_few_clusters_is_little_evidence() -> None:
+    results = [(pair(same=False, group=f"g{n % 20}"), False) for n in range(2000)]
+    traps = score(0.9, results).traps
+    assert traps.method == "wilson_of_groups"
+    assert traps.interval == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_a_difference_is_paired() -> None:
+    pairs = [pair(same=n % 2 == 0) for n in range(400)]
+    first = [(one, number % 4 == 0) for number, one in enumerate(pairs)]
+    second = [(one, number % 4 == 0 or number == 2) for number, one in enumerate(pairs)]
+    told = compare(first, second)
+    assert told.hits.difference == pytest.approx(1 / 200)
+    # One more of 200 hits: 0 to 3 of them in a resample, where unpaired intervals would be 14 points wide.
+    assert told.hits.interval[0] == 0.0
+    assert told.hits.interval[1] < 0.02
+    assert (told.traps.difference, told.traps.interval) == (0.0, (0.0, 0.0))
+    assert told.wrong.difference == 0.0
+
+
+def test_a_difference_to_a_setting_that_serves_nothing_is_unknown() -> None:
+    pairs = [pair(same=True), pair(same=False)]
+    told = compare([(one, True) for one in pairs], [(one, False) for one in pairs])
+    assert told.hits.difference == -1.0
+    assert told.wrong.difference is None
+
+
+def test_wrong_is_of_all_that_was_served() -> None:
+    results = [(pair(same=n > 0), True) for n in range(4)]
+    assert score(0.9, results).wrong == Rate(1, 4)

@@ -1,0 +1,163 @@
+"""`semcache tune`."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_format
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semcache.cli.options import Config, Json, progress_bar
+from semcache.cli.tune_tables import Sources, as_json, print_tuning
+from semcache.embedding import open_embedder
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.choosing import Budget
+from semcache.evaluation.comparing import Compared, compare_pairs, texts_to_embed
+from semcache.evaluation.curves import Mix
+from semcache.evaluation.labels import load_pairs
+from semcache.evaluation.money import worth_of
+from semcache.evaluation.pairs import Pair
+from semcache.evaluation.served import pairs_of_hits
+from semcache.evaluation.specs import Spec, check_threshold, read_guards
+from semcache.evaluation.tuning import Question, Tuning
+from semcache.evaluation.tuning import tune as tune_pairs
+from semcache.observe.logs import configure_logging
+from semcache.settings import LogSettings, Settings, load_settings
+from semcache.store import read_judged
+
+
+def tune(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="JSONL or CSV of labelled pairs, conversations, clusters, intents or turns; or a folder."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="A server's store, which may be running: its hits with verdicts are the labels."),
+    ] = None,
+    max_wrong_hit_ratio: Annotated[
+        float, typer.Option("--max-wrong-hit-ratio", help="The budget: wrong answers per hit served.")
+    ] = 0.01,
+    confidence: Annotated[float, typer.Option("--confidence", help="How surely the budget is kept.")] = 0.95,
+    trap_share: Annotated[
+        float | None,
+        typer.Option("--trap-share", help="Share of near misses among requests, where it isn't the labels' own."),
+    ] = None,
+    cost_of_wrong: Annotated[
+        float, typer.Option("--cost-of-wrong", min=0.0, help="Dollars that one wrong answer costs.")
+    ] = 0.0,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Whose price stands in where no cost is known.")
+    ] = "gpt-4o-mini",
+    output_tokens: Annotated[
+        int, typer.Option("--output-tokens", min=0, help="Tokens of an answer where no cost is known.")
+    ] = 250,
+    guards: Annotated[
+        str | None, typer.Option("--guards", help="As in numbers+negation, all or none; else the configuration's.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs of each file.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the pairs drawn from clusters and intents.")] = 1,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Find the threshold that labelled pairs, or a server's judged hits, prove to keep a budget of wrong answers."""
+    configure_logging(LogSettings(level="error"))
+    settings = load_settings(config)
+    question = _question(settings, max_wrong_hit_ratio, confidence, trap_share, cost_of_wrong, guards)
+    if report is not None:
+        _prepare(report)
+    compared, sources = _labels(files or [], store, settings, limit=limit, seed=seed)
+    worth = worth_of(compared, model=model, output_tokens=output_tokens, at_s=time.time(), costs=settings.costs)
+    with progress_bar("Judging", 2 * len(compared)) as (progress, task):
+        tuning = tune_pairs(compared, worth, question, lambda count: progress.advance(task, count))
+    if report is not None:
+        _write(report, tuning, sources)
+    if json:
+        typer.echo(json_format.dumps(as_json(tuning, sources), ensure_ascii=False))
+        return
+    print_tuning(Console(), tuning, sources)
+    if report is not None:
+        typer.echo(f"The report is {report}.")
+
+
+def _question(
+    settings: Settings,
+    max_wrong_ratio: float,
+    confidence: float,
+    trap_share: float | None,
+    cost_of_wrong_usd: float,
+    guards: str | None,
+) -> Question:
+    for name, value in (("--max-wrong-hit-ratio", max_wrong_ratio), ("--confidence", confidence)):
+        if not 0.0 < value < 1.0:
+            raise InvalidRequestError(
+                f"{name} is {value:g}, and it is a share above 0 and below 1.",
+                hint="No number of labels proves that none is ever wrong; 0.01 at 0.95 is usual.",
+            )
+    if trap_share is not None and not 0.0 <= trap_share <= 1.0:
+        raise InvalidRequestError(
+            f"--trap-share is {trap_share:g}, and it is a share from 0 to 1.", hint="0.1 means every tenth request."
+        )
+    decision = settings.decision
+    check_threshold(decision.threshold)
+    if guards is not None:
+        decision = decision.model_copy(update={"guards": read_guards(guards)})
+    current = Spec("in force", decision)
+    current.decider  # noqa: B018 - raises for a guard of the configuration that doesn't exist
+    return Question(Budget(max_wrong_ratio, confidence), Mix(trap_share), cost_of_wrong_usd, current)
+
+
+def _labels(
+    files: Sequence[Path], store: Path | None, settings: Settings, *, limit: int | None, seed: int
+) -> tuple[tuple[Compared, ...], Sources]:
+    """The labelled pairs, compared, and where they are from."""
+    if store is not None and files:
+        raise InvalidRequestError(
+            "Labels come from files or from a store, not from both.", hint="Leave one of them out."
+        )
+    if store is not None:
+        read = read_judged(settings.store.model_copy(update={"path": store}))
+        sources = Sources((), store, read.without_verdict, read.without_entry, read.damaged)
+        if not read.hits:
+            raise InvalidRequestError(
+                f"No hit in the store at {store} has a verdict ({read.without_verdict:,} have none).",
+                reason="TOO_FEW_LABELS",
+                hint="Report verdicts on hits (ReportVerdict), or tune from files.",
+            )
+        return pairs_of_hits(read.hits), sources
+    if not files:
+        raise InvalidRequestError(
+            "There is nothing to tune from.", hint="Name files of labelled pairs, or --store with a server's store."
+        )
+    pairs = [pair for path in files for pair in load_pairs(path, seed=seed)[:limit]]
+    return asyncio.run(_compare(pairs, settings)), Sources(tuple(map(str, files)))
+
+
+async def _compare(pairs: Sequence[Pair], settings: Settings) -> tuple[Compared, ...]:
+    embedder = await asyncio.to_thread(open_embedder, settings.embedding)
+    try:
+        with progress_bar("Embedding", texts_to_embed(pairs)) as (progress, task):
+            return await compare_pairs(pairs, embedder, settings, lambda count: progress.advance(task, count))
+    finally:
+        await embedder.close()
+
+
+def _prepare(report: Path) -> None:
+    """What would fail at the end fails before the work."""
+    from semcache.reports import require_charts
+
+    require_charts()
+    if not report.parent.is_dir():
+        raise InvalidRequestError(f"There is no folder {report.parent} for the report.", hint="Make it first.")
+
+
+def _write(report: Path, tuning: Tuning, sources: Sources) -> None:
+    from semcache.reports import tuning_page
+
+    report.write_text(tuning_page(tuning, sources.names, from_store=sources.store is not None), "utf-8")

@@ -1,0 +1,159 @@
+"""How `semcache tune` tells its results: tables for people, one object for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from semcache.evaluation.advising import as_toml, notes, summary
+from semcache.evaluation.choosing import Choice
+from semcache.evaluation.curves import Point
+from semcache.evaluation.tuning import Part, Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the labels are from: files, or a store with what was left out of it."""
+
+    files: tuple[str, ...]
+    store: Path | None = None
+    without_verdict: int = 0
+    without_entry: int = 0
+    damaged: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each source in a few words."""
+        if self.store is None:
+            return self.files
+        return (f"judged hits of {self.store}",)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out, a few words each."""
+        told = (
+            (self.without_verdict, "without a verdict"),
+            (self.without_entry, "whose entry is gone"),
+            (self.damaged, "damaged"),
+        )
+        return tuple(f"{count:,} hits {what}" for count, what in told if count)
+
+
+def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
+    """Everything, every distinct threshold included."""
+    budget = tuning.question.budget
+    judged = tuning.guarded.judged
+    return {
+        "sources": list(sources.names),
+        "left_out": {
+            "without_verdict": sources.without_verdict,
+            "without_entry": sources.without_entry,
+            "damaged": sources.damaged,
+        },
+        "pairs": len(judged.pairs),
+        "hits": int(judged.same.sum()),
+        "traps": int((~judged.same).sum()),
+        "independent_groups": tuning.groups,
+        "max_wrong_hit_ratio": budget.max_wrong_ratio,
+        "confidence": budget.confidence,
+        "trap_share": tuning.question.mix.trap_share,
+        "cost_of_wrong_usd": tuning.question.cost_of_wrong_usd,
+        "summary": summary(tuning),
+        "recommendation": _choice(tuning.choice, tuning.chosen),
+        "toml": as_toml(tuning),
+        "in_force": asdict(tuning.current) | {"guards": tuning.question.current.decision.guards},
+        "parts": [
+            {"field": part.field, "name": part.name, "pairs": part.pairs, **_choice(part.choice, part.point)}
+            for part in tuning.parts
+        ],
+        "variants": [
+            {
+                "name": variant.name,
+                "guards": list(variant.guards),
+                "thresholds": [asdict(point) for point in variant.points],
+            }
+            for variant in tuning.variants
+        ],
+        "dollars": tuning.worth.basis,
+        "estimated_costs": tuning.worth.estimated,
+        "notes": list(notes(tuning, from_store=sources.store is not None)),
+    }
+
+
+def print_tuning(console: Console, tuning: Tuning, sources: Sources) -> None:
+    """Tables of thresholds and parts, then the recommendation."""
+    for variant in tuning.variants:
+        console.print(_thresholds(variant.title, tuning.table_points(variant), tuning))
+    if tuning.parts:
+        console.print(_parts(tuning.parts))
+    if sources.left_out:
+        console.print("Left out: " + ", ".join(sources.left_out) + ".", markup=False, highlight=False)
+    for note in notes(tuning, from_store=sources.store is not None):
+        console.print(note, style="dim", markup=False, highlight=False)
+    console.print(summary(tuning), style="bold", markup=False, highlight=False)
+    if tuning.chosen is not None:
+        console.print(tuning.choice.reason, markup=False, highlight=False)
+    pasted = as_toml(tuning)
+    if pasted:
+        console.print()
+        console.print(pasted, markup=False, highlight=False, soft_wrap=True)
+
+
+def _choice(choice: Choice, point: Point | None) -> dict[str, object]:
+    return {
+        "proven": None if choice.proven is None else asdict(choice.proven),
+        "failed": None if choice.failed is None else asdict(choice.failed),
+        "serves": None if point is None else asdict(point),
+        "reason": choice.reason,
+    }
+
+
+def _thresholds(title: str, points: Sequence[Point], tuning: Tuning) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("threshold", "hits", "traps", "wrong %", "95 %", "at most", "hit ratio", "$/1,000"):
+        table.add_column(name, justify="right", overflow="fold")
+    chosen = None if tuning.chosen is None else tuning.chosen.threshold
+    for point in points:
+        in_force = point.threshold == tuning.current.threshold
+        table.add_row(
+            f"{point.threshold:g}" + (" *" if in_force else ""),
+            f"{point.hits:,}",
+            f"{point.traps:,}",
+            "–" if point.wrong_share is None else f"{100 * point.wrong_share:.2f}",
+            _interval(point),
+            f"{100 * point.wrong_upper:.2f}",
+            f"{100 * point.hit_ratio:.1f}",
+            f"{point.net_usd:,.4f}",
+            style="bold green" if point.threshold == chosen else "",
+        )
+    table.caption = "*: in force; at most: one-sided 95 % bound on wrong of served"
+    return table
+
+
+def _interval(point: Point) -> str:
+    if point.wrong_interval is None:
+        return ""
+    low, high = point.wrong_interval
+    return f"{100 * low:.1f}–{100 * high:.1f}"
+
+
+def _parts(parts: Sequence[Part]) -> Table:
+    table = Table("", "pairs", "threshold", "hits", "traps", "why", title="By namespace and task type")
+    table.title_justify = "left"
+    for column in table.columns[1:5]:
+        column.justify = "right"
+    for part in parts:
+        proven, point = part.choice.proven, part.point
+        table.add_row(
+            f"{part.field.replace('_', ' ')} {part.name}",
+            f"{part.pairs:,}",
+            "–" if proven is None else f"{proven.threshold:g}",
+            "" if point is None else f"{point.hits:,}",
+            "" if point is None else f"{point.traps:,}",
+            part.choice.reason,
+        )
+    return table

@@ -1,0 +1,190 @@
+"""Charts as inline SVG that takes its colours from the page, so that one drawing serves light and dark."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semcache.errors import StartError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, FAINT, FIRST, SECOND, MARK = "#010101", "#020202", "#030303", "#040404", "#050505"
+"""Stand for the page's colours while matplotlib draws: nothing else in a drawing has these."""
+_COLOURS = {
+    INK: "currentColor",
+    FAINT: "var(--faint)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    MARK: "var(--mark)",
+}
+_SIZE_INCHES = (6.4, 3.6)
+_BAR_INCHES = 0.3
+_DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
+_NAMES = re.compile(r'(\bid="|url\(#|xlink:href="#)')
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: shape (points,) each.
+
+    `colour` is one of this module's; `style` (solid, dashed, dotted) tells it apart without colour.
+    """
+
+    name: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str
+    style: str = "solid"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place worth naming: a point, or with `y` None a vertical line."""
+
+    name: str
+    x: float
+    y: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What an axis says, and where it ends; None: where the data does."""
+
+    label: str
+    low: float | None = None
+    high: float | None = None
+
+
+def require_charts() -> None:
+    """Raise where nothing can be drawn.
+
+    Raises:
+        StartError: matplotlib isn't installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise StartError(
+            "matplotlib is not installed, and a report's charts are drawn with it.",
+            hint="Install semcache-server[reports], or leave --report out.",
+        )
+
+
+def line_chart(name: str, lines: Sequence[Line], marks: Sequence[Mark], x: Axis, y: Axis) -> str:
+    """Curves over a common pair of axes, as an SVG element; `name` is unique on the page."""
+
+    def draw(axes: Axes) -> None:
+        for line in lines:
+            axes.plot(line.x, line.y, color=line.colour, linestyle=line.style, linewidth=1.8, label=line.name)
+        for mark in marks:
+            if mark.y is None:
+                axes.axvline(mark.x, color=MARK, linewidth=1.8, linestyle=(0, (1, 1.5)), label=mark.name)
+            else:
+                axes.plot([mark.x], [mark.y], color=MARK, marker="o", markersize=7, linestyle="", label=mark.name)
+        _label(axes, x, y)
+
+    return _svg(name, draw, _SIZE_INCHES)
+
+
+def histogram(
+    name: str, groups: Sequence[tuple[str, NDArray[np.float64], str]], marks: Sequence[Mark], x: Axis, y: Axis
+) -> str:
+    """How often which values occur, each group as a share of its own size. A group is (name, values, colour)."""
+
+    def draw(axes: Axes) -> None:
+        every = np.concatenate([values for _, values, _ in groups])
+        low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
+        bins = np.linspace(low, max(high, low + 1e-3), 41)
+        for number, (group, values, colour) in enumerate(groups):
+            if values.size:
+                weights = np.full(values.size, 1.0 / values.size)
+                axes.hist(values, bins=bins.tolist(), weights=weights, color=colour, alpha=0.3)
+                axes.hist(
+                    values,
+                    bins=bins.tolist(),
+                    weights=weights,
+                    histtype="step",
+                    color=colour,
+                    linewidth=1.6,
+                    linestyle="--" if number else "-",
+                    label=group,
+                )
+        for mark in marks:
+            axes.axvline(mark.x, color=MARK, linewidth=1.8, linestyle=(0, (1, 1.5)), label=mark.name)
+        _label(axes, x, y)
+
+    return _svg(name, draw, _SIZE_INCHES)
+
+
+def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
+    """A horizontal bar for each (name, count, of): as long as the count, labelled with both."""
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(bars))
+        counts = [count for _, count, _ in bars]
+        axes.barh(places, counts, color=SECOND, height=0.66)
+        axes.set_yticks(places, [_short(bar) for bar, _, _ in bars])
+        axes.invert_yaxis()
+        for place, (_, count, of) in zip(places, bars, strict=True):
+            axes.annotate(
+                f"{count:,} of {of:,}",
+                (count, float(place)),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+            )
+        axes.set_xlim(0, 1.22 * max([*counts, 1]))
+        axes.locator_params(axis="x", integer=True)
+        axes.set_xlabel(x.label, color=INK)
+
+    return _svg(name, draw, (_SIZE_INCHES[0], 0.9 + _BAR_INCHES * max(2, len(bars))), legend=False)
+
+
+def _short(text: str) -> str:
+    # A dollar sign would begin a formula.
+    return (text if len(text) <= 28 else text[:27] + "…").replace("$", r"\$")
+
+
+def _label(axes: Axes, x: Axis, y: Axis) -> None:
+    axes.set_xlabel(x.label, color=INK)
+    axes.set_ylabel(y.label, color=INK)
+    axes.set_xlim(x.low, x.high)
+    axes.set_ylim(y.low, y.high)
+
+
+def _svg(name: str, draw: Callable[[Axes], None], size_inches: tuple[float, float], *, legend: bool = True) -> str:
+    # No pyplot: it keeps every figure, and looks for a display.
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # Text stays text: the page's font and its reader's size hold for it.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "text.parse_math": False}):
+        figure = Figure(figsize=size_inches, layout="constrained")
+        figure.patch.set_alpha(0.0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0.0)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in {"left", "bottom"})
+            spine.set_color(FAINT)
+        axes.tick_params(color=FAINT, labelcolor=INK)
+        axes.grid(visible=True, axis="both" if legend else "x", color=FAINT, linewidth=0.5, alpha=0.4)
+        axes.set_axisbelow(True)
+        draw(axes)
+        if legend:
+            axes.legend(frameon=False, labelcolor=INK, loc="best")
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    svg = _DROPPED.sub("", written.getvalue()).strip()
+    # Names are the page's, not the drawing's: two drawings must not share them.
+    svg = _NAMES.sub(lambda match: f"{match.group(1)}{name}-", svg)
+    for stand_in, colour in _COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg

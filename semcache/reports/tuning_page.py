@@ -1,0 +1,222 @@
+"""The page of `semcache tune --report`: what the labels prove, drawn, tabled, and the worst of what would be served."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import numpy as np
+
+from semcache.evaluation.advising import as_toml, notes, summary
+from semcache.evaluation.curves import Point
+from semcache.evaluation.tuning import Tuning, Variant
+from semcache.reports.charts import FIRST, SECOND, Axis, Line, Mark, bar_chart, histogram, line_chart
+from semcache.reports.style import STYLE
+
+_HEADS = (
+    "threshold",
+    "hits",
+    "traps",
+    "wrong, % of served",
+    "95 % interval",
+    "at most, %",
+    "hit ratio, %",
+    "net $ / 1,000",
+)
+_WORST = 20
+_TEXT_CHARS = 600
+_KINDS = 16
+
+
+def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool) -> str:
+    """The whole page as HTML, nothing loaded from elsewhere; every text of the data is escaped.
+
+    Args:
+        tuning: the results.
+        sources: where the labels are from, a few words each.
+        from_store: they are a server's judged hits.
+    """
+    pasted = as_toml(tuning)
+    told = [
+        _summary(tuning),
+        f"<h2>To paste into semcache.toml</h2><pre>{escape(pasted)}</pre>" if pasted else "",
+        f"<p>{escape(tuning.choice.reason)}</p>" if tuning.chosen is not None else "",
+        f'<h2>In pictures</h2><div class="charts">{"".join(_charts(tuning))}</div>',
+        f"<h2>The wrong hits most alike ({escape(_name_of_at(tuning))})</h2>{_worst(tuning)}",
+        f"<h2>By namespace and task type</h2>{_parts(tuning)}" if tuning.parts else "",
+        f"<h2>By threshold</h2>{_thresholds(tuning)}",
+        "<h2>To keep in mind</h2>",
+        f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes(tuning, from_store=from_store))}</ul>",
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>semcache tune</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head><body><h1>Which threshold?</h1>"
+        f'<p class="from">{_from(tuning, sources)}</p>{"".join(told)}</body></html>\n'
+    )
+
+
+def _from(tuning: Tuning, sources: Sequence[str]) -> str:
+    same = tuning.guarded.judged.same
+    counts = f"{len(same):,} pairs: {int(same.sum()):,} share an answer, {int((~same).sum()):,} don't"
+    return f"{counts}. From {escape(', '.join(sources))}."
+
+
+def _summary(tuning: Tuning) -> str:
+    style = "summary" if tuning.chosen is not None else "summary none"
+    return f'<p class="{style}">{escape(summary(tuning))}</p>'
+
+
+def _at(tuning: Tuning) -> Point:
+    """The point that is shown: the proven one, or the one in force where none is."""
+    return tuning.chosen or tuning.current
+
+
+def _name_of_at(tuning: Tuning) -> str:
+    return f"{'proven' if tuning.chosen else 'in force'}: {_at(tuning).threshold:g}"
+
+
+def _charts(tuning: Tuning) -> list[str]:
+    return [
+        _figure("How often a served answer is right, by how many requests are served", _precision(tuning)),
+        _figure("Hits and traps served, by threshold", _served(tuning)),
+        _figure("Similarity of pairs that share an answer, and of those that don't", _similarity(tuning)),
+        _figure(f"Traps served by kind ({_name_of_at(tuning)})", _kinds(tuning)),
+    ]
+
+
+def _figure(caption: str, svg: str) -> str:
+    return f'<figure role="img" aria-label="{escape(caption)}"><figcaption>{escape(caption)}</figcaption>{svg}</figure>'
+
+
+def _precision(tuning: Tuning) -> str:
+    lines = []
+    for number, variant in enumerate(tuning.variants):
+        shown = [point for point in variant.points if point.wrong_share is not None]
+        lines.append(
+            Line(
+                variant.name,
+                np.array([100 * point.hit_ratio for point in shown]),
+                np.array([100 * (1 - (point.wrong_share or 0.0)) for point in shown]),
+                SECOND if number else FIRST,
+                "dashed" if number else "solid",
+            )
+        )
+    at = _at(tuning)
+    marks = []
+    if at.wrong_share is not None:
+        marks.append(Mark(_name_of_at(tuning), 100 * at.hit_ratio, 100 * (1 - at.wrong_share)))
+    return line_chart(
+        "precision", lines, marks, Axis("hit ratio, % of these requests", 0), Axis("right, % of served", None, 100.5)
+    )
+
+
+def _served(tuning: Tuning) -> str:
+    variant = tuning.guarded
+    same = variant.judged.same
+    hits, traps = max(1, int(same.sum())), max(1, int((~same).sum()))
+    at = np.array([point.threshold for point in variant.points])
+    lines = [
+        Line("hits", at, np.array([100 * point.hits / hits for point in variant.points]), FIRST),
+        Line("traps", at, np.array([100 * point.traps / traps for point in variant.points]), SECOND, "dashed"),
+    ]
+    for other in tuning.variants[1:]:
+        share = np.array([100 * point.traps / traps for point in other.points])
+        lines.append(Line("traps, guards off", at, share, SECOND, "dotted"))
+    marks = [Mark(_name_of_at(tuning), _at(tuning).threshold)]
+    return line_chart("served", lines, marks, Axis("threshold"), Axis("% served", 0))
+
+
+def _similarity(tuning: Tuning) -> str:
+    pairs = [item for item in tuning.guarded.judged.pairs if item.similarity is not None]
+    groups = [
+        (name, np.array([item.similarity for item in pairs if item.pair.same is same], dtype=np.float64), colour)
+        for name, same, colour in (("one answer", True, FIRST), ("different answers", False, SECOND))
+    ]
+    marks = [Mark(_name_of_at(tuning), _at(tuning).threshold)]
+    return histogram("similarity", groups, marks, Axis("similarity (cosine)"), Axis("share of each"))
+
+
+def _kinds(tuning: Tuning) -> str:
+    judged = tuning.guarded.judged
+    served = judged.served(_at(tuning).threshold)
+    of = Counter(item.pair.kind for item in judged.pairs if not item.pair.same)
+    wrong = Counter(
+        item.pair.kind for item, flag in zip(judged.pairs, served, strict=True) if flag and not item.pair.same
+    )
+    kinds = sorted(of, key=lambda kind: (-wrong[kind], kind))[:_KINDS]
+    return bar_chart("kinds", [(kind, wrong[kind], of[kind]) for kind in kinds], Axis("traps served"))
+
+
+def _thresholds(tuning: Tuning) -> str:
+    tables = []
+    for variant in tuning.variants:
+        tables.append(f"<h3>{escape(variant.title)}</h3>")
+        tables.append(_variant_table(tuning, variant))
+    return "".join(tables)
+
+
+def _variant_table(tuning: Tuning, variant: Variant) -> str:
+    rows = []
+    for point in tuning.table_points(variant):
+        interval = point.wrong_interval
+        cells = (
+            f"{point.threshold:g}" + (" (in force)" if point.threshold == tuning.current.threshold else ""),
+            f"{point.hits:,}",
+            f"{point.traps:,}",
+            "–" if point.wrong_share is None else f"{100 * point.wrong_share:.2f}",
+            "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}",
+            f"{100 * point.wrong_upper:.2f}",
+            f"{100 * point.hit_ratio:.1f}",
+            f"{point.net_usd:,.4f}",
+        )
+        chosen = tuning.chosen is not None and point.threshold == tuning.chosen.threshold
+        rows.append((' class="chosen"' if chosen else "", cells))
+    return _table(_HEADS, rows)
+
+
+def _parts(tuning: Tuning) -> str:
+    rows = []
+    for part in tuning.parts:
+        proven, point = part.choice.proven, part.point
+        cells = (
+            f"{part.field.replace('_', ' ')} {part.name}",
+            f"{part.pairs:,}",
+            "–" if proven is None else f"{proven.threshold:g}",
+            "" if point is None else f"{point.hits:,}",
+            "" if point is None else f"{point.traps:,}",
+        )
+        rows.append(("", cells))
+    return _table(("", "pairs", "proven threshold", "hits", "traps"), rows)
+
+
+def _worst(tuning: Tuning) -> str:
+    judged = tuning.guarded.judged
+    served = judged.served(_at(tuning).threshold) & ~judged.same
+    numbers = np.flatnonzero(served)
+    if not numbers.size:
+        return "<p>None would be served.</p>"
+    worst = numbers[np.argsort(-judged.scores[numbers], kind="stable")][:_WORST]
+    rows = []
+    for number in worst:
+        item = judged.pairs[number]
+        similarity = "exact" if item.similarity is None else f"{item.similarity:.4f}"
+        asked, stored = (_clip(side[-1]["content"]) for side in (item.pair.asked, item.pair.stored))
+        texts = "".join(f'<td class="text" dir="auto">{escape(text)}</td>' for text in (asked, stored))
+        rows.append(f"<tr><td>{escape(item.pair.kind)}</td><td>{similarity}</td>{texts}</tr>")
+    more = f"<p>… and {numbers.size - len(worst):,} more.</p>" if numbers.size > len(worst) else ""
+    head = '<tr><th>kind</th><th>similarity</th><th class="text">asked</th><th class="text">stored</th></tr>'
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>{more}'
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARS else text[:_TEXT_CHARS] + "…"
+
+
+def _table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(
+        f"<tr{attributes}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for attributes, cells in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,79 @@
+"""The page: whole in itself, drawn in the page's colours, its texts escaped."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semcache.errors import StartError
+from semcache.evaluation.choosing import Budget
+from semcache.evaluation.comparing import Compared, Relation
+from semcache.evaluation.curves import Mix
+from semcache.evaluation.money import Worth
+from semcache.evaluation.pairs import Pair, user
+from semcache.evaluation.specs import Spec
+from semcache.evaluation.tuning import Question, tune
+from semcache.reports import require_charts, tuning_page
+from semcache.settings import DecisionSettings
+
+EVIL = "</td><script>alert('x & y')</script> $\\frac{1}{2}$ שלום 😀"
+
+
+def page(*, guards: tuple[str, ...] = ("numbers",), hits: int = 20, similarity: float | None = 0.95) -> str:
+    items = []
+    for number in range(hits + 5):
+        pair = Pair(str(number), user(f"{EVIL} {number:b}"), user(EVIL), same=number >= 5, kind=EVIL, namespace=EVIL)
+        relation = Relation.EXACT if similarity is None else Relation.COMPARED
+        items.append(Compared(pair, relation, EVIL, EVIL, similarity))
+    spec = Spec("in force", DecisionSettings(threshold=0.9, guards=guards))
+    result = tune(items, Worth(np.full(len(items), 0.001), 0, EVIL), Question(Budget(), Mix(), 0.0, spec))
+    return tuning_page(result, [EVIL], from_store=False)
+
+
+def test_nothing_is_loaded_and_nothing_runs() -> None:
+    told = page()
+    assert "<script" not in told
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)""", told)
+    assert "@import" not in told
+    assert not re.search(r"url\((?!#)", told)
+
+
+def test_texts_are_escaped_and_isolated() -> None:
+    told = page()
+    assert "&lt;script&gt;alert(&#x27;x &amp; y&#x27;)&lt;/script&gt;" in told
+    assert '<td class="text" dir="auto">' in told
+
+
+def test_drawings_are_well_formed_and_take_the_pages_colours() -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page(), re.DOTALL)
+    assert len(drawings) == 4
+    names: list[str] = []
+    for drawing in drawings:
+        root = ET.fromstring(drawing)
+        names += [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+        assert "currentColor" in drawing
+        assert not re.search(r"#0[1-5]0[1-5]0[1-5]", drawing)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("options", [{"guards": ()}, {"hits": 400}, {"similarity": None}, {"similarity": 1.0}])
+def test_every_kind_of_result_has_a_page(options: dict[str, Any]) -> None:
+    told = page(**options)
+    assert told.count("<figure") == 4
+    assert ("To paste into" in told) == (options.get("hits") == 400 and False)
+
+
+def test_the_same_results_make_the_same_page() -> None:
+    assert page() == page()
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(StartError, match="matplotlib is not installed") as caught:
+        require_charts()
+    assert "semcache-server[reports]" in caught.value.hint

@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": [],
     "accounting": ["--json"],
     "recall": [],
+    "templates": [],
     "gpu": [],
 }
 LIMIT_S = 600

@@ -640,7 +640,7 @@ class SemanticCache:
             task_type=request.task_type,
             template_id=request.template.template_id if request.template else "",
             knowledge_version=request.knowledge_version,
-            features=self._decider.features(keyed.text) if keyed.text else {},
+            features=self._decider.features(keyed.text) if keyed.cacheability.tier is Tier.SEMANTIC else {},
         )
 
     # -- answers -----------------------------------------------------------------------------------------------------

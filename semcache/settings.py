@@ -181,6 +181,25 @@ class KeySettings(Section):
         return self
 
 
+class DeclaredTemplate(Section):
+    """A template that callers may name."""
+
+    id: Name
+    slots: tuple[Name, ...] = ()
+    """All that a use must fill, no more and no fewer."""
+    by_meaning: tuple[Name, ...] | None = None
+    """Slots that are compared by meaning, the others must be equal; None: those longer than `long_slot_chars`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.slots)) < len(self.slots):
+            raise ValueError(f"template {self.id} names a slot twice")
+        unknown = set(self.by_meaning or ()) - set(self.slots)
+        if unknown:
+            raise ValueError(f"template {self.id} has no slot {min(unknown)}, which by_meaning names")
+        return self
+
+
 class CacheabilitySettings(Section):
     """Which requests may be answered from the cache at all."""
 
@@ -205,6 +224,15 @@ class CacheabilitySettings(Section):
     """A caller's longer ttl is cut to this."""
     long_slot_chars: Count = 24
     """A template's slot longer than this is compared by meaning, a shorter one exactly."""
+    templates: tuple[DeclaredTemplate, ...] = ()
+    """Templates that callers may name, checked slot by slot; empty: any, unchecked but for their values."""
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        ids = [template.id for template in self.templates]
+        if len(set(ids)) < len(ids):
+            raise ValueError("templates declares an id twice")
+        return self
 
 
 class EmbeddingSettings(Section):

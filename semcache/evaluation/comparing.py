@@ -11,7 +11,7 @@ from semcache.errors import InvalidRequestError
 from semcache.evaluation.pairs import Message, Pair, body
 from semcache.model import KeyedRequest, Request, Tier
 from semcache.ports import Embedder
-from semcache.request import CacheabilityPolicy, Keying
+from semcache.request import CacheabilityPolicy, Keying, Templates
 from semcache.settings import Settings
 
 _TEXTS_AT_ONCE = 256
@@ -106,7 +106,7 @@ def _keying(settings: Settings, embedder: Embedder) -> Keying:
         secrets=[secrets.token_hex(16)],
         fingerprint=embedder.fingerprint,
         route_policy_version=settings.upstream.route_policy_version,
-        long_slot_chars=settings.cacheability.long_slot_chars,
+        templates=Templates(settings.cacheability),
         limits=settings.limits,
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )

@@ -18,6 +18,7 @@ from semcache.model import KeyedRequest, Request, Template, canonical_json
 from semcache.request.cacheability import CacheabilityPolicy
 from semcache.request.fields import FIELDS, Role
 from semcache.request.parsing import ChatBody, parse_body
+from semcache.request.templates import Templates
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
@@ -41,7 +42,7 @@ class Keying:
         secrets: Sequence[str],
         fingerprint: str,
         route_policy_version: str,
-        long_slot_chars: int,
+        templates: Templates,
         limits: LimitSettings,
         policy: CacheabilityPolicy,
     ) -> None:
@@ -49,7 +50,7 @@ class Keying:
         self._secrets = [secret.encode() for secret in secrets]
         self._fingerprint = fingerprint.encode()
         self._route_policy_version = route_policy_version
-        self._long_slot_chars = long_slot_chars
+        self._templates = templates
         self._limits = limits
         self._policy = policy
         self._remembered = lru_cache(_REMEMBERED_REQUESTS)(self._key)
@@ -82,7 +83,8 @@ class Keying:
                     rest,
                 ]
             )
-            compared = canonical_json(text)
+            # An exact hit is exact: to the exact key a template's boilerplate counts as well.
+            whole = canonical_json(text if request.template is None else [text, body.messages[-1]])
         except UnicodeEncodeError as error:
             message = "A string in the request holds half of a surrogate pair, which is no Unicode text."
             raise InvalidRequestError(message, reason="INVALID_TEXT") from error
@@ -92,7 +94,7 @@ class Keying:
         return KeyedRequest(
             request=request,
             alias=body.alias,
-            exact_key=hashlib.sha256(b"%b\0%b" % (document, compared)).digest(),
+            exact_key=hashlib.sha256(b"%b\0%b" % (document, whole)).digest(),
             partition=partitions[0],
             older_partitions=tuple(partitions[1:]),
             text=text,
@@ -104,13 +106,12 @@ class Keying:
 
     def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:
         """The text compared by meaning, and what of the messages must be equal."""
-        if template is not None:
-            long = sorted((name, value) for name, value in template.slots if len(value) > self._long_slot_chars)
-            short = sorted((name, value) for name, value in template.slots if len(value) <= self._long_slot_chars)
-            earlier = body.messages[:-1]
-            text = "\n".join(value for _, value in long)
-            return text, ["template", template.template_id, short, [name for name, _ in long], earlier]
         last = body.messages[-1]
+        if template is not None:
+            filled = self._templates.fill(template, message_text(last) if last["role"] == "user" else "")
+            text = "\n".join(value for _, value in filled.compared)
+            names = [name for name, _ in filled.compared]
+            return text, ["template", template.template_id, filled.equal, names, body.messages[:-1]]
         text = message_text(last) if last["role"] == "user" else ""
         if not text.strip():
             return "", ["messages", body.messages]

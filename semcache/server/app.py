@@ -25,7 +25,7 @@ from semcache.index import open_index
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
-from semcache.request import CacheabilityPolicy, Keying, secret_key_id
+from semcache.request import CacheabilityPolicy, Keying, Templates, secret_key_id
 from semcache.server.auth import Authenticator
 from semcache.server.calls import Calls
 from semcache.server.clock import SystemClock
@@ -136,7 +136,7 @@ class Application:
             secrets=secrets,
             fingerprint=embedder.fingerprint,
             route_policy_version=settings.upstream.route_policy_version,
-            long_slot_chars=settings.cacheability.long_slot_chars,
+            templates=Templates(settings.cacheability),
             limits=settings.limits,
             policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
         )

@@ -78,7 +78,7 @@ async def test_a_pace_is_kept_and_what_is_late_says_so() -> None:
 async def test_namespaces_task_types_and_templates_reach_the_server() -> None:
     slots = (("question", "how do I reset the password of my account"),)
     async with serving() as served:
-        await play(served, request("x", task_type="chat", template_id="faq", slots=slots))
+        await play(served, request(f"Answer: {slots[0][1]}", task_type="chat", template_id="faq", slots=slots))
         async with Client(served.address) as client:
             (entry,) = [entry async for entry in client.list_entries()]
     assert (entry.task_type, entry.template_id) == ("chat", "faq")

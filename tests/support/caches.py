@@ -14,7 +14,7 @@ from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
 from semcache.observe.metrics import Metrics
-from semcache.request import CacheabilityPolicy, Keying
+from semcache.request import CacheabilityPolicy, Keying, Templates
 from semcache.settings import Settings, load_settings
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
@@ -56,7 +56,7 @@ def rig(
         secrets=["s" * 16],
         fingerprint=embedder.fingerprint,
         route_policy_version="1",
-        long_slot_chars=settings.cacheability.long_slot_chars,
+        templates=Templates(settings.cacheability),
         limits=settings.limits,
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semcache.model import KeyedRequest, Request
-from semcache.request import CacheabilityPolicy, Keying
+from semcache.request import CacheabilityPolicy, Keying, Templates
 from semcache.settings import CacheabilitySettings, LimitSettings
 
 BASE: Mapping[str, Any] = {
@@ -19,14 +19,20 @@ BASE: Mapping[str, Any] = {
 }
 
 
-def keying(*, secrets: Sequence[str] = ("s" * 16,), fingerprint: str = "fp", route_policy_version: str = "1") -> Keying:
+def keying(
+    *,
+    secrets: Sequence[str] = ("s" * 16,),
+    fingerprint: str = "fp",
+    route_policy_version: str = "1",
+    settings: CacheabilitySettings = CacheabilitySettings(),  # noqa: B008 - frozen
+) -> Keying:
     return Keying(
         secrets=secrets,
         fingerprint=fingerprint,
         route_policy_version=route_policy_version,
-        long_slot_chars=24,
+        templates=Templates(settings),
         limits=LimitSettings(),
-        policy=CacheabilityPolicy(CacheabilitySettings(), lambda text: len(text) < 500),
+        policy=CacheabilityPolicy(settings, lambda text: len(text) < 500),
     )
 
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from semcache.errors import InvalidRequestError
-from semcache.model import Template, Tier
+from semcache.errors import InvalidRequestError, SettingsError
+from semcache.model import KeyedRequest, Template, Tier
+from semcache.request import Keying
+from semcache.settings import CacheabilitySettings, DeclaredTemplate, load_settings
 from tests.unit.request.keys import BASE, key, keying
 
 
@@ -78,19 +80,72 @@ def test_text_parts_are_read_together() -> None:
     assert key({"model": "m", "messages": [{"role": "user", "content": parts}]}).text == "one\ntwo"
 
 
+LONG = "a complaint about a parcel that came late"
+
+
+def made(boilerplate: str, *, by: Keying | None = None, **slots: str) -> KeyedRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": boilerplate.format(**slots)}]}
+    return key(body, by=by, template=Template("reply", tuple(slots.items())))
+
+
 def test_a_templates_long_slots_are_compared_and_its_short_ones_must_be_equal() -> None:
-    long = "a complaint about a parcel that came late"
+    one = made("Write a reply in {lang} to {mail}", lang="de", mail=LONG)
+    assert one.text == LONG
+    assert made("Another wording: {mail}, {lang}", lang="de", mail=LONG).partition == one.partition
+    assert made("Write a reply in {lang} to {mail}", lang="fr", mail=LONG).partition != one.partition
+    assert made("Write a reply in {lang} to {mail}", lang="de", mail=LONG + "!").partition == one.partition
 
-    def made(boilerplate: str, **slots: str) -> Any:
-        template = Template("reply", tuple(slots.items()))
-        body = {"model": "m", "messages": [{"role": "user", "content": boilerplate}]}
-        return key(body, template=template)
 
-    one = made("Write a reply in de to …", lang="de", mail=long)
-    assert one.text == long
-    assert made("Another wording", lang="de", mail=long).partition == one.partition
-    assert made("Write a reply in de to …", lang="fr", mail=long).partition != one.partition
-    assert made("Write a reply in de to …", lang="de", mail=long + "!").partition == one.partition
+def test_an_exact_hit_of_a_template_has_the_same_boilerplate() -> None:
+    one = made("Write a reply in {lang} to {mail}", lang="de", mail=LONG)
+    assert made("Another wording: {mail}, {lang}", lang="de", mail=LONG).exact_key != one.exact_key
+    assert made("Write a reply in {lang} to {mail}", lang="de", mail=LONG).exact_key == one.exact_key
+
+
+def test_a_declared_template_says_which_slots_are_compared_by_meaning() -> None:
+    declared = DeclaredTemplate(id="reply", slots=("lang", "mail"), by_meaning=("lang",))
+    by = keying(settings=CacheabilitySettings(templates=(declared,)))
+    one = made("{lang}: {mail}", by=by, lang="de", mail=LONG)
+    assert one.text == "de"
+    assert made("{lang}: {mail}", by=by, lang="fr", mail=LONG).partition == one.partition
+    assert made("{lang}: {mail}", by=by, lang="de", mail=LONG + "!").partition != one.partition
+
+
+@pytest.mark.parametrize(
+    ("slots", "content", "reason", "says"),
+    [
+        ({"lang": "de"}, "de", "INVALID_TEMPLATE", "lacks the slot mail"),
+        ({"lang": "de", "mail": "x", "tone": "dry"}, "de x dry", "INVALID_TEMPLATE", "has no slot tone"),
+        ({"lang": "de", "mail": "x"}, "de only", "INVALID_TEMPLATE", "slot mail doesn't stand"),
+    ],
+)
+def test_a_declared_templates_slots_are_checked(slots: dict[str, str], content: str, reason: str, says: str) -> None:
+    by = keying(settings=CacheabilitySettings(templates=(DeclaredTemplate(id="reply", slots=("lang", "mail")),)))
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    with pytest.raises(InvalidRequestError, match=says) as caught:
+        key(body, by=by, template=Template("reply", tuple(slots.items())))
+    assert caught.value.reason == reason
+
+
+def test_a_template_that_isnt_declared_is_refused_with_those_that_are() -> None:
+    by = keying(settings=CacheabilitySettings(templates=(DeclaredTemplate(id="faq"),)))
+    with pytest.raises(InvalidRequestError, match="No template is called reply") as caught:
+        made("{mail}", by=by, mail=LONG)
+    assert caught.value.reason == "UNKNOWN_TEMPLATE"
+    assert "faq" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        [{"id": "a"}, {"id": "a"}],
+        [{"id": "a", "slots": ["x", "x"]}],
+        [{"id": "a", "slots": ["x"], "by_meaning": ["y"]}],
+    ],
+)
+def test_templates_that_contradict_themselves_are_refused_at_start(templates: list[dict[str, Any]]) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(None, {"cacheability": {"templates": templates}})
 
 
 @pytest.mark.parametrize(

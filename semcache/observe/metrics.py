@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status
+from semcache.observe.spread import Spread
 from semcache.observe.tally import OTHER, LabelValues, Tally
 from semcache.observe.watches import Read, Watches
 from semcache.observe.window import Window
@@ -66,10 +67,6 @@ class Metrics:
         self._task_types = frozenset(settings.task_types)
         self._window = Window(clock, settings.ratio_window_s)
         self._watches = Watches(registry)
-        self._durations: dict[Status, Histogram] = {}
-        self._stages: dict[str, Histogram] = {}
-        self._request_costs: dict[tuple[str, str], Histogram] = {}
-        self._upstream_durations: dict[str, Histogram] = {}
         self._stage_values, self._reason_values, self._error_values = LabelValues(), LabelValues(), LabelValues()
         self._skipped_values, self._guard_values = LabelValues(), LabelValues()
         self._target_values, self._outcome_values = LabelValues(256), LabelValues()
@@ -92,37 +89,35 @@ class Metrics:
         self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
         self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
         self._skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
-        self._duration = Histogram(
+
+        def spread(name: str, documentation: str, *labels: str, buckets: Sequence[float]) -> Spread:
+            return Spread(registry, name, documentation, labels, buckets=buckets)
+
+        self._duration = spread(
             "semcache_request_duration_seconds",
             "Time from a request to its end.",
-            ("status",),
-            registry=registry,
+            "status",
             buckets=_DURATION_BUCKETS_S,
         )
-        self._stage_duration = Histogram(
+        self._stage_duration = spread(
             "semcache_stage_duration_seconds",
             "Time of each stage of a request.",
-            ("stage",),
-            registry=registry,
+            "stage",
             buckets=_DURATION_BUCKETS_S,
         )
-        self._upstream_duration = Histogram(
+        self._upstream_duration = spread(
             "semcache_upstream_duration_seconds",
             "Time of an upstream call, retries included.",
-            ("target",),
-            registry=registry,
+            "target",
             buckets=_DURATION_BUCKETS_S,
         )
-        self._request_cost = Histogram(
+        self._request_cost = spread(
             "llm_request_cost_usd",
             "What a request cost upstream, in dollars; hits cost 0, requests without a known price are left out.",
-            money,
-            registry=registry,
+            *money,
             buckets=_COST_BUCKETS_USD,
         )
-        self._batch_size = Histogram(
-            "semcache_embedding_batch_size", "Texts in one forward pass.", registry=registry, buckets=_BATCH_BUCKETS
-        )
+        self._batch_size = spread("semcache_embedding_batch_size", "Texts in one forward pass.", buckets=_BATCH_BUCKETS)
         window = f"over the last {settings.ratio_window_s:g} s; NaN while there were none."
         Gauge("llm_cache_hit_ratio", f"Hits / (hits + misses) {window}", registry=registry).set_function(
             self._window.hit_ratio
@@ -144,19 +139,18 @@ class Metrics:
         spent_nanousd, saved_nanousd = record.spent.total_nanousd, record.saved.total_nanousd
         if record.requests:
             self._requests.add((status, *labels), record.requests)
-            (self._durations.get(status) or self._duration_of(status)).observe(record.latency_s)
+            self._duration.add((status,), record.latency_s)
             if status is not Status.ERROR:  # Its reason is counted with the call's, in `call_failed`.
                 self._decisions.add((self._reason_values(reason),))
         for stage, seconds in stages:
-            (self._stages.get(stage) or self._stage_of(stage)).observe(seconds)
+            self._stage_duration.add((self._stage_values(stage),), seconds)
         if spent_nanousd:
             self._cost.add(labels, spent_nanousd)
         if saved_nanousd:
             self._saved.add(labels, saved_nanousd)
         if usage.input_tokens or usage.output_tokens:
             if record.spent.priced:
-                cost = self._request_costs.get(labels) or self._request_cost_of(labels)
-                cost.observe(spent_nanousd / NANOUSD_PER_USD)
+                self._request_cost.add(labels, spent_nanousd / NANOUSD_PER_USD)
             if not (record.saved if status in HIT_STATUSES else record.spent).priced:
                 self._unpriced.add()
         if status in _IN_RATIO or spent_nanousd:
@@ -203,7 +197,7 @@ class Metrics:
 
     def batch_embedded(self, size: int) -> None:
         """A forward pass took `size` texts."""
-        self._batch_size.observe(size)
+        self._batch_size.add((), size)
 
     def upstream_attempted(self, target: str, outcome: str) -> None:
         """One try at a target is over; `outcome` is a stable token (`ok`, `429`, `timeout`, …)."""
@@ -211,11 +205,7 @@ class Metrics:
 
     def upstream_done(self, target: str, duration_s: float) -> None:
         """An upstream call is over, all its tries included."""
-        label = self._target_values(target)
-        histogram = self._upstream_durations.get(label)
-        if histogram is None:
-            histogram = self._upstream_durations.setdefault(label, self._upstream_duration.labels(label))
-        histogram.observe(duration_s)
+        self._upstream_duration.add((self._target_values(target),), duration_s)
 
     def verdict_reported(self, verdict: str) -> None:
         """A caller judged a hit: `right` or `wrong`."""
@@ -243,15 +233,3 @@ class Metrics:
         model = record.model if record.model in models else record.alias if record.alias in models else OTHER
         task_type = record.task_type
         return model, task_type if task_type in self._task_types else OTHER if task_type else NO_TASK_TYPE
-
-    def _duration_of(self, status: Status) -> Histogram:
-        return self._durations.setdefault(status, self._duration.labels(status.value))
-
-    def _stage_of(self, stage: str) -> Histogram:
-        label = self._stage_values(stage)
-        if label == OTHER:
-            return self._stage_duration.labels(OTHER)
-        return self._stages.setdefault(stage, self._stage_duration.labels(label))
-
-    def _request_cost_of(self, labels: tuple[str, str]) -> Histogram:
-        return self._request_costs.setdefault(labels, self._request_cost.labels(*labels))

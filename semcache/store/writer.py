@@ -119,8 +119,8 @@ class Writer:
         self._retrying = False
         self._durable_through_s = clock.wall()
         self._served: dict[str, ServedHit] = {}
-        self._access_lock = threading.Lock()
-        self._touched: dict[int, Access] = {}
+        self._uses: deque[tuple[int, int, float]] = deque()  # filled by the event loop, emptied by the thread
+        self._touched: dict[int, Access] = {}  # the thread's own
         self._access_saved_s = clock.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.counts = WriterCounts()
@@ -181,11 +181,8 @@ class Writer:
         return self._served.get(hit_id)
 
     def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a use."""
-        access = Access(1, max(saved_nanousd, 0), self._clock.wall())
-        with self._access_lock:
-            before = self._touched.get(entry_id)
-            self._touched[entry_id] = access if before is None else before.plus(access)
+        """Note a use. The thread adds them up, many at once: here each would cost three times as much."""
+        self._uses.append((entry_id, max(saved_nanousd, 0), self._clock.wall()))
 
     @property
     def counters(self) -> Counters:
@@ -234,7 +231,7 @@ class Writer:
                     lambda: len(self._writes) >= self._settings.commit_items or self._urgent or self._closing,
                     self._settings.commit_wait_s,
                 )
-            if self._closing and not self._writes and not self._notes and not self._touched:
+            if self._closing and not self._writes and not self._notes and not self._uses and not self._touched:
                 return None
             writes = [self._writes.popleft() for _ in range(min(len(self._writes), self._settings.commit_items))]
             self._urgent -= sum(write.urgent for write in writes)
@@ -315,14 +312,14 @@ class Writer:
         self.counts.failed_commits += 1
         _log.error("store.commit_failed", error=str(failure), writes=len(group.writes), notes=len(group.notes))
         group.results = [(write.future, None, copy.copy(failure)) for write in group.writes]
-        with self._access_lock:
-            for entry_id, access in touched.items():
-                self._touched[entry_id] = access.plus(self._touched.get(entry_id, eviction.NO_ACCESS))
+        for entry_id, access in touched.items():
+            self._touched[entry_id] = access.plus(self._access_of(entry_id))
         with self._changed:
             self._retrying = True
             if self._closing and not group.writes:
                 # Nobody waits any more and the disk refuses: what is left can't be kept.
                 self.counts.notes_dropped += len(group.notes)
+                self._uses.clear()
                 self._touched.clear()
                 return
             self._notes.extendleft(reversed(group.notes))
@@ -365,7 +362,14 @@ class Writer:
             return transaction.changes
         return Changes()
 
+    def _add_up_uses(self) -> None:
+        uses = self._uses
+        while uses:
+            entry_id, saved_nanousd, at_s = uses.popleft()
+            self._touched[entry_id] = self._access_of(entry_id).plus(Access(1, saved_nanousd, at_s))
+
     def _take_touched(self) -> dict[int, Access]:
+        self._add_up_uses()
         now_s = self._clock.monotonic()
         due = (
             self._closing
@@ -375,8 +379,7 @@ class Writer:
         if not due:
             return {}
         self._access_saved_s = now_s
-        with self._access_lock:
-            touched, self._touched = self._touched, {}
+        touched, self._touched = self._touched, {}
         return touched
 
     def _access_of(self, entry_id: int) -> Access:

@@ -83,7 +83,7 @@ class Spread(Collector):
             so_far, buckets = 0, []
             for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
                 so_far += count
-                buckets.append((floatToGoString(bound), so_far))
+                buckets.append((floatToGoString(bound), so_far))  # type: ignore[no-untyped-call]  # it has no annotations
             family.add_metric(labels, buckets, total)
             family.add_sample(f"{self._name}_created", dict(zip(self._labels, labels, strict=True)), created_s)
         yield family

@@ -24,6 +24,7 @@ from semcache.model import Changes, LedgerRecord, ServedHit
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import eviction
+from semcache.store.codec import encode_record
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
 from semcache.store.transaction import WriteTransaction
@@ -55,11 +56,15 @@ A SemcacheError that it raises before it has changed anything is its waiter's al
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A log line with its row, and the hit that was served with it."""
+    """A log line with its row, and the hit that was served with it.
+
+    Who waits for the line brings its row, so that they hear what is wrong with it. The thread makes the others, many at
+    once: on the event loop, between two requests, each would cost three times as much.
+    """
 
     record: LedgerRecord
-    row: bytes
     served: ServedHit | None = None
+    row: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
@@ -214,6 +219,7 @@ class Writer:
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
+            self._encode(group)
             self._commit(group)
             with self._changed:
                 self._busy = False
@@ -240,6 +246,17 @@ class Writer:
             self._notes.clear()
             self._busy = True
             return _Group(writes, notes, self._clock.wall(), whole=not self._writes)
+
+    def _encode(self, group: _Group) -> None:
+        notes, group.notes = group.notes, []
+        for note in notes:
+            try:
+                row = note.row or encode_record(note.record)
+            except ValueError as error:
+                self.counts.notes_dropped += 1
+                _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))  # noqa: TRY400
+            else:
+                group.notes.append(Note(note.record, note.served, row))
 
     def _commit(self, group: _Group) -> None:
         touched = self._take_touched()

@@ -254,7 +254,7 @@ class Writer:
                 row = note.row or encode_record(note.record)
             except ValueError as error:
                 self.counts.notes_dropped += 1
-                _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))  # noqa: TRY400
+                _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))
             else:
                 group.notes.append(Note(note.record, note.served, row))
 

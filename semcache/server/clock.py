@@ -6,10 +6,8 @@ import time
 class SystemClock:
     """`semcache.ports.Clock` by the operating system."""
 
-    def monotonic(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
-
-    def wall(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
+    # The functions themselves: a request asks a dozen times, and a method around each would cost twice as much.
+    monotonic = staticmethod(time.monotonic)
+    """Seconds that never jump."""
+    wall = staticmethod(time.time)
+    """Seconds since 1970."""

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from semcache.errors import OverLimitError, OverloadedError, ShuttingDownError
 from semcache.settings import LimitSettings, ServerSettings
+
+
+class Entrance:
+    """One call that was let in; leaving the block lets it out."""
+
+    __slots__ = ("_gate", "_tenant")
+
+    def __init__(self, gate: Gate, tenant: str) -> None:
+        self._gate = gate
+        self._tenant = tenant
+
+    def __enter__(self) -> None:
+        """It was let in already."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._gate.leave(self._tenant)
 
 
 class Gate:
@@ -27,9 +44,8 @@ class Gate:
         """Calls that run now."""
         return self._total
 
-    @contextmanager
-    def enter(self, tenant: str) -> Iterator[None]:
-        """Let one call in for as long as the block runs.
+    def enter(self, tenant: str) -> Entrance:
+        """Let one call in, for as long as the block of the returned entrance runs.
 
         Raises:
             ShuttingDownError, OverloadedError, OverLimitError.
@@ -51,17 +67,18 @@ class Gate:
         self._by_tenant[tenant] = running + 1
         self._total += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._total -= 1
-            left = self._by_tenant[tenant] - 1
-            if left:
-                self._by_tenant[tenant] = left
-            else:
-                del self._by_tenant[tenant]
-            if not self._total:
-                self._empty.set()
+        return Entrance(self, tenant)
+
+    def leave(self, tenant: str) -> None:
+        """One call of the tenant has ended."""
+        self._total -= 1
+        left = self._by_tenant[tenant] - 1
+        if left:
+            self._by_tenant[tenant] = left
+        else:
+            del self._by_tenant[tenant]
+        if not self._total:
+            self._empty.set()
 
     def close(self) -> None:
         """Let nobody in any more."""

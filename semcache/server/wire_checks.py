@@ -40,6 +40,8 @@ def check_names(texts: Sequence[str], field: str, limits: LimitSettings) -> tupl
     Raises:
         InvalidRequestError: INVALID_NAME; TOO_MANY_TAGS for more than the configured number.
     """
+    if not texts:
+        return ()
     if len(texts) > limits.tags:
         raise InvalidRequestError(
             f"{len(texts)} {field} are too many.",

@@ -20,6 +20,7 @@ DEFAULT_JUDGE = "caller"
 MAX_NOTE_CHARS = 4096
 
 _NANOS_PER_S = 1_000_000_000
+_DEFAULT_CONTROL = CacheControl()
 
 _MODES: dict[int, CacheMode] = {
     pb.CACHE_MODE_UNSPECIFIED: CacheMode.DEFAULT,
@@ -87,7 +88,7 @@ def complete_call(
     """
     return _request(
         message.prompt,
-        _control(message.control),
+        _control(message),
         tenant=tenant,
         tags=check_names(message.tags, "tags", limits),
         sources=check_names(message.sources, "sources", limits),
@@ -102,7 +103,7 @@ def explain_call(message: pb.ExplainRequest, *, tenant: str) -> Request:
     """
     if message.max_candidates < 0:
         raise InvalidRequestError("max_candidates is negative.", hint="0 means all that the decision considers.")
-    return _request(message.prompt, _control(message.control), tenant=tenant)
+    return _request(message.prompt, _control(message), tenant=tenant)
 
 
 def lookup_call(message: pb.LookupRequest, *, tenant: str, in_batch: bool = False) -> LookupCall:
@@ -112,7 +113,7 @@ def lookup_call(message: pb.LookupRequest, *, tenant: str, in_batch: bool = Fals
         InvalidRequestError: as `complete_call`; a mode that doesn't read; a lease within a batch; a lease that ends at
             once.
     """
-    control = _control(message.control)
+    control = _control(message)
     if control.mode in {CacheMode.BYPASS, CacheMode.REFRESH}:
         raise InvalidRequestError(
             f"a Lookup can't have the mode {control.mode.value}.", hint="Use DEFAULT, or don't look up."
@@ -230,7 +231,12 @@ def _template(use: pb.TemplateUse) -> Template:
     return check_template(Template(use.id, tuple((slot.name, slot.value) for slot in use.slots)))
 
 
-def _control(control: pb.CacheControl) -> CacheControl:
+def _control(
+    message: pb.CompleteRequest | pb.CompleteStreamRequest | pb.LookupRequest | pb.ExplainRequest,
+) -> CacheControl:
+    if not message.HasField("control"):
+        return _DEFAULT_CONTROL
+    control = message.control
     mode = _MODES.get(control.mode)
     if mode is None:
         raise InvalidRequestError(f"control.mode {control.mode} is unknown.", hint="Use one of CacheMode's values.")

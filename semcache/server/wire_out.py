@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.model import (
     HIT_STATUSES,
-    Answer,
+    NO_COST,
+    ZERO_COST,
     Cost,
     Decision,
     Effect,
@@ -26,6 +27,8 @@ from semcache.model import (
 from semcache.v1 import semcache_pb2 as pb
 
 _NANOS_PER_S = 1_000_000_000
+
+_NO_USAGE = Usage()
 
 _STATUSES: dict[Status, pb.Status.ValueType] = {
     Status.EXACT_HIT: pb.STATUS_EXACT_HIT,
@@ -51,17 +54,19 @@ _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
 
 def complete_response(response: Response, *, task_type: str = "") -> pb.CompleteResponse:
     """The message of a Complete; `task_type` is the request's own."""
-    answer = response.answer
-    return pb.CompleteResponse(
-        openai_json=answer.body if answer else b"",
-        text=_utf8(answer.text) if answer else "",
-        outcome=outcome(response, task_type=task_type),
-    )
+    message = pb.CompleteResponse()
+    if response.answer is not None:
+        message.openai_json = response.answer.body
+        message.text = _utf8(response.answer.text)
+    _tell(message.outcome, response, task_type)
+    return message
 
 
 def started(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
     """The first frame of a stream, from what is known before the answer."""
-    return pb.CompleteStreamResponse(started=pb.Started(outcome=outcome(response, task_type=task_type)))
+    message = pb.CompleteStreamResponse()
+    _tell(message.started.outcome, response, task_type)
+    return message
 
 
 def chunk(data: bytes) -> pb.CompleteStreamResponse:
@@ -71,7 +76,9 @@ def chunk(data: bytes) -> pb.CompleteStreamResponse:
 
 def finished(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
     """The last frame of a stream."""
-    return pb.CompleteStreamResponse(finished=pb.Finished(outcome=outcome(response, task_type=task_type)))
+    message = pb.CompleteStreamResponse()
+    _tell(message.finished.outcome, response, task_type)
+    return message
 
 
 def lookup_response(
@@ -83,15 +90,15 @@ def lookup_response(
     task_type: str = "",
 ) -> pb.LookupResponse:
     """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
-    answer = response.answer
-    lease = pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)) if lease_id else None
-    return pb.LookupResponse(
-        outcome=outcome(response, task_type=task_type),
-        openai_json=answer.body if answer else b"",
-        text=_utf8(answer.text) if answer else "",
-        lookup_id=lookup_id,
-        lease=lease,
-    )
+    message = pb.LookupResponse()
+    if response.answer is not None:
+        message.openai_json = response.answer.body
+        message.text = _utf8(response.answer.text)
+    message.lookup_id = lookup_id
+    if lease_id:
+        message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))
+    _tell(message.outcome, response, task_type)
+    return message
 
 
 def store_response(
@@ -169,34 +176,49 @@ def explain_response(
 
 def outcome(response: Response, *, task_type: str = "") -> pb.Outcome:
     """What happened to a request, as every response carries it."""
+    message = pb.Outcome()
+    _tell(message, response, task_type)
+    return message
+
+
+def _tell(message: pb.Outcome, response: Response, task_type: str) -> None:
+    """Fill an empty outcome where it stands in its response.
+
+    Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
+    """
     answer = response.answer
-    served = answer if answer is not None else _NO_ANSWER
-    return pb.Outcome(
-        request_id=response.request_id,
-        status=_STATUSES[response.status],
-        entry_id=format_entry_id(response.entry_id),
-        hit_id=response.hit_id,
-        similarity=response.similarity,
-        age=None if response.age_s is None else duration(response.age_s),
-        reason=response.reason,
-        detail=_utf8(response.detail),
-        guard_verdicts=_verdicts(response.verdicts),
-        effective_threshold=response.effective_threshold,
-        requested_model=_utf8(response.alias),
-        served_model=_utf8(served.model),
-        route=served.route,
-        degraded=served.degraded,
-        task_type=task_type,
-        task_type_reason="request" if task_type else "",
-        usage=usage_message(response.usage),
-        cost=cost_message(response.cost),
-        saved=cost_message(response.saved),
-        stored=response.stored,
-        store_skipped_reason=response.store_reason,
-        stage_timings=[
-            pb.StageTiming(stage=stage, duration_ns=round(seconds * _NANOS_PER_S)) for stage, seconds in response.stages
-        ],
-    )
+    message.request_id = response.request_id
+    message.status = _STATUSES[response.status]
+    message.reason = response.reason
+    message.requested_model = _utf8(response.alias)
+    if answer is not None:
+        message.served_model = _utf8(answer.model)
+        message.route = answer.route
+        message.degraded = answer.degraded
+    if response.entry_id:
+        message.entry_id = format_entry_id(response.entry_id)
+    message.hit_id = response.hit_id
+    if response.similarity is not None:
+        message.similarity = response.similarity
+    if response.age_s is not None:
+        message.age.seconds, message.age.nanos = _seconds_and_nanos(response.age_s)
+        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
+    if response.detail:
+        message.detail = _utf8(response.detail)
+    if response.verdicts:
+        message.guard_verdicts.extend(_verdicts(response.verdicts))
+    if response.effective_threshold is not None:
+        message.effective_threshold = response.effective_threshold
+    if task_type:
+        message.task_type = task_type
+        message.task_type_reason = "request"
+    _tell_usage(message.usage, response.usage)
+    _tell_cost(message.cost, response.cost)
+    _tell_cost(message.saved, response.saved)
+    message.stored = response.stored
+    message.store_skipped_reason = response.store_reason
+    for stage, seconds in response.stages:
+        message.stage_timings.add(stage=stage, duration_ns=round(seconds * _NANOS_PER_S))
 
 
 def entry_message(entry: Entry) -> pb.Entry:
@@ -225,24 +247,36 @@ def entry_message(entry: Entry) -> pb.Entry:
 
 def usage_message(usage: Usage) -> pb.Usage:
     """Tokens of a call."""
-    return pb.Usage(
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        output_tokens=usage.output_tokens,
-        estimated=usage.estimated,
-    )
+    message = pb.Usage()
+    _tell_usage(message, usage)
+    return message
+
+
+def _tell_usage(message: pb.Usage, usage: Usage) -> None:
+    message.SetInParent()
+    if usage != _NO_USAGE:
+        message.input_tokens = usage.input_tokens
+        message.cached_input_tokens = usage.cached_input_tokens
+        message.output_tokens = usage.output_tokens
+        message.estimated = usage.estimated
 
 
 def cost_message(cost: Cost) -> pb.Cost:
     """The price of a call."""
-    return pb.Cost(
-        input_nanousd=cost.input_nanousd,
-        cached_input_nanousd=cost.cached_input_nanousd,
-        output_nanousd=cost.output_nanousd,
-        total_nanousd=cost.total_nanousd,
-        priced=cost.priced,
-        price_version=cost.price_version,
-    )
+    message = pb.Cost()
+    _tell_cost(message, cost)
+    return message
+
+
+def _tell_cost(message: pb.Cost, cost: Cost) -> None:
+    message.SetInParent()
+    message.priced = cost.priced
+    if cost not in (ZERO_COST, NO_COST):
+        message.input_nanousd = cost.input_nanousd
+        message.cached_input_nanousd = cost.cached_input_nanousd
+        message.output_nanousd = cost.output_nanousd
+        message.total_nanousd = cost.total_nanousd
+        message.price_version = cost.price_version
 
 
 def request_counts(counts: Mapping[Status, int]) -> pb.RequestCounts:
@@ -259,19 +293,20 @@ def hit_ratio(counts: Mapping[Status, int]) -> float | None:
 
 def duration(seconds: float) -> Duration:
     """Seconds as a protobuf duration, to the nanosecond."""
+    whole, nanos = _seconds_and_nanos(seconds)
+    return Duration(seconds=whole, nanos=nanos)
+
+
+def _seconds_and_nanos(seconds: float) -> tuple[int, int]:
     # Python's divmod floors; a Duration's two parts must have one sign.
     whole, nanos = divmod(abs(round(seconds * _NANOS_PER_S)), _NANOS_PER_S)
-    sign = -1 if seconds < 0 else 1
-    return Duration(seconds=sign * whole, nanos=sign * nanos)
+    return (-whole, -nanos) if seconds < 0 else (whole, nanos)
 
 
 def timestamp(wall_s: float) -> Timestamp:
     """Wall-clock seconds as a protobuf timestamp, to the nanosecond."""
     seconds, nanos = divmod(round(wall_s * _NANOS_PER_S), _NANOS_PER_S)
     return Timestamp(seconds=seconds, nanos=nanos)
-
-
-_NO_ANSWER = Answer(body=b"", model="", finish_reason="", usage=Usage())
 
 
 def _candidate(judgement: Judgement, threshold: float, now_s: float) -> pb.Candidate:

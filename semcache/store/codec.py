@@ -229,7 +229,7 @@ def encode_record(record: LedgerRecord) -> bytes:
         record.alias,
         record.model,
         record.task_type,
-        record.status.value,
+        record.status,
         spent.price_version,
     )
     saved_version = "" if flags & _ONE_PRICE_VERSION else saved.price_version
@@ -334,7 +334,7 @@ def encode_served(served: ServedHit) -> bytes:
     """A hit as it was served."""
     if len(served.exact_key) != KEY_BYTES:
         raise ValueError(f"an exact key has {KEY_BYTES} bytes")
-    names = (served.hit_id, served.tenant, served.status.value, served.verdict)
+    names = (served.hit_id, served.tenant, served.status, served.verdict)
     run = "".join((*names, served.text)).encode("utf-8", "surrogatepass")
     try:
         fixed = _SERVED.pack(

@@ -5,38 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord
+from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Status
 
 SECONDS_PER_HOUR = 3600
 
 HourName = tuple[int, str, str, str, str]
 """What a rollup row is about: hour, tenant, model, task type, status."""
-
-
-def hour_of(record: LedgerRecord) -> LedgerHour:
-    """The rollup row of one log line alone.
-
-    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing
-    from an amount of money: spending without a price, or a hit whose saving has none.
-    """
-    unpriced = not record.spent.priced or (record.status in HIT_STATUSES and not record.saved.priced)
-    return LedgerHour(
-        hour_s=int(record.at_s // SECONDS_PER_HOUR) * SECONDS_PER_HOUR,
-        tenant=record.tenant,
-        model=record.model,
-        task_type=record.task_type,
-        status=record.status,
-        requests=record.requests,
-        input_tokens=record.usage.input_tokens,
-        cached_input_tokens=record.usage.cached_input_tokens,
-        output_tokens=record.usage.output_tokens,
-        spent_input_nanousd=record.spent.input_nanousd,
-        spent_cached_input_nanousd=record.spent.cached_input_nanousd,
-        spent_output_nanousd=record.spent.output_nanousd,
-        saved_nanousd=record.saved.total_nanousd,
-        unpriced=int(unpriced),
-        estimated=int(record.usage.estimated),
-    )
 
 
 def name_of(hour: LedgerHour) -> HourName:
@@ -62,10 +36,27 @@ def merged(one: LedgerHour, other: LedgerHour) -> LedgerHour:
 
 
 def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
-    """The rollup rows of many log lines."""
-    hours: dict[HourName, LedgerHour] = {}
+    """The rollup rows of many log lines: by name, then summed column by column. One object a line would cost more.
+
+    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing
+    from an amount of money: spending without a price, or a hit whose saving has none.
+    """
+    groups: dict[tuple[int, str, str, str, Status], list[tuple[int, ...]]] = {}
     for record in records:
-        hour = hour_of(record)
-        name = name_of(hour)
-        hours[name] = merged(hours[name], hour) if name in hours else hour
-    return hours
+        usage, spent, saved, status = record.usage, record.spent, record.saved, record.status
+        hour_s = int(record.at_s // SECONDS_PER_HOUR) * SECONDS_PER_HOUR
+        amounts = (  # in the order of a LedgerHour's fields
+            record.requests,
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens,
+            spent.input_nanousd,
+            spent.cached_input_nanousd,
+            spent.output_nanousd,
+            saved.total_nanousd,
+            not spent.priced or (status in HIT_STATUSES and not saved.priced),
+            usage.estimated,
+        )
+        groups.setdefault((hour_s, record.tenant, record.model, record.task_type, status), []).append(amounts)
+    hours = (LedgerHour(*name, *map(sum, zip(*rows, strict=True))) for name, rows in groups.items())
+    return {name_of(hour): hour for hour in hours}

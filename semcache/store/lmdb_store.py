@@ -285,7 +285,7 @@ class LmdbStore:
 
     def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
         """Note a request in the log and the rollup; on disk with the next group, within about 250 ms."""
-        self._writer.note(Note(record, encode_record(record), served))
+        self._writer.note(Note(record, served))
 
     # -- writing
 
@@ -298,7 +298,7 @@ class LmdbStore:
             ValueError: a key that isn't 32 bytes long, or a number out of range.
         """
         row = encode_entry(entry)
-        note = None if record is None else Note(record, encode_record(record))
+        note = None if record is None else Note(record, row=encode_record(record))
         stored: Entry = await self._writer.write(lambda group: group.put(entry, row, vector), note=note)
         return stored
 
@@ -308,7 +308,7 @@ class LmdbStore:
         Raises:
             StoreFullError: it isn't noted.
         """
-        await self._writer.write(_nothing, note=Note(record, encode_record(record)))
+        await self._writer.write(_nothing, note=Note(record, row=encode_record(record)))
 
     async def reject(self, hit_id: str, rejection: Rejection, verdict: str) -> None:
         """Remember that the entry behind `hit_id` is wrong for such requests; an exact hit's entry is deleted.

@@ -198,9 +198,10 @@ class WriteTransaction:
         key = layout.served_key(served.hit_id)
         if key is None:
             return
-        self._forget(key)
         row = encode_served(served)
-        self._txn.put(key, row, db=self._dbs.served)
+        if not self._txn.put(key, row, overwrite=False, db=self._dbs.served):
+            self._forget(key)
+            self._txn.put(key, row, db=self._dbs.served)
         self._txn.put(layout.served_expiry_key(served, ttl_s), b"", db=self._dbs.expiry)
         self._history_bytes += layout.served_bytes(len(key), len(row))
 

@@ -24,6 +24,7 @@ from semcache.model import Changes, LedgerRecord, ServedHit
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import eviction
+from semcache.store.codec import encode_record
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
 from semcache.store.transaction import WriteTransaction
@@ -55,11 +56,15 @@ A SemcacheError that it raises before it has changed anything is its waiter's al
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A log line with its row, and the hit that was served with it."""
+    """A log line with its row, and the hit that was served with it.
+
+    Who waits for the line brings its row, so that they hear what is wrong with it. The thread makes the others, many at
+    once: on the event loop, between two requests, each would cost three times as much.
+    """
 
     record: LedgerRecord
-    row: bytes
     served: ServedHit | None = None
+    row: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
@@ -119,8 +124,8 @@ class Writer:
         self._retrying = False
         self._durable_through_s = clock.wall()
         self._served: dict[str, ServedHit] = {}
-        self._access_lock = threading.Lock()
-        self._touched: dict[int, Access] = {}
+        self._uses: deque[tuple[int, int, float]] = deque()  # filled by the event loop, emptied by the thread
+        self._touched: dict[int, Access] = {}  # the thread's own
         self._access_saved_s = clock.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.counts = WriterCounts()
@@ -181,11 +186,8 @@ class Writer:
         return self._served.get(hit_id)
 
     def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a use."""
-        access = Access(1, max(saved_nanousd, 0), self._clock.wall())
-        with self._access_lock:
-            before = self._touched.get(entry_id)
-            self._touched[entry_id] = access if before is None else before.plus(access)
+        """Note a use. The thread adds them up, many at once: here each would cost three times as much."""
+        self._uses.append((entry_id, max(saved_nanousd, 0), self._clock.wall()))
 
     @property
     def counters(self) -> Counters:
@@ -217,6 +219,7 @@ class Writer:
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
+            self._encode(group)
             self._commit(group)
             with self._changed:
                 self._busy = False
@@ -234,7 +237,7 @@ class Writer:
                     lambda: len(self._writes) >= self._settings.commit_items or self._urgent or self._closing,
                     self._settings.commit_wait_s,
                 )
-            if self._closing and not self._writes and not self._notes and not self._touched:
+            if self._closing and not self._writes and not self._notes and not self._uses and not self._touched:
                 return None
             writes = [self._writes.popleft() for _ in range(min(len(self._writes), self._settings.commit_items))]
             self._urgent -= sum(write.urgent for write in writes)
@@ -243,6 +246,17 @@ class Writer:
             self._notes.clear()
             self._busy = True
             return _Group(writes, notes, self._clock.wall(), whole=not self._writes)
+
+    def _encode(self, group: _Group) -> None:
+        notes, group.notes = group.notes, []
+        for note in notes:
+            try:
+                row = note.row or encode_record(note.record)
+            except ValueError as error:
+                self.counts.notes_dropped += 1
+                _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))
+            else:
+                group.notes.append(Note(note.record, note.served, row))
 
     def _commit(self, group: _Group) -> None:
         touched = self._take_touched()
@@ -315,14 +329,14 @@ class Writer:
         self.counts.failed_commits += 1
         _log.error("store.commit_failed", error=str(failure), writes=len(group.writes), notes=len(group.notes))
         group.results = [(write.future, None, copy.copy(failure)) for write in group.writes]
-        with self._access_lock:
-            for entry_id, access in touched.items():
-                self._touched[entry_id] = access.plus(self._touched.get(entry_id, eviction.NO_ACCESS))
+        for entry_id, access in touched.items():
+            self._touched[entry_id] = access.plus(self._access_of(entry_id))
         with self._changed:
             self._retrying = True
             if self._closing and not group.writes:
                 # Nobody waits any more and the disk refuses: what is left can't be kept.
                 self.counts.notes_dropped += len(group.notes)
+                self._uses.clear()
                 self._touched.clear()
                 return
             self._notes.extendleft(reversed(group.notes))
@@ -365,7 +379,14 @@ class Writer:
             return transaction.changes
         return Changes()
 
+    def _add_up_uses(self) -> None:
+        uses = self._uses
+        while uses:
+            entry_id, saved_nanousd, at_s = uses.popleft()
+            self._touched[entry_id] = self._access_of(entry_id).plus(Access(1, saved_nanousd, at_s))
+
     def _take_touched(self) -> dict[int, Access]:
+        self._add_up_uses()
         now_s = self._clock.monotonic()
         due = (
             self._closing
@@ -375,8 +396,7 @@ class Writer:
         if not due:
             return {}
         self._access_saved_s = now_s
-        with self._access_lock:
-            touched, self._touched = self._touched, {}
+        touched, self._touched = self._touched, {}
         return touched
 
     def _access_of(self, entry_id: int) -> Access:

@@ -95,7 +95,7 @@ def _scores(name: str, scores: Sequence[tuple[str, Score]]) -> Table:
         table.add_section()
     groups = [item.hits.groups or item.traps.groups for _, item in scores]
     if any(groups):
-        table.caption = "Pairs share clusters or stored texts: the intervals are the cluster bootstrap's."
+        table.caption = "Pairs share clusters or stored texts; the intervals take them together."
     return table
 
 

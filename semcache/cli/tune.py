@@ -6,6 +6,7 @@ import asyncio
 import json as json_format
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +20,15 @@ from semcache.errors import InvalidRequestError
 from semcache.evaluation.choosing import Budget
 from semcache.evaluation.comparing import Compared, compare_pairs, texts_to_embed
 from semcache.evaluation.curves import Mix
-from semcache.evaluation.labels import load_pairs
+from semcache.evaluation.labels import files_of, load_named_texts, load_pairs
 from semcache.evaluation.money import worth_of
-from semcache.evaluation.pairs import Pair
+from semcache.evaluation.neighbours import nearest_pairs
+from semcache.evaluation.pairs import NamedTexts, Pair
 from semcache.evaluation.served import pairs_of_hits
 from semcache.evaluation.specs import Spec, check_threshold, read_guards
 from semcache.evaluation.tuning import Question, Tuning
 from semcache.evaluation.tuning import tune as tune_pairs
+from semcache.model import Vector
 from semcache.observe.logs import configure_logging
 from semcache.settings import LogSettings, Settings, load_settings
 from semcache.store import read_judged
@@ -62,7 +65,6 @@ def tune(
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs of each file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the pairs drawn from clusters and intents.")] = 1,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -72,7 +74,7 @@ def tune(
     question = _question(settings, max_wrong_hit_ratio, confidence, trap_share, cost_of_wrong, guards)
     if report is not None:
         _prepare(report)
-    compared, sources = _labels(files or [], store, settings, limit=limit, seed=seed)
+    compared, sources = _labels(files or [], store, settings, limit=limit)
     worth = worth_of(compared, model=model, output_tokens=output_tokens, at_s=time.time(), costs=settings.costs)
     with progress_bar("Judging", 2 * len(compared)) as (progress, task):
         tuning = tune_pairs(compared, worth, question, lambda count: progress.advance(task, count))
@@ -114,7 +116,7 @@ def _question(
 
 
 def _labels(
-    files: Sequence[Path], store: Path | None, settings: Settings, *, limit: int | None, seed: int
+    files: Sequence[Path], store: Path | None, settings: Settings, *, limit: int | None
 ) -> tuple[tuple[Compared, ...], Sources]:
     """The labelled pairs, compared, and where they are from."""
     if store is not None and files:
@@ -135,15 +137,28 @@ def _labels(
         raise InvalidRequestError(
             "There is nothing to tune from.", hint="Name files of labelled pairs, or --store with a server's store."
         )
-    pairs = [pair for path in files for pair in load_pairs(path, seed=seed)[:limit]]
-    return asyncio.run(_compare(pairs, settings)), Sources(tuple(map(str, files)))
+    paths = [path for given in files for path in files_of(given)]
+    named = [load_named_texts(path) for path in paths]
+    pairs = [
+        pair for path, texts in zip(paths, named, strict=True) if texts is None for pair in load_pairs(path)[:limit]
+    ]
+    drawn = [replace(texts, texts=texts.texts[:limit]) for texts in named if texts is not None]
+    return asyncio.run(_compare(pairs, drawn, settings)), Sources(tuple(map(str, files)))
 
 
-async def _compare(pairs: Sequence[Pair], settings: Settings) -> tuple[Compared, ...]:
+async def _compare(pairs: list[Pair], named: Sequence[NamedTexts], settings: Settings) -> tuple[Compared, ...]:
     embedder = await asyncio.to_thread(open_embedder, settings.embedding)
+    total = texts_to_embed(pairs) + sum(len({text for _, text in texts.texts}) for texts in named)
     try:
-        with progress_bar("Embedding", texts_to_embed(pairs)) as (progress, task):
-            return await compare_pairs(pairs, embedder, settings, lambda count: progress.advance(task, count))
+        with progress_bar("Embedding", total) as (progress, task):
+            known: dict[str, Vector] = {}
+            for texts in named:
+                nearest, vectors = await nearest_pairs(
+                    texts, embedder, settings, lambda count: progress.advance(task, count)
+                )
+                pairs += nearest
+                known.update(vectors)
+            return await compare_pairs(pairs, embedder, settings, lambda count: progress.advance(task, count), known)
     finally:
         await embedder.close()
 

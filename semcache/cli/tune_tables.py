@@ -114,8 +114,8 @@ def _choice(choice: Choice, point: Point | None) -> dict[str, object]:
 
 def _thresholds(title: str, points: Sequence[Point], tuning: Tuning) -> Table:
     table = Table(title=title, title_justify="left")
-    for name in ("threshold", "hits", "traps", "wrong %", "95 %", "at most", "hit ratio", "$/1,000"):
-        table.add_column(name, justify="right", overflow="fold")
+    for name in ("threshold", "hits", "traps", "wrong %", "95 %", "bound %", "hit ratio %", "$ / 1,000"):
+        table.add_column(name, justify="right", no_wrap=" " not in name.removesuffix(" %"))
     chosen = None if tuning.chosen is None else tuning.chosen.threshold
     for point in points:
         in_force = point.threshold == tuning.current.threshold
@@ -130,7 +130,7 @@ def _thresholds(title: str, points: Sequence[Point], tuning: Tuning) -> Table:
             f"{point.net_usd:,.4f}",
             style="bold green" if point.threshold == chosen else "",
         )
-    table.caption = "*: in force; at most: one-sided 95 % bound on wrong of served"
+    table.caption = "*: in force"
     return table
 
 

@@ -9,6 +9,9 @@ from semcache.evaluation.bounds import lower_bound
 from semcache.evaluation.comparing import Relation
 from semcache.evaluation.tuning import Part, Tuning
 
+_UNUSUAL = 0.8
+"""Paraphrases have a median cosine of .94, a changed number .96: below this even unlike requests are served."""
+
 
 def summary(tuning: Tuning) -> str:
     """The result in one sentence."""
@@ -78,6 +81,11 @@ def notes(tuning: Tuning, *, from_store: bool) -> tuple[str, ...]:
         told.append(f"{apart.total():,} pairs are never compared, whatever the threshold: {reasons}.")
     if tuning.current.exact:
         told.append(f"{tuning.current.exact:,} pairs are one request to the cache and served exactly, also at 1.")
+    if tuning.chosen is not None and tuning.chosen.threshold < _UNUSUAL:
+        told.append(
+            f"{tuning.chosen.threshold:g} is unusually low: the traps of these labels are easy ones, and traffic has "
+            "harder ones. Read the wrong hits most alike (--report), and label near misses, before you use it."
+        )
     told.append(f"Dollars are {tuning.worth.basis}.")
     told += [_exceeding(part, tuning) for part in tuning.parts if _exceeds(part, tuning)]
     if len(tuning.parts) > 1:

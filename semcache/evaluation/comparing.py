@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.pairs import Message, Pair, body
-from semcache.model import KeyedRequest, Request, Tier
+from semcache.model import KeyedRequest, Request, Tier, Vector
 from semcache.ports import Embedder
 from semcache.request import CacheabilityPolicy, Keying, Templates
 from semcache.settings import Settings
@@ -55,7 +56,11 @@ class Compared:
 
 
 async def compare_pairs(
-    pairs: Sequence[Pair], embedder: Embedder, settings: Settings, on_progress: Callable[[int], None]
+    pairs: Sequence[Pair],
+    embedder: Embedder,
+    settings: Settings,
+    on_progress: Callable[[int], None],
+    known: Mapping[str, Vector] = MappingProxyType({}),
 ) -> tuple[Compared, ...]:
     """Key both sides of every pair as the server would, and embed each text once that has to be compared.
 
@@ -64,12 +69,13 @@ async def compare_pairs(
         embedder: the project's own; stays the caller's to close.
         settings: cacheability and limits are read.
         on_progress: told how many texts have been embedded since the last call; see `texts_to_embed`.
+        known: vectors of texts that needn't be embedded again.
 
     Raises:
         InvalidRequestError: a side is no request that a server would take; the pair is named.
         EmbeddingFailedError: the model failed.
     """
-    keying = _keying(settings, embedder)
+    keying = keying_of(settings, embedder)
     keyed = [(_key(keying, pair, pair.asked), _key(keying, pair, pair.stored)) for pair in pairs]
     relations = [_relate(asked, stored) for asked, stored in keyed]
     wanted = dict.fromkeys(
@@ -77,23 +83,33 @@ async def compare_pairs(
         for sides, (relation, _) in zip(keyed, relations, strict=True)
         if relation is Relation.COMPARED
         for side in sides
+        if side.text not in known
     )
-    # Texts of one length share a batch without padding.
-    texts = sorted(wanted, key=len)
-    rows = {text: number for number, text in enumerate(texts)}
-    vectors = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        some = texts[start : start + _TEXTS_AT_ONCE]
-        vectors += list(await embedder.embed(some))
-        on_progress(len(some))
+    vectors = {**known, **await embed_all(list(wanted), embedder, on_progress)}
     compared = []
     for pair, (asked, stored), (relation, reason) in zip(pairs, keyed, relations, strict=True):
         similarity = None
         if relation is Relation.COMPARED:
-            similarity = float(vectors[rows[asked.text]] @ vectors[rows[stored.text]])
+            similarity = float(vectors[asked.text] @ vectors[stored.text])
         tokens = sum(embedder.count_tokens(message["content"]) for message in pair.asked)
         compared.append(Compared(pair, relation, asked.text, stored.text, similarity, reason, tokens))
     return tuple(compared)
+
+
+async def embed_all(texts: Sequence[str], embedder: Embedder, on_progress: Callable[[int], None]) -> dict[str, Vector]:
+    """The vectors of some texts, all different; few enough at once for the embedder's queue.
+
+    Raises:
+        EmbeddingFailedError: the model failed.
+    """
+    vectors: dict[str, Vector] = {}
+    # Texts of one length share a batch without padding.
+    ordered = sorted(texts, key=len)
+    for start in range(0, len(ordered), _TEXTS_AT_ONCE):
+        some = ordered[start : start + _TEXTS_AT_ONCE]
+        vectors.update(zip(some, await embedder.embed(some), strict=True))
+        on_progress(len(some))
+    return vectors
 
 
 def texts_to_embed(pairs: Sequence[Pair]) -> int:
@@ -101,7 +117,8 @@ def texts_to_embed(pairs: Sequence[Pair]) -> int:
     return len({pair.asked[-1]["content"] for pair in pairs} | {pair.stored[-1]["content"] for pair in pairs})
 
 
-def _keying(settings: Settings, embedder: Embedder) -> Keying:
+def keying_of(settings: Settings, embedder: Embedder) -> Keying:
+    """Keys as a server under these settings makes them, under a secret of their own."""
     return Keying(
         secrets=[secrets.token_hex(16)],
         fingerprint=embedder.fingerprint,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from semcache.evaluation.lines import refuse
-from semcache.evaluation.pairs import Message, Pair, user
+from semcache.evaluation.pairs import Message, NamedTexts, Pair, user
 from semcache.evaluation.tables import Row
 
 
@@ -57,6 +57,15 @@ def from_turns(rows: Sequence[Row]) -> Iterator[Pair]:
         seen.setdefault(raw, conversation)
         if not history and rewrite != raw:
             yield Pair(f"{name}-rewrite", user(rewrite), user(raw), same=True, kind="rewrite")
+
+
+def named_texts(rows: Sequence[Row], field: str) -> NamedTexts:
+    """The texts of clusters or intents, undrawn.
+
+    Raises:
+        InvalidRequestError: BAD_FILE.
+    """
+    return NamedTexts(field, tuple((name, text) for name, texts in _by_name(rows, field).items() for text in texts))
 
 
 def _by_name(rows: Sequence[Row], field: str) -> Mapping[str, list[str]]:

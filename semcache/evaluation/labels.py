@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.drawing import from_clusters, from_intents, from_turns
+from semcache.evaluation.drawing import from_clusters, from_intents, from_turns, named_texts
 from semcache.evaluation.lines import refuse
-from semcache.evaluation.pairs import Message, Pair, user
+from semcache.evaluation.pairs import Message, NamedTexts, Pair, user
 from semcache.evaluation.tables import TABLE_SUFFIXES, Row, read_rows
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -41,12 +41,36 @@ def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in {".jsonl", *TABLE_SUFFIXES})
-        if not files:
-            refuse(str(path), "holds no .jsonl, .csv or .tsv files", "Name the files themselves.")
-        return tuple(pair for file in files for pair in load_pairs(file, seed=seed))
-    return _pairs(read_rows(path, _KNOWN), seed)
+    return tuple(pair for file in files_of(path) for pair in _pairs(read_rows(file, _KNOWN), seed))
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A file itself, or the .jsonl, .csv and .tsv files of a folder and those below it.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: the folder holds none.
+    """
+    if not path.is_dir():
+        return (path,)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in {".jsonl", *TABLE_SUFFIXES})
+    if not files:
+        refuse(str(path), "holds no .jsonl, .csv or .tsv files", "Name the files themselves.")
+    return tuple(files)
+
+
+def load_named_texts(path: Path) -> NamedTexts | None:
+    """The texts of a file of clusters or intents, for whoever pairs them better than by chance; None for other files.
+
+    Raises:
+        InvalidRequestError: BAD_FILE, with the file and the line.
+    """
+    rows = read_rows(path, _KNOWN)
+    names = rows[0][1].keys()
+    for fields in (_CLUSTERS, _INTENTS):
+        if names >= fields:
+            (field,) = fields - {"text"}
+            return named_texts(rows, field)
+    return None
 
 
 def _pairs(rows: list[Row], seed: int) -> tuple[Pair, ...]:  # noqa: RET503 - refusing never returns

@@ -36,6 +36,19 @@ class Pair:
         return self.group or json.dumps(self.stored, sort_keys=True)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedTexts:
+    """Texts as (name, text), the name being what `field` says: a cluster, whose texts share an answer, or an intent."""
+
+    field: str
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def one_answer(self) -> bool:
+        """Whether texts of one name share an answer."""
+        return self.field == "cluster"
+
+
 def user(text: str) -> tuple[Message, ...]:
     """A conversation of one user message."""
     return ({"role": "user", "content": text},)

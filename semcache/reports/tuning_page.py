@@ -20,7 +20,7 @@ _HEADS = (
     "traps",
     "wrong, % of served",
     "95 % interval",
-    "at most, %",
+    "bound, %",
     "hit ratio, %",
     "net $ / 1,000",
 )

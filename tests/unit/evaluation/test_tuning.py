@@ -86,6 +86,18 @@ def test_a_namespace_that_surely_breaks_the_budget_is_named() -> None:
     assert any("The namespace 'bad' is worse than the rest: 8 of 30 hits" in note for note in told)
 
 
+def test_an_unusually_low_threshold_is_warned_of() -> None:
+    items = [item(n, 0.6, same=True) for n in range(400)] + [item(500, 0.1, same=False)]
+    assert any("0.6 is unusually low" in note for note in notes(tuned(items), from_store=False))
+
+
+def test_pairs_that_never_meet_are_told_of() -> None:
+    apart = Compared(Pair("x", user("a"), user("b"), same=False, kind="k"), Relation.APART, "b", "a", reason="personal")
+    told = notes(tuned([item(1, 0.9, same=True), item(2, None, same=True), apart, apart]), from_store=False)
+    assert "2 pairs are never compared, whatever the threshold: personal 2." in told
+    assert any(note.startswith("1 pairs are one request to the cache") for note in told)
+
+
 def test_nothing_proven_is_nothing_to_paste() -> None:
     result = tuned([item(n, 0.95, same=n > 0) for n in range(10)])
     assert result.chosen is None

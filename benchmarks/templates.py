@@ -143,8 +143,8 @@ async def main() -> None:
         figures,
         notes=[
             (
-                f"{QUESTIONS} hits and {2 * QUESTIONS:,} traps a round, {ROUNDS} rounds drawn anew; half of the traps are "
-                "the nearest question of another intent, half the same question in another language."
+                f"{QUESTIONS} hits and {2 * QUESTIONS:,} traps a round, {ROUNDS} rounds drawn anew; half of the traps "
+                "are the nearest question of another intent, half the same question in another language."
             )
         ],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, frequency, known, spread, stem
+from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, frequency, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
 
@@ -123,7 +122,7 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
     for raw in words:
         if len(found) >= MAX_WORDS:
             break
-        lowered = _unaccented(raw.casefold())
+        lowered = unaccented(raw.casefold())
         whole = ABBREVIATIONS.get(lowered, lowered)
         for folded in spread(whole):
             # "US" and "IT" are no pronouns.
@@ -181,13 +180,6 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
         tuple((asked[a], stored[b]) for a, b in pairs if asked[a].link != stored[b].link),
         tuple((asked[a], stored[b]) for a, b in pairs),
     )
-
-
-def _unaccented(word: str) -> str:
-    """A Latin word without its accents: people leave them out."""
-    if word.isascii() or word[0] > "\u024f":
-        return word
-    return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
 
 
 class _Matching:

@@ -215,6 +215,8 @@ def dates_agree(one: str, other: str) -> bool:
         return True
     if one.startswith(("day", "from")) or other.startswith(("day", "from")):
         return False
+    if "|" in one and "|" in other:
+        return False  # Written alike, they are read alike, whichever way that is.
     return any(
         all(a == b or "*" in (a, b) for a, b in zip(first, second, strict=True))
         for first in _readings(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
@@ -43,6 +44,13 @@ def stem(word: str) -> str:
         return word
     found: str = _stemmer.stemWord(word)
     return found
+
+
+def unaccented(word: str) -> str:
+    """A Latin word without its accents: people leave them out."""
+    if word.isascii() or word[0] > "\u024f":
+        return word
+    return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
 
 
 def spread(word: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from semcache.decision.lexicon import frequency, stem
+from semcache.decision.lexicon import frequency, stem, unaccented
 from semcache.decision.tables import groups, words
 
 _NEGATIVE_FORMS = words("negative_forms")
@@ -19,7 +19,7 @@ def _antonyms() -> Mapping[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for one, other in groups("antonyms"):
         for a, b in ((one, other), (other, one)):
-            found.setdefault(a, set()).add(b)
+            found.setdefault(unaccented(a), set()).add(unaccented(b))
             found.setdefault(stem(a), set()).add(stem(b))
     return {word: frozenset(others) for word, others in found.items()}
 

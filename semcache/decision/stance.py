@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, spread
+from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread
 from semcache.decision.tables import words
 from semcache.decision.texts import Text, words_of
 
@@ -28,12 +28,18 @@ _CLASSES: dict[str, str] = {
     "or": "join:or",
     **dict.fromkeys(("under", "below", "within"), "bound:under"),
     **dict.fromkeys(("over", "above", "beyond"), "bound:over"),
+    **dict.fromkeys(("all", "every", "each", "entire", "whole"), "count:all"),
+    **dict.fromkeys(("some", "several"), "count:some"),
+    **dict.fromkeys(
+        ("only", "solely", "exclusively", "nur", "solo", "solamente", "seulement", "uniquement"), "only:only"
+    ),
     "before": "order:before",
     "until": "order:until",
     "after": "order:after",
     "since": "order:since",
 }
 _PERSONS = frozenset({"i", "you", "we", "they"})
+_ONLY = "only:only"
 _POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
 _EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
 
@@ -63,27 +69,30 @@ class Stance:
         negated: whether its negation words reverse it.
         asks: how, why, where, when, who, what; "whether" for a question that yes or no answers; empty for none.
         says: which of the small words that matter occur, as "kind:word".
+        frame: the text with a blank for each content word: "what did _ borrow from _" has two places to exchange.
     """
 
     negated: bool
     asks: str
     says: frozenset[str]
+    frame: str
 
     def encoded(self) -> tuple[str, ...]:
         """As it is stored."""
-        return ("odd" if self.negated else "even", self.asks, *sorted(self.says))
+        return ("odd" if self.negated else "even", self.asks, self.frame, *sorted(self.says))
 
     @classmethod
     def decoded(cls, stored: tuple[str, ...]) -> Stance:
         """The inverse of `encoded`."""
-        return cls(stored[0] == "odd", stored[1], frozenset(stored[2:]))
+        return cls(stored[0] == "odd", stored[1], frozenset(stored[3:]), stored[2])
 
 
 def stance(text: Text) -> Stance:
     """The stance of a text."""
     parts = [part for word in text.words for part in spread(word.casefold())]
     says = frozenset(_CLASSES[part] for part in parts if part in _CLASSES)
-    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says)
+    frame = " ".join(part if part in SMALL_WORDS else "_" for part in parts)
+    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame)
 
 
 def _negations(text: Text, parts: list[str]) -> int:
@@ -111,6 +120,8 @@ def asks_alike(asked: Stance, stored: Stance) -> bool:
 
 def conflict(asked: Stance, stored: Stance) -> str:
     """What of the small words of two stances can't be one request, in words; empty for nothing."""
+    if (_ONLY in asked.says) != (_ONLY in stored.says):
+        return "only one side says only"
     for one in sorted(asked.says - stored.says):
         kind = one.partition(":")[0] + ":"
         others = [other for other in sorted(stored.says) if other.startswith(kind)]

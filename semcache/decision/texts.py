@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from semcache.decision.figures import Figures, figures
+from semcache.decision.lexicon import unaccented
 from semcache.decision.tables import meanings
 
 _MARKS = str.maketrans(
@@ -20,6 +21,7 @@ _WORDS = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AN
 _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
     name: frozenset(known) for name, known in meanings("function_words").items()
 }
+_SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
 
 
 def words_of(plain: str) -> tuple[str, ...]:
@@ -68,8 +70,8 @@ class Text:
 
     @cached_property
     def small_words(self) -> frozenset[str]:
-        """The small words of its language."""
-        return _FUNCTION_WORDS.get(self.language, frozenset())
+        """The small words of its language, without accents."""
+        return _SMALL_WORDS.get(self.language, frozenset())
 
     @cached_property
     def language_scores(self) -> Mapping[str, int]:

@@ -667,8 +667,9 @@ class TemplateUse(_message.Message):
     """The template's id. A name. Required."""
     @_builtins.property
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slot]:
-        """The values that were filled in. Short ones must be equal for a hit; long ones are compared by meaning (the
-        configured length divides them).
+        """The values that were filled in; each must stand in the last user message. Short ones must be equal for a hit; long
+        ones are compared by meaning (the configured length divides them, or the template's declaration does). Where
+        templates are declared, only those are known, with exactly their slots.
         """
 
     def __init__(
@@ -727,8 +728,9 @@ class CacheControl(_message.Message):
     no_store: _builtins.bool
     """True: do not store the answer of this request. It may still be served from the cache."""
     similarity_threshold: _builtins.float
-    """The least similarity for a semantic hit, in [-1, 1]. It can only tighten: a lower value than the server's is raised
-    to the server's, and Outcome.effective_threshold says which counted.
+    """The least score (the similarity with the adjustments of the guards, at most 1) for a semantic hit, in [-1, 1]. It can
+    only tighten: a lower value than the server's is raised to the server's, and Outcome.effective_threshold says which
+    counted.
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
@@ -806,7 +808,7 @@ class Outcome(_message.Message):
     detail: _builtins.str
     """The same for people, with the figures. May be empty."""
     effective_threshold: _builtins.float
-    """The least similarity that counted for this request, after the caller's tightening. Absent when nothing was compared
+    """The least score that counted for this request, after the caller's tightening. Absent when nothing was compared
     by meaning.
     """
     requested_model: _builtins.str
@@ -1922,7 +1924,7 @@ class Candidate(_message.Message):
     text: _builtins.str
     """The text that was compared: the stored request's."""
     threshold: _builtins.float
-    """The least similarity that this candidate needed."""
+    """The least score that this candidate needed."""
     served: _builtins.bool
     """Whether it would be served."""
     reason: _builtins.str

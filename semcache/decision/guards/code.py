@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from semcache.decision.figures import MAX_FIGURES, unmatched
-from semcache.decision.guards.guard import differing
+from semcache.decision.guards.guard import differing, vetoed
 from semcache.decision.pair import Pair
 from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
@@ -49,11 +49,16 @@ class CodeGuard:
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The code tokens, without backticks and white space, in order."""
-        return code_tokens(text.plain_with_backticks)
+        plain = text.plain_with_backticks
+        return (*code_tokens(plain), *(f"`{span}" for span in marked(plain)))
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto when each side has a token that the other hasn't."""
+        """Veto when each side has a token that the other hasn't, or both mark code and not the same."""
         asked, stored = pair.parses(self)
+        marks, stored_marks = (tuple(token for token in side if token[0] == "`") for side in (asked, stored))
+        if marks and stored_marks and sorted(marks) != sorted(stored_marks):
+            return vetoed(self.name, f"request has {marks[0]}`, entry has {stored_marks[0]}`")
+        asked, stored = (tuple(token for token in side if token[0] != "`") for side in (asked, stored))
         return differing(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)
 
 

@@ -54,14 +54,17 @@ class DirectionGuard:
         exchanged = exchanged_links(alignment)
         if alignment.moved and len(exchanged) > 1 and not alignment.left_over:
             return vetoed(self.name, f"{exchanged[0]} and {exchanged[1]} change places")
+        same_words = not alignment.left_over
+        if same_words and asked != stored and sorted(asked) == sorted(stored):
+            return moved(self.name, -PENALTY, "the same figures in another order")
+        if same_words and alignment.moved and pair.asked.stance.frame == pair.stored.stance.frame:
+            return moved(self.name, -PENALTY, "the same words have changed places")
         if len(alignment.order) < max(_FEWEST_WORDS, 3 * alignment.left_over):
             return passed(self.name)  # Another wording puts words in another order, and so do a few words.
         if exchanged:
             return moved(self.name, -PENALTY, f"{exchanged[0]} in the request, another link in the entry")
         if alignment.moved and not alignment.rotated:
             return moved(self.name, -PENALTY, "the same words in another order")
-        if asked != stored and sorted(asked) == sorted(stored):
-            return moved(self.name, -PENALTY, "the same figures in another order")
         return passed(self.name)
 
 

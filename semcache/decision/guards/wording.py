@@ -42,17 +42,19 @@ class WordingGuard:
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where the same words ask otherwise."""
         alignment = pair.alignment
-        if alignment.left_over:
+        if alignment.left_over > 1:
             return passed(self.name)
         otherwise = conflict(pair.asked.stance, pair.stored.stance)
         if otherwise:
             return moved(self.name, -PENALTY, otherwise)
+        if alignment.left_over:
+            return passed(self.name)
         exact, stored_exact = pair.parses(self)
         near = (
             not pair.reversed
             and asks_alike(pair.asked.stance, pair.stored.stance)
             and _FEWEST_WORDS <= len(alignment.order) < MAX_WORDS
-            and (not alignment.moved or alignment.rotated)
+            and (not alignment.moved or (alignment.rotated and pair.asked.stance.frame != pair.stored.stance.frame))
             and not exchanged_links(alignment)
             and exact == stored_exact
         )

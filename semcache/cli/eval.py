@@ -41,7 +41,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--policy",
-            help="A setting to compare, as in strict:threshold=0.95,guards=numbers+negation; again for more.",
+            help="A setting to compare, as in strict:threshold=0.95,guards=numbers+polarity; again for more.",
         ),
     ] = None,
     shared: Annotated[bool, typer.Option("--shared", help="All pairs of a file in one namespace.")] = False,

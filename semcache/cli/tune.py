@@ -61,7 +61,7 @@ def tune(
         int, typer.Option("--output-tokens", min=0, help="Tokens of an answer where no cost is known.")
     ] = 250,
     guards: Annotated[
-        str | None, typer.Option("--guards", help="As in numbers+negation, all or none; else the configuration's.")
+        str | None, typer.Option("--guards", help="As in numbers+polarity, all or none; else the configuration's.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs of each file.")] = None,

@@ -13,6 +13,7 @@ from decimal import Decimal
 from text_to_num import alpha2digit
 
 from semcache.decision.calendar import find_dates, find_times, find_years
+from semcache.decision.tables import meanings
 from semcache.decision.units import UNITS, Unit
 
 MAYBE = "?"
@@ -20,7 +21,7 @@ MAYBE = "?"
 MAX_FIGURES = 256
 """Of each kind; more says nothing more, and comparing stays bounded."""
 
-_SPOKEN_LANGUAGES = ("en", "de", "es", "fr")
+_NUMBER_WORDS = {name: frozenset(known) for name, known in meanings("number_words").items()}
 _SPACED = frozenset({"de", "es", "fr"})
 _SPACED_THOUSANDS = re.compile(r"(?<=\b\d) (?=\d{3}\b)|(?<=\b\d\d) (?=\d{3}\b)|(?<=\d\d\d) (?=\d{3}\b)")
 """Normalised, a narrow space between thousands is a plain one."""
@@ -106,7 +107,7 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
     rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
     rest, dates = find_dates(rest, vocabulary)
     rest, times = find_times(rest, vocabulary)
-    rest = _spoken(rest, language)
+    rest = _spoken(rest, language or _language_of_numbers(vocabulary))
     numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
     if not _ANY_DIGIT.search(rest):
         return Figures(_bounded(dates), _bounded(times), (), (), tuple(numbers), rest)
@@ -163,11 +164,19 @@ def _took(left: list[str], figure: str) -> bool:
     return True
 
 
+def _language_of_numbers(vocabulary: AbstractSet[str]) -> str:
+    """The language of a text that nothing but its number words tells."""
+    compounds = any(word.endswith(("undzwanzig", "zehn", "zig", "hundert", "tausend")) for word in vocabulary)
+    if compounds or any(word.startswith("veinti") for word in vocabulary):
+        return "de" if compounds else "es"
+    return next((name for name, known in _NUMBER_WORDS.items() if not known.isdisjoint(vocabulary)), "en")
+
+
 def _spoken(text: str, language: str) -> str:
     """The text with its spelled numbers in digits."""
     text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
-    for spoken in (language,) if language else _SPOKEN_LANGUAGES:
-        text = alpha2digit(text, spoken, threshold=_ONE)
+    if language:
+        text = alpha2digit(text, language, threshold=_ONE)
     if "dozen" in text:
         text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)
     if not text.isascii():

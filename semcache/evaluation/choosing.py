@@ -1,4 +1,4 @@
-"""The lowest threshold that labels prove to keep within a budget of wrong answers per hit served."""
+"""The threshold that serves most of those that labels prove to keep within a budget of wrong answers per hit served."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Choice:
     """What the labels allow.
 
     Attributes:
-        proven: the lowest threshold that is proven, None when none is.
+        proven: of the thresholds that are proven, the highest that serves as many right answers as any; None for none.
         failed: the test that ended the sequence; None when no threshold was left, or none could be tested.
         compared: how many pairs a threshold decides about.
         wrong: how many of them are traps.
@@ -86,7 +86,9 @@ def choose(judged: Judged, budget: Budget, mix: Mix) -> Choice:
             float(thresholds[number]), int(count[0]), int(bad[0]), float(_upper(count, bad, judged, budget, mix)[0])
         )
 
-    proven = tested(passed[-1]) if passed.size else None
+    # All that passed are proven at once; the highest of those that serve the most right answers loses nothing.
+    right = (served - wrong)[passed]
+    proven = tested(passed[np.argmax(right == right[-1])]) if passed.size else None
     if failures.size:
         failed = tested(sequence[failures[0]])
         return Choice(proven, failed, total, traps, budget, _failure(failed, proven, budget, mix))

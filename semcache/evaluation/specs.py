@@ -1,4 +1,4 @@
-"""Settings of the decision as one writes them on a command line: `strict:threshold=0.95,guards=numbers+negation`."""
+"""Settings of the decision as one writes them on a command line: `strict:threshold=0.95,guards=numbers+polarity`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semcache.settings import DecisionSettings
 NO_GUARDS = "none"
 ALL_GUARDS = "all"
 _NAMED = re.compile(r"(?P<name>[^:=,]{1,64}):(?P<rest>.*)", re.DOTALL)
-_HINT = "Write threshold=0.95, guards=numbers+negation, guards=none or both with a comma; `name:` may stand before."
+_HINT = "Write threshold=0.95, guards=numbers+polarity, guards=none or both with a comma; `name:` may stand before."
 
 
 @dataclass(frozen=True, slots=True)

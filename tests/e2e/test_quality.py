@@ -33,18 +33,13 @@ class Judged:
     vetoes: tuple[str, ...]
 
 
-_JUDGED: dict[Path, list[Judged]] = {}
-MOST_PAIRS = 1_500
+MOST_PAIRS = 800
 """Enough for shares of 2 %; more takes minutes of embedding."""
+REFUSED = {"number": 0.9, "date": 0.9, "identifier": 1.0, "code": 1.0, "antonym": 0.9, "negation": 0.9, "unit": 0.7}
+"""How many of our own set's traps of a plain kind a guard refuses by name, at least."""
 
 
 async def judge(path: Path) -> list[Judged]:
-    if path not in _JUDGED:
-        _JUDGED[path] = await _judge_all(path)
-    return _JUDGED[path]
-
-
-async def _judge_all(path: Path) -> list[Judged]:
     pairs = load_pairs(path)
     pairs = tuple(random.Random(1).sample(pairs, min(MOST_PAIRS, len(pairs))))
     embedder = open_embedder(EmbeddingSettings())
@@ -87,18 +82,12 @@ async def test_the_projects_own_pairs() -> None:
     judged = await judge(OWN / "pairs.jsonl")
     assert len(judged) > 350
     assert share_served(judged, same=True) > 0.30
-    assert share_served(judged, same=False) <= 0.02
+    assert share_served(judged, same=False) <= 0.01
     assert auc(judged) > 0.85
     assert dearest_veto(judged)[1] <= 0.02
-
-
-@pytest.mark.parametrize(
-    ("kind", "least"),
-    [("number", 0.9), ("date", 0.75), ("identifier", 1.0), ("code", 0.8), ("antonym", 0.8), ("negation", 0.7)],
-)
-async def test_wrong_hits_of_the_plain_kinds_are_refused_by_name(kind: str, least: float) -> None:
-    vetoed = [bool(one.vetoes) for one in await judge(OWN / "pairs.jsonl") if one.kind == kind]
-    assert sum(vetoed) / len(vetoed) >= least
+    for kind, least in REFUSED.items():
+        vetoed = [bool(one.vetoes) for one in judged if one.kind == kind]
+        assert sum(vetoed) / len(vetoed) >= least, kind
 
 
 async def test_the_projects_own_conversations(tmp_path: Path) -> None:
@@ -111,9 +100,10 @@ async def test_fow_cache(shared_data: Path) -> None:
     assert auc(judged) >= 0.80  # The cosine's is .64.
     assert share_served(judged, same=True) >= 0.30  # The cosine serves 28 %,
     assert share_served(judged, same=False) <= 0.01  # and 4.3 % of the traps.
+    assert dearest_veto(judged)[1] <= 0.02
 
 
-@pytest.mark.parametrize("name", ["fow_cache/pairs.jsonl", "pairs_sa/semantoneg.jsonl", "clusters/banking77_dev.jsonl"])
+@pytest.mark.parametrize("name", ["pairs_sa/semantoneg.jsonl", "clusters/banking77_dev.jsonl"])
 async def test_a_veto_is_precise(shared_data: Path, name: str) -> None:
     guard, share = dearest_veto(await judge(shared_data / name))
     assert share <= 0.02, guard

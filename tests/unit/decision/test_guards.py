@@ -331,7 +331,6 @@ def test_a_veto_names_what_differs() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(GUARDS))
 @pytest.mark.parametrize(
     "text",
     [
@@ -350,13 +349,14 @@ def test_a_veto_names_what_differs() -> None:
         "一二三" * 33_000,
     ],
 )
-def test_any_text_is_parsed_in_bounded_time(name: str, text: str) -> None:
+def test_any_text_is_parsed_in_bounded_time(text: str) -> None:
     started = time.process_time()
-    features = features_of(text, [GUARDS[name]])
+    features = features_of(text, GUARDS.values())
     pair = Pair(Reading(features), Reading(features))
-    found = GUARDS[name].compare(pair)
-    assert found.effect is not Effect.VETO
-    assert found.adjustment >= 0
+    for guard in GUARDS.values():
+        found = guard.compare(pair)
+        assert found.effect is not Effect.VETO
+        assert found.adjustment >= 0
     # No speed is claimed: a hundred times what it takes, so that only what grows with the square of a text fails.
     assert time.process_time() - started < 20
 

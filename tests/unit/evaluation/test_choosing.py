@@ -47,6 +47,12 @@ def test_the_sequence_ends_at_the_first_threshold_that_is_not_proven() -> None:
     assert told.reason.startswith("Not lower: at 0.98 you have 309 served hits with 10 wrong")
 
 
+def test_no_lower_threshold_is_chosen_where_it_serves_no_more_right_ones() -> None:
+    told = choice([0.95] * 1000 + [0.2], [True] * 1000 + [False])
+    assert told.proven is not None
+    assert (told.proven.threshold, told.proven.served, told.proven.wrong) == (0.95, 1000, 0)
+
+
 def test_a_failure_at_once_says_what_is_needed() -> None:
     told = choice([0.99] * 299, [False] + [True] * 298)
     assert told.proven is None

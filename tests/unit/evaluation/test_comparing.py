@@ -81,11 +81,11 @@ async def test_a_judged_pair_has_a_score_or_a_veto() -> None:
         pair("Convert 10 miles", "Convert 10 miles"),
         pair((SYSTEM, *user("Convert 10 miles")), "Convert 10 miles"),
     )
-    (spec,) = read_specs(["threshold=0.1,guards=numbers"], load_settings().decision)
+    (spec,) = read_specs(["threshold=0.1,guards=units"], load_settings().decision)
     told: list[int] = []
     judged = judge(items, spec.decider, told.append)
     assert sum(told) == 4
-    assert judged.vetoes == (("numbers",), (), (), ())
+    assert judged.vetoes == (("units",), (), (), ())
     assert judged.scores[0] == float("-inf")
     assert judged.scores[1] == pytest.approx(items[1].similarity)
     assert judged.served(1.0).tolist() == [False, False, True, False]

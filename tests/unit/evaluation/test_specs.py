@@ -9,16 +9,16 @@ from semcache.errors import InvalidRequestError
 from semcache.evaluation.specs import check_threshold, read_guards, read_specs
 from semcache.settings import DecisionSettings, NamespaceThreshold
 
-BASE = DecisionSettings(overrides=(NamespaceThreshold(namespace="n", threshold=0.5),), guards=("negation",))
+BASE = DecisionSettings(overrides=(NamespaceThreshold(namespace="n", threshold=0.5),), guards=("polarity",))
 
 
 def test_what_a_spec_does_not_say_is_as_before() -> None:
     one, two, three = read_specs(
-        ["threshold=0.95", "lax: guards = numbers + negation , threshold = .9", "guards=none"], BASE
+        ["threshold=0.95", "lax: guards = numbers + polarity , threshold = .9", "guards=none"], BASE
     )
-    assert (one.name, one.decision.threshold, one.decision.guards) == ("threshold=0.95", 0.95, ("negation",))
+    assert (one.name, one.decision.threshold, one.decision.guards) == ("threshold=0.95", 0.95, ("polarity",))
     assert one.decision.overrides == ()
-    assert (two.name, two.decision.threshold, two.decision.guards) == ("lax", 0.9, ("numbers", "negation"))
+    assert (two.name, two.decision.threshold, two.decision.guards) == ("lax", 0.9, ("numbers", "polarity"))
     assert (three.name, three.decision.threshold, three.decision.guards) == ("guards=none", BASE.threshold, ())
     assert three.decision.overrides == BASE.overrides
 

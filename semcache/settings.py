@@ -246,7 +246,7 @@ class EmbeddingSettings(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the device computes in it faster, else fp32; cosines move by less than 1e-4."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of one forward pass on a CPU; 0: all cores but one, at least one."""
+    """Threads of one forward pass on a CPU; 0: all cores."""
     max_batch: Count = 32
     """Texts in one forward pass. Beyond 32 a CPU gains nothing and every caller waits longer; a GPU takes 256."""
     max_batch_gpu: Count = 256

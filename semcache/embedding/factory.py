@@ -143,7 +143,7 @@ def open_embedder(
     started = monotonic()
     files = find_model(settings.model)
     choice = choose(settings, _look(settings))
-    threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
+    threads = settings.threads or os.cpu_count() or 1
     tokenizer = TextTokenizer(files)
     backend = _open_backend(settings, choice, files, threads)
     _check(backend, tokenizer, files)

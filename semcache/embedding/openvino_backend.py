@@ -9,6 +9,8 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_PARTS = ("network.xml", "network.bin")
+_STREAMS = 2
+_LEAST_TEXTS = 4
+"""A pass costs what about one short text does, so fewer aren't worth one of their own."""
+_FILES = ("network.xml", "network.bin")
 
 
 def import_openvino() -> types.ModuleType:
@@ -44,12 +49,16 @@ def import_openvino() -> types.ModuleType:
 
 
 class OpenVinoBackend:
-    """One stream, one inference request, used by the device thread alone.
+    """Two streams with half of the threads each, used by the device thread alone; a large batch goes half to each.
+
+    One stream with all threads answers a single text sooner (3.7 ms instead of 6.5 on two cores), but its threads wait
+    for each other at every layer, spinning: while the event loop or a neighbour takes one of the cores, a text costs a
+    fifth more (measured, 64 callers).
 
     Args:
         files: the model.
         precision: "fp32", "bf16" or "fp16".
-        threads: of one forward pass.
+        threads: of one forward pass, all its streams together.
         cache_dir: where the converted network is kept.
     """
 
@@ -61,23 +70,39 @@ class OpenVinoBackend:
         self._pad_id = files.pad_id
         core = ov.Core()
         network = _network(ov, core, files, cache_dir / f"openvino-{self._version}-{files.fingerprint[:32]}")
+        streams = min(threads, _STREAMS)
         compiled = core.compile_model(
             network,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
                 "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": 1,
+                "NUM_STREAMS": streams,
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
-        self._request: Any = compiled.create_infer_request()
+        self._requests: list[Any] = [compiled.create_infer_request() for _ in range(streams)]
 
     def forward(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit vectors, copied out of OpenVINO's own buffer."""
-        tokens, mask = padded(batch, self._pad_id)
-        outputs = self._request.infer({"input_ids": tokens, "attention_mask": mask}, share_inputs=True)
-        return np.array(outputs[0], dtype=np.float32)
+        """Unit vectors, copied out of OpenVINO's own buffers."""
+        parts = _parts(batch, len(self._requests))
+        inputs = [padded(part, self._pad_id) for part in parts]  # kept until all are done: they are shared
+        running: list[Any] = []
+        try:
+            for request, (tokens, mask) in zip(self._requests, inputs, strict=False):
+                request.start_async({"input_ids": tokens, "attention_mask": mask}, share_inputs=True)
+                running.append(request)
+            vectors = []
+            for request in list(running):
+                request.wait()
+                running.remove(request)
+                vectors.append(np.array(request.get_output_tensor(0).data, dtype=np.float32))
+        finally:
+            # After a failure: the other half still uses its inputs, and its request can't be started again before.
+            for request in running:
+                with suppress(RuntimeError):
+                    request.wait()
+        return np.concatenate(vectors)
 
     def describe(self) -> Mapping[str, str]:
         """What runs where."""
@@ -90,14 +115,21 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """Drops the network."""
-        del self._request
+        self._requests.clear()
+
+
+def _parts(batch: Sequence[Sequence[int]], most: int) -> list[Sequence[Sequence[int]]]:
+    """The batch in up to `most` parts of about the same number of texts, in order."""
+    count = max(1, min(most, len(batch) // _LEAST_TEXTS))
+    edges = [len(batch) * i // count for i in range(count + 1)]
+    return [batch[start:end] for start, end in pairwise(edges)]
 
 
 def _network(ov: types.ModuleType, core: Any, files: ModelFiles, folder: Path) -> Any:
     """The kept conversion when it is whole, else a new one, kept where the folder can be written."""
     problem = _defect(folder)
     if not problem:
-        return core.read_model(folder / _PARTS[0])
+        return core.read_model(folder / _FILES[0])
     _log.info("embedding_model_converting", why=problem, folder=str(folder))
     network = _convert(ov, files)
     try:
@@ -113,7 +145,7 @@ def _defect(folder: Path) -> str:
     """Why the kept conversion can't be used; empty when it can."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        if all(manifest[part] == sha256_of([folder / part]) for part in _PARTS):
+        if all(manifest[part] == sha256_of([folder / part]) for part in _FILES):
             return ""
     except FileNotFoundError:
         return "not converted yet"
@@ -145,10 +177,10 @@ def _keep(ov: types.ModuleType, network: Any, folder: Path) -> None:
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
     try:
         try:
-            ov.save_model(network, fresh / _PARTS[0], compress_to_fp16=False)
+            ov.save_model(network, fresh / _FILES[0], compress_to_fp16=False)
         except RuntimeError as error:  # how OpenVINO reports a full disk
             raise OSError(str(error)) from error
-        manifest = {part: sha256_of([fresh / part]) for part in _PARTS}
+        manifest = {part: sha256_of([fresh / part]) for part in _FILES}
         (fresh / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         if not _defect(folder):
             return  # another process was faster, and may be reading it

@@ -76,6 +76,8 @@ def open_index(
             f"{distribution} is installed and can't be imported: {error}.",
             hint="Reinstall it; faiss-gpu needs an NVIDIA driver's libraries.",
         ) from error
+    from threadpoolctl import ThreadpoolController
+
     from semcache.index.faiss_index import FaissIndex
     from semcache.index.partition import Plan
 
@@ -101,6 +103,8 @@ def open_index(
         overfetch=settings.overfetch,
     )
     faiss.cvar.distance_compute_blas_threshold = _BLAS_ROWS * dimension
+    # numpy's BLAS would take every core, and keep them spinning for a while after each product.
+    ThreadpoolController().select(internal_api="openblas").limit(limits=settings.threads)
     why = "as set" if settings.device != "auto" else f"faiss sees {gpus} GPUs"
     _log.info("index_open", device="gpu" if on_gpu else "cpu", why=why, library=distribution, dimension=dimension)
     return FaissIndex(settings, dimension, load, plan=plan, monotonic=monotonic, on_search=on_search)

@@ -22,8 +22,8 @@ _log = structlog.get_logger(__name__)
 _RETRAIN_GROWTH = 4
 """An IVF index is trained anew when the partition has grown by this factor: its lists have become too long."""
 _PRODUCT_FROM = 3
-"""Queries from which a matrix product beats FAISS. Measured on 10,000 × 384 floats, one thread: 4 queries take 1.2 ms and
-2.1 ms, 32 take 2.6 ms and 9.8 ms, since FAISS hands its BLAS the few queries as the long side."""
+"""Queries from which a matrix product beats FAISS. Measured on 10,000 × 384 floats, one thread: 4 queries take 1.2 ms
+and 2.1 ms, 32 take 2.6 ms and 9.8 ms, since FAISS hands its BLAS the few queries as the long side."""
 _PRODUCT_CELLS = 1 << 22
 """Similarities in memory at once: 16 MiB."""
 _SHRINK = 2

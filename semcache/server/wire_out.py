@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.model import (
     HIT_STATUSES,
-    NO_COST,
-    ZERO_COST,
     Cost,
     Decision,
-    Effect,
     Entry,
-    GuardVerdict,
     Judgement,
     KeyedRequest,
     Response,
@@ -24,26 +20,17 @@ from semcache.model import (
     Usage,
     format_entry_id,
 )
+from semcache.server.wire_outcome import (
+    NANOS_PER_S,
+    STATUSES,
+    fill_cost,
+    fill_outcome,
+    fill_usage,
+    seconds_and_nanos,
+    utf8,
+    verdict_messages,
+)
 from semcache.v1 import semcache_pb2 as pb
-
-_NANOS_PER_S = 1_000_000_000
-
-_NO_USAGE = Usage()
-
-_STATUSES: dict[Status, pb.Status.ValueType] = {
-    Status.EXACT_HIT: pb.STATUS_EXACT_HIT,
-    Status.SEMANTIC_HIT: pb.STATUS_SEMANTIC_HIT,
-    Status.COALESCED: pb.STATUS_COALESCED,
-    Status.MISS: pb.STATUS_MISS,
-    Status.BYPASS: pb.STATUS_BYPASS,
-    Status.REFRESH: pb.STATUS_REFRESH,
-}
-
-_ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
-    Effect.PASS: pb.GUARD_ACTION_PASS,
-    Effect.FEATURE: pb.GUARD_ACTION_FEATURE,
-    Effect.VETO: pb.GUARD_ACTION_VETO,
-}
 
 _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
     Tier.NONE: pb.CACHEABILITY_BYPASS,
@@ -57,15 +44,15 @@ def complete_response(response: Response, *, task_type: str = "") -> pb.Complete
     message = pb.CompleteResponse()
     if response.answer is not None:
         message.openai_json = response.answer.body
-        message.text = _utf8(response.answer.text)
-    _tell(message.outcome, response, task_type)
+        message.text = utf8(response.answer.text)
+    fill_outcome(message.outcome, response, task_type)
     return message
 
 
 def started(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
     """The first frame of a stream, from what is known before the answer."""
     message = pb.CompleteStreamResponse()
-    _tell(message.started.outcome, response, task_type)
+    fill_outcome(message.started.outcome, response, task_type)
     return message
 
 
@@ -77,7 +64,7 @@ def chunk(data: bytes) -> pb.CompleteStreamResponse:
 def finished(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
     """The last frame of a stream."""
     message = pb.CompleteStreamResponse()
-    _tell(message.finished.outcome, response, task_type)
+    fill_outcome(message.finished.outcome, response, task_type)
     return message
 
 
@@ -93,11 +80,11 @@ def lookup_response(
     message = pb.LookupResponse()
     if response.answer is not None:
         message.openai_json = response.answer.body
-        message.text = _utf8(response.answer.text)
+        message.text = utf8(response.answer.text)
     message.lookup_id = lookup_id
     if lease_id:
         message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))
-    _tell(message.outcome, response, task_type)
+    fill_outcome(message.outcome, response, task_type)
     return message
 
 
@@ -110,7 +97,7 @@ def store_response(
         entry_id=format_entry_id(entry.entry_id) if entry else "",
         stored=entry is not None,
         reason=reason,
-        detail=_utf8(detail),
+        detail=utf8(detail),
         expire_time=timestamp(entry.expires_s) if entry else None,
         cost=cost_message(cost),
     )
@@ -153,22 +140,22 @@ def explain_response(
     judgements = decision.judgements[: max_candidates or None] if decision else ()
     return pb.ExplainResponse(
         request_id=request_id,
-        status=_STATUSES[status],
+        status=STATUSES[status],
         reason=reason,
-        detail=_utf8(detail),
+        detail=utf8(detail),
         cacheability=_CACHEABILITIES[keyed.cacheability.tier],
         cacheability_reason=keyed.cacheability.reason,
         exact_key=keyed.exact_key.hex(),
         partition=keyed.partition.hex() if semantic else "",
         partition_entries=partition_entries,
-        embedded_text=_utf8(keyed.text) if semantic else "",
+        embedded_text=utf8(keyed.text) if semantic else "",
         embedded_tokens=embedded_tokens,
         embedder_fingerprint=embedder_fingerprint,
         policy=policy,
         effective_threshold=decision.threshold if decision else None,
         exact_entry_id=format_entry_id(exact_entry_id),
         candidates=[_candidate(item, decision.threshold, now_s) for item in judgements] if decision else (),
-        requested_model=_utf8(keyed.alias),
+        requested_model=utf8(keyed.alias),
         task_type=keyed.request.task_type,
         task_type_reason="request" if keyed.request.task_type else "",
     )
@@ -177,48 +164,8 @@ def explain_response(
 def outcome(response: Response, *, task_type: str = "") -> pb.Outcome:
     """What happened to a request, as every response carries it."""
     message = pb.Outcome()
-    _tell(message, response, task_type)
+    fill_outcome(message, response, task_type)
     return message
-
-
-def _tell(message: pb.Outcome, response: Response, task_type: str) -> None:
-    """Fill an empty outcome where it stands in its response.
-
-    Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
-    """
-    answer = response.answer
-    message.request_id = response.request_id
-    message.status = _STATUSES[response.status]
-    message.reason = response.reason
-    message.requested_model = _utf8(response.alias)
-    if answer is not None:
-        message.served_model = _utf8(answer.model)
-        message.route = answer.route
-        message.degraded = answer.degraded
-    if response.entry_id:
-        message.entry_id = format_entry_id(response.entry_id)
-    message.hit_id = response.hit_id
-    if response.similarity is not None:
-        message.similarity = response.similarity
-    if response.age_s is not None:
-        message.age.seconds, message.age.nanos = _seconds_and_nanos(response.age_s)
-        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
-    if response.detail:
-        message.detail = _utf8(response.detail)
-    if response.verdicts:
-        message.guard_verdicts.extend(_verdicts(response.verdicts))
-    if response.effective_threshold is not None:
-        message.effective_threshold = response.effective_threshold
-    if task_type:
-        message.task_type = task_type
-        message.task_type_reason = "request"
-    _tell_usage(message.usage, response.usage)
-    _tell_cost(message.cost, response.cost)
-    _tell_cost(message.saved, response.saved)
-    message.stored = response.stored
-    message.store_skipped_reason = response.store_reason
-    for stage, seconds in response.stages:
-        message.stage_timings.add(stage=stage, duration_ns=round(seconds * _NANOS_PER_S))
 
 
 def entry_message(entry: Entry) -> pb.Entry:
@@ -227,13 +174,13 @@ def entry_message(entry: Entry) -> pb.Entry:
     return pb.Entry(
         entry_id=format_entry_id(entry.entry_id),
         namespace=entry.namespace,
-        requested_model=_utf8(entry.alias),
-        served_model=_utf8(answer.model),
+        requested_model=utf8(entry.alias),
+        served_model=utf8(answer.model),
         degraded=answer.degraded,
         task_type=entry.task_type,
         tags=entry.tags,
         sources=entry.sources,
-        text=_utf8(entry.text),
+        text=utf8(entry.text),
         create_time=timestamp(entry.created_s),
         expire_time=timestamp(entry.expires_s),
         answer_bytes=len(answer.body),
@@ -248,35 +195,15 @@ def entry_message(entry: Entry) -> pb.Entry:
 def usage_message(usage: Usage) -> pb.Usage:
     """Tokens of a call."""
     message = pb.Usage()
-    _tell_usage(message, usage)
+    fill_usage(message, usage)
     return message
-
-
-def _tell_usage(message: pb.Usage, usage: Usage) -> None:
-    message.SetInParent()
-    if usage != _NO_USAGE:
-        message.input_tokens = usage.input_tokens
-        message.cached_input_tokens = usage.cached_input_tokens
-        message.output_tokens = usage.output_tokens
-        message.estimated = usage.estimated
 
 
 def cost_message(cost: Cost) -> pb.Cost:
     """The price of a call."""
     message = pb.Cost()
-    _tell_cost(message, cost)
+    fill_cost(message, cost)
     return message
-
-
-def _tell_cost(message: pb.Cost, cost: Cost) -> None:
-    message.SetInParent()
-    message.priced = cost.priced
-    if cost not in (ZERO_COST, NO_COST):
-        message.input_nanousd = cost.input_nanousd
-        message.cached_input_nanousd = cost.cached_input_nanousd
-        message.output_nanousd = cost.output_nanousd
-        message.total_nanousd = cost.total_nanousd
-        message.price_version = cost.price_version
 
 
 def request_counts(counts: Mapping[Status, int]) -> pb.RequestCounts:
@@ -293,19 +220,13 @@ def hit_ratio(counts: Mapping[Status, int]) -> float | None:
 
 def duration(seconds: float) -> Duration:
     """Seconds as a protobuf duration, to the nanosecond."""
-    whole, nanos = _seconds_and_nanos(seconds)
+    whole, nanos = seconds_and_nanos(seconds)
     return Duration(seconds=whole, nanos=nanos)
-
-
-def _seconds_and_nanos(seconds: float) -> tuple[int, int]:
-    # Python's divmod floors; a Duration's two parts must have one sign.
-    whole, nanos = divmod(abs(round(seconds * _NANOS_PER_S)), _NANOS_PER_S)
-    return (-whole, -nanos) if seconds < 0 else (whole, nanos)
 
 
 def timestamp(wall_s: float) -> Timestamp:
     """Wall-clock seconds as a protobuf timestamp, to the nanosecond."""
-    seconds, nanos = divmod(round(wall_s * _NANOS_PER_S), _NANOS_PER_S)
+    seconds, nanos = divmod(round(wall_s * NANOS_PER_S), NANOS_PER_S)
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
@@ -314,29 +235,12 @@ def _candidate(judgement: Judgement, threshold: float, now_s: float) -> pb.Candi
     return pb.Candidate(
         entry_id=format_entry_id(entry.entry_id),
         similarity=judgement.candidate.similarity,
-        text=_utf8(entry.text),
-        guard_verdicts=_verdicts(judgement.verdicts),
+        text=utf8(entry.text),
+        guard_verdicts=verdict_messages(judgement.verdicts),
         threshold=threshold,
         served=judgement.served,
         reason=judgement.reason,
         age=duration(max(0.0, now_s - entry.created_s)),
-        served_model=_utf8(entry.answer.model),
+        served_model=utf8(entry.answer.model),
         score=judgement.score,
     )
-
-
-def _verdicts(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
-    return [
-        pb.GuardVerdict(
-            guard=verdict.guard,
-            action=_ACTIONS[verdict.effect],
-            detail=_utf8(verdict.detail),
-            adjustment=verdict.adjustment,
-        )
-        for verdict in verdicts
-    ]
-
-
-def _utf8(text: str) -> str:
-    """`text` as protobuf takes it: JSON may escape a lone surrogate, which no UTF-8 can carry."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -254,6 +254,8 @@ class Writer:
                 row = note.row or encode_record(note.record)
             except ValueError as error:
                 self.counts.notes_dropped += 1
+                if note.served is not None:
+                    self._served.pop(note.served.hit_id, None)
                 _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))
             else:
                 group.notes.append(Note(note.record, note.served, row))

@@ -31,6 +31,20 @@ def found(part: Partition, row: np.ndarray, k: int) -> list[int]:
     return [n.entry_id for n in part.search(row[None, :], k)[0]]
 
 
+@pytest.mark.parametrize("count", [20, 90])
+def test_a_batch_finds_what_each_of_its_queries_finds_alone(monkeypatch, count):
+    monkeypatch.setattr("semcache.index.partition._PRODUCT_CELLS", 4 * count)
+    part = partition(count)
+    queries = units(11, seed=5)
+
+    together = part.search(queries, 3)
+
+    alone = [part.search(query[None, :], 3)[0] for query in queries]
+    assert [[n.entry_id for n in row] for row in together] == [[n.entry_id for n in row] for row in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert [n.similarity for n in one] == pytest.approx([n.similarity for n in other], abs=1e-6)
+
+
 def test_rows_move_the_last_into_the_hole():
     rows = Rows(np.array([5, 6, 7]), units(3))
     assert rows.remove(5)

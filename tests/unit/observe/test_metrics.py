@@ -271,3 +271,15 @@ def test_two_sets_of_metrics_live_beside_each_other(metrics, record, clock):
 def test_one_registry_takes_one_set_of_metrics(metrics, registry, clock):
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Metrics(registry, MetricsSettings(), clock, [])
+
+
+def test_what_ended_is_counted_before_anyone_reads(metrics, record, clock, value):
+    for _ in range(3):
+        metrics.request_done(record(Status.EXACT_HIT, saved=100), [("exact", 0.001)], "exact")
+
+    assert metrics.saved_nanousd() == 300
+    metrics.request_done(record(Status.MISS, spent=100), [], "miss")
+    assert metrics.counts()[Status.MISS] == 1
+    metrics.request_done(record(Status.MISS), [], "miss")
+    clock.now_s += 10_000
+    assert math.isnan(value("llm_cache_hit_ratio"))  # it ended in a window that is over, not when it was counted

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semcache.errors import OverloadedError
-from semcache.model import Changes
+from semcache.model import Changes, Usage
 from semcache.store import LmdbStore, check
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import START_WALL_S, FakeClock
@@ -189,3 +189,14 @@ async def test_history_is_bounded_and_its_rollup_stays(tmp_path):
     await store.close()
     report = check(store_settings(tmp_path))
     assert report.clean, report.problems
+
+
+async def test_a_line_that_cannot_be_written_is_dropped_and_counted_alone(tmp_path):
+    store = open_store(tmp_path)
+    store.record(record("good"))
+    store.record(record("bad", usage=Usage(input_tokens=1 << 70)))
+    await store.flush()
+
+    assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["good"]
+    assert store.stats()["notes_dropped"] == 1
+    await store.close()

@@ -1,0 +1,123 @@
+"""What happened to a request, written into the message that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semcache.model import (
+    NO_COST,
+    ZERO_COST,
+    Cost,
+    Effect,
+    GuardVerdict,
+    Response,
+    Status,
+    Usage,
+    format_entry_id,
+)
+from semcache.v1 import semcache_pb2 as pb
+
+NANOS_PER_S = 1_000_000_000
+_NO_USAGE = Usage()
+
+STATUSES: dict[Status, pb.Status.ValueType] = {
+    Status.EXACT_HIT: pb.STATUS_EXACT_HIT,
+    Status.SEMANTIC_HIT: pb.STATUS_SEMANTIC_HIT,
+    Status.COALESCED: pb.STATUS_COALESCED,
+    Status.MISS: pb.STATUS_MISS,
+    Status.BYPASS: pb.STATUS_BYPASS,
+    Status.REFRESH: pb.STATUS_REFRESH,
+}
+
+_ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
+    Effect.PASS: pb.GUARD_ACTION_PASS,
+    Effect.FEATURE: pb.GUARD_ACTION_FEATURE,
+    Effect.VETO: pb.GUARD_ACTION_VETO,
+}
+
+
+def fill_outcome(message: pb.Outcome, response: Response, task_type: str) -> None:
+    """Fill an empty outcome where it stands in its response.
+
+    Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
+    """
+    answer = response.answer
+    message.request_id = response.request_id
+    message.status = STATUSES[response.status]
+    message.reason = response.reason
+    message.requested_model = utf8(response.alias)
+    if answer is not None:
+        message.served_model = utf8(answer.model)
+        message.route = answer.route
+        message.degraded = answer.degraded
+    if response.entry_id:
+        message.entry_id = format_entry_id(response.entry_id)
+    message.hit_id = response.hit_id
+    if response.similarity is not None:
+        message.similarity = response.similarity
+    if response.age_s is not None:
+        message.age.seconds, message.age.nanos = seconds_and_nanos(response.age_s)
+        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
+    if response.detail:
+        message.detail = utf8(response.detail)
+    if response.verdicts:
+        message.guard_verdicts.extend(verdict_messages(response.verdicts))
+    if response.effective_threshold is not None:
+        message.effective_threshold = response.effective_threshold
+    if task_type:
+        message.task_type = task_type
+        message.task_type_reason = "request"
+    fill_usage(message.usage, response.usage)
+    fill_cost(message.cost, response.cost)
+    fill_cost(message.saved, response.saved)
+    message.stored = response.stored
+    message.store_skipped_reason = response.store_reason
+    for stage, seconds in response.stages:
+        message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
+
+
+def fill_usage(message: pb.Usage, usage: Usage) -> None:
+    """Fill an empty message with a call's tokens; it is there also when they are 0."""
+    message.SetInParent()
+    if usage != _NO_USAGE:
+        message.input_tokens = usage.input_tokens
+        message.cached_input_tokens = usage.cached_input_tokens
+        message.output_tokens = usage.output_tokens
+        message.estimated = usage.estimated
+
+
+def fill_cost(message: pb.Cost, cost: Cost) -> None:
+    """Fill an empty message with a call's price; it is there also when it is 0."""
+    message.SetInParent()
+    message.priced = cost.priced
+    if cost not in (ZERO_COST, NO_COST):
+        message.input_nanousd = cost.input_nanousd
+        message.cached_input_nanousd = cost.cached_input_nanousd
+        message.output_nanousd = cost.output_nanousd
+        message.total_nanousd = cost.total_nanousd
+        message.price_version = cost.price_version
+
+
+def verdict_messages(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
+    """What the guards found on a candidate."""
+    return [
+        pb.GuardVerdict(
+            guard=verdict.guard,
+            action=_ACTIONS[verdict.effect],
+            detail=utf8(verdict.detail),
+            adjustment=verdict.adjustment,
+        )
+        for verdict in verdicts
+    ]
+
+
+def seconds_and_nanos(seconds: float) -> tuple[int, int]:
+    """The parts of a protobuf duration, to the nanosecond."""
+    # Python's divmod floors; a Duration's two parts must have one sign.
+    whole, nanos = divmod(abs(round(seconds * NANOS_PER_S)), NANOS_PER_S)
+    return (-whole, -nanos) if seconds < 0 else (whole, nanos)
+
+
+def utf8(text: str) -> str:
+    """`text` as protobuf takes it: JSON may escape a lone surrogate, which no UTF-8 can carry."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

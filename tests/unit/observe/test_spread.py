@@ -1,0 +1,38 @@
+"""Histograms: every value in one bucket, bounds inclusive, as prometheus_client's own would have it."""
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import Metric
+
+from semcache.observe.spread import Spread
+
+BUCKETS = (0.001, 0.5, 10.0)
+VALUES = (0.0, 0.001, 0.0011, 0.5, 3.0, 10.0, 10.1, 1e9)
+
+
+def page(registry: CollectorRegistry) -> list[str]:
+    return [line for line in generate_latest(registry).decode().splitlines() if "_created{" not in line]
+
+
+def samples(metrics: list[Metric]) -> list[str]:
+    return sorted({sample.name for metric in metrics for sample in metric.samples})
+
+
+def test_the_page_is_that_of_the_librarys_histogram():
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    spread = Spread(ours, "took", "Time.", ["who"], buckets=BUCKETS)
+    histogram = Histogram("took", "Time.", ["who"], registry=theirs, buckets=BUCKETS)
+    for value in VALUES:
+        for who in ("a", "b"):
+            spread.add((who,), value)
+            histogram.labels(who).observe(value)
+
+    assert page(ours) == page(theirs)
+    assert samples(list(ours.collect())) == samples(list(theirs.collect()))
+
+
+def test_without_labels_it_is_there_before_the_first_value():
+    registry = CollectorRegistry()
+    Spread(registry, "took", "Time.", buckets=BUCKETS)
+
+    assert registry.get_sample_value("took_count") == 0
+    assert registry.get_sample_value("took_bucket", {"le": "+Inf"}) == 0

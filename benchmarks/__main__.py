@@ -25,6 +25,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": [],
     "accounting": ["--json"],
     "recall": [],
+    "guards": [],
+    "hit_rate": [],
     "gpu": [],
 }
 LIMIT_S = 600

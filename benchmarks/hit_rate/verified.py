@@ -96,9 +96,7 @@ def play_verified(world: World, asked: Sequence[int], delta: float, seed: int, *
             continue
         row = world.ranked[number]
         held = stored[row]
-        if not models:
-            nearest = None
-        else:
+        if models:
             nearest = int(row[held.argmax()])
             similarity = float(world.similarities[number, nearest])
             model = models[nearest]

@@ -28,6 +28,7 @@ class World:
         self._descending = np.take_along_axis(self.similarities, self.ranked, axis=1)
         self._numbers = {prompt.text: number for number, prompt in enumerate(prompts)}
         self._decider = decider
+        self._within: dict[float, list[NDArray[np.int32]]] = {}
         self._readings: dict[int, Reading] = {}
         self._scores: dict[int, float] = {}
 
@@ -37,8 +38,10 @@ class World:
 
     def within(self, similarity: float) -> list[NDArray[np.int32]]:
         """For each prompt those at least that similar, nearest first, itself among them."""
-        counts = (self._descending >= similarity - SLACK).sum(axis=1)
-        return [row[:count] for row, count in zip(self.ranked, counts, strict=True)]
+        if similarity not in self._within:
+            counts = (self._descending >= similarity - SLACK).sum(axis=1)
+            self._within[similarity] = [row[:count] for row, count in zip(self.ranked, counts, strict=True)]
+        return self._within[similarity]
 
     def score(self, asked: int, stored: int) -> float:
         """The cosine with the guards' adjustments; minus infinity for a vetoed pair. Each pair is compared once."""

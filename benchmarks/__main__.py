@@ -26,6 +26,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "accounting": ["--json"],
     "recall": [],
     "templates": [],
+    "guards": [],
+    "hit_rate": [],
     "gpu": [],
 }
 LIMIT_S = 600

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.shared_data import folder
 from semcache.embedding import open_embedder
 from semcache.index.ivf import samples_for, train
 from semcache.index.partition import Partition, Plan
 from semcache.settings import EmbeddingSettings, IndexSettings
 
-ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(__file__).resolve().parent / ".cache"
 FIELDS = ("text", "q", "a", "b", "raw", "rewrite", "prompt")
 SOURCES = (
@@ -190,9 +190,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     console = Console(width=120)
-    data = Path(os.environ.get("SEMCACHE_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    if not data.is_dir():
-        sys.exit(f"The shared data is not at {data}. Set SEMCACHE_SHARED_DATA to its folder.")
+    data = folder()
+    if data is None:
+        sys.exit("The shared data is not here. Set SEMCACHE_SHARED_DATA to its folder.")
 
     rng = random.Random(2026)
     texts = real_texts(data)

@@ -1,0 +1,217 @@
+"""The guards: their time for one candidate, and on labelled pairs what they veto and how well their scores rank."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.figures import Figure, report
+from benchmarks.hit_rate.prompts import lines
+from benchmarks.ranking import TRAP_SHARES, Change, compare_rankings
+from benchmarks.recall import embed
+from benchmarks.shared_data import folder
+from benchmarks.worker import ROOT
+from semcache.decision import Decider, Reading, ThresholdPolicy
+from semcache.evaluation.judging import SLACK
+from semcache.evaluation.labels import load_pairs
+from semcache.model import Effect
+from semcache.settings import DecisionSettings
+
+SHARED = {
+    "fow_cache": "fow_cache/pairs.jsonl",
+    "banking77": "clusters/banking77_dev.jsonl",
+    "paws_wiki": "pairs/paws_wiki_dev.jsonl",
+    "semantoneg": "pairs_sa/semantoneg.jsonl",
+}
+OWN = ROOT / "tests/quality/pairs.jsonl"
+PROMPTS = ("own", "fow_cache", "banking77")
+"""Sets of prompts, as requests are; the others are statements."""
+ROUNDS = 5
+TIMED = 1_500
+MOST_US, MOST_VETOED = 100.0, 2.0
+LEAST_AUC, LEAST_HITS = 0.80, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Pairs of single prompts with labels, as columns."""
+
+    name: str
+    asked: tuple[str, ...]
+    stored: tuple[str, ...]
+    same: NDArray[np.bool_]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the shipped guards make of a set: scores (minus infinity: vetoed) beside cosines, and who vetoed."""
+
+    cosines: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    vetoes: tuple[tuple[str, ...], ...]
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    settings = DecisionSettings()
+    decider = Decider(settings, ThresholdPolicy(settings))
+    data = folder()
+    notes = [] if data else ["The shared data is not here (SEMCACHE_SHARED_DATA): the project's own pairs alone."]
+    sets = list(_sets(data))
+    figures = list(_times(decider, sets))
+    details: dict[str, Any] = {}
+    for labelled in sets:
+        print(f"{labelled.name}: {len(labelled.same):,} pairs", file=sys.stderr, flush=True)
+        verdicts = _judge(decider, labelled)
+        told = {**_vetoes(labelled, verdicts, settings.guards), **_ranking(labelled, verdicts, settings.threshold)}
+        _show(labelled, told)
+        details[labelled.name] = told
+        figures += _figures(labelled.name, told)
+    report("guards", figures, notes=notes, details=details)
+
+
+def _sets(data: Path | None) -> Iterator[Labelled]:
+    paths = {"own": OWN} | ({name: data / path for name, path in SHARED.items()} if data else {})
+    for name, path in paths.items():
+        pairs = load_pairs(path)
+        if name == "own":
+            english = {row["id"] for row in lines(path) if row["lang"] == "en"}
+            pairs = tuple(pair for pair in pairs if pair.pair_id in english)
+        yield Labelled(
+            name,
+            tuple(pair.asked[0]["content"] for pair in pairs),
+            tuple(pair.stored[0]["content"] for pair in pairs),
+            np.array([pair.same for pair in pairs]),
+            tuple(pair.sampled_with for pair in pairs),
+        )
+
+
+def _times(decider: Decider, sets: Sequence[Labelled]) -> Iterator[Figure]:
+    """Microseconds over real pairs of prompts; an entry's parse is read from what was stored, as in the server."""
+    some = [
+        texts
+        for labelled in sets
+        if labelled.name in PROMPTS
+        for texts in list(zip(labelled.asked, labelled.stored, strict=True))[: TIMED // len(PROMPTS)]
+    ]
+    parses, compares = [], []
+    for _ in range(ROUNDS):
+        parsing, comparing = [], []
+        for asked, stored in some:
+            started = time.perf_counter()
+            query = Reading(decider.features(asked))
+            parsed = time.perf_counter()
+            features = decider.features(stored)
+            before = time.perf_counter()
+            decider.compare_readings(query, Reading(features), 0.9)
+            comparing.append(1e6 * (time.perf_counter() - before))
+            parsing.append(1e6 * (parsed - started))
+        parses.append(parsing)
+        compares.append(comparing)
+    median = statistics.median
+    yield Figure("all guards, one candidate: median", "µs", tuple(map(median, compares)), at_most=MOST_US)
+    yield Figure("all guards, one candidate: 95th percentile", "µs", tuple(map(_p95, compares)))
+    yield Figure("all guards, parse of one text: median", "µs", tuple(map(median, parses)))
+    yield Figure("all guards, parse of one text: 95th percentile", "µs", tuple(map(_p95, parses)))
+
+
+def _p95(values: Sequence[float]) -> float:
+    return float(np.percentile(values, 95))
+
+
+def _judge(decider: Decider, labelled: Labelled) -> Verdicts:
+    texts = list(dict.fromkeys((*labelled.asked, *labelled.stored)))
+    vectors = asyncio.run(embed(texts, Console(stderr=True)))
+    places = {text: number for number, text in enumerate(texts)}
+    readings = {text: Reading(decider.features(text)) for text in texts}
+    cosines, scores, vetoes = [], [], []
+    for asked, stored in zip(labelled.asked, labelled.stored, strict=True):
+        cosine = float(vectors[places[asked]] @ vectors[places[stored]])
+        score, verdicts = decider.compare_readings(readings[asked], readings[stored], cosine)
+        refusing = tuple(verdict.guard for verdict in verdicts if verdict.effect is Effect.VETO)
+        cosines.append(cosine)
+        scores.append(-np.inf if refusing else score)
+        vetoes.append(refusing)
+    return Verdicts(np.array(cosines), np.array(scores), tuple(vetoes))
+
+
+def _vetoes(labelled: Labelled, verdicts: Verdicts, guards: Sequence[str]) -> dict[str, Any]:
+    """By guard, and by any: the shares of hits and of traps vetoed, and the precision of its vetoes, in percent."""
+    counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for same, refusing in zip(labelled.same.tolist(), verdicts.vetoes, strict=True):
+        counts[same].update(refusing)
+        if refusing:
+            counts[same]["any"] += 1
+    hits, traps = int(labelled.same.sum()), int((~labelled.same).sum())
+    return {
+        "hits": hits,
+        "traps": traps,
+        "vetoes": {
+            guard: {
+                "of_hits": 100 * counts[True][guard] / hits,
+                "of_traps": 100 * counts[False][guard] / traps,
+                "precision": 100 * counts[False][guard] / (counts[True][guard] + counts[False][guard]),
+            }
+            for guard in (*guards, "any")
+            if counts[True][guard] + counts[False][guard]
+        },
+    }
+
+
+def _ranking(labelled: Labelled, verdicts: Verdicts, threshold: float) -> dict[str, Any]:
+    changes = compare_rankings(verdicts.scores, verdicts.cosines, labelled.same, labelled.groups)
+    names = ("auc", *(f"hits_at_{share:g}" for share in TRAP_SHARES))
+    return {
+        **{name: _as_json(change) for name, change in zip(names, changes, strict=True)},
+        "shipped": {
+            name: {
+                which: 100 * float((scores[chosen] >= threshold - SLACK).mean())
+                for which, chosen in (("hits", labelled.same), ("traps", ~labelled.same))
+            }
+            for name, scores in (("guarded", verdicts.scores), ("cosine", verdicts.cosines))
+        },
+    }
+
+
+def _as_json(change: Change) -> dict[str, Any]:
+    return {"guarded": change.value, "cosine": change.other, "difference_interval": change.interval}
+
+
+def _figures(name: str, told: dict[str, Any]) -> Iterator[Figure]:
+    by_guard = [told["vetoes"][guard]["of_hits"] for guard in told["vetoes"] if guard != "any"]
+    yield Figure(f"{name}: hits vetoed by the worst guard", "%", (max(by_guard, default=0.0),), at_most=MOST_VETOED)
+    judged = name == "fow_cache"
+    yield Figure(f"{name}: AUC", "", (told["auc"]["guarded"],), at_least=LEAST_AUC if judged else None)
+    served = 100 * told["hits_at_0.01"]["guarded"]
+    yield Figure(f"{name}: hits at ≤ 1 % of traps", "%", (served,), at_least=LEAST_HITS if judged else None)
+
+
+def _show(labelled: Labelled, told: dict[str, Any]) -> None:
+    print(f"\n{labelled.name}: {told['hits']:,} hits, {told['traps']:,} traps")
+    print(f"  {'guard':<14}{'of hits':>9}{'of traps':>10}{'precision':>11}")
+    for guard, veto in told["vetoes"].items():
+        print(f"  {guard:<14}{veto['of_hits']:>8.2f}%{veto['of_traps']:>9.2f}%{veto['precision']:>10.1f}%")
+    print(f"  {'':<22}{'guarded':>8}{'cosine':>9}{'difference, 95 %':>22}")
+    for name in ("auc", *(f"hits_at_{share:g}" for share in TRAP_SHARES)):
+        one = told[name]
+        low, high = one["difference_interval"] or (float("nan"), float("nan"))
+        print(f"  {name:<22}{one['guarded']:>8.3f}{one['cosine']:>9.3f}{f'{low:+.3f} … {high:+.3f}':>22}")
+    for name, served in told["shipped"].items():
+        print(f"  as shipped, {name}: {served['hits']:.2f} % of hits and {served['traps']:.2f} % of traps served")
+
+
+if __name__ == "__main__":
+    main()

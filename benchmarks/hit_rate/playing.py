@@ -1,0 +1,62 @@
+"""Plays requests through a cache that stores every miss; which prompt's answer each request got is what comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.hit_rate.world import SLACK, World
+from semcache.decision import GUARDS
+
+MISS = -1
+EXACT_ONLY = math.inf
+"""As a threshold: nothing but equal texts is served."""
+K = 5
+_MOST = sum(guard.most for guard in GUARDS.values())
+Served = NDArray[np.int64]
+"""For each request the number of the prompt whose answer it got, its own one for an exact hit; MISS: none."""
+
+
+def play_cosine(world: World, asked: Sequence[int], threshold: float) -> Served:
+    """The nearest entry, if its cosine reaches the threshold.
+
+    Looking at more than one entry can't change anything without guards. This is also GPTCache's decision: one
+    candidate, and of squared Euclidean distances d² = 2 − 2·cosine its evaluation makes 1 − d²/4 = (1 + cosine)/2,
+    which has to reach its threshold T: cosine ≥ 2T − 1.
+    """
+    near = world.within(threshold)
+    stored = np.zeros(len(world.prompts), np.bool_)
+    served = np.full(len(asked), MISS)
+    for place, number in enumerate(asked):
+        if stored[number]:
+            served[place] = number
+            continue
+        row = near[number]
+        found = row[stored[row]]
+        if found.size:
+            served[place] = found[0]
+        else:
+            stored[number] = True
+    return served
+
+
+def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Served:
+    """The first of the five nearest that no guard vetoes and whose score reaches the threshold, as `Decider` walks."""
+    near = world.within(threshold - _MOST)
+    stored = np.zeros(len(world.prompts), np.bool_)
+    served = np.full(len(asked), MISS)
+    for place, number in enumerate(asked):
+        if stored[number]:
+            served[place] = number
+            continue
+        row = near[number]
+        for candidate in row[stored[row]][:K].tolist():
+            if world.score(number, candidate) >= threshold - SLACK:
+                served[place] = candidate
+                break
+        else:
+            stored[number] = True
+    return served

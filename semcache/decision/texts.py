@@ -42,8 +42,11 @@ class Text:
 
     @cached_property
     def plain_with_backticks(self) -> str:
-        """As `plain`; a backtick is none of the apostrophes."""
-        return unicodedata.normalize("NFKC", self.raw).translate(_MARKS)
+        """As `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are quotation marks."""
+        text = unicodedata.normalize("NFKC", self.raw).translate(_MARKS)
+        if "``" in text and "''" in text and "```" not in text:
+            text = text.replace("``", '"').replace("''", '"')
+        return text
 
     @cached_property
     def words(self) -> tuple[str, ...]:

@@ -30,8 +30,7 @@ class QuotesGuard:
     def parse(self, text: Text) -> tuple[str, ...]:
         """What is quoted, folded, white space and closing punctuation evened out."""
         found = (
-            next(group for group in match.groups() if group)
-            for match in _QUOTED.finditer(text.plain_with_backticks.replace("``", '"').replace("''", '"'))
+            next(group for group in match.groups() if group) for match in _QUOTED.finditer(text.plain_with_backticks)
         )
         evened = (" ".join(quoted.casefold().split()).strip(" .,;:!?") for quoted in found)
         return tuple(quoted for quoted, _ in zip(evened, range(MAX_FIGURES), strict=False) if quoted)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, frequency, known, spread, stem, unaccented
+from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
 
@@ -152,7 +152,7 @@ def _joined(words: tuple[str, ...]) -> tuple[str, ...]:
         return words
     found: list[str] = []
     for word in words:
-        if found and word in _PARTICLES and frequency(whole := found[-1].casefold() + word) > 0:
+        if found and word in _PARTICLES and known(whole := found[-1].casefold() + word):
             found[-1] = whole
         else:
             found.append(word)

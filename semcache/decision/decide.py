@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
+from semcache.decision import lexicon
 from semcache.decision.guards import GUARDS, Guard, features_of
 from semcache.decision.pair import Pair, Reading
 from semcache.decision.policy import Policy
@@ -15,6 +18,10 @@ from semcache.settings import DecisionSettings
 
 _FLOAT_SLACK = 1e-6
 """Cosines of equal vectors come out as 0.9999999; a threshold of 1 must still admit them."""
+
+
+_REMEMBERED_TEXTS = 512
+"""As long as the embedder reads, a few kilobytes each."""
 
 
 class Decider:
@@ -30,6 +37,10 @@ class Decider:
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
         self._most = sum(guard.most for guard in self._guards)
         self._parsed = features_of("", self._guards).keys()
+        # A miss is parsed when its candidates are judged, and when its answer is stored.
+        self._remembered = lru_cache(_REMEMBERED_TEXTS)(self._features)
+        if self._guards:
+            lexicon.load()  # Now, and not while the first request waits.
 
     def threshold(self, keyed: KeyedRequest) -> float:
         """The bound that holds for a request."""
@@ -37,7 +48,10 @@ class Decider:
 
     def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
         """The guards' parse of a text, to be stored with its entry."""
-        return features_of(text, self._guards)
+        return self._remembered(text)
+
+    def _features(self, text: str) -> Mapping[str, tuple[str, ...]]:
+        return MappingProxyType(features_of(text, self._guards))
 
     def compare(self, asked: str, stored: str, similarity: float) -> tuple[float, tuple[GuardVerdict, ...]]:
         """Score and verdicts of one text against another, as `decide` finds them: for evaluation and tuning."""

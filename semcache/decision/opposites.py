@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from semcache.decision.lexicon import frequency, stem, unaccented
+from semcache.decision.lexicon import common, stem, unaccented
 from semcache.decision.tables import groups, words
 
 _NEGATIVE_FORMS = words("negative_forms")
 _NOT_NEGATIVE = words("not_negative")
 _LESS_FORMS = words("less_forms")
-_COMMON = 50
-"""A word behind un- that is rarer in English is mostly none ("uncle" is no negated "cle")."""
 
 
 def _antonyms() -> Mapping[str, frozenset[str]]:
@@ -39,6 +37,6 @@ def positive(word: str) -> str:
         return word[3:] if word.startswith(("dis", "non")) else word[2:]
     if word in _LESS_FORMS:
         return f"{word[:-4]}ful"
-    if word.startswith("un") and len(word) > 5 and word not in _NOT_NEGATIVE and frequency(word[2:]) > _COMMON:
+    if word.startswith("un") and len(word) > 5 and word not in _NOT_NEGATIVE and common(word[2:]):
         return word[2:]
     return ""

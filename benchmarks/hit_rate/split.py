@@ -53,11 +53,22 @@ def _halved(names: Iterable[str], chance: random.Random) -> dict[str, list[str]]
     return {"tuning": sorted(shuffled[:half]), "reported": sorted(shuffled[half:])}
 
 
+def _as_text(split: Split) -> str:
+    """JSON with a line for each part of a set."""
+    sets = [
+        f'  "{name}": {{\n'
+        + ",\n".join(f'    "{part}": {json.dumps(names, ensure_ascii=False)}' for part, names in parts.items())
+        + "\n  }"
+        for name, parts in split.items()
+    ]
+    return "{\n" + ",\n".join(sets) + "\n}\n"
+
+
 def main() -> None:
     data = folder()
     if data is None:
         sys.exit("The split is made from the shared data. Set SEMCACHE_SHARED_DATA to its folder.")
-    FILE.write_text(json.dumps(make(data), indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(_as_text(make(data)), encoding="utf-8")
     print(f"written to {FILE}")
 
 

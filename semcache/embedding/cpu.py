@@ -6,13 +6,16 @@ from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+UNCERTAIN_BF16 = frozenset({"avx512_bf16"})
+"""With these alone bf16 may be the slower one: MiniLM takes 0.55 × the time of fp32 on a Zen 4, and 1.6 × on an Intel
+Xeon of model 207 whose AMX the hypervisor hides."""
 
 
 def bf16_support(cpuinfo: Path = _CPUINFO) -> str:
     """The instruction set for bfloat16 products, the fastest that the processor names, or an empty string.
 
-    Measured at one thread, MiniLM: bf16 takes 0.55 × the time of fp32 with AVX512_BF16 alone, 0.33 × with AMX. Without
-    either it is emulated and slower than fp32.
+    Measured at one thread, MiniLM: bf16 takes 0.33 × the time of fp32 with AMX. Without any it is emulated and slower
+    than fp32.
     """
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()

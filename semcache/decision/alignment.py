@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, known, spread, stem, unaccented
+from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, joined, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
 
@@ -40,7 +41,6 @@ LINKS = frozenset(
 )
 
 
-_PARTICLES = frozenset({"in", "up", "out", "off", "on", "down"})
 MAX_WORDS = 384
 """More than the embedder reads; a text that has them all is compared as far as this, and is nobody's near repeat."""
 
@@ -91,6 +91,15 @@ class Alignment:
     matched: tuple[tuple[Word, Word], ...]
 
     @property
+    def inflected(self) -> bool:
+        """Whether all matched words are the same but for number, tense or a slip: "author" isn't "authority"."""
+        return all(
+            one.folded == other.folded or _inflected(one.folded, other.folded)
+            for one, other in self.matched
+            if (one, other) not in self.slips
+        )
+
+    @property
     def left_over(self) -> int:
         """How many content words have no counterpart, both sides together."""
         return len(self.asked_only) + len(self.stored_only)
@@ -117,16 +126,19 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
     link = ""
     first = True
     joins = follows = False  # Two content words with nothing but "and" between.
-    words = _joined(tuple(words))
+    words = joined(tuple(words))
     shouted = all(word.isupper() for word in words)
+    titled = sum(word[:1].isupper() for word in words) > len(words) // 2
     for raw in words:
         if len(found) >= MAX_WORDS:
             break
         lowered = unaccented(raw.casefold())
         whole = ABBREVIATIONS.get(lowered, lowered)
         for folded in spread(whole):
-            # "US" and "IT" are no pronouns.
-            abbreviated = len(raw) > 1 and raw.isupper() and not shouted and not first
+            # "US" and "IT" are no pronouns, "Go" is a language, "A" a vitamin, and "May" a name.
+            abbreviated = (
+                not first and not shouted and raw != "I" and raw[:1].isupper() and (raw.isupper() or not titled)
+            )
             if folded in NEGATIONS or ((folded in SMALL_WORDS or folded in small) and not abbreviated):
                 if folded in LINKS:
                     link = folded
@@ -143,19 +155,6 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
                 found.append(word)
             link, joins, follows = "", False, True
         first = False
-    return tuple(found)
-
-
-def _joined(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Verbs with a particle are written both ways: "log in" as "login"."""
-    if _PARTICLES.isdisjoint(words):
-        return words
-    found: list[str] = []
-    for word in words:
-        if found and word in _PARTICLES and known(whole := found[-1].casefold() + word):
-            found[-1] = whole
-        else:
-            found.append(word)
     return tuple(found)
 
 
@@ -182,6 +181,10 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
     )
 
 
+_FEW = 24
+"""Of more words that have no equal, the texts are different ones anyhow, and looking at each pair would take long."""
+
+
 class _Matching:
     """Positions that have found a partner, and those that look for one."""
 
@@ -205,8 +208,8 @@ class _Matching:
             self.right = [position for position in self.right if position not in taken]
 
     def by(self, alike: Callable[[Word, Word], bool]) -> tuple[tuple[Word, Word], ...]:
-        found = []
-        if not self.right:
+        found: list[tuple[Word, Word]] = []
+        if not self.right or max(len(self.left), len(self.right)) > _FEW:
             return ()
         for position in list(self.left):
             other = next((place for place in self.right if alike(self.asked[position], self.stored[place])), None)
@@ -236,7 +239,10 @@ def _join(apart: Sequence[Word], loose: list[int], whole: Sequence[Word], others
 
 
 def slip(one: Word, other: Word) -> bool:
-    """Whether two words differ by a slip of the keyboard or by spelling: one of them is no word. Never two names."""
+    """Whether two words differ by one slip of the keyboard or by spelling: one is common, the other no word.
+
+    Never two names: "prednisone" and "prednisolone" are two drugs.
+    """
     a, b = one.folded, other.folded
     longest = max(len(a), len(b))
     if (
@@ -247,10 +253,29 @@ def slip(one: Word, other: Word) -> bool:
         or (one.named and other.named)
     ):
         return False
-    allowed = 1 if longest < 8 else 2
-    if OSA.distance(a, b, score_cutoff=allowed) > allowed:
+    if OSA.distance(a, b, score_cutoff=1) > 1 or known(a) == known(b):
         return False
-    return not (known(a) and known(b))
+    if not (common(a) or common(b)):
+        return False
+    # "propene" and "propyne", "butanol" and "butanal" are no slips of each other.
+    kind, other_kind = _SUBSTANCE.search(a), _SUBSTANCE.search(b)
+    return not (kind and other_kind and kind.group() != other_kind.group())
+
+
+def _inflected(one: str, other: str) -> bool:
+    return bool(_forms(one) & _forms(other))
+
+
+def _forms(word: str) -> set[str]:
+    """What a word may be the plural, the past or the present of, itself included."""
+    found = {word}
+    for ending in ("s", "es", "d", "ed", "ing"):
+        if word.endswith(ending) and len(word) - len(ending) > 2:
+            base = word[: -len(ending)]
+            found |= {base, f"{base}e"} | ({base[:-1]} if base[-1] == base[-2] else set())
+    if word.endswith("ies"):
+        found.add(f"{word[:-3]}y")
+    return found
 
 
 def _small_slip(word: Word) -> bool:
@@ -261,4 +286,5 @@ def _small_slip(word: Word) -> bool:
     return any(OSA.distance(text, small, score_cutoff=1) <= 1 for small in _LONGER_SMALL_WORDS)
 
 
+_SUBSTANCE = re.compile(r"(?:[aeiy]ne|[aeo]l|[ai]te|ide)$")
 _LONGER_SMALL_WORDS = tuple(word for word in sorted(SMALL_WORDS) if len(word) > 2)

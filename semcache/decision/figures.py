@@ -45,7 +45,9 @@ _CJK_DIGITS = {
 }
 _CJK_TENS = {"十": 10, "百": 100, "千": 1000}
 _CJK_RUN = re.compile(r"[〇零一二三四五六七八九两十百千]+|(?<=\d)[万億亿만억]")
-_DOZEN = re.compile(r"\b(?:(\d+)\s+|an?\s+|one\s+)?dozens?\b", re.IGNORECASE)
+_LONGEST = 40
+"""Digits of a number that is reckoned with; a longer one is compared as it is written."""
+_DOZEN = re.compile(r"\b(?:(\d{1,9})\s+|an?\s+|one\s+)?dozens?\b", re.IGNORECASE)
 _SCALED = re.compile(
     r"(?<![\d.,])(\d+(?:[.,]\d+)*)\s*"
     r"(thousand|million|billion|tausend|millionen|million|milliarden|milliarde|mille|millions|milliards|mil|millones|"
@@ -121,8 +123,9 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
     rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
 
     def maybe_quantity(match: re.Match[str]) -> str:
-        unit = UNITS.get(match[2]) or UNITS.get(match[2].casefold())
-        return match.group() if unit is None else take_quantity(match, match[1], unit)
+        unit = UNITS.get(match[3]) or UNITS.get(match[3].casefold())
+        sign = "-" if match[1] == "-" else ""
+        return match.group() if unit is None else take_quantity(match, sign + match[2], unit)
 
     rest = _QUANTITY_AFTER.sub(maybe_quantity, rest)
     rest, years = find_years(rest)
@@ -174,6 +177,8 @@ def _language_of_numbers(vocabulary: AbstractSet[str]) -> str:
 
 def _spoken(text: str, language: str) -> str:
     """The text with its spelled numbers in digits."""
+    if _ANY_DIGIT.search(text):
+        text = _SCALED.sub(lambda m: _scaled(m, language), text)  # Before "million" is read as a number of its own.
     text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
     if language:
         text = alpha2digit(text, language, threshold=_ONE)
@@ -181,16 +186,15 @@ def _spoken(text: str, language: str) -> str:
         text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)
     if not text.isascii():
         text = _CJK_RUN.sub(_cjk_value, text)
-    if not _ANY_DIGIT.search(text):
-        return text
-    return _SCALED.sub(
-        lambda m: (
-            f"{_plain(Decimal(_value(m[1], language)) * _SCALES[m[2].casefold()])} "
-            if m[2].casefold() in _SCALES
-            else m.group()
-        ),
-        text,
-    )
+    return _SCALED.sub(lambda m: _scaled(m, language), text) if _ANY_DIGIT.search(text) else text
+
+
+def _scaled(match: re.Match[str], language: str) -> str:
+    scale = _SCALES.get(match[2].casefold())
+    value = _value(match[1], language)
+    if scale is None or len(value) > _LONGEST or value.count(".") + value.count(",") > 1:
+        return match.group()
+    return f"{_plain(Decimal(value) * scale)} "
 
 
 def _cjk_value(match: re.Match[str]) -> str:
@@ -230,8 +234,9 @@ def _value(number: str, language: str) -> str:
 
 
 def _measured(number: str, unit: Unit, language: str) -> str:
-    value = _value(number, language)
-    if value.count(".") > 1 or "," in value or len(value) > 40:
+    sign, digits = ("-", number[1:]) if number[0] == "-" else ("", number)
+    value = sign + _value(digits, language)
+    if value.count(".") > 1 or "," in value or len(value) > _LONGEST:
         return f"{value} {unit.name}"
     return _plain(Decimal(value) * unit.factor + unit.offset)
 
@@ -243,4 +248,6 @@ def _plain(value: Decimal) -> str:
 
 
 _UNIT_NAMES = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_QUANTITY_AFTER = re.compile(rf"(?<![\w.,])({_NUMBER})\s*-?({_UNIT_NAMES})(?![A-Za-z\u00c0-\u024f])", re.IGNORECASE)
+_QUANTITY_AFTER = re.compile(
+    rf"(?<![\w.,])((?<![\w)\]])[-+](?=\d))?({_NUMBER})\s*-?({_UNIT_NAMES})(?![A-Za-z\u00c0-\u024f])", re.IGNORECASE
+)

@@ -35,8 +35,19 @@ CJK_NEGATIONS = re.compile(
 )
 """Where words aren't apart a negation is a sign of its own."""
 
+_PARTICLES = frozenset({"in", "up", "out", "off", "on", "down"})
 _OFTEN = 50
 """Rarer words are mostly names, and leftovers of others ("cle" of "uncle")."""
+PREAMBLE = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|please|pls|plz)\b\W*)*"
+    r"(?:(?:can|could|would|will)\s+(?:you|u)\s+(?:please\s+|pls\s+|kindly\s+)?"
+    r"(?:(?:tell|show|explain\s+to)\s+me\s+|help\s+me\s+(?:to\s+)?|let\s+me\s+know\s+)?"
+    r"|(?:please\s+|kindly\s+)?(?:tell\s+me|show\s+me|let\s+me\s+know|help\s+me(?:\s+to)?)\s+"
+    r"|i\s+(?:want|need|would\s+like|wanted)\s+to\s+know\s+|i'd\s+like\s+to\s+know\s+|do\s+you\s+know\s+)"
+    r"(?:about\s+|if\s+|whether\s+)?(?!$)",
+    re.IGNORECASE,
+)
+"""How people begin who are polite: what follows is the request."""
 _stemmer = snowballstemmer.stemmer("english")
 
 
@@ -76,6 +87,19 @@ def known(word: str) -> bool:
 def common(word: str) -> bool:
     """Whether a folded word is a frequent one of English."""
     return word in load().common
+
+
+def joined(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Verbs with a particle are written both ways: "log in" as "login"."""
+    if _PARTICLES.isdisjoint(words):
+        return words
+    found: list[str] = []
+    for word in words:
+        if found and word in _PARTICLES and known(whole := found[-1].casefold() + word):
+            found[-1] = whole
+        else:
+            found.append(word)
+    return tuple(found)
 
 
 class EnglishWords(NamedTuple):

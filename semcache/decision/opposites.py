@@ -37,6 +37,6 @@ def positive(word: str) -> str:
         return word[3:] if word.startswith(("dis", "non")) else word[2:]
     if word in _LESS_FORMS:
         return f"{word[:-4]}ful"
-    if word.startswith("un") and len(word) > 5 and word not in _NOT_NEGATIVE and common(word[2:]):
-        return word[2:]
-    return ""
+    prefix = next((prefix for prefix in ("un", "non") if word.startswith(prefix)), "")
+    base = word.removeprefix(prefix)
+    return base if prefix and len(base) > 3 and word not in _NOT_NEGATIVE and common(base) else ""

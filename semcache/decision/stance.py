@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread
+from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, PREAMBLE, SMALL_WORDS, joined, spread, unaccented
 from semcache.decision.tables import words
 from semcache.decision.texts import Text, words_of
 
@@ -39,6 +39,9 @@ _CLASSES: dict[str, str] = {
     "since": "order:since",
 }
 _PERSONS = frozenset({"i", "you", "we", "they"})
+_FILLERS = words("fillers")
+_ALIKE = {"could": "can", "would": "will", "has": "have", "cannot": "can"}
+_HOW_TO = re.compile(r"\bhow (?:can|to|will|should)\b")
 _ONLY = "only:only"
 _POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
 _EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
@@ -69,6 +72,7 @@ class Stance:
         negated: whether its negation words reverse it.
         asks: how, why, where, when, who, what; "whether" for a question that yes or no answers; empty for none.
         says: which of the small words that matter occur, as "kind:word".
+        small: the small words and negations that are no fillers, in order; all of them where the text isn't English.
         frame: the text with a blank for each content word: "what did _ borrow from _" has two places to exchange.
     """
 
@@ -76,23 +80,44 @@ class Stance:
     asks: str
     says: frozenset[str]
     frame: str
+    small: str
 
     def encoded(self) -> tuple[str, ...]:
         """As it is stored."""
-        return ("odd" if self.negated else "even", self.asks, self.frame, *sorted(self.says))
+        return ("odd" if self.negated else "even", self.asks, self.frame, self.small, *sorted(self.says))
+
+    def small_words(self, moved: bool) -> list[str]:
+        """The small words that count, in order, or sorted where a part of the text has moved."""
+        found = self.small.split()
+        return sorted(found) if moved else found
 
     @classmethod
     def decoded(cls, stored: tuple[str, ...]) -> Stance:
         """The inverse of `encoded`."""
-        return cls(stored[0] == "odd", stored[1], frozenset(stored[3:]), stored[2])
+        return cls(stored[0] == "odd", stored[1], frozenset(stored[4:]), stored[2], stored[3])
 
 
 def stance(text: Text) -> Stance:
     """The stance of a text."""
-    parts = [part for word in text.words for part in spread(word.casefold())]
+    parts = [part for word in joined(words_of(PREAMBLE.sub("", text.plain))) for part in spread(word.casefold())]
     says = frozenset(_CLASSES[part] for part in parts if part in _CLASSES)
     frame = " ".join(part if part in SMALL_WORDS else "_" for part in parts)
-    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame)
+    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame, _small(text, parts))
+
+
+def _small(text: Text, parts: list[str]) -> str:
+    english = text.language in {"", "en"}
+    kept = []
+    for part in parts:
+        word = _ALIKE.get(part, part)
+        if (
+            part in NEGATIONS
+            or (english and part in SMALL_WORDS and word not in _FILLERS)
+            or (not english and unaccented(part) in text.small_words)
+        ):
+            kept.append(word)
+    # "How can I", "how do I" and "how to" ask alike.
+    return _HOW_TO.sub("how", " ".join(kept))
 
 
 def _negations(text: Text, parts: list[str]) -> int:

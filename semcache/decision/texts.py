@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 from semcache.decision.figures import Figures, figures
@@ -21,6 +23,11 @@ _WORDS = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AN
 _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
     name: frozenset(known) for name, known in meanings("function_words").items()
 }
+MAX_CHARS = 8192
+"""What is read of a text, more than a MiniLM does; what follows counts as one identifier: equal, or another request."""
+_SIGNS = re.compile(r"[^\w\s]|_")
+_SPACES = re.compile(r"[^\S\n]+")
+_WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
 
 
@@ -36,6 +43,20 @@ class Text:
         self.raw = raw
 
     @cached_property
+    def signs(self) -> str:
+        """All signs that are no letters and no digits, but for prose's punctuation: "C++" isn't "C".
+
+        They stand in order, with a blank where they follow one: "++i" isn't "i++".
+        """
+        padded = f" {self.plain} "
+        found = []
+        for match in _SIGNS.finditer(padded):
+            at = match.start()
+            if not _is_prose(padded[at - 1], match.group(), padded[at + 1]):
+                found.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
+        return "".join(found)
+
+    @cached_property
     def plain(self) -> str:
         """NFKC (full-width digits and letters become plain ones), one kind of apostrophe and minus; case kept."""
         return self.plain_with_backticks.replace("`", "'")
@@ -43,7 +64,9 @@ class Text:
     @cached_property
     def plain_with_backticks(self) -> str:
         """As `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are quotation marks."""
-        text = unicodedata.normalize("NFKC", self.raw).translate(_MARKS)
+        text = unicodedata.normalize("NFKC", self.raw[:MAX_CHARS]).translate(_MARKS)
+        text = _SPACES.sub(" ", text)
+        text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
         if "``" in text and "''" in text and "```" not in text:
             text = text.replace("``", '"').replace("''", '"')
         return text
@@ -61,7 +84,12 @@ class Text:
     @cached_property
     def figures(self) -> Figures:
         """Dates, times, identifiers, quantities and numbers, and the text without them."""
-        return figures(self.plain, self.language, self.vocabulary)
+        found = figures(self.plain, self.language, self.vocabulary)
+        rest = self.raw[MAX_CHARS:]
+        if not rest:
+            return found
+        digest = hashlib.sha256(rest.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return replace(found, identifiers=(*found.identifiers, digest))
 
     @cached_property
     def language(self) -> str:
@@ -103,6 +131,22 @@ class Text:
         if "kana" in counts and "han" in counts:
             counts["kana"] += counts.pop("han")  # Japanese is written in both.
         return counts
+
+
+def _is_prose(before: str, sign: str, after: str) -> bool:
+    """Whether a sign is punctuation here: at the edge of a word, an apostrophe or a hyphen within one."""
+    if sign in "'-":
+        return (
+            (before.isalpha() and after.isalpha())
+            or (sign == "-" and before.isspace() and after.isspace())
+            or (sign == "'" and not before.isdigit() and (before.isspace() or after.isspace()))
+        )
+    if sign not in _PROSE:
+        return False
+    return before.isspace() or after.isspace() or after in _PROSE or before in _PROSE
+
+
+_PROSE = frozenset('.,;:!?…¿¡"“”„«»()[]。、！？，；：「」『』（）·')
 
 
 def _script_of(letter: str) -> str:

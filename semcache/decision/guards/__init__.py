@@ -17,7 +17,7 @@ from semcache.decision.guards.polarity import PolarityGuard
 from semcache.decision.guards.quotes import QuotesGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
-from semcache.decision.lexicon import CJK_NEGATIONS
+from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE
 from semcache.decision.pair import STANCE, WORDS, feature_name
 from semcache.decision.stance import stance
 from semcache.decision.texts import Text, words_of
@@ -49,7 +49,11 @@ def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, .
         parses[STANCE] = stance(whole).encoded()
         parses[WORDS] = tuple(
             "\t".join(word)
-            for word in content(words_of(CJK_NEGATIONS.sub(" ", whole.figures.rest)), whole.language, whole.small_words)
+            for word in content(
+                words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", whole.figures.rest))),
+                whole.language,
+                whole.small_words,
+            )
         )
     return parses
 

@@ -33,11 +33,11 @@ class WordingGuard:
     most = LIFT
 
     def parse(self, text: Text) -> tuple[str, ...]:
-        """All that is compared to the letter, each kind in order: figures, code tokens, what is marked as code."""
+        """All that is compared to the letter, each kind in order: figures, code tokens, marked code, signs."""
         figures = text.figures
         kinds = (figures.dates, figures.times, figures.identifiers, figures.quantities, figures.numbers)
         plain = text.plain_with_backticks
-        return (*(figure for kind in kinds for figure in kind), *code_tokens(plain), *marked(plain))
+        return (*(figure for kind in kinds for figure in kind), *code_tokens(plain), *marked(plain), text.signs)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where the same words ask otherwise."""
@@ -57,10 +57,12 @@ class WordingGuard:
             and (not alignment.moved or (alignment.rotated and pair.asked.stance.frame != pair.stored.stance.frame))
             and not exchanged_links(alignment)
             and exact == stored_exact
+            and pair.asked.stance.small_words(alignment.moved) == pair.stored.stance.small_words(alignment.moved)
+            and len(alignment.synonyms) <= 1
         )
         if not near:
             return passed(self.name)
-        lift = SYNONYM_LIFT if alignment.synonyms else LIFT
+        lift = LIFT if alignment.inflected and not alignment.synonyms else SYNONYM_LIFT
         for one, other in alignment.synonyms or alignment.slips[:1]:
             return moved(self.name, lift, f"a near repeat, {one.folded} for {other.folded}")
         return moved(self.name, lift, "a near repeat")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, joined, known, spread, stem, unaccented
+from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
 
@@ -126,7 +126,7 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
     link = ""
     first = True
     joins = follows = False  # Two content words with nothing but "and" between.
-    words = joined(tuple(words))
+    words = tuple(words)
     shouted = all(word.isupper() for word in words)
     titled = sum(word[:1].isupper() for word in words) > len(words) // 2
     for raw in words:

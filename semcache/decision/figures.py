@@ -13,7 +13,7 @@ from decimal import Decimal
 from text_to_num import alpha2digit
 
 from semcache.decision.calendar import find_dates, find_times, find_years
-from semcache.decision.tables import meanings
+from semcache.decision.tables import meanings, words
 from semcache.decision.units import UNITS, Unit
 
 MAYBE = "?"
@@ -25,6 +25,7 @@ _NUMBER_WORDS = {name: frozenset(known) for name, known in meanings("number_word
 _SPACED = frozenset({"de", "es", "fr"})
 _SPACED_THOUSANDS = re.compile(r"(?<=\b\d) (?=\d{3}\b)|(?<=\b\d\d) (?=\d{3}\b)|(?<=\d\d\d) (?=\d{3}\b)")
 """Normalised, a narrow space between thousands is a plain one."""
+_ENGLISH_NUMBERS = words("number_words_en")
 _ONE = 1.5
 """Below it a number word alone is left to stand: "which one"."""
 # Alone they are more often a pronoun, an article, an order or a unit of time than a number.
@@ -109,7 +110,7 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
     rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
     rest, dates = find_dates(rest, vocabulary)
     rest, times = find_times(rest, vocabulary)
-    rest = _spoken(rest, language or _language_of_numbers(vocabulary))
+    rest = _spoken(rest, language or _language_of_numbers(vocabulary), vocabulary)
     numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
     if not _ANY_DIGIT.search(rest):
         return Figures(_bounded(dates), _bounded(times), (), (), tuple(numbers), rest)
@@ -175,8 +176,10 @@ def _language_of_numbers(vocabulary: AbstractSet[str]) -> str:
     return next((name for name, known in _NUMBER_WORDS.items() if not known.isdisjoint(vocabulary)), "en")
 
 
-def _spoken(text: str, language: str) -> str:
+def _spoken(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
     """The text with its spelled numbers in digits."""
+    if language == "en" and text.isascii() and vocabulary.isdisjoint(_ENGLISH_NUMBERS) and not _ANY_DIGIT.search(text):
+        return text
     if _ANY_DIGIT.search(text):
         text = _SCALED.sub(lambda m: _scaled(m, language), text)  # Before "million" is read as a number of its own.
     text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.

@@ -67,6 +67,7 @@ def unaccented(word: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
 
 
+@lru_cache(65_536)
 def spread(word: str) -> tuple[str, ...]:
     """The words that a contraction stands for: "don't" is ("do", "not"); a possessive is its owner."""
     whole = CONTRACTIONS.get(word)

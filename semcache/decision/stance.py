@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, PREAMBLE, SMALL_WORDS, joined, spread, unaccented
+from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread, unaccented
 from semcache.decision.tables import words
 from semcache.decision.texts import Text, words_of
 
@@ -99,7 +99,7 @@ class Stance:
 
 def stance(text: Text) -> Stance:
     """The stance of a text."""
-    parts = [part for word in joined(words_of(PREAMBLE.sub("", text.plain))) for part in spread(word.casefold())]
+    parts = [part for word in text.request_words for part in spread(word.casefold())]
     says = frozenset(_CLASSES[part] for part in parts if part in _CLASSES)
     frame = " ".join(part if part in SMALL_WORDS else "_" for part in parts)
     return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame, _small(text, parts))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from semcache.decision.figures import Figures, figures
-from semcache.decision.lexicon import unaccented
+from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
 from semcache.decision.tables import meanings
 
 _MARKS = str.maketrans(
@@ -65,8 +65,10 @@ class Text:
     def plain_with_backticks(self) -> str:
         """As `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are quotation marks."""
         text = unicodedata.normalize("NFKC", self.raw[:MAX_CHARS]).translate(_MARKS)
-        text = _SPACES.sub(" ", text)
-        text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
+        if "  " in text or "\t" in text:
+            text = _SPACES.sub(" ", text)
+        if "w/" in text:
+            text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
         if "``" in text and "''" in text and "```" not in text:
             text = text.replace("``", '"').replace("''", '"')
         return text
@@ -90,6 +92,20 @@ class Text:
             return found
         digest = hashlib.sha256(rest.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return replace(found, identifiers=(*found.identifiers, digest))
+
+    @cached_property
+    def request_words(self) -> tuple[str, ...]:
+        """The words behind what politeness begins with; verbs with their particle."""
+        begun = PREAMBLE.match(self.plain)
+        return joined(words_of(self.plain[begun.end() :]) if begun else self.words)
+
+    @cached_property
+    def content_words(self) -> tuple[str, ...]:
+        """The same without figures and signs that negate."""
+        rest = self.figures.rest
+        if rest == self.plain and rest.isascii():
+            return self.request_words
+        return joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", rest))))
 
     @cached_property
     def language(self) -> str:

@@ -17,10 +17,9 @@ from semcache.decision.guards.polarity import PolarityGuard
 from semcache.decision.guards.quotes import QuotesGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
-from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE
 from semcache.decision.pair import STANCE, WORDS, feature_name
 from semcache.decision.stance import stance
-from semcache.decision.texts import Text, words_of
+from semcache.decision.texts import Text
 
 GUARDS: Mapping[str, Guard] = {
     guard.name: guard
@@ -50,7 +49,7 @@ def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, .
         parses[WORDS] = tuple(
             "\t".join(word)
             for word in content(
-                words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", whole.figures.rest))),
+                whole.content_words,
                 whole.language,
                 whole.small_words,
             )

@@ -20,6 +20,10 @@ _QUOTED = re.compile(
 )
 
 
+_MARKS = re.compile(r"[\"“„«「『]|(?<!\w)'")
+"""Without one of these nothing is quoted: most prompts aren't searched any further."""
+
+
 class QuotesGuard:
     """See the module."""
 
@@ -29,6 +33,8 @@ class QuotesGuard:
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """What is quoted, folded, white space and closing punctuation evened out."""
+        if not _MARKS.search(text.plain):
+            return ()
         found = (
             next(group for group in match.groups() if group) for match in _QUOTED.finditer(text.plain_with_backticks)
         )

@@ -106,6 +106,7 @@ VETOED = {
         ("Is the deposit refundable?", "Is the deposit non-refundable?"),
         ("Is the deposit refundable?", "Is the deposit nonrefundable?"),
         ("Opening hours at weekends", "Opening hours on weekdays"),
+        ("What is my notice period during probation?", "What is my notice period after probation?"),
         ("Ich möchte das Abo verlängern", "Ich möchte das Abo nicht verlängern"),
         ("Quiero los platos con gluten", "Quiero los platos sin gluten"),
         ("我想要辣的", "我不想要辣的"),

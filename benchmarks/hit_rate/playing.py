@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +27,22 @@ def play_cosine(world: World, asked: Sequence[int], threshold: float) -> Served:
     candidate, and of squared Euclidean distances d² = 2 − 2·cosine its evaluation makes 1 − d²/4 = (1 + cosine)/2,
     which has to reach its threshold T: cosine ≥ 2T − 1.
     """
-    near = world.within(threshold)
-    stored = np.zeros(len(world.prompts), np.bool_)
-    served = np.full(len(asked), MISS)
-    for place, number in enumerate(asked):
-        if stored[number]:
-            served[place] = number
-            continue
-        row = near[number]
-        found = row[stored[row]]
-        if found.size:
-            served[place] = found[0]
-        else:
-            stored[number] = True
-    return served
+    return _play(world, asked, threshold, lambda _, stored: int(stored[0]) if stored.size else MISS)
 
 
 def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Served:
     """The first of the five nearest that no guard vetoes and whose score reaches the threshold, as `Decider` walks."""
-    near = world.within(threshold - _MOST)
+
+    def pick(number: int, stored: NDArray[np.int64]) -> int:
+        least = threshold - SLACK
+        return next((candidate for candidate in stored[:K].tolist() if world.score(number, candidate) >= least), MISS)
+
+    return _play(world, asked, threshold - _MOST, pick)
+
+
+def _play(world: World, asked: Sequence[int], least: float, pick: Callable[[int, NDArray[np.int64]], int]) -> Served:
+    """Equal texts are served; of the stored ones whose cosine is at least `least`, nearest first, `pick` names one."""
+    near = world.within(least)
     stored = np.zeros(len(world.prompts), np.bool_)
     served = np.full(len(asked), MISS)
     for place, number in enumerate(asked):
@@ -53,10 +50,6 @@ def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Serve
             served[place] = number
             continue
         row = near[number]
-        for candidate in row[stored[row]][:K].tolist():
-            if world.score(number, candidate) >= threshold - SLACK:
-                served[place] = candidate
-                break
-        else:
-            stored[number] = True
+        served[place] = pick(number, row[stored[row]])
+        stored[number] = served[place] == MISS
     return served

@@ -13,34 +13,9 @@ from rapidfuzz.distance import OSA
 from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
+from semcache.decision.tables import words as word_list
 
-LINKS = frozenset(
-    [
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "from",
-        "by",
-        "with",
-        "about",
-        "into",
-        "as",
-        "than",
-        "over",
-        "under",
-        "via",
-        "per",
-        "before",
-        "after",
-        "between",
-        "against",
-    ]
-)
-
-
+LINKS = word_list("links")
 MAX_WORDS = 384
 """More than the embedder reads; a text that has them all is compared as far as this, and is nobody's near repeat."""
 
@@ -226,7 +201,7 @@ class _Matching:
 
 
 def _join(apart: Sequence[Word], loose: list[int], whole: Sequence[Word], others: list[int]) -> None:
-    """Drop "log", "in" here and "login" there: one thing written in two ways."""
+    """Drop "pass", "word" here and "password" there: one thing written in two ways."""
     for other in list(others):
         target = whole[other].folded
         for position in list(loose):

@@ -45,7 +45,7 @@ _CJK_DIGITS = {
     "两": 2,
 }
 _CJK_TENS = {"十": 10, "百": 100, "千": 1000}
-_CJK_RUN = re.compile(r"[〇零一二三四五六七八九两十百千]+|(?<=\d)[万億亿만억]")
+_CJK_RUN = re.compile(r"[〇零一二三四五六七八九两十百千]+")
 _LONGEST = 40
 """Digits of a number that is reckoned with; a longer one is compared as it is written."""
 _DOZEN = re.compile(r"\b(?:(\d{1,9})\s+|an?\s+|one\s+)?dozens?\b", re.IGNORECASE)
@@ -183,12 +183,12 @@ def _spoken(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
     if _ANY_DIGIT.search(text):
         text = _SCALED.sub(lambda m: _scaled(m, language), text)  # Before "million" is read as a number of its own.
     text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
-    if language:
-        text = alpha2digit(text, language, threshold=_ONE)
+    text = alpha2digit(text, language, threshold=_ONE)
     if "dozen" in text:
         text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)
     if not text.isascii():
         text = _CJK_RUN.sub(_cjk_value, text)
+    # Again for what has become digits meanwhile: 二十万.
     return _SCALED.sub(lambda m: _scaled(m, language), text) if _ANY_DIGIT.search(text) else text
 
 
@@ -203,7 +203,7 @@ def _scaled(match: re.Match[str], language: str) -> str:
 def _cjk_value(match: re.Match[str]) -> str:
     """二十五 is 25; a single character is left to stand: 一 is a part of many words."""
     run = match.group()
-    if len(run) < 2 or not all(sign in _CJK_DIGITS or sign in _CJK_TENS for sign in run):
+    if len(run) < 2:
         return run
     if not any(sign in _CJK_TENS for sign in run):
         return "".join(str(_CJK_DIGITS[sign]) for sign in run)

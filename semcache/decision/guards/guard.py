@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Protocol
 
+from semcache.decision.figures import unmatched
 from semcache.decision.pair import Pair
 from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
@@ -75,3 +76,29 @@ def differing(name: str, asked_only: list[str], stored_only: list[str], pair: Pa
     if pair.alignment.left_over > _MUCH_ELSE:
         return passed(name)
     return moved(name, -PENALTY, detail)
+
+
+class FiguresGuard:
+    """A guard whose parse is one kind of figures, each of which must stand on both sides."""
+
+    name: str
+    version: int
+    most = 0.0
+
+    def compare(self, pair: Pair) -> GuardVerdict:
+        """See `differing`."""
+        asked, stored = pair.parses(self)
+        return differing(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)
+
+
+class WordsGuard:
+    """A guard that needs nothing but what every pair has: the words' alignment and the stances."""
+
+    name: str
+    version: int
+    most = 0.0
+
+    def parse(self, text: Text) -> tuple[str, ...]:
+        """Nothing of its own."""
+        del text
+        return ()

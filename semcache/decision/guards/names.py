@@ -7,26 +7,19 @@ where it stands in place of another name and all else matches.
 
 from __future__ import annotations
 
-from semcache.decision.guards.guard import PENALTY, moved, passed, vetoed
+from semcache.decision.guards.guard import PENALTY, WordsGuard, moved, passed, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
 
 _MOST_OTHERS = 2
 _COMMON_BEGINNING = 4
 
 
-class NamesGuard:
+class NamesGuard(WordsGuard):
     """See the module."""
 
     name = "names"
     version = 1
-    most = 0.0
-
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """Nothing of its own: the content words say which of them are names."""
-        del text
-        return ()
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Veto when a name stands in place of another."""

@@ -8,25 +8,16 @@ a date, a unit or an identifier is not a number here.
 
 from __future__ import annotations
 
-from semcache.decision.figures import unmatched
-from semcache.decision.guards.guard import differing
-from semcache.decision.pair import Pair
+from semcache.decision.guards.guard import FiguresGuard
 from semcache.decision.texts import Text
-from semcache.model import GuardVerdict
 
 
-class NumbersGuard:
+class NumbersGuard(FiguresGuard):
     """See the module."""
 
     name = "numbers"
     version = 3
-    most = 0.0
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The numbers by value, in order; "?1" for "one", which may be a pronoun."""
         return text.figures.numbers
-
-    def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto when each side has a number that the other hasn't."""
-        asked, stored = pair.parses(self)
-        return differing(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)

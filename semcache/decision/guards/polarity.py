@@ -8,23 +8,16 @@ everything else matches and both ask in the same way: "I can't find my PIN" and 
 
 from __future__ import annotations
 
-from semcache.decision.guards.guard import PENALTY, moved, passed, vetoed
+from semcache.decision.guards.guard import PENALTY, WordsGuard, moved, passed, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
 
 
-class PolarityGuard:
+class PolarityGuard(WordsGuard):
     """See the module."""
 
     name = "polarity"
     version = 1
-    most = 0.0
-
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """Nothing of its own: the stance says whether negation words reverse the text."""
-        del text
-        return ()
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Veto when an odd number of reversals lies between two texts that are otherwise the same."""

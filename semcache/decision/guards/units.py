@@ -6,25 +6,16 @@ pairs of PAWS, Banking77 and fow-cache has another quantity on each side.
 
 from __future__ import annotations
 
-from semcache.decision.figures import unmatched
-from semcache.decision.guards.guard import differing
-from semcache.decision.pair import Pair
+from semcache.decision.guards.guard import FiguresGuard
 from semcache.decision.texts import Text
-from semcache.model import GuardVerdict
 
 
-class UnitsGuard:
+class UnitsGuard(FiguresGuard):
     """See the module."""
 
     name = "units"
     version = 1
-    most = 0.0
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """Quantities as "dimension value" in the dimension's base unit, in order."""
         return text.figures.quantities
-
-    def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto when each side has a quantity that the other hasn't."""
-        asked, stored = pair.parses(self)
-        return differing(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)

@@ -54,17 +54,25 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one upstream call. `input_tokens` includes `cached_input_tokens`, the provider's prompt cache."""
+    """Tokens of one upstream call.
+
+    `input_tokens` includes `cached_input_tokens`, read from the provider's prompt cache, and `cache_write_tokens`,
+    written to it.
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
     estimated: bool = False
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The price of one usage in integer nanodollars; `priced` is False when the model has no known price."""
+    """The price of one usage in integer nanodollars; `priced` is False when the model has no known price.
+
+    What the provider charges for writing its prompt cache, and any fee per call, is in `input_nanousd`.
+    """
 
     input_nanousd: int = 0
     cached_input_nanousd: int = 0
@@ -381,12 +389,27 @@ class Explanation:
     embedded_tokens: int
 
 
+class Purpose(StrEnum):
+    """What a line of the request log is about."""
+
+    REQUEST = "request"
+    DEPOSIT = "deposit"
+    """A caller's Store: what its own stack spent. Its Lookup was the request."""
+    WRONG_HIT = "wrong_hit"
+    """A verdict that a hit was wrong, with what a wrong answer costs as its overhead."""
+    VERIFIER = "verifier"
+    """A second model's opinion on an answer."""
+
+    __hash__ = str.__hash__
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerRecord:
     """One line of the request log. `request_id` sorts by time; `at_s` is wall-clock seconds.
 
     `spent` is what the upstream charged for this request (counted once per upstream call), `saved` what it would have
-    charged and didn't. `requests` is 0 for a caller's Store, whose Lookup was counted already.
+    charged and didn't, `overhead_nanousd` what semcache's own work on it costs at the configured rates. `requests` is 0
+    for a line whose request has another line: `purpose` then says what it is about.
     """
 
     request_id: str
@@ -404,6 +427,11 @@ class LedgerRecord:
     similarity: float | None = None
     latency_s: float = 0.0
     requests: int = 1
+    overhead_nanousd: int = 0
+    route: str = ""
+    """The target that answered, or had produced the answer; empty for none and for a caller's own stack."""
+    degraded: bool = False
+    purpose: Purpose = Purpose.REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +453,9 @@ class LedgerHour:
     saved_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
+    cache_write_tokens: int = 0
+    overhead_nanousd: int = 0
+    wrong_hits: int = 0
 
     @property
     def spent_nanousd(self) -> int:

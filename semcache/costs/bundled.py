@@ -61,10 +61,11 @@ def _tariff(price: ModelPrice) -> Tariff | None:
     if input_price is None or output_price is None:
         return None
     cached_price = input_price if price.cache_read_mtok is None else price.cache_read_mtok
+    write_price = input_price if price.cache_write_mtok is None else price.cache_write_mtok
     fee = price.requests_kcount
     starts = [
         tier.start
-        for tiered in (input_price, output_price, cached_price)
+        for tiered in (input_price, output_price, cached_price, write_price)
         if isinstance(tiered, TieredPrices)
         for tier in tiered.tiers
     ]
@@ -74,6 +75,7 @@ def _tariff(price: ModelPrice) -> Tariff | None:
             Rate.of(_in_band(input_price, above)),
             Rate.of(_in_band(cached_price, above)),
             Rate.of(_in_band(output_price, above)),
+            Rate.of(_in_band(write_price, above)),
         )
         for above in bands_above(starts)
     )

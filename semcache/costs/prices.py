@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from semcache.costs.override import read_price_file
+from semcache.costs.override import NO_OVERRIDES, Overrides, read_price_file
 from semcache.costs.tariff import Tariff
 from semcache.model import NO_COST, Cost, Usage
 from semcache.settings import CostSettings
@@ -31,6 +30,11 @@ _DATED = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d)$")
 """A snapshot's date at the end of a model's name: -2024-08-06, -20240806, -0613."""
 
 
+def undated(model: str) -> str:
+    """A model's name without the date of its snapshot."""
+    return _DATED.sub("", model)
+
+
 @dataclass(frozen=True, slots=True)
 class _Quote:
     """A model's tariff for calls in [start_s, end_s); None: no price is known."""
@@ -43,7 +47,7 @@ class _Quote:
 class PriceBook:
     """Costs in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
 
-    def __init__(self, overrides: Mapping[str, Tariff], load_bundled: type[BundledPrices]) -> None:
+    def __init__(self, overrides: Overrides, load_bundled: type[BundledPrices]) -> None:
         self._overrides = overrides
         self._load_bundled = load_bundled
         self._bundled = load_bundled()
@@ -59,14 +63,15 @@ class PriceBook:
         """
         from semcache.costs.bundled import BundledPrices
 
-        overrides = {} if settings.price_file is None else read_price_file(settings.price_file)
+        overrides = NO_OVERRIDES if settings.price_file is None else read_price_file(settings.price_file)
         return cls(overrides, BundledPrices)
 
     def cost(self, model: str, usage: Usage, at_s: float) -> Cost:
         """What the call cost, split into uncached input, cached input and output.
 
         An override counts for the model that it names, case aside, and for that name with a snapshot's date after it
-        (`gpt-4o` for `gpt-4o-2024-08-06`), unless that has an override too. A model without a price gives `NO_COST`
+        (`gpt-4o` for `gpt-4o-2024-08-06`), unless that has an override too; next come overrides for names that begin
+        alike (`openai/*`). A model without a price gives `NO_COST`
         (`priced` is False) and is counted in `unpriced_models`. See `Tariff.charge` for rounding and for nonsense.
 
         Args:
@@ -91,15 +96,16 @@ class PriceBook:
             self._quotes.clear()
             self._bundled = self._load_bundled()
         name = model.lower()
-        override = self._overrides.get(name) or self._overrides.get(_DATED.sub("", name))
-        if override is not None:
-            quote = _Quote(override, -math.inf, math.inf)
-        elif len(model) > _MAX_NAME:
-            return _Quote(None, -math.inf, math.inf)
-        else:
+        override, start_s, end_s = self._overrides.find((name, undated(name)), at_s)
+        quote = _Quote(override, start_s, end_s)
+        if override is None and len(model) > _MAX_NAME:
+            return quote
+        if override is None:
             price = self._bundled.find(model, at_s)
-            start_s = at_s // _EPOCH_S * _EPOCH_S if price.varies else -math.inf
-            quote = _Quote(price.tariff, start_s, start_s + _EPOCH_S if price.varies else math.inf)
+            if price.varies:
+                start_s = max(start_s, at_s // _EPOCH_S * _EPOCH_S)
+                end_s = min(end_s, start_s + _EPOCH_S)
+            quote = _Quote(price.tariff, start_s, end_s)
         self._quotes[model] = quote
         return quote
 

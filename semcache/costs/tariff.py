@@ -45,12 +45,16 @@ FREE = Rate(0)
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The rates of a call with more than `above` input tokens. They hold for all its tokens, not for those beyond."""
+    """The rates of a call with more than `above` input tokens. They hold for all its tokens, not for those beyond.
+
+    `cached_input` is for tokens read from the provider's prompt cache, `cache_write` for those written to it.
+    """
 
     above: int
     input: Rate
     cached_input: Rate
     output: Rate
+    cache_write: Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,19 @@ class Tariff:
     ) -> Tariff:
         """One band from dollars per million tokens; cached input costs as much as other input where nothing is said."""
         cached_usd = input_usd if cached_input_usd is None else cached_input_usd
-        band = Band(-1, Rate.of(input_usd), Rate.of(cached_usd), Rate.of(output_usd))
+        band = Band(-1, Rate.of(input_usd), Rate.of(cached_usd), Rate.of(output_usd), Rate.of(input_usd))
         return cls((band,), price_version)
 
     def charge(self, usage: Usage) -> Cost:
         """The cost of one call, each part rounded to the nanodollar by itself, so that the parts add up to the total.
 
-        Nonsense is clamped: negative counts to 0, cached input to the input, any count to `MAX_TOKENS`. A fee per call
-        counts as input: it is due before any token comes out.
+        Nonsense is clamped: negative counts to 0, cached input to the input, any count to `MAX_TOKENS`. What is written
+        to the provider's prompt cache counts as input, and so does a fee per call: both are due before any token comes
+        out.
         """
         tokens = min(max(usage.input_tokens, 0), MAX_TOKENS)
         cached = min(max(usage.cached_input_tokens, 0), tokens)
+        written = min(max(usage.cache_write_tokens, 0), tokens - cached)
         output = min(max(usage.output_tokens, 0), MAX_TOKENS)
         bands = self.bands
         band = bands[0]
@@ -85,7 +91,7 @@ class Tariff:
             band = next(b for b in bands if tokens > b.above)
         fee = self.call_fee.charge(1) if self.call_fee.numerator else 0
         return Cost(
-            band.input.charge(tokens - cached) + fee,
+            band.input.charge(tokens - cached - written) + (band.cache_write.charge(written) if written else 0) + fee,
             band.cached_input.charge(cached),
             band.output.charge(output),
             True,

@@ -20,6 +20,7 @@ from semcache.model import (
     Entry,
     LedgerHour,
     LedgerRecord,
+    Purpose,
     Rejection,
     ServedHit,
     Status,
@@ -27,8 +28,9 @@ from semcache.model import (
     format_entry_id,
 )
 
-FORMAT = 1
-"""Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`."""
+FORMAT = 2
+"""Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`. Rows of format 1 lack what the structs
+named `…_MORE` hold, and are read as if it were empty."""
 
 KEY_BYTES = 32
 """Length of an exact key and of a partition: SHA-256."""
@@ -40,14 +42,17 @@ _FORMAT_AT = _CRC.size
 # | lengths in characters of text and answer text, in bytes of the run of strings, in characters of the lists
 # | offset of the answer's text in the body, its length there in bytes | rejections | exact key, partition
 _ENTRY = struct.Struct("<BB6qIddd11H4I2II32s32s")
+_ENTRY_MORE = struct.Struct("<q")  # tokens written to the provider's cache
 _ESTIMATED, _PRICED, _DEGRADED, _TOOL_CALLS, _LISTS, _TEXT_IN_BODY = (1 << bit for bit in range(6))
 _REJECTION = struct.Struct("<32sI")
 
-# format, flags | usage and costs: 9 numbers | entry id, requests | at, similarity, latency | 7 lengths, run of strings
+# format, flags | usage and costs: 9 numbers | entry id, requests | at, similarity, latency | 9 lengths
 _RECORD = struct.Struct("<BB3q3q3qQIddd8HI")
-_SAVED_PRICED, _HAS_SIMILARITY, _ONE_PRICE_VERSION = 1 << 2, 1 << 3, 1 << 4
+_RECORD_MORE = struct.Struct("<2q2H")  # tokens written to the provider's cache, overhead | 2 lengths more
+_SAVED_PRICED, _HAS_SIMILARITY, _ONE_PRICE_VERSION, _DEGRADED_RECORD = (1 << bit for bit in range(2, 6))
 # format | hour and 10 numbers | 4 lengths, run of strings
 _HOUR = struct.Struct("<B11q4HI")
+_HOUR_MORE = struct.Struct("<3q")  # three numbers more
 # format | entry id | similarity, at | exact key | hit id, tenant, status, verdict | text, run of strings
 _SERVED = struct.Struct("<BQdd32s4HII")
 
@@ -120,7 +125,7 @@ def encode_entry(entry: Entry) -> bytes:
             len(entry.rejections),
             entry.exact_key,
             entry.partition,
-        )
+        ) + _ENTRY_MORE.pack(usage.cache_write_tokens)
     except struct.error as error:
         raise ValueError(f"an entry's field is out of range: {error}") from error
     rejections = b"".join(
@@ -159,6 +164,10 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
         partition,
     ) = _ENTRY.unpack_from(row, _CRC.size)
     start = _CRC.size + _ENTRY.size
+    cache_write_tokens = 0
+    if row[_FORMAT_AT] > 1:
+        (cache_write_tokens,) = _ENTRY_MORE.unpack_from(row, start)
+        start += _ENTRY_MORE.size
     end = start + run_bytes
     run = row[start:end].decode("utf-8", "surrogatepass")
     a, b, c, d, e, f, g, h, i, j, k, m, n, p = accumulate(lengths)
@@ -189,7 +198,7 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
             body,
             run[f:g],
             run[g:h],
-            Usage(input_tokens, cached_input_tokens, output_tokens, flags & _ESTIMATED != 0),
+            Usage(input_tokens, cached_input_tokens, output_tokens, flags & _ESTIMATED != 0, cache_write_tokens),
             answer_text,
             run[h:i],
             run[i:j],
@@ -221,6 +230,7 @@ def encode_record(record: LedgerRecord) -> bytes:
         | (_SAVED_PRICED if saved.priced else 0)
         | (0 if record.similarity is None else _HAS_SIMILARITY)
         | (_ONE_PRICE_VERSION if saved.price_version == spent.price_version else 0)
+        | (_DEGRADED_RECORD if record.degraded else 0)
     )
     names = (
         record.request_id,
@@ -233,7 +243,9 @@ def encode_record(record: LedgerRecord) -> bytes:
         spent.price_version,
     )
     saved_version = "" if flags & _ONE_PRICE_VERSION else saved.price_version
-    run = "".join((*names, saved_version)).encode("utf-8", "surrogatepass")
+    # What nearly every line says takes no room.
+    purpose = "" if record.purpose is Purpose.REQUEST else record.purpose
+    run = "".join((*names, saved_version, record.route, purpose)).encode("utf-8", "surrogatepass")
     try:
         fixed = _RECORD.pack(
             FORMAT,
@@ -254,7 +266,7 @@ def encode_record(record: LedgerRecord) -> bytes:
             record.latency_s,
             *map(len, names),
             len(saved_version),
-        )
+        ) + _RECORD_MORE.pack(usage.cache_write_tokens, record.overhead_nanousd, len(record.route), len(purpose))
     except struct.error as error:
         raise ValueError(f"a ledger record's field is out of range: {error}") from error
     return _sealed(fixed + run)
@@ -271,8 +283,13 @@ def decode_record(row: bytes) -> LedgerRecord:
     (_, flags, a1, a2, a3, s1, s2, s3, v1, v2, v3, entry_id, requests, at_s, similarity, latency_s, *lengths) = (
         _RECORD.unpack_from(row, _CRC.size)
     )
-    run = row[_CRC.size + _RECORD.size :].decode("utf-8", "surrogatepass")
-    a, b, c, d, e, f, g, h, i = accumulate(lengths)
+    start = _CRC.size + _RECORD.size
+    cache_write_tokens = overhead_nanousd = route_chars = purpose_chars = 0
+    if row[_FORMAT_AT] > 1:
+        cache_write_tokens, overhead_nanousd, route_chars, purpose_chars = _RECORD_MORE.unpack_from(row, start)
+        start += _RECORD_MORE.size
+    run = row[start:].decode("utf-8", "surrogatepass")
+    a, b, c, d, e, f, g, h, i, j, k = accumulate((*lengths, route_chars, purpose_chars))
     spent_version = run[g:h]
     return LedgerRecord(
         request_id=run[:a],
@@ -283,13 +300,17 @@ def decode_record(row: bytes) -> LedgerRecord:
         model=run[d:e],
         task_type=run[e:f],
         status=Status(run[f:g]),
-        usage=Usage(a1, a2, a3, flags & _ESTIMATED != 0),
+        usage=Usage(a1, a2, a3, flags & _ESTIMATED != 0, cache_write_tokens),
         spent=Cost(s1, s2, s3, flags & _PRICED != 0, spent_version),
         saved=Cost(v1, v2, v3, flags & _SAVED_PRICED != 0, spent_version if flags & _ONE_PRICE_VERSION else run[h:i]),
         entry_id=entry_id,
         similarity=similarity if flags & _HAS_SIMILARITY else None,
         latency_s=latency_s,
         requests=requests,
+        overhead_nanousd=overhead_nanousd,
+        route=run[i:j],
+        degraded=flags & _DEGRADED_RECORD != 0,
+        purpose=Purpose(run[j:k] or Purpose.REQUEST),
     )
 
 
@@ -312,7 +333,7 @@ def encode_hour(hour: LedgerHour) -> bytes:
         hour.estimated,
         *map(len, names),
         len(run),
-    )
+    ) + _HOUR_MORE.pack(hour.cache_write_tokens, hour.overhead_nanousd, hour.wrong_hits)
     return _sealed(fixed + run)
 
 
@@ -325,7 +346,11 @@ def decode_hour(row: bytes) -> LedgerHour:
     """
     _verify(row, "ledger hour", "")
     _, hour_s, *counts, n1, n2, n3, n4, _ = _HOUR.unpack_from(row, _CRC.size)
-    run = row[_CRC.size + _HOUR.size :].decode("utf-8", "surrogatepass")
+    start = _CRC.size + _HOUR.size
+    if row[_FORMAT_AT] > 1:
+        counts += _HOUR_MORE.unpack_from(row, start)
+        start += _HOUR_MORE.size
+    run = row[start:].decode("utf-8", "surrogatepass")
     a, b, c, d = accumulate((n1, n2, n3, n4))
     return LedgerHour(hour_s, run[:a], run[a:b], run[b:c], Status(run[c:d]), *counts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Status
+from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Purpose, Status
 
 SECONDS_PER_HOUR = 3600
 
@@ -32,14 +32,18 @@ def merged(one: LedgerHour, other: LedgerHour) -> LedgerHour:
         saved_nanousd=one.saved_nanousd + other.saved_nanousd,
         unpriced=one.unpriced + other.unpriced,
         estimated=one.estimated + other.estimated,
+        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
+        overhead_nanousd=one.overhead_nanousd + other.overhead_nanousd,
+        wrong_hits=one.wrong_hits + other.wrong_hits,
     )
 
 
 def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
     """The rollup rows of many log lines: by name, then summed column by column. One object a line would cost more.
 
-    A line without a request of its own (a caller's Store) still adds its tokens and money. Unpriced is what is missing
-    from an amount of money: spending without a price, or a hit whose saving has none.
+    A line without a request of its own (a caller's Store) still adds its tokens and money; a wrong hit's line adds its
+    overhead alone, for the hit's own line has the rest. Unpriced is what is missing from an amount of money: spending
+    without a price, or a hit whose saving has none.
     """
     groups: dict[tuple[int, str, str, str, Status], list[tuple[int, ...]]] = {}
     for record in records:
@@ -56,6 +60,9 @@ def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
             saved.total_nanousd,
             not spent.priced or (status in HIT_STATUSES and not saved.priced),
             usage.estimated,
+            usage.cache_write_tokens,
+            record.overhead_nanousd,
+            record.purpose is Purpose.WRONG_HIT,
         )
         groups.setdefault((hour_s, record.tenant, record.model, record.task_type, status), []).append(amounts)
     hours = (LedgerHour(*name, *map(sum, zip(*rows, strict=True))) for name, rows in groups.items())

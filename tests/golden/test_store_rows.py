@@ -1,15 +1,18 @@
 """The bytes of stored rows: a change here changes the format, and needs a new `codec.FORMAT` that reads the old."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from semcache.model import ZERO_COST, Cost, Entry, LedgerHour, Rejection, Status, Usage
+from semcache.model import ZERO_COST, Cost, Entry, LedgerHour, Purpose, Rejection, Status, Usage
 from semcache.store import codec
 from tests.support.stored import answer, digest, entry, record, served
 
-GOLDEN = json.loads((Path(__file__).parent / "store_rows.json").read_text("utf-8"))
+FOLDER = Path(__file__).parent
+GOLDEN = json.loads((FOLDER / "store_rows.json").read_text("utf-8"))
+OF_FORMAT_1 = json.loads((FOLDER / "store_rows_format_1.json").read_text("utf-8"))
 
 FULL: Entry = entry(
     tags=("faq",),
@@ -22,20 +25,41 @@ FULL: Entry = entry(
     answer=answer("größer\n", body=b'{"content":"gr\\u00f6\\u00dfer\\n"}', degraded=True, tool_calls=True, attempts=2),
     entry_id=7,
 )
-VALUES = {
+LINE = record(similarity=0.5, entry_id=7, spent=ZERO_COST, saved=Cost(1, 2, 3, priced=True, price_version="v"))
+HOUR = LedgerHour(3600, "acme", "gpt-4o", "chat", Status.MISS, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+FIRST = {
     "entry": (entry(entry_id=7), codec.encode_entry, lambda row: codec.decode_entry(7, row)),
     "full entry": (FULL, codec.encode_entry, lambda row: codec.decode_entry(7, row)),
-    "log line": (
-        record(similarity=0.5, entry_id=7, spent=ZERO_COST, saved=Cost(1, 2, 3, priced=True, price_version="v")),
+    "log line": (LINE, codec.encode_record, codec.decode_record),
+    "hour": (HOUR, codec.encode_hour, codec.decode_hour),
+    "served hit": (served(vector=b"\x01\x02", verdict="wrong"), codec.encode_served, codec.decode_served),
+}
+WRITTEN = Usage(12, 4, 30, cache_write_tokens=5)
+VALUES = {
+    **FIRST,
+    "entry of format 2": (
+        entry(entry_id=7, answer=replace(answer("yes"), usage=WRITTEN)),
+        codec.encode_entry,
+        lambda row: codec.decode_entry(7, row),
+    ),
+    "log line of format 2": (
+        replace(
+            LINE,
+            usage=WRITTEN,
+            overhead_nanousd=9,
+            route="openai",
+            degraded=True,
+            purpose=Purpose.WRONG_HIT,
+            requests=0,
+        ),
         codec.encode_record,
         codec.decode_record,
     ),
-    "hour": (
-        LedgerHour(3600, "acme", "gpt-4o", "chat", Status.MISS, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+    "hour of format 2": (
+        replace(HOUR, cache_write_tokens=11, overhead_nanousd=12, wrong_hits=13),
         codec.encode_hour,
         codec.decode_hour,
     ),
-    "served hit": (served(vector=b"\x01\x02", verdict="wrong"), codec.encode_served, codec.decode_served),
 }
 
 
@@ -46,11 +70,18 @@ def test_rows_are_written_as_ever(name):
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_rows_of_old_are_read(name):
+def test_rows_are_read_as_they_were_written(name):
     value, _, decode = VALUES[name]
     assert decode(bytes.fromhex(GOLDEN[name])) == value
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_rows_of_format_1_are_read(name):
+    value, _, decode = FIRST[name]
+    assert decode(bytes.fromhex(OF_FORMAT_1[name])) == value
 
 
 def test_every_default_is_left_somewhere():
     assert FULL.answer.usage == Usage(12, 4, 30)
     assert GOLDEN.keys() == VALUES.keys()
+    assert OF_FORMAT_1.keys() == FIRST.keys()

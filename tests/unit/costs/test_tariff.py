@@ -51,7 +51,8 @@ def test_a_rate_keeps_eighteen_decimals():
 
 def test_a_band_holds_for_all_tokens_of_a_call_beyond_its_start():
     tariff = Tariff(
-        (Band(200, Rate(30), Rate(3), Rate(100)), Band(-1, Rate(20), Rate(2), Rate(50))), price_version="test"
+        (Band(200, Rate(30), Rate(3), Rate(100), Rate(30)), Band(-1, Rate(20), Rate(2), Rate(50), Rate(20))),
+        price_version="test",
     )
 
     below = tariff.charge(Usage(input_tokens=200, cached_input_tokens=100, output_tokens=1))
@@ -62,7 +63,7 @@ def test_a_band_holds_for_all_tokens_of_a_call_beyond_its_start():
 
 
 def test_a_fee_per_call_counts_as_input():
-    tariff = Tariff((Band(-1, Rate(1), Rate(1), Rate(1)),), "test", call_fee=Rate(5_000_000))
+    tariff = Tariff((Band(-1, Rate(1), Rate(1), Rate(1), Rate(1)),), "test", call_fee=Rate(5_000_000))
 
     assert tariff.charge(Usage(input_tokens=7)).input_nanousd == 5_000_007
 
@@ -87,3 +88,17 @@ def test_the_dearest_call_fits_64_bits():
     cost = flat(dearest, dearest).charge(Usage(MAX_TOKENS, 0, MAX_TOKENS))
 
     assert cost.total_nanousd < 2**63
+
+
+def test_what_is_written_to_the_providers_cache_has_its_price_and_counts_as_input():
+    tariff = Tariff((Band(-1, Rate(100), Rate(10), Rate(500), Rate(125)),), "test")
+
+    cost = tariff.charge(Usage(1000, 300, 1, cache_write_tokens=200))
+
+    assert (cost.input_nanousd, cost.cached_input_nanousd) == (500 * 100 + 200 * 125, 300 * 10)
+
+
+def test_no_more_is_written_than_was_not_read():
+    tariff = Tariff((Band(-1, Rate(100), Rate(10), Rate(500), Rate(125)),), "test")
+
+    assert tariff.charge(Usage(10, 6, 0, cache_write_tokens=9)) == tariff.charge(Usage(10, 6, 0, cache_write_tokens=4))

@@ -55,7 +55,7 @@ from semcache.model import (
 from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
 from semcache.request import Keying, skip_reason
 from semcache.settings import Settings
-from semcache.upstream import replay_chunks
+from semcache.upstream import model_of, replay_chunks
 
 _log = structlog.get_logger(__name__)
 _NAME_CHARS = 256
@@ -251,9 +251,10 @@ class SemanticCache:
             self._leases.use(deposit.lease_id, keyed.exact_key)
         try:
             answer = self._completed(keyed, deposit.answer)
-            record = self._accounts.deposit(request_id, keyed, answer)
             skip = skip_reason(keyed, answer)
-            if not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
+            embeds = not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC
+            record = self._accounts.deposit(request_id, keyed, answer, embedded=embeds)
+            if embeds:
                 vector = await self._embed(keyed)
         except BaseException:
             self._leases.release(deposit.lease_id, keyed.exact_key)
@@ -343,7 +344,9 @@ class SemanticCache:
         if right:
             await self._store.confirm(hit_id, "right")
         else:
-            await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong")
+            record = self._accounts.wrong_hit(served, self._store.get(served.entry_id))
+            if await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong", record):
+                self._accounts.metrics.request_done(record, (), "wrong_hit")
         self._accounts.metrics.verdict_reported("right" if right else "wrong")
         return served
 
@@ -450,6 +453,7 @@ class SemanticCache:
             _log.error("embedding.failed", error=str(error))
             return None, None
         if account is not None:
+            account.embedded += 1
             account.lap("embed")
         neighbours = await self._nearest(partitions, vector)
         if account is not None:
@@ -484,17 +488,23 @@ class SemanticCache:
         decision: Decision | None,
     ) -> Fetched:
         """Ask the upstream, book what it charged and store what it said. Runs to its end whoever still waits."""
+        models = self._upstream.models(keyed.alias) or frozenset({keyed.alias})
+        degraded = self._accounts.budgets.degrades(account.request.tenant, models)
+        barred = account.reserve(keyed, models)
         flight.start_asking()
         status, reason = _asking_status(keyed, decision)
         generation = self._invalidations.generation
-        late_vector = self._embed_meanwhile(keyed) if vector is None else None
+        late_vector = self._embed_meanwhile(account, keyed) if vector is None else None
         pieces = 0
+        model = keyed.alias
         try:
             call = UpstreamCall(
                 alias=keyed.alias,
                 body=keyed.request.body,
                 deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
                 request_id=account.request_id,
+                degraded=degraded,
+                barred=barred,
             )
             if flight.streams:
                 answer: Answer | None = None
@@ -502,6 +512,7 @@ class SemanticCache:
                     if isinstance(piece, Answer):
                         answer = piece
                     else:
+                        model = model if pieces else model_of(piece) or model
                         pieces += 1
                         flight.feed(piece)
                 if answer is None:
@@ -513,7 +524,7 @@ class SemanticCache:
                 late_vector.cancel()
             # Each chunk that arrived is a token or more that was charged.
             partial = Usage(keyed.prompt_chars // 4, 0, pieces, estimated=True) if pieces else None
-            account.failed(error, partial, keyed.alias)
+            account.failed(error, partial, model)
             if partial is not None and isinstance(error, Exception):
                 await self._make_durable()
             raise
@@ -580,11 +591,13 @@ class SemanticCache:
         task.add_done_callback(self._endings.discard)
         return await asyncio.shield(task)
 
-    def _embed_meanwhile(self, keyed: KeyedRequest) -> asyncio.Task[Vector | None] | None:
+    def _embed_meanwhile(self, account: Account, keyed: KeyedRequest) -> asyncio.Task[Vector | None] | None:
         """The vector of a request that is being answered, computed while the upstream works."""
         control = keyed.request.control
         if keyed.cacheability.tier is not Tier.SEMANTIC or control.no_store or control.mode is CacheMode.BYPASS:
             return None
+
+        account.embedded += 1
 
         async def embed() -> Vector | None:
             try:

@@ -146,6 +146,7 @@ class KeyedRequest:
         prompt_chars: characters of all messages, for estimating usage where the upstream sends none.
         output_limit: the caller's own limit on output tokens, None when unset.
         include_usage: a streaming caller asked for the usage chunk.
+        choices: answers asked for at once.
     """
 
     request: Request
@@ -158,6 +159,7 @@ class KeyedRequest:
     prompt_chars: int
     output_limit: int | None
     include_usage: bool
+    choices: int = 1
 
     @property
     def partitions(self) -> tuple[bytes, ...]:
@@ -192,12 +194,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds)."""
+    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds).
+
+    Attributes:
+        task_type: chooses among the alias's routes; empty when unknown.
+        complexity: the same.
+        degraded: the route's degraded alias is asked first.
+        barred: models that may not be asked now, whoever runs them (a budget bars them).
+    """
 
     alias: str
     body: bytes
     deadline_s: float
     request_id: str
+    task_type: str = ""
+    complexity: str = ""
+    degraded: bool = False
+    barred: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,6 @@ class ApiKey(Section):
     tenant: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
-    reads_all_savings: bool = False
-    """True: GetSavings may also tell of other tenants: for whoever answers for the money."""
 
 
 class ClientCertificate(Section):
@@ -140,8 +138,6 @@ class ClientCertificate(Section):
 
     common_name: Annotated[str, Field(min_length=1, max_length=256)]
     tenant: Name
-    reads_all_savings: bool = False
-    """As for a key."""
 
 
 class AuthSettings(Section):
@@ -153,6 +149,8 @@ class AuthSettings(Section):
     trust_tenant_header: bool = False
     """True: an authenticated caller may name the tenant in the `x-semcache-tenant` metadata. Only behind a gateway
     that sets it itself."""
+    read_all_savings: tuple[Name, ...] = ()
+    """Tenants whose callers GetSavings tells of every tenant: whoever answers for the money."""
 
 
 class LimitSettings(Section):

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 import semcache
 from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.embedding import open_embedder
@@ -131,7 +132,12 @@ class Application:
                 settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes
             )
             self._closing.push_async_callback(upstream.close)
-        accounts = Accounts(store, prices, metrics, clock)
+        budgets = Budgets(settings.costs, store, clock, metrics)
+        await asyncio.to_thread(budgets.open_periods, clock.wall())
+        metrics.watch_budgets(budgets.shares)
+        accounts = Accounts(
+            store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
+        )
         keying = Keying(
             secrets=secrets,
             fingerprint=embedder.fingerprint,

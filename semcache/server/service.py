@@ -232,12 +232,15 @@ class Service:
     async def get_savings(self, message: pb.GetSavingsRequest, tenant: str) -> pb.GetSavingsResponse:
         """See the proto."""
         now_s = self._clock.wall()
-        query = wire_savings.savings_query(message, now_s=now_s)
+        reads_all = not self._settings.auth.enabled or tenant in self._settings.auth.read_all_savings
+        query = wire_savings.savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
 
         await self._store.flush()  # What the caller was told before is in what it is told now.
 
         def hours() -> Sequence[LedgerHour]:
-            return list(self._store.ledger_hours(tenant, query.start_s, query.end_s))
+            whose = next(iter(query.tenants)) if query.tenants is not None and len(query.tenants) == 1 else None
+            found = self._store.ledger_hours(whose, query.start_s, query.end_s)
+            return [hour for hour in found if query.tenants is None or hour.tenant in query.tenants]
 
         report = savings(
             await asyncio.to_thread(hours), query.group_by, models=query.models, task_types=query.task_types
@@ -249,6 +252,7 @@ class Service:
             rows=[savings_message(row) for row in report.rows],
             total=savings_message(report.total),
             durable_through=wire_out.timestamp(self._store.durable_through_s),
+            budgets=self._reports.budgets(tenant),
         )
 
     async def _each(

@@ -84,6 +84,7 @@ def fill_usage(message: pb.Usage, usage: Usage) -> None:
         message.cached_input_tokens = usage.cached_input_tokens
         message.output_tokens = usage.output_tokens
         message.estimated = usage.estimated
+        message.cache_write_tokens = usage.cache_write_tokens
 
 
 def fill_cost(message: pb.Cost, cost: Cost) -> None:

@@ -2,6 +2,6 @@
 
 from semcache.upstream.body import edit_body
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
-from semcache.upstream.wire import read_answer, read_usage, replay_chunks
+from semcache.upstream.wire import model_of, read_answer, read_usage, replay_chunks
 
-__all__ = ["HttpUpstream", "UpstreamObserver", "edit_body", "read_answer", "read_usage", "replay_chunks"]
+__all__ = ["HttpUpstream", "UpstreamObserver", "edit_body", "model_of", "read_answer", "read_usage", "replay_chunks"]

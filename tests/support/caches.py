@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
@@ -38,6 +40,7 @@ class Rig:
     embedder: HashingEmbedder
     upstream: ScriptedUpstream
     metrics: Metrics
+    accounts: Accounts
 
 
 def rig(
@@ -46,10 +49,12 @@ def rig(
     threshold: float = 0.6,
     clock: FakeClock | None = None,
     prices: PriceBook | None = None,
+    costs: Mapping[str, Any] | None = None,
+    store: MemoryStore | None = None,
 ) -> Rig:
-    settings = load_settings(None, {"decision": {"threshold": threshold}})
+    settings = load_settings(None, {"decision": {"threshold": threshold}, "costs": costs or {}})
     clock = clock or FakeClock()
-    store, embedder = MemoryStore(clock), HashingEmbedder()
+    store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()
     metrics = Metrics(CollectorRegistry(), settings.metrics, clock, [MODEL])
     keying = Keying(
@@ -60,6 +65,14 @@ def rig(
         limits=settings.limits,
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )
+    accounts = Accounts(
+        store=store,
+        prices=prices or PriceBook.open(settings.costs),
+        budgets=Budgets(settings.costs, store, clock, metrics),
+        metrics=metrics,
+        clock=clock,
+        settings=settings.costs,
+    )
     cache = SemanticCache(
         settings=settings,
         clock=clock,
@@ -69,9 +82,9 @@ def rig(
         index=BruteForceIndex(store.vectors),
         decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
         upstream=upstream,
-        accounts=Accounts(store, prices or PriceBook.open(settings.costs), metrics, clock),
+        accounts=accounts,
     )
-    return Rig(cache, settings, clock, store, embedder, upstream, metrics)
+    return Rig(cache, settings, clock, store, embedder, upstream, metrics, accounts)
 
 
 def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFAULT, **fields: Any) -> Request:

@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.costs.savings import SavingsGroup
-from semcache.errors import InvalidRequestError
+from semcache.errors import InvalidRequestError, PermissionDeniedError
 from semcache.model import (
     Answer,
     Cacheability,
@@ -438,14 +438,15 @@ def test_a_savings_window_is_widened_to_whole_hours():
         task_types=["chat"],
         group_by=[pb.SAVINGS_GROUP_DAY, pb.SAVINGS_GROUP_MODEL],
     )
-    assert savings_query(message, now_s=0.0) == SavingsQuery(
+    assert savings_query(message, tenant="acme", reads_all=False, now_s=0.0) == SavingsQuery(
         start_s=3600,
         end_s=10800,
         models=frozenset({"m"}),
         task_types=frozenset({"chat"}),
         group_by=(SavingsGroup.DAY, SavingsGroup.MODEL),
+        tenants=frozenset({"acme"}),
     )
-    open_ended = savings_query(pb.GetSavingsRequest(), now_s=5000.0)
+    open_ended = savings_query(pb.GetSavingsRequest(), tenant="acme", reads_all=False, now_s=5000.0)
     assert (open_ended.start_s, open_ended.end_s, open_ended.group_by) == (0, 7200, ())
 
 
@@ -457,13 +458,34 @@ def test_a_savings_window_is_widened_to_whole_hours():
         pb.GetSavingsRequest(end_time=Timestamp(seconds=-5)),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_UNSPECIFIED]),
         pb.GetSavingsRequest(group_by=[9]),
+        pb.GetSavingsRequest(tenants=["acme"], all_tenants=True),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_MODEL, pb.SAVINGS_GROUP_MODEL]),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_HOUR, pb.SAVINGS_GROUP_DAY]),
     ],
 )
 def test_savings_queries_that_make_no_sense_are_refused(message: pb.GetSavingsRequest):
     with pytest.raises(InvalidRequestError):
-        savings_query(message, now_s=8000.0)
+        savings_query(message, tenant="acme", reads_all=True, now_s=8000.0)
+
+
+@pytest.mark.parametrize(
+    ("message", "tenants"),
+    [
+        (pb.GetSavingsRequest(all_tenants=True), None),
+        (pb.GetSavingsRequest(tenants=["globex"]), {"globex"}),
+        (pb.GetSavingsRequest(tenants=["globex", "acme"]), {"globex", "acme"}),
+    ],
+)
+def test_other_tenants_savings_are_for_those_who_may_read_all(message: pb.GetSavingsRequest, tenants: set[str] | None):
+    assert savings_query(message, tenant="acme", reads_all=True, now_s=8000.0).tenants == tenants
+    with pytest.raises(PermissionDeniedError) as caught:
+        savings_query(message, tenant="acme", reads_all=False, now_s=8000.0)
+    assert caught.value.reason == "OTHER_TENANTS_SAVINGS"
+
+
+def test_one_may_name_oneself():
+    query = savings_query(pb.GetSavingsRequest(tenants=["acme"]), tenant="acme", reads_all=False, now_s=8000.0)
+    assert query.tenants == {"acme"}
 
 
 # ---- stored answers
@@ -540,12 +562,18 @@ def test_usage_that_nobody_sent_is_marked_as_unknown_and_not_written():
     ],
 )
 def test_nonsense_usage_of_an_upstream_counts_as_unknown(usage: object):
-    assert stored(openai_json=completion(usage=usage)).usage is UNKNOWN_USAGE
+    assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
 
 
-def test_more_cached_tokens_than_tokens_are_cut():
+def test_more_cached_tokens_than_tokens_are_nonsense():
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}}
-    assert stored(openai_json=completion(usage=usage)).usage == Usage(3, 3, 1)
+    assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
+
+
+def test_tokens_written_to_the_providers_cache_are_read():
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}}
+    written = {**usage, "cache_creation_input_tokens": 5}
+    assert stored(openai_json=completion(usage=written)).usage == Usage(9, 2, 1, cache_write_tokens=5)
 
 
 @pytest.mark.parametrize("field", ["tool_calls", "function_call"])

@@ -134,6 +134,19 @@ class Cacheability:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """What kind of task a request is and how complex, with what said so (stable snake_case tokens); empty: unknown."""
+
+    task_type: str = ""
+    reason: str = ""
+    complexity: str = ""
+    complexity_reason: str = ""
+
+
+NO_TASK = Task()
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedRequest:
     """A request with all that the cache needs to know of it.
 
@@ -147,6 +160,7 @@ class KeyedRequest:
         output_limit: the caller's own limit on output tokens, None when unset.
         include_usage: a streaming caller asked for the usage chunk.
         choices: answers asked for at once.
+        task: what is known of its task. The keys know nothing of it.
     """
 
     request: Request
@@ -160,6 +174,7 @@ class KeyedRequest:
     output_limit: int | None
     include_usage: bool
     choices: int = 1
+    task: Task = NO_TASK
 
     @property
     def partitions(self) -> tuple[bytes, ...]:
@@ -342,6 +357,7 @@ class Response:
     stages: tuple[tuple[str, float], ...] = ()
     stored: bool = False
     store_reason: str = ""
+    task: Task = NO_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +416,8 @@ class Explanation:
     exact_entry_id: int
     partition_entries: int
     embedded_tokens: int
+    models: tuple[str, ...] = ()
+    """Those that a call could be sent to now, the likeliest first."""
 
 
 class Purpose(StrEnum):

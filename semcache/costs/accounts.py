@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +21,7 @@ from semcache.costs.prices import PriceBook
 from semcache.costs.tariff import Rate
 from semcache.errors import SemcacheError
 from semcache.model import (
+    NO_TASK,
     ZERO_COST,
     Answer,
     Cost,
@@ -76,11 +79,15 @@ class Accounts:
     def estimates(self, keyed: KeyedRequest, models: Iterable[str]) -> dict[str, Cost]:
         """What a call may cost at each of several models: more than it will, as far as that can be known before."""
         body = keyed.request.body
-        # English has four bytes a token, most else three or less; what stands around the text is counted with it. An
-        # image's bytes say nothing of its tokens: some thousand at most.
+        # An image's bytes say nothing of its tokens: some thousand at most.
         size_bytes = 3 * keyed.prompt_chars + 24_000 if b";base64," in body else len(body)
         limit = self._assumed_output_tokens if keyed.output_limit is None else keyed.output_limit
-        usage = Usage(size_bytes // 3 + 1, 0, limit * keyed.choices, estimated=True)
+        return self.estimates_of(models, size_bytes, limit * keyed.choices)
+
+    def estimates_of(self, models: Iterable[str], size_bytes: int, output_tokens: int) -> dict[str, Cost]:
+        """The same for a body of so many bytes that allows so many tokens."""
+        # English has four bytes a token, most else three or less; what stands around the text is counted with it.
+        usage = Usage(size_bytes // 3 + 1, 0, output_tokens, estimated=True)
         now_s = self.clock.wall()
         return {model: self.prices.quote(model, usage, now_s) for model in models}
 
@@ -161,6 +168,7 @@ class Account:
         "request",
         "request_id",
         "stages",
+        "task",
     )
 
     def __init__(self, accounts: Accounts, request: Request) -> None:
@@ -168,6 +176,7 @@ class Account:
         self.request = request
         self.request_id = accounts.new_id()
         self.alias = ""
+        self.task = NO_TASK
         self.stages: list[tuple[str, float]] = []
         self._started_s = self._lap_s = accounts.clock.monotonic()
         self._settled = False
@@ -205,6 +214,35 @@ class Account:
             return frozenset()
         self._reservation = budgets.reserve(self.request.tenant, self._accounts.estimates(keyed, models))
         return self._reservation.barred
+
+    @contextmanager
+    def reserved(self, models: Iterable[str], body: bytes, output_tokens: int) -> Iterator[frozenset[str]]:
+        """The same for a call beside the request's own, for as long as the block runs.
+
+        Raises:
+            BudgetExceededError: there is room for none of the models.
+        """
+        accounts = self._accounts
+        estimates = accounts.estimates_of(models, len(body), output_tokens)
+        reservation = accounts.budgets.reserve(self.request.tenant, estimates)
+        try:
+            yield reservation.barred
+        finally:
+            reservation.release()
+
+    async def book_beside(self, status: Status, answer: Answer, purpose: Purpose) -> None:
+        """Book what a call beside the request's own cost, durably, as a line of its own."""
+        accounts = self._accounts
+        cost = accounts.prices.cost(answer.model, answer.usage, accounts.clock.wall())
+        line = self._record(status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route)
+        record = replace(line, requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=purpose)
+        accounts.budgets.spend(record)
+        try:
+            await accounts.store.record_durably(record)
+        except SemcacheError as error:
+            _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
+            accounts.store.record(record)
+        accounts.metrics.request_done(record, (), str(purpose))
 
     def _release(self) -> None:
         if self._reservation is not None:
@@ -365,7 +403,7 @@ class Account:
             namespace=request.namespace,
             alias=self.alias,
             model=model,
-            task_type=request.task_type,
+            task_type=self.task.task_type or request.task_type,
             status=status,
             usage=usage,
             spent=spent,

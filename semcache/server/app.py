@@ -26,7 +26,7 @@ from semcache.index import open_index
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
-from semcache.request import CacheabilityPolicy, Keying, Templates, secret_key_id
+from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts, secret_key_id
 from semcache.server.auth import Authenticator
 from semcache.server.calls import Calls
 from semcache.server.clock import SystemClock
@@ -35,7 +35,7 @@ from semcache.server.reports import Reports
 from semcache.server.secret import partition_secrets
 from semcache.server.service import SERVICE_NAME, Service
 from semcache.server.tls import ReloadingCertificates
-from semcache.settings import Settings
+from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.upstream import HttpUpstream
 
@@ -150,6 +150,7 @@ class Application:
             settings=settings,
             clock=clock,
             keying=keying,
+            tasks=await _open_tasks(settings.tasks, embedder),
             store=store,
             embedder=embedder,
             index=index,
@@ -292,6 +293,11 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+
+
+async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:
+    texts = exemplar_texts(settings)
+    return Tasks(settings, await embedder.embed(texts) if texts else None)
 
 
 def _host_port(host: str, port: int) -> str:

@@ -826,6 +826,8 @@ class Outcome(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     STORE_SKIPPED_REASON_FIELD_NUMBER: _builtins.int
     STAGE_TIMINGS_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs and ledger."""
     status: Global___Status.ValueType
@@ -861,13 +863,19 @@ class Outcome(_message.Message):
     task_type: _builtins.str
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
-    """How the task type came about, as a stable token: "request" when the caller gave it. Empty: there is none."""
+    """How the task type came about, as a stable token: "request" when the caller gave it, "rule", "exemplar", or "entry"
+    when it is that of the request that the served answer was made for. Empty: there is none.
+    """
     stored: _builtins.bool
     """Whether the answer of this request was stored."""
     store_skipped_reason: _builtins.str
     """Why the answer was not stored, as a stable token: "no_store", "incomplete", "filtered", "tool_calls",
     "invalidated", … Empty when it was stored, or when storing was no question because it came from the cache.
     """
+    complexity: _builtins.str
+    """How complex the request is, in the operator's words. Empty: unknown."""
+    complexity_reason: _builtins.str
+    """How that came about, as a stable token: "length", "pattern", "task_type", "default". Empty: unknown."""
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
         """How long ago the served answer was completed. Unset unless the answer came from an entry."""
@@ -925,10 +933,12 @@ class Outcome(_message.Message):
         stored: _builtins.bool = ...,
         store_skipped_reason: _builtins.str = ...,
         stage_timings: _abc.Iterable[Global___StageTiming] | None = ...,
+        complexity: _builtins.str = ...,
+        complexity_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "effective_threshold", b"effective_threshold", "saved", b"saved", "similarity", b"similarity", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__effective_threshold: _TypeAlias = _typing.Literal["effective_threshold"]  # noqa: Y015
     _WhichOneofArgType__effective_threshold: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold"]  # noqa: Y015
@@ -1871,6 +1881,9 @@ class ExplainResponse(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _builtins.int
     TASK_TYPE_FIELD_NUMBER: _builtins.int
     TASK_TYPE_REASON_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_REASON_FIELD_NUMBER: _builtins.int
+    CANDIDATE_MODELS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs."""
     status: Global___Status.ValueType
@@ -1907,9 +1920,17 @@ class ExplainResponse(_message.Message):
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
     """How the task type came about, as in Outcome.task_type_reason."""
+    complexity: _builtins.str
+    """How complex the request is, as in Outcome.complexity."""
+    complexity_reason: _builtins.str
+    """How that came about, as in Outcome.complexity_reason."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """The nearest candidates, nearest first."""
+
+    @_builtins.property
+    def candidate_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models that a Complete could be sent to now, the likeliest first. Empty when nothing routes the alias."""
 
     def __init__(
         self,
@@ -1933,10 +1954,13 @@ class ExplainResponse(_message.Message):
         requested_model: _builtins.str = ...,
         task_type: _builtins.str = ...,
         task_type_reason: _builtins.str = ...,
+        complexity: _builtins.str = ...,
+        complexity_reason: _builtins.str = ...,
+        candidate_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "effective_threshold", b"effective_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "cacheability", b"cacheability", "cacheability_reason", b"cacheability_reason", "candidates", b"candidates", "detail", b"detail", "effective_threshold", b"effective_threshold", "embedded_text", b"embedded_text", "embedded_tokens", b"embedded_tokens", "embedder_fingerprint", b"embedder_fingerprint", "exact_entry_id", b"exact_entry_id", "exact_key", b"exact_key", "partition", b"partition", "partition_entries", b"partition_entries", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "status", b"status", "task_type", b"task_type", "task_type_reason", b"task_type_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "cacheability", b"cacheability", "cacheability_reason", b"cacheability_reason", "candidate_models", b"candidate_models", "candidates", b"candidates", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "detail", b"detail", "effective_threshold", b"effective_threshold", "embedded_text", b"embedded_text", "embedded_tokens", b"embedded_tokens", "embedder_fingerprint", b"embedder_fingerprint", "exact_entry_id", b"exact_entry_id", "exact_key", b"exact_key", "partition", b"partition", "partition_entries", b"partition_entries", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "status", b"status", "task_type", b"task_type", "task_type_reason", b"task_type_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__effective_threshold: _TypeAlias = _typing.Literal["effective_threshold"]  # noqa: Y015
     _WhichOneofArgType__effective_threshold: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold"]  # noqa: Y015

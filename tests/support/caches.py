@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from semcache.cache import SemanticCache
@@ -16,7 +17,7 @@ from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
 from semcache.observe.metrics import Metrics
-from semcache.request import CacheabilityPolicy, Keying, Templates
+from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts
 from semcache.settings import Settings, load_settings
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
@@ -50,13 +51,15 @@ def rig(
     clock: FakeClock | None = None,
     prices: PriceBook | None = None,
     costs: Mapping[str, Any] | None = None,
+    tasks: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
 ) -> Rig:
-    settings = load_settings(None, {"decision": {"threshold": threshold}, "costs": costs or {}})
+    settings = load_settings(None, {"decision": {"threshold": threshold}, "costs": costs or {}, "tasks": tasks or {}})
     clock = clock or FakeClock()
     store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()
     metrics = Metrics(CollectorRegistry(), settings.metrics, clock, [MODEL])
+    texts = exemplar_texts(settings.tasks)
     keying = Keying(
         secrets=["s" * 16],
         fingerprint=embedder.fingerprint,
@@ -77,6 +80,7 @@ def rig(
         settings=settings,
         clock=clock,
         keying=keying,
+        tasks=Tasks(settings.tasks, np.stack([embedder.vector(text) for text in texts]) if texts else None),
         store=store,
         embedder=embedder,
         index=BruteForceIndex(store.vectors),

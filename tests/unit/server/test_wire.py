@@ -30,6 +30,7 @@ from semcache.model import (
     Response,
     Selector,
     Status,
+    Task,
     Template,
     Tier,
     Usage,
@@ -660,6 +661,7 @@ RESPONSE = Response(
     stages=(("key", 0.000001), ("embed", 0.0025)),
     stored=True,
     store_reason="why",
+    task=Task("chat", "rule", "high", "length"),
 )
 
 
@@ -667,6 +669,7 @@ def test_every_field_of_a_response_reaches_the_caller():
     assert {field.name for field in fields(Response)} == {
         *("request_id", "status", "reason", "alias", "answer", "detail", "entry_id", "hit_id", "similarity", "age_s"),
         *("verdicts", "effective_threshold", "usage", "cost", "saved", "stages", "stored", "store_reason"),
+        "task",
     }
     expected = pb.Outcome(
         request_id="r",
@@ -684,7 +687,9 @@ def test_every_field_of_a_response_reaches_the_caller():
         route="primary",
         degraded=True,
         task_type="chat",
-        task_type_reason="request",
+        task_type_reason="rule",
+        complexity="high",
+        complexity_reason="length",
         usage=pb.Usage(input_tokens=10, cached_input_tokens=4, output_tokens=3),
         cost=pb.Cost(priced=True),
         saved=pb.Cost(
@@ -702,10 +707,10 @@ def test_every_field_of_a_response_reaches_the_caller():
             pb.StageTiming(stage="embed", duration_ns=2_500_000),
         ],
     )
-    whole = wire_out.complete_response(RESPONSE, task_type="chat")
+    whole = wire_out.complete_response(RESPONSE)
     assert whole == pb.CompleteResponse(openai_json=ANSWER.body, text="Grüße", outcome=expected)
-    assert wire_out.started(RESPONSE, task_type="chat").started.outcome == expected
-    assert wire_out.finished(RESPONSE, task_type="chat").finished.outcome == expected
+    assert wire_out.started(RESPONSE).started.outcome == expected
+    assert wire_out.finished(RESPONSE).finished.outcome == expected
     assert wire_out.chunk(b"{}") == pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=b"{}"))
 
 
@@ -797,6 +802,7 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         prompt_chars=5,
         output_limit=None,
         include_usage=False,
+        task=Task("chat", "rule", "high", "length"),
     )
     return wire_out.explain_response(
         request_id="r",
@@ -810,6 +816,7 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         partition_entries=2,
         embedded_tokens=3,
         embedder_fingerprint="f",
+        candidate_models=("large", "small"),
         max_candidates=max_candidates,
         now_s=101.25,
     )
@@ -824,6 +831,8 @@ def test_an_explanation_shows_each_candidate_and_why():
     assert (message.exact_key, message.partition) == ("01" * 32, "02" * 32)
     assert (message.embedded_text, message.embedded_tokens, message.partition_entries) == ("What?", 3, 2)
     assert (message.effective_threshold, message.exact_entry_id, message.task_type) == (0.97, "", "chat")
+    assert (message.task_type_reason, message.complexity, message.complexity_reason) == ("rule", "high", "length")
+    assert message.candidate_models == ["large", "small"]
     assert list(message.candidates) == [
         pb.Candidate(
             entry_id="e1f",

@@ -11,7 +11,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check bench fmt protos lock clean install-cpu install-dev \
+.PHONY: help demo check litellm bench fmt protos lock clean install-cpu install-dev \
 	format lint types layers proto-lint proto-drift dockerfile test
 
 # The first interpreter that runs and is new enough; a name on the PATH may be a shim for nothing.
@@ -43,6 +43,16 @@ demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts,
 	@$(BIN)/semcache demo $(ARGS)
 
 check: install-dev format lint types layers proto-lint proto-drift dockerfile test  ## All that CI checks; the tests come last
+
+# Another project's proxy, which the tests ask as semcache's upstream: its hundred packages stay apart from ours.
+LITELLM := tests/e2e/.cache/litellm-$(call checksum,tests/e2e/requirements-litellm.txt)
+litellm: $(LITELLM)/bin/litellm  ## LiteLLM's proxy in an environment of its own, for the test against it
+
+$(LITELLM)/bin/litellm:
+	$(call say,LiteLLM)
+	@rm -rf tests/e2e/.cache/litellm-*
+	@$(PYTHON) -m venv $(LITELLM)
+	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-litellm.txt
 
 bench: install-dev  ## The benchmarks' tables (minutes)
 	$(call say,bench)

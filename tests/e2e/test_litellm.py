@@ -1,0 +1,167 @@
+"""A real LiteLLM proxy as the router behind semcache: plain, streamed, usage, and its errors as themselves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from semcache import Client
+from semcache.client.failures import ClientError
+from semcache.server.app import Application
+from semcache.settings import load_settings
+from semcache.testing.embedder import HashingEmbedder
+from tests.conftest import missing
+
+FOLDER = Path(__file__).parent
+KEY = "sk-of-the-proxy"
+ANSWER = "The river rises in the hills and ends in the sea."
+CONFIG = f"""
+model_list:
+  - model_name: chat
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "{ANSWER}"}}
+  - model_name: busy
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "litellm.RateLimitError"}}
+  - model_name: broken
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "litellm.InternalServerError"}}
+general_settings: {{master_key: {KEY}}}
+router_settings: {{num_retries: 0}}
+litellm_settings: {{num_retries: 0, telemetry: false}}
+"""
+START_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a running proxy."""
+    found = sorted(FOLDER.glob(".cache/litellm-*/bin/litellm"))
+    if not found:
+        missing("LiteLLM's environment isn't there: `make litellm` builds it")
+    folder = tmp_path_factory.mktemp("litellm")
+    (folder / "config.yaml").write_text(CONFIG)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # It would fetch its prices from the net.
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [found[-1], "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _until_ready(process, f"{url}/health/liveliness", folder / "log")
+            yield f"{url}/v1"
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline_s = time.monotonic() + START_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.25)  # It has no other way to say that it is there.
+    pytest.fail(f"the proxy didn't start:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+@pytest.fixture
+async def client(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    """A client of a semcache whose upstream is the proxy."""
+    monkeypatch.setenv("LITELLM_KEY", KEY)
+    monkeypatch.setenv("WRONG_KEY", "sk-of-nobody")
+    settings = load_settings(
+        None,
+        {
+            "server": {"port": 0},
+            "metrics": {"enabled": False},
+            "store": {"path": tmp_path, "map_size_bytes": 1 << 30},
+            "upstream": {
+                "targets": [
+                    {"name": "litellm", "base_url": proxy, "api_key_env": "LITELLM_KEY"},
+                    {"name": "stranger", "base_url": proxy, "api_key_env": "WRONG_KEY"},
+                ],
+                "routes": [
+                    {"alias": "*", "target": "litellm"},
+                    {"alias": "as-a-stranger", "target": "stranger", "model": "chat"},
+                ],
+                "retry": {"max_retries": 0},
+            },
+        },
+    )
+    application = await Application.start(settings, embedder=HashingEmbedder())
+    try:
+        async with Client(application.address) as opened:
+            yield opened
+    finally:
+        await application.stop(1.0)
+
+
+async def test_a_plain_answer_comes_with_its_usage_and_is_kept(client: Client) -> None:
+    first = await client.complete(model="chat", prompt="Where does the river end?")
+    assert first.text == ANSWER
+    assert first.outcome.route == "litellm"
+    assert first.outcome.served_model
+    assert first.outcome.usage.input_tokens > 0 < first.outcome.usage.output_tokens
+    assert not first.outcome.usage.estimated
+    assert first.outcome.cost.priced
+    assert first.outcome.cost.output_nanousd == first.outcome.usage.output_tokens * 600
+    again = await client.complete(model="chat", prompt="Where does the river end?")
+    assert (again.text, again.status) == (first.text, "exact_hit")
+    assert again.outcome.saved.total_nanousd == first.outcome.cost.total_nanousd
+
+
+async def test_a_stream_is_whole_and_meets_the_plain_call_in_one_cache(client: Client) -> None:
+    async with client.stream(model="chat", prompt="Tell me of the river.") as stream:
+        pieces = [piece async for piece in stream]
+    assert len(pieces) > 1
+    assert "".join(pieces) == ANSWER
+    assert stream.outcome is not None
+    assert stream.outcome.usage.output_tokens > 0
+    again = await client.complete(model="chat", prompt="Tell me of the river.")
+    assert (again.text, again.status) == ("".join(pieces), "exact_hit")
+
+
+@pytest.mark.parametrize(
+    ("alias", "code", "http_status", "reason"),
+    [
+        ("busy", grpc.StatusCode.RESOURCE_EXHAUSTED, "429", "UPSTREAM_REFUSED"),
+        ("broken", grpc.StatusCode.UNAVAILABLE, "500", "UPSTREAM_FAILED"),
+        ("nobody-has-this", grpc.StatusCode.INVALID_ARGUMENT, "400", "UPSTREAM_REFUSED"),
+        # Without a database of keys it takes an unknown one for a bad request.
+        ("as-a-stranger", grpc.StatusCode.INVALID_ARGUMENT, "400", "UPSTREAM_REFUSED"),
+    ],
+)
+async def test_the_proxys_errors_reach_the_caller_as_themselves(
+    client: Client, alias: str, code: grpc.StatusCode, http_status: str, reason: str
+) -> None:
+    for _ in range(2):
+        with pytest.raises(ClientError) as caught:
+            await client.complete(model=alias, prompt="Where does the river end?")
+        assert (caught.value.code, caught.value.metadata.get("http_status")) == (code, http_status)
+        assert caught.value.reason == reason
+        assert "error" in caught.value.metadata["upstream_body"]

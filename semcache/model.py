@@ -184,12 +184,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds)."""
+    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds).
+
+    Attributes:
+        task_type: chooses among the alias's routes; empty when unknown.
+        complexity: the same.
+        degraded: the route's degraded alias is asked first.
+        barred: models that may not be asked now, whoever runs them (a budget bars them).
+    """
 
     alias: str
     body: bytes
     deadline_s: float
     request_id: str
+    task_type: str = ""
+    complexity: str = ""
+    degraded: bool = False
+    barred: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

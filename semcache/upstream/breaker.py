@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 from semcache.settings import BreakerSettings
 from semcache.upstream.sliding import SlidingCounts
@@ -20,6 +21,15 @@ class BreakerState(IntEnum):
     OPEN = 2
 
 
+class Began(NamedTuple):
+    """A call under way: what the breaker had been through when it began."""
+
+    generation: int
+    """How often it had opened: a call from before says nothing about the target after that."""
+    rests: int
+    """How often the target had asked for a rest."""
+
+
 class Breaker:
     """One target's health. Times are monotonic seconds.
 
@@ -28,8 +38,9 @@ class Breaker:
     target's own Retry-After up to the same maximum. Then up to `probes` calls at once may try; one that succeeds
     closes it, one that fails opens it.
 
-    Beside that a target may rest: it lives and told when to come back (a 429 with Retry-After, which is no failure).
-    Until then whoever has a choice passes it over.
+    Beside that a target may rest: it lives and told when to come back (a 429 with Retry-After). That is no failure and
+    never opens the breaker, but whoever has a choice passes it over until then; and where it says so again each time
+    that it is asked, for `open_s` and twice as long each time, up to `max_open_s`.
 
     Args:
         settings: the limits.
@@ -47,8 +58,10 @@ class Breaker:
         self._openings = 0
         self._due_s = 0.0
         self._rests_until_s = 0.0
+        self._avoided_until_s = 0.0
         self._probing = 0
-        # A call that began before the breaker opened says nothing about the target after that.
+        self._rests = 0
+        self._rests_in_a_row = 0
         self._generation = 0
 
     def state(self, now_s: float) -> BreakerState:
@@ -72,33 +85,41 @@ class Breaker:
         """Seconds that the target still asked to be left alone; 0 when it didn't, or they are over."""
         return max(0.0, self._rests_until_s - now_s)
 
-    def begin(self) -> int:
+    def is_avoided(self, now_s: float) -> bool:
+        """Whether others should be asked who can be: it rests, or did so again and again."""
+        return now_s < max(self._rests_until_s, self._avoided_until_s)
+
+    def is_proven(self) -> bool:
+        """Whether its last word was an answer, or it has said nothing yet."""
+        return self._state is BreakerState.CLOSED and not self._in_a_row and not self._rests_in_a_row
+
+    def begin(self) -> Began:
         """A call begins, which `admits` allowed; gives what its end must be told with."""
         if self._state is not BreakerState.CLOSED:
             self._change(BreakerState.HALF_OPEN)
             self._probing += 1
-        return self._generation
+        return Began(self._generation, self._rests)
 
-    def lives(self, began: int) -> None:
+    def lives(self, began: Began) -> None:
         """The target has begun to answer: half open, that is enough, since a stream may take minutes to its end."""
-        if began == self._generation and self._state is BreakerState.HALF_OPEN:
+        if began.generation == self._generation and self._state is BreakerState.HALF_OPEN:
             self._close()
 
-    def succeeded(self, began: int, now_s: float) -> None:
+    def succeeded(self, began: Began, now_s: float) -> None:
         """A call got what it wanted, or a refusal that was its own fault: the target lives."""
-        if began != self._generation:
+        if began.generation != self._generation:
             return
         if self._state is BreakerState.HALF_OPEN:
             self._close()
-        self._in_a_row = 0
+        self._in_a_row = self._rests_in_a_row = 0
         self._counts.add(now_s, total=1)
 
-    def failed(self, began: int, now_s: float, retry_after_s: float | None = None) -> None:
+    def failed(self, began: Began, now_s: float, retry_after_s: float | None = None) -> None:
         """A call failed by the target's fault."""
-        if began != self._generation:
+        if began.generation != self._generation:
             return
         settings = self._settings
-        self.rest(now_s, retry_after_s)
+        self._rest(now_s, retry_after_s)
         if self._state is BreakerState.HALF_OPEN:
             self._open(now_s, retry_after_s)
             return
@@ -109,24 +130,41 @@ class Breaker:
         if often or self._in_a_row >= settings.failures:
             self._open(now_s, retry_after_s)
 
-    def left(self, began: int) -> None:
+    def busy(self, began: Began, now_s: float, retry_after_s: float) -> None:
+        """The target lives, and told in how many seconds to come back."""
+        if began.generation != self._generation:
+            return
+        if self._state is BreakerState.HALF_OPEN:
+            self._close()
+        self._rest(now_s, retry_after_s)
+        # What was under way when the first of them was told is one word with it.
+        if began.rests == self._rests:
+            self._rests += 1
+            if self._rests_in_a_row:
+                avoided_s = self._doubled_s(self._rests_in_a_row - 1)
+                self._avoided_until_s = now_s + min(avoided_s, self._settings.max_open_s)
+            self._rests_in_a_row += 1
+
+    def left(self, began: Began) -> None:
         """A call was given up before it showed anything."""
-        if began == self._generation and self._state is BreakerState.HALF_OPEN:
+        if began.generation == self._generation and self._state is BreakerState.HALF_OPEN:
             self._probing -= 1
 
-    def rest(self, now_s: float, retry_after_s: float | None) -> None:
-        """The target told when to come back; no longer than `max_open_s` is taken from it."""
+    def _rest(self, now_s: float, retry_after_s: float | None) -> None:
+        # No longer than an open breaker: a strange header mustn't take a target away for a day.
         if retry_after_s:
             self._rests_until_s = max(self._rests_until_s, now_s + min(retry_after_s, self._settings.max_open_s))
 
     def _open(self, now_s: float, retry_after_s: float | None) -> None:
-        settings = self._settings
-        # The exponent is bounded: a float overflows where a day is long past.
-        open_s = max(settings.open_s * 2 ** min(self._openings, 30), retry_after_s or 0.0)
-        self._due_s = now_s + min(open_s, settings.max_open_s)
+        open_s = max(self._doubled_s(self._openings), retry_after_s or 0.0)
+        self._due_s = now_s + min(open_s, self._settings.max_open_s)
         self._openings += 1
         self._generation += 1
         self._change(BreakerState.OPEN)
+
+    def _doubled_s(self, times: int) -> float:
+        # Bounded, since a float overflows.
+        return self._settings.open_s * 2.0 ** min(times, 30)
 
     def _close(self) -> None:
         self._openings = 0

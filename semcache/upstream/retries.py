@@ -37,9 +37,9 @@ class Blame(Enum):
     REQUEST = "request"
     """Its own: told at once, since no target would answer it otherwise."""
     MODEL = "model"
-    """The target lives and won't serve this here (no such model, no permission): others are asked."""
+    """The target lives and won't serve this model (there is none, or no permission): others are asked."""
     BUSY = "busy"
-    """The target lives and told when to come back: until then it is passed over."""
+    """The target lives and told when to come back: until then others are preferred."""
     TARGET = "target"
     """It counts against the target's breaker, and others are asked."""
 
@@ -47,8 +47,9 @@ class Blame(Enum):
 def blame(error: UpstreamError) -> Blame:
     """Whose fault it was.
 
-    A 429 with Retry-After is an honest target under load: it rests for so long and isn't counted. A 429 without is
-    counted, for it is how exhausted quotas and limits that nobody lifts look like.
+    A 429 with Retry-After is an honest target under load: others are preferred for so long, and longer each time that
+    it says so in a row, but it isn't cut off (`Breaker.busy`). A 429 without is a failure like any other, for it is
+    what exhausted quotas and limits that nobody lifts look like.
     """
     status = error.http_status
     if isinstance(error, UpstreamTimedOutError) or status is None or status in _OF_THE_TARGET:

@@ -7,7 +7,6 @@ import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -17,7 +16,8 @@ from semcache.model import Answer, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
 from semcache.upstream.body import edit_body
-from semcache.upstream.breaker import Breaker, BreakerState
+from semcache.upstream.breaker import BreakerState
+from semcache.upstream.fleet import Fleet
 from semcache.upstream.modes import DegradedMode, Mode
 from semcache.upstream.relay import Whole, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
@@ -89,10 +89,7 @@ class HttpUpstream:
         self._sleep = sleep
         self._routes = RouteTable(settings)
         self._budget = RetryBudget(settings.retry)
-        self._breakers = {
-            target.name: Breaker(settings.breaker, partial(self._breaker_changed, target.name))
-            for target in settings.targets
-        }
+        self._fleet = Fleet((target.name for target in settings.targets), settings.breaker, self._breaker_changed)
         self._mode = DegradedMode(settings.degraded, self._mode_changed)
         self._swaps: set[tuple[str, str, str]] = set()
         self._targets = {
@@ -197,7 +194,7 @@ class HttpUpstream:
         return Tries(
             without(plan, call.barred),
             call.deadline_s,
-            breakers=self._breakers,
+            fleet=self._fleet,
             budget=self._budget,
             settings=self._retry,
             rng=self._rng,

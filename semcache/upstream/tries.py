@@ -1,22 +1,21 @@
 """One call's way through the targets that may answer it: who is asked next, after which wait, for how long at most.
 
 Why no request fails that a target could have answered, and calls stay below 1.2 × requests, at the same time: a target
-that fails costs one more try for each of the few calls that it takes to open its breaker (`breaker.failures`, and those
-in flight at that moment), which the retry budget and its floor pay for; from then on every call passes it over without
-a try, so that first tries go to targets that live, and the only extra tries are probes, which are made only while the
-budget could pay for the way on to another target. Where many calls are in flight at a target that dies all at once,
-the two can't both hold, and the budget wins: the calls beyond it fail, since a storm would take the other targets too.
+that fails costs the few calls that open its breaker (and later its probes) one more try each, and passing over an open
+breaker costs none, so that first tries go to targets that live; and whenever the budget for extra tries is used up,
+nobody is asked whose last word was a failure while somebody else is there, so that no call needs another try. Only
+where many calls are in flight at a target that dies can't the two both hold: then the budget wins, and calls beyond it
+fail, since a storm would take the other targets too.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from semcache.errors import UpstreamError
 from semcache.settings import RetrySettings
-from semcache.upstream.breaker import Breaker, BreakerState
+from semcache.upstream.fleet import Fleet, Ticket
 from semcache.upstream.retries import UNAVAILABLE, Blame, blame, retry_delay_s
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, Plan
@@ -38,8 +37,8 @@ class Tries:
     Args:
         plan: who may answer.
         deadline_s: the call's end, shared by all tries.
-        breakers: of all targets, by name.
-        budget: of all calls.
+        fleet: how all targets are.
+        budget: the extra tries of all calls.
         settings: how a failed try is repeated.
         rng: chooses by weight, and jitters.
     """
@@ -49,24 +48,27 @@ class Tries:
         plan: Plan,
         deadline_s: float,
         *,
-        breakers: Mapping[str, Breaker],
+        fleet: Fleet,
         budget: RetryBudget,
         settings: RetrySettings,
         rng: random.Random,
     ) -> None:
         self._plan = plan
         self._deadline_s = deadline_s
-        self._breakers = breakers
+        self._fleet = fleet
         self._budget = budget
         self._settings = settings
         self._rng = rng
         self._errors: dict[Destination, UpstreamError] = {}
         self._repeats = 0
-        self._began = 0
+        self._ticket: Ticket | None = None
         self.made = 0
         """Tries so far."""
-        self.last: Destination | None = None
+
+    @property
+    def last(self) -> Destination | None:
         """Who was asked last."""
+        return None if self._ticket is None else self._ticket.place
 
     def next(self, now_s: float) -> Step:
         """The next try.
@@ -80,8 +82,7 @@ class Tries:
                 raise self._unavailable(now_s)
             self._budget.called(now_s)
             return step
-        assert self.last is not None
-        error = self._errors[self.last]
+        error = self._errors[self._current().place]
         if blame(error) is Blame.REQUEST or now_s >= self._deadline_s:
             raise error
         step = self._untried(now_s) or self._repeated(now_s)
@@ -89,68 +90,65 @@ class Tries:
             raise error
         return step
 
-    def admits(self, destination: Destination, now_s: float) -> bool:
-        """Whether a destination may still be asked, after a wait."""
-        return self._breakers[destination.target].admits(now_s)
+    def admits(self, place: Destination, now_s: float) -> bool:
+        """Whether a target may still be asked, after a wait."""
+        return self._fleet.admits(place, now_s)
 
-    def begin(self, destination: Destination, now_s: float) -> float:
+    def begin(self, place: Destination, now_s: float) -> float:
         """A try begins; gives the seconds that it may take: what is left, shared with the targets not yet tried."""
         self.made += 1
-        self.last = destination
-        self._began = self._breakers[destination.target].begin()
+        self._ticket = self._fleet.begin(place, now_s)
         others = {
-            place.target
+            other.target
             for group in self._plan
-            for place in group
-            if place not in self._errors and self._breakers[place.target].admits(now_s)
+            for other in group
+            if other not in self._errors and self._fleet.admits(other, now_s)
         }
-        others.discard(destination.target)
+        others.discard(place.target)
         return max(0.0, self._deadline_s - now_s) / (1 + len(others))
 
     def lives(self) -> None:
         """The target has begun to answer."""
-        self._breaker().lives(self._began)
+        self._fleet.lives(self._current())
 
     def succeeded(self, now_s: float) -> None:
         """The try brought an answer."""
-        self._breaker().succeeded(self._began, now_s)
+        self._fleet.succeeded(self._current(), now_s)
 
     def failed(self, error: UpstreamError, now_s: float) -> None:
         """The try failed."""
-        assert self.last is not None
-        self._errors[self.last] = error
-        breaker = self._breaker()
-        whose = blame(error)
-        if whose is Blame.TARGET:
-            breaker.failed(self._began, now_s, error.retry_after_s)
-            return
-        breaker.succeeded(self._began, now_s)
-        if whose is Blame.BUSY:
-            breaker.rest(now_s, error.retry_after_s)
+        ticket = self._current()
+        self._errors[ticket.place] = error
+        self._fleet.failed(ticket, error, now_s)
 
     def left(self) -> None:
         """The try was given up."""
-        self._breaker().left(self._began)
+        self._fleet.left(self._current())
 
-    def _breaker(self) -> Breaker:
-        assert self.last is not None
-        return self._breakers[self.last.target]
+    def _current(self) -> Ticket:
+        assert self._ticket is not None
+        return self._ticket
 
     def _untried(self, now_s: float) -> Step | None:
         """Somebody who hasn't failed this call: the best of the first group that has any, else one that rests."""
         failed = {place.target for place, error in self._errors.items() if blame(error) is Blame.TARGET}
-        # A probe gambles with a request that must still get its answer elsewhere.
-        may_probe = self._budget.allows(now_s)
+        # Whoever asks a target that failed of late gambles with a request that must still get its answer elsewhere.
+        may_gamble = self._budget.allows(now_s)
+        fleet = self._fleet
         best: list[Destination] = []
         best_rank = None
         for number, group in enumerate(self._plan):
             for place in group:
-                breaker = self._breakers[place.target]
-                if place in self._errors or not breaker.admits(now_s):
+                if place in self._errors or not fleet.admits(place, now_s):
                     continue
-                gamble = not may_probe and breaker.state(now_s) is not BreakerState.CLOSED
-                # Another model of a target that just failed may do, and seldom does.
-                rank = (breaker.rest_s(now_s) > 0, place.target in failed, gamble, number)
+                rank = (
+                    fleet.is_avoided(place, now_s),
+                    not fleet.is_willing(place, now_s),
+                    # Another model of a target that just failed may do, and seldom does.
+                    place.target in failed,
+                    not may_gamble and not fleet.is_proven(place),
+                    number,
+                )
                 if best_rank is None or rank < best_rank:
                     best, best_rank = [], rank
                 if rank == best_rank:
@@ -161,10 +159,12 @@ class Tries:
 
     def _rested(self, places: list[Destination], now_s: float) -> Step:
         """The one whose rest is over first, after it."""
-        soonest = min(places, key=lambda place: self._breakers[place.target].rest_s(now_s))
-        wait_s = self._breakers[soonest.target].rest_s(now_s) + self._rng.uniform(0, self._settings.backoff_s)
+        soonest = min(places, key=lambda place: self._fleet.rest_s(place, now_s))
+        rest_s = self._fleet.rest_s(soonest, now_s)
+        # With jitter, for all who wait would come at the same moment.
+        wait_s = rest_s + self._rng.uniform(0, self._settings.backoff_s)
         # Longer than anyone waits: then asking now is the better chance, as a limit may not meet every request.
-        patient = wait_s <= self._settings.max_backoff_s and now_s + wait_s < self._deadline_s
+        patient = 0 < rest_s <= self._settings.max_backoff_s and now_s + wait_s < self._deadline_s
         return Step(soonest, wait_s if patient else 0.0)
 
     def _choose(self, places: list[Destination]) -> Destination:
@@ -183,7 +183,7 @@ class Tries:
         steps = []
         for place, error in self._errors.items():
             delay_s = retry_delay_s(error, self._repeats + 1, self._deadline_s - now_s, self._settings, self._rng)
-            if delay_s is not None and self._breakers[place.target].admits(now_s):
+            if delay_s is not None and self._fleet.admits(place, now_s):
                 steps.append((error.retry_after_s or 0.0, Step(place, delay_s)))
         if not steps:
             return None
@@ -191,9 +191,9 @@ class Tries:
         return min(steps, key=lambda step: step[0])[1]
 
     def _unavailable(self, now_s: float) -> UpstreamError:
-        targets = list(dict.fromkeys(place.target for group in self._plan for place in group))
-        due_s = min(self._breakers[target].due_in_s(now_s) for target in targets)
-        names = ", ".join(repr(target) for target in targets[:5])
+        places = [place for group in self._plan for place in group]
+        due_s = min(self._fleet.due_in_s(place, now_s) for place in places)
+        names = ", ".join(dict.fromkeys(repr(place.target) for place in places))
         return UpstreamError(
             f"No upstream that could answer is asked now, since all failed too often of late: {names}.",
             reason=UNAVAILABLE,

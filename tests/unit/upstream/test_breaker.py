@@ -154,14 +154,67 @@ def test_what_began_before_it_opened_says_nothing_afterwards(rig):
     assert rig.breaker.admits(6.0)
 
 
-def test_a_rest_is_passed_over_and_no_failure(rig):
-    rig.breaker.rest(0.0, 3.0)
-    rig.breaker.rest(0.0, None)
-    rig.breaker.rest(0.0, 1.0)
+def test_a_rest_is_told_and_no_failure_however_many_calls_hear_it(rig):
+    under_way = [rig.breaker.begin() for _ in range(20)]
+    for began, rest_s in zip(under_way, [3.0, 1.0] * 10, strict=True):
+        rig.breaker.busy(began, 0.0, rest_s)
     assert (rig.breaker.rest_s(1.0), rig.breaker.rest_s(4.0)) == (2.0, 0.0)
     assert rig.breaker.state(0.0) is CLOSED
-    rig.breaker.rest(0.0, 1e9)
+    assert rig.changes == []
+
+
+def test_a_rest_is_bounded(rig):
+    rig.breaker.busy(rig.breaker.begin(), 0.0, 1e9)
     assert rig.breaker.rest_s(0.0) == 30.0
+
+
+def test_a_failure_may_ask_for_a_rest_too(rig):
+    rig.fail(retry_after_s=4.0)
+    assert rig.breaker.rest_s(1.0) == 3.0
+
+
+def avoided_s(breaker, now_s):
+    return next(wait_s for wait_s in range(1000) if not breaker.is_avoided(now_s + wait_s))
+
+
+def test_a_target_that_is_busy_after_every_rest_is_avoided_for_longer_and_never_cut_off(rig):
+    now_s, waits = 0.0, []
+    for _ in range(6):
+        rig.breaker.busy(rig.breaker.begin(), now_s, 1.0)
+        assert rig.breaker.rest_s(now_s) == 1.0
+        waits.append(avoided_s(rig.breaker, now_s))
+        now_s += waits[-1]
+    assert waits == [1, 5, 10, 20, 30, 30]
+    assert rig.breaker.admits(0.0)
+    assert rig.changes == []
+
+
+def test_a_target_that_answers_between_its_rests_is_avoided_for_as_long_as_it_says(rig):
+    for now_s in range(0, 100, 2):
+        rig.breaker.busy(rig.breaker.begin(), now_s, 1.0)
+        assert avoided_s(rig.breaker, now_s) == 1
+        rig.succeed(now_s + 1)
+
+
+def test_a_probe_that_finds_it_busy_shows_that_it_lives(rig):
+    rig.fail(times=3)
+    rig.breaker.busy(rig.breaker.begin(), 5.0, 2.0)
+    assert rig.changes[-1] == (HALF_OPEN, CLOSED)
+    assert rig.breaker.is_avoided(6.0)
+
+
+def test_it_is_proven_while_its_last_word_was_an_answer(rig):
+    assert rig.breaker.is_proven()
+    rig.fail()
+    assert not rig.breaker.is_proven()
+    rig.succeed()
+    assert rig.breaker.is_proven()
+    rig.breaker.busy(rig.breaker.begin(), 0.0, 1.0)
+    assert not rig.breaker.is_proven()
+    rig.succeed()
+    rig.fail(times=3)
+    rig.breaker.begin()
+    assert not rig.breaker.is_proven()
 
 
 def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():
@@ -173,9 +226,11 @@ def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():
             running.append(rig.breaker.begin())
         elif running:
             began = running.pop(chance.randrange(len(running)))
-            end = chance.choice(("failed", "failed", "succeeded", "left"))
+            end = chance.choice(("failed", "failed", "busy", "succeeded", "left"))
             if end == "left":
                 rig.breaker.left(began)
+            elif end == "busy":
+                rig.breaker.busy(began, now_s, 2.0)
             else:
                 getattr(rig.breaker, end)(began, now_s)
         assert 0 <= rig.breaker._probing <= 2

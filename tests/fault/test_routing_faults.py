@@ -223,7 +223,7 @@ async def test_when_all_fail_it_is_told_at_once_and_when_to_come_back():
 
 @KINDS
 async def test_targets_that_hang_leave_time_for_the_one_that_answers(kind):
-    async with rig([THREE]) as it:
+    async with rig([THREE], clock=RealClock()) as it:
         it.scripts["a"] = it.scripts["b"] = FAULTS["hang"]
         for _ in range(5):
             answer = await it.ask(kind, within_s=0.12)
@@ -235,9 +235,9 @@ async def test_targets_that_hang_leave_time_for_the_one_that_answers(kind):
 async def test_comments_that_keep_coming_before_the_first_chunk_dont_eat_the_time_of_the_others():
     drip = Reply(headers=EVENT_STREAM, pieces=(b": wait\n\n",) * 1000, chunked=True, piece_delay_s=0.005)
     routes = [{"alias": "m", "target": "a", "fallbacks": ["n"]}, {"alias": "n", "target": "b"}]
-    async with rig(routes, names="ab") as it:
+    async with rig(routes, names="ab", clock=RealClock()) as it:
         it.scripts["a"] = drip
-        assert (await it.ask("stream", within_s=0.1)).route == "b"
+        assert (await it.ask("stream", within_s=0.2)).route == "b"
         del it.scripts["a"]
         it.scripts["b"] = drip
         assert (await it.ask("stream")).route == "a"
@@ -447,6 +447,29 @@ async def test_an_answer_of_another_model_is_kept_under_its_name_and_counted(kin
         answer = await it.ask(kind)
     assert (answer.model, answer.target_model) == ("cheap-1", "m")
     assert it.seen.swapped == [answer.route]
+
+
+async def test_a_probe_whose_answer_has_begun_holds_nobody_up():
+    gate = asyncio.Event()
+
+    def slow(request):
+        chunks = replay_chunks(completion_body("Good.", model="m"), include_usage=True)
+        return events(chunks, piece_gate=gate)
+
+    async with rig([{"alias": "m", "target": "a"}], names="a", breaker={"failures": 1, "probes": 1}) as it:
+        it.scripts["a"] = failure(500)
+        with pytest.raises(UpstreamError):
+            await it.ask()
+        it.clock.advance(60.0)
+        it.scripts["a"] = slow
+        probe = it.upstream.stream(UpstreamCall("m", BODY, 200.0, "r1"))
+        await anext(probe)
+        del it.scripts["a"]
+        assert (await it.ask()).text == "Good."
+        gate.set()
+        *_, answer = [item async for item in probe]
+        assert answer.text == "Good."
+    assert it.seen.breakers[-1] == ("a", "CLOSED")
 
 
 @KINDS

@@ -446,8 +446,8 @@ class DegradedSettings(Section):
     hold_s: Seconds = 60.0
     """All conditions must be over for so long."""
     measures: tuple[Literal["mini_model", "optional_off", "smaller_batches"], ...] = ("mini_model", "optional_off")
-    """mini_model: each route's `degraded` alias answers; optional_off: verifiers and audits rest; smaller_batches:
-    the embedder's batches are halved."""
+    """What is told to whoever can save: mini_model, each route's `degraded` alias answers; optional_off, what isn't
+    needed for an answer rests; smaller_batches, batches stay small."""
 
 
 class UpstreamSettings(Section):

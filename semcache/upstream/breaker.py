@@ -89,9 +89,10 @@ class Breaker:
         """Whether others should be asked who can be: it rests, or did so again and again."""
         return now_s < max(self._rests_until_s, self._avoided_until_s)
 
-    def is_proven(self) -> bool:
-        """Whether its last word was an answer, or it has said nothing yet."""
-        return self._state is BreakerState.CLOSED and not self._in_a_row and not self._rests_in_a_row
+    def is_proven(self, now_s: float) -> bool:
+        """Whether it has neither failed within the window nor told to come back as its last word."""
+        closed = self._state is BreakerState.CLOSED and not self._rests_in_a_row
+        return closed and not self._counts.read(now_s)[1]
 
     def begin(self) -> Began:
         """A call begins, which `admits` allowed; gives what its end must be told with."""

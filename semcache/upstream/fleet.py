@@ -53,6 +53,7 @@ class Fleet:
 
         self.breakers = {target: breaker(target) for target in targets}
         self._models: dict[tuple[str, str], Breaker] = {}
+        self._last_failures: dict[str, str] = {}
 
     def admits(self, place: Destination, now_s: float) -> bool:
         """Whether the target may be asked."""
@@ -63,9 +64,9 @@ class Fleet:
         model = self._models.get((place.target, place.model))
         return model is None or model.admits(now_s)
 
-    def is_proven(self, place: Destination) -> bool:
-        """Whether the last word of the target was an answer, and it never refused the model since it served it."""
-        return self.breakers[place.target].is_proven() and (place.target, place.model) not in self._models
+    def is_proven(self, place: Destination, now_s: float) -> bool:
+        """Whether the target hasn't failed of late, nor refused the model since it last served it."""
+        return self.breakers[place.target].is_proven(now_s) and (place.target, place.model) not in self._models
 
     def is_avoided(self, place: Destination, now_s: float) -> bool:
         """Whether others are to be preferred, since the target asked to be left alone."""
@@ -78,6 +79,10 @@ class Fleet:
     def due_in_s(self, place: Destination, now_s: float) -> float:
         """Seconds until the target is tried again."""
         return self.breakers[place.target].due_in_s(now_s)
+
+    def last_failure(self, place: Destination) -> str:
+        """How the target failed last, in a sentence; empty when it never did."""
+        return self._last_failures.get(place.target, "")
 
     def begin(self, place: Destination, now_s: float) -> Ticket:
         """A try begins, which `admits` allowed; `succeeded`, `failed` or `left` ends it."""
@@ -101,6 +106,7 @@ class Fleet:
         target = self.breakers[ticket.place.target]
         whose = blame(error)
         if whose is Blame.TARGET:
+            self._last_failures[ticket.place.target] = error.message
             target.failed(ticket.target, now_s, error.retry_after_s)
         elif whose is Blame.BUSY:
             target.busy(ticket.target, now_s, error.retry_after_s or 0.0)

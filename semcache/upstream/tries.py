@@ -2,10 +2,10 @@
 
 Why no request fails that a target could have answered, and calls stay below 1.2 × requests, at the same time: a target
 that fails costs the few calls that open its breaker (and later its probes) one more try each, and passing over an open
-breaker costs none, so that first tries go to targets that live; and whenever the budget for extra tries is used up,
-nobody is asked whose last word was a failure while somebody else is there, so that no call needs another try. Only
-where many calls are in flight at a target that dies can't the two both hold: then the budget wins, and calls beyond it
-fail, since a storm would take the other targets too.
+breaker costs none, so that first tries go to targets that live; and whoever asks a target that failed of late stakes
+one of the extra tries that the budget has left, or asks another target where there is one. Only where many calls are in
+flight at a healthy target that dies can't the two both hold: then the budget wins, and calls beyond it fail, since a
+storm would take the other targets too.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Tries:
         self._errors: dict[Destination, UpstreamError] = {}
         self._repeats = 0
         self._ticket: Ticket | None = None
+        self._staked = False
         self.made = 0
         """Tries so far."""
 
@@ -97,6 +98,9 @@ class Tries:
     def begin(self, place: Destination, now_s: float) -> float:
         """A try begins; gives the seconds that it may take: what is left, shared with the targets not yet tried."""
         self.made += 1
+        self._staked = not self._fleet.is_proven(place, now_s)
+        if self._staked:
+            self._budget.stake()
         self._ticket = self._fleet.begin(place, now_s)
         others = {
             other.target
@@ -113,17 +117,25 @@ class Tries:
 
     def succeeded(self, now_s: float) -> None:
         """The try brought an answer."""
+        self._unstake()
         self._fleet.succeeded(self._current(), now_s)
 
     def failed(self, error: UpstreamError, now_s: float) -> None:
         """The try failed."""
         ticket = self._current()
         self._errors[ticket.place] = error
+        self._unstake()
         self._fleet.failed(ticket, error, now_s)
 
     def left(self) -> None:
         """The try was given up."""
+        self._unstake()
         self._fleet.left(self._current())
+
+    def _unstake(self) -> None:
+        if self._staked:
+            self._staked = False
+            self._budget.unstake()
 
     def _current(self) -> Ticket:
         assert self._ticket is not None
@@ -132,7 +144,7 @@ class Tries:
     def _untried(self, now_s: float) -> Step | None:
         """Somebody who hasn't failed this call: the best of the first group that has any, else one that rests."""
         failed = {place.target for place, error in self._errors.items() if blame(error) is Blame.TARGET}
-        # Whoever asks a target that failed of late gambles with a request that must still get its answer elsewhere.
+        # Who asks a target that failed of late stakes an extra try, since the request must still get its answer.
         may_gamble = self._budget.allows(now_s)
         fleet = self._fleet
         best: list[Destination] = []
@@ -146,7 +158,7 @@ class Tries:
                     not fleet.is_willing(place, now_s),
                     # Another model of a target that just failed may do, and seldom does.
                     place.target in failed,
-                    not may_gamble and not fleet.is_proven(place),
+                    not may_gamble and not fleet.is_proven(place, now_s),
                     number,
                 )
                 if best_rank is None or rank < best_rank:
@@ -194,9 +206,10 @@ class Tries:
         places = [place for group in self._plan for place in group]
         due_s = min(self._fleet.due_in_s(place, now_s) for place in places)
         names = ", ".join(dict.fromkeys(repr(place.target) for place in places))
+        told = dict.fromkeys(filter(None, (self._fleet.last_failure(place) for place in places)))
         return UpstreamError(
             f"No upstream that could answer is asked now, since all failed too often of late: {names}.",
             reason=UNAVAILABLE,
             retry_after_s=due_s,
-            hint=f"One is tried again in {due_s:.1f} s.",
+            hint=" ".join([f"One is tried again in {due_s:.1f} s.", *told]),
         )

@@ -1,5 +1,6 @@
 """What the settings of the upstream refuse: before the start, all at once, and by name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_routes_that_lead_nowhere(tmp_path, rest, told):
 def test_a_star_makes_no_alias_known(tmp_path):
     text = route('target = "a"\nfallbacks = ["mini"]') + route('target = "b"', "*")
     assert "falls back to alias 'mini'" in problems(tmp_path, text)
+
+
+def test_the_example_of_the_documents_is_one(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "routing.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    targets = "".join(
+        f'[[upstream.targets]]\nname = "{name}"\nbase_url = "http://{name}.test/v1"\n'
+        for name in ("openai", "azure", "anthropic")
+    )
+    assert len(load(tmp_path, example, targets).routes) == 4
 
 
 def test_two_routes_for_the_same_calls(tmp_path):

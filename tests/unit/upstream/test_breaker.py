@@ -203,18 +203,19 @@ def test_a_probe_that_finds_it_busy_shows_that_it_lives(rig):
     assert rig.breaker.is_avoided(6.0)
 
 
-def test_it_is_proven_while_its_last_word_was_an_answer(rig):
-    assert rig.breaker.is_proven()
+def test_it_is_proven_while_the_window_has_no_failure_and_the_last_word_was_an_answer(rig):
+    assert rig.breaker.is_proven(0.0)
     rig.fail()
-    assert not rig.breaker.is_proven()
     rig.succeed()
-    assert rig.breaker.is_proven()
-    rig.breaker.busy(rig.breaker.begin(), 0.0, 1.0)
-    assert not rig.breaker.is_proven()
-    rig.succeed()
-    rig.fail(times=3)
+    assert not rig.breaker.is_proven(18.0)
+    assert rig.breaker.is_proven(20.0)
+    rig.breaker.busy(rig.breaker.begin(), 20.0, 1.0)
+    assert not rig.breaker.is_proven(50.0)
+    rig.succeed(50.0)
+    assert rig.breaker.is_proven(50.0)
+    rig.fail(50.0, times=3)
     rig.breaker.begin()
-    assert not rig.breaker.is_proven()
+    assert not rig.breaker.is_proven(500.0)
 
 
 def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():

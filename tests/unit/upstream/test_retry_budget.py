@@ -28,6 +28,19 @@ def test_asking_takes_nothing():
     assert budget.take(0.0)
 
 
+def test_what_is_staked_is_left_for_who_staked_it():
+    budget = RetryBudget(RetrySettings(budget_floor=2))
+    budget.stake()
+    assert budget.allows(0.0)
+    budget.stake()
+    assert not budget.allows(0.0)
+    assert budget.take(0.0)
+    budget.unstake()
+    assert not budget.allows(0.0)
+    budget.unstake()
+    assert budget.allows(0.0)
+
+
 def test_no_ratio_and_no_floor_allow_none():
     budget = RetryBudget(RetrySettings(budget_ratio=0, budget_floor=0))
     budget.called(0.0)

@@ -189,6 +189,15 @@ def test_when_all_are_open_it_fails_at_once_and_says_when_to_come_back(rig):
     assert caught.value.reason == "UPSTREAM_UNAVAILABLE"
     assert caught.value.retry_after_s == 1.0
     assert "'b', 'a'" in caught.value.message
+    assert caught.value.hint == "One is tried again in 1.0 s."
+
+
+def test_nobody_left_to_ask_says_how_they_failed(rig):
+    for _ in range(5):
+        fail(rig.tries((A,)), A, UpstreamRefusedError("The upstream 'a' refused with 401.", http_status=401))
+    with pytest.raises(UpstreamError) as caught:
+        rig.tries((A,)).next(0.0)
+    assert caught.value.hint == "One is tried again in 5.0 s. The upstream 'a' refused with 401."
 
 
 def test_a_breaker_that_opens_under_a_call_leaves_it_its_own_error():
@@ -239,6 +248,47 @@ def test_a_probe_is_made_while_the_budget_can_pay_for_the_way_on():
     assert {rig.tries((A, B)).next(6.0).destination for _ in range(50)} == {B}
     # Where nobody else is left, there is nothing to lose.
     assert rig.tries((A,)).next(6.0) == Step(A)
+
+
+def test_a_call_stakes_a_try_while_it_asks_who_is_in_doubt(rig):
+    rig = Rig(retry=RetrySettings(budget_floor=2, budget_ratio=0))
+    fail(rig.tries((A,)), A)
+    under_way = []
+    for _ in range(2):
+        tries = rig.tries((A,))
+        tries.begin(tries.next(0.0).destination, 0.0)
+        under_way.append(tries)
+    # The two that are under way have staked what there is.
+    assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {B}
+    under_way[0].succeeded(0.0)
+    assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {A, B}
+    tries = rig.tries((A,))
+    tries.begin(A, 0.0)
+    assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {B}
+    tries.left()
+    assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {A, B}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.45])
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_a_target_that_fails_now_and_then_costs_no_request_its_answer_either(share, at_once):
+    rig, chance = Rig(), random.Random(4)
+    requests = calls = 0
+    for number in range(800):
+        now_s = number * 0.5
+        under_way = [rig.tries((A,), (B,), deadline_s=now_s + 30) for _ in range(at_once)]
+        requests += at_once
+        while under_way:
+            for tries in under_way:
+                tries.begin(tries.next(now_s).destination, now_s)
+                calls += 1
+            for tries in list(under_way):
+                if tries.last == A and chance.random() < share:
+                    tries.failed(DOWN, now_s)
+                else:
+                    tries.succeeded(now_s)
+                    under_way.remove(tries)
+    assert calls <= 1.2 * requests + 10
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ FAULT = pytest.mark.parametrize("fault", FAULTS)
 @KINDS
 @FAULT
 async def test_one_of_three_targets_fails_and_no_request_does(kind, fault):
-    async with rig([THREE], timeouts={"b": 0.02}) as it:
+    async with rig([THREE], timeouts={"b": 0.02} if fault == "hang" else None) as it:
         it.scripts["b"] = FAULTS[fault]
         found = await it.ask_many(kind, requests=120, at_once=4)
     assert {type(one) for one in found} == {Answer}
@@ -171,7 +171,7 @@ async def test_when_the_whole_route_fails_its_fallback_answers(kind, fault):
         {"alias": "n", "target": "b"},
         {"alias": "mini", "target": "c"},
     ]
-    async with rig(routes, timeouts={"a": 0.02, "b": 0.02}) as it:
+    async with rig(routes, timeouts={"a": 0.2, "b": 0.2} if fault == "hang" else None) as it:
         it.scripts["a"] = it.scripts["b"] = FAULTS[fault]
         answer = await it.ask(kind)
         assert (answer.target_model, answer.route, answer.degraded, answer.attempts) == ("mini", "c", True, 3)
@@ -223,13 +223,16 @@ async def test_when_all_fail_it_is_told_at_once_and_when_to_come_back():
 
 @KINDS
 async def test_targets_that_hang_leave_time_for_the_one_that_answers(kind):
-    async with rig([THREE], clock=RealClock()) as it:
+    routes = [
+        {"alias": "m", "target": "a", "fallbacks": ["n", "o"]},
+        {"alias": "n", "target": "b"},
+        {"alias": "o", "target": "c"},
+    ]
+    async with rig(routes, clock=RealClock()) as it:
         it.scripts["a"] = it.scripts["b"] = FAULTS["hang"]
-        for _ in range(5):
-            answer = await it.ask(kind, within_s=0.12)
-            assert answer.route == "c"
-    assert ("a", "timeout") in it.seen.tries
-    assert ("b", "timeout") in it.seen.tries
+        answer = await it.ask(kind, within_s=0.6)
+    assert (answer.route, answer.attempts) == ("c", 3)
+    assert it.seen.tries == [("a", "timeout"), ("b", "timeout"), ("c", "ok")]
 
 
 async def test_comments_that_keep_coming_before_the_first_chunk_dont_eat_the_time_of_the_others():
@@ -237,7 +240,7 @@ async def test_comments_that_keep_coming_before_the_first_chunk_dont_eat_the_tim
     routes = [{"alias": "m", "target": "a", "fallbacks": ["n"]}, {"alias": "n", "target": "b"}]
     async with rig(routes, names="ab", clock=RealClock()) as it:
         it.scripts["a"] = drip
-        assert (await it.ask("stream", within_s=0.2)).route == "b"
+        assert (await it.ask("stream", within_s=0.3)).route == "b"
         del it.scripts["a"]
         it.scripts["b"] = drip
         assert (await it.ask("stream")).route == "a"

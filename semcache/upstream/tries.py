@@ -63,6 +63,7 @@ class Tries:
         self._repeats = 0
         self._ticket: Ticket | None = None
         self._staked = False
+        self._limit_s = 0.0
         self.made = 0
         """Tries so far."""
 
@@ -109,7 +110,8 @@ class Tries:
             if other not in self._errors and self._fleet.admits(other, now_s)
         }
         others.discard(place.target)
-        return max(0.0, self._deadline_s - now_s) / (1 + len(others))
+        self._limit_s = max(0.0, self._deadline_s - now_s) / (1 + len(others))
+        return self._limit_s
 
     def lives(self) -> None:
         """The target has begun to answer."""
@@ -125,7 +127,10 @@ class Tries:
         ticket = self._current()
         self._errors[ticket.place] = error
         self._unstake()
-        self._fleet.failed(ticket, error, now_s)
+        if self._limit_s <= 0:  # A call that came too late says nothing about the target.
+            self._fleet.left(ticket)
+        else:
+            self._fleet.failed(ticket, error, now_s)
 
     def left(self) -> None:
         """The try was given up."""

@@ -159,6 +159,15 @@ def test_after_the_deadline_nobody_is_asked(rig):
         tries.next(10.0)
 
 
+def test_calls_that_come_too_late_are_no_fault_of_the_target(rig):
+    for _ in range(20):
+        tries = rig.tries((A,), deadline_s=10.0)
+        assert tries.begin(tries.next(10.0).destination, 10.0) == 0.0
+        tries.failed(UpstreamTimedOutError("late"), 10.0)
+    assert rig.breakers["a"].state(10.0) is BreakerState.CLOSED
+    assert rig.breakers["a"].is_proven(10.0)
+
+
 def test_the_time_is_shared_with_the_targets_not_yet_tried(rig):
     tries = rig.tries((A, B), (C, Destination("c", "other")), deadline_s=90.0)
     assert tries.begin(A, 0.0) == 30.0

@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": [],
     "accounting": ["--json"],
     "books": ["--json"],
+    "routing": ["--json"],
     "recall": [],
     "templates": [],
     "guards": [],

@@ -205,11 +205,18 @@ class Upstream(Protocol):
         """The models that an alias's targets run now, degraded ones left out; None when nothing routes the alias."""
         ...
 
+    def candidates(
+        self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
+    ) -> tuple[str, ...]:
+        """The models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
+        ...
+
     async def complete(self, call: UpstreamCall) -> Answer:
         """One whole answer.
 
         Raises:
             UnknownModelError, UpstreamRefusedError, UpstreamTimedOutError, UpstreamError.
+            OverLimitError: `call.barred` leaves no model.
         """
         ...
 

@@ -38,6 +38,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _COUNTED_TOGETHER = 64
 """Ended requests. One by one, each between two requests that have other code and other data in the processor's caches,
 counting takes three times as long (measured, 64 callers)."""
+_BREAKER_STATES = ("closed", "half_open", "open")
 _IN_RATIO = HIT_STATUSES | {Status.MISS}
 
 
@@ -115,6 +116,14 @@ class Metrics:
         self._errors = tally("errors", "Failed requests by the error's reason.", "reason")
         self._vetoes = tally("guard_vetoes", "Candidates that a guard vetoed.", "guard")
         self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
+        self._swaps = tally(
+            "upstream_other_model",
+            "Answers that name another model than was asked for, its dated snapshots aside.",
+            "target",
+        )
+        self._breaker_changes = tally(
+            "upstream_breaker_changes", "Changes of targets' breakers by the new state.", "target", "state"
+        )
         self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
         self._overhead = tally(
             "overhead_usd",
@@ -161,6 +170,21 @@ class Metrics:
         Gauge("llm_cost_savings_percent", f"100 * saved / (saved + spent) {window}", registry=registry).set_function(
             self._window.savings_percent
         )
+
+        self._breaker_state = Gauge(
+            "semcache_upstream_breaker_state",
+            "A target's breaker: 0 closed, 1 half open, 2 open.",
+            ("target",),
+            registry=registry,
+        )
+        self._degraded = Gauge(
+            "semcache_degraded_mode",
+            "1 while the degraded mode is on for this reason, as of the last upstream call.",
+            ("reason",),
+            registry=registry,
+        )
+        self._breakers: set[str] = set()
+        self._degraded_reasons: set[str] = set()
 
     def request_done(self, record: LedgerRecord, stages: Sequence[tuple[str, float]], reason: str) -> None:
         """Counts a request that ended: all that is counted per request. Whoever reads finds it counted.
@@ -260,6 +284,26 @@ class Metrics:
     def upstream_done(self, target: str, duration_s: float) -> None:
         """An upstream call is over, all its tries included."""
         self._upstream_duration.add((self._target_values(target),), duration_s)
+
+    def upstream_swapped(self, target: str) -> None:
+        """An answer names another model than was asked for."""
+        self._swaps.add((self._target_values(target),))
+
+    def breaker_changed(self, target: str, state: int) -> None:
+        """A target's breaker is closed (0), half open (1) or open (2) now; the first word on a target is no change."""
+        label = self._target_values(target)
+        if label in self._breakers:
+            self._breaker_changes.add((label, _BREAKER_STATES[state]))
+        self._breakers.add(label)
+        self._breaker_state.labels(label).set(state)
+
+    def degraded_changed(self, reason: str) -> None:
+        """The degraded mode is on for this reason, a stable token, or off when it is empty."""
+        for known in self._degraded_reasons:
+            self._degraded.labels(known).set(0)
+        if reason:
+            self._degraded_reasons.add(reason)
+            self._degraded.labels(reason).set(1)
 
     def verdict_reported(self, verdict: str) -> None:
         """A caller judged a hit: `right` or `wrong`."""

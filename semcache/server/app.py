@@ -311,4 +311,5 @@ def _int32(value: float) -> int:
 
 def _known_models(settings: Settings) -> set[str]:
     routes = settings.upstream.routes
-    return {name for route in routes for name in (route.alias, route.model) if name and name != "*"}
+    names = (name for route in routes for name in (route.alias, *(place.model for place in route.destinations)))
+    return {name for name in names if name and name != "*"}

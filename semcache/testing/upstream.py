@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from semcache.errors import UnknownModelError, UpstreamError
+from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import Answer, UpstreamCall, Usage
 from semcache.upstream.assembly import Assembler
 from semcache.upstream.wire import read_answer, replay_chunks
@@ -88,6 +88,13 @@ class ScriptedUpstream:
             return frozenset({alias})
         return frozenset({self.routes[alias]}) if alias in self.routes else None
 
+    def candidates(
+        self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
+    ) -> tuple[str, ...]:
+        """As the table says, whatever the call."""
+        del task_type, complexity, degraded
+        return tuple(self.models(alias) or ())
+
     async def complete(self, call: UpstreamCall) -> Answer:
         """The scripted answer in one piece."""
         scripted, answer = await self._begin(call)
@@ -136,6 +143,8 @@ class ScriptedUpstream:
         if models is None:
             raise UnknownModelError(f"No route serves the model {call.alias!r}.")
         (model,) = models
+        if model in call.barred:
+            raise OverLimitError(f"A budget bars the model {model!r}.", reason="MODELS_BARRED")
         scripted = self._script(call)
         body = scripted.body or completion_body(
             scripted.text or "".join(scripted.pieces),

@@ -1,14 +1,12 @@
-"""From a call to its answer: the alias's target, tries with backoff, a plain answer or a stream of chunks."""
+"""From a call to its answer: the plan of its route, tries over targets, a plain answer or a stream of chunks."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, contextmanager
 from typing import Protocol
 
 import structlog
@@ -17,18 +15,20 @@ from semcache.errors import UpstreamError, UpstreamTimedOutError
 from semcache.model import Answer, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
-from semcache.upstream.assembly import Assembler
 from semcache.upstream.body import edit_body
-from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, retry_delay_s
-from semcache.upstream.routes import RouteTable
-from semcache.upstream.sse import Event, EventParser
-from semcache.upstream.target import HttpTarget, Reply
-from semcache.upstream.wire import read_answer, read_json, refuse, replay_chunks
+from semcache.upstream.breaker import BreakerState
+from semcache.upstream.fleet import Fleet
+from semcache.upstream.modes import DegradedMode, Mode
+from semcache.upstream.relay import Whole, relay
+from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
+from semcache.upstream.retry_budget import RetryBudget
+from semcache.upstream.routes import Destination, RouteTable, models_of, without
+from semcache.upstream.target import HttpTarget
+from semcache.upstream.tries import Tries
+from semcache.upstream.wire import is_same_model, read_answer
 
 _log = structlog.get_logger(__name__)
-_DONE = b"[DONE]"
-_AFTER_DONE_S = 0.05
-"""How long the end of a stream may follow its [DONE]: mostly they come together, and then the connection is kept."""
+_SWAPS_LOGGED = 256
 
 
 class UpstreamObserver(Protocol):
@@ -39,15 +39,20 @@ class UpstreamObserver(Protocol):
         ...
 
     def upstream_done(self, target: str, duration_s: float) -> None:
-        """A call is over, all its tries included."""
+        """A call is over, all its tries included; `target` was asked last."""
         ...
 
+    def upstream_swapped(self, target: str) -> None:
+        """An answer names another model than was asked for."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    """The completion behind a stream's chunks."""
+    def breaker_changed(self, target: str, state: int) -> None:
+        """A target's breaker is closed (0), half open (1) or open (2) now; told for each target at the start too."""
+        ...
 
-    body: bytes
+    def degraded_changed(self, reason: str) -> None:
+        """The degraded mode is on for this reason now, or off when it is empty."""
+        ...
 
 
 class HttpUpstream:
@@ -56,9 +61,9 @@ class HttpUpstream:
     Args:
         settings: targets, routes and limits.
         clock: deadlines are in its monotonic seconds.
-        observer: told of each try and each call.
+        observer: told of each try and each call, and of every change of breakers and mode.
         answer_bytes: the largest answer that is read.
-        rng: the jitter's chance.
+        rng: chooses by weight, and jitters.
         sleep: waits between tries.
         environ: where the keys named by `api_key_env` lie; None: the process's environment.
 
@@ -80,46 +85,62 @@ class HttpUpstream:
         self._retry = settings.retry
         self._clock = clock
         self._observer = observer
-        self._rng = rng or random.Random()  # noqa: S311 - jitter guards nothing
+        self._rng = rng or random.Random()  # noqa: S311 - jitter and weights guard nothing
         self._sleep = sleep
         self._routes = RouteTable(settings)
+        self._budget = RetryBudget(settings.retry)
+        self._fleet = Fleet((target.name for target in settings.targets), settings.breaker, self._breaker_changed)
+        self._mode = DegradedMode(settings.degraded, self._mode_changed)
+        self._swaps: set[tuple[str, str, str]] = set()
         self._targets = {
             target.name: HttpTarget(
                 target, clock, answer_bytes=answer_bytes, environ=os.environ if environ is None else environ
             )
             for target in settings.targets
         }
+        if observer is not None:
+            for name in self._targets:
+                observer.breaker_changed(name, BreakerState.CLOSED)
 
     def models(self, alias: str) -> frozenset[str] | None:
-        """The models that an alias's targets run now; None when nothing routes the alias."""
-        destination = self._routes.find(alias)
-        return None if destination is None else frozenset({destination.model})
+        """The models that an alias's targets run now, degraded ones left out; None when nothing routes the alias."""
+        return self._routes.models(alias)
+
+    def candidates(
+        self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
+    ) -> tuple[str, ...]:
+        """The models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
+        return models_of(self._routes.plan(alias, task_type, complexity, degraded=degraded or self._prefers_mini()))
+
+    @property
+    def mode(self) -> Mode:
+        """The degraded mode now."""
+        return self._mode.current(self._clock.monotonic())
+
+    def press_budget(self, *, pressed: bool) -> None:
+        """A budget is used up, or no longer: a condition of the degraded mode."""
+        self._mode.press_budget(self._clock.monotonic(), pressed=pressed)
 
     async def complete(self, call: UpstreamCall) -> Answer:
         """One whole answer.
 
         Raises:
             UnknownModelError: no route serves the alias.
+            OverLimitError: `call.barred` leaves no model.
             InvalidRequestError: the body is no JSON object.
-            UpstreamRefusedError, UpstreamTimedOutError, UpstreamError: the last try's failure.
+            UpstreamRefusedError, UpstreamTimedOutError, UpstreamError: the last try's failure, or UPSTREAM_UNAVAILABLE.
         """
-        destination = self._routes.resolve(call.alias)
-        target = self._targets[destination.target]
-        body = edit_body(call.body, model=destination.model, stream=False)
-        with self._timed(destination.target) as started_s:
-            for tries in itertools.count(1):
+        tries = self._tries(call)
+        with self._timed(tries) as started_s:
+            while True:
+                place = await self._next(tries, call)
+                body = edit_body(call.body, model=place.model, stream=False)
                 try:
-                    with self._attempt(destination.target):
-                        return read_answer(
-                            await target.fetch(body, call),
-                            target_model=destination.model,
-                            route=destination.target,
-                            latency_s=self._clock.monotonic() - started_s,
-                            attempts=tries,
-                        )
+                    with self._attempt(tries, place) as limit_s:
+                        whole = await self._targets[place.target].fetch(body, call, limit_s)
+                        return self._read(whole, place, tries, started_s)
                 except UpstreamError as error:
-                    await self._before_retry(error, tries, call, destination.target)
-        raise AssertionError  # pragma: no cover - the tries end by an answer or an error
+                    self._log_failure(error, tries, call)
 
     async def stream(self, call: UpstreamCall) -> AsyncGenerator[bytes | Answer, None]:
         """Chunks as they arrive, then the whole Answer. Close it (`aclose`) when leaving early.
@@ -130,32 +151,31 @@ class HttpUpstream:
         Raises:
             As `complete`; between chunks too.
         """
-        destination = self._routes.resolve(call.alias)
-        target = self._targets[destination.target]
-        body = edit_body(call.body, model=destination.model, stream=True)
-        with self._timed(destination.target) as started_s:
-            for tries in itertools.count(1):
+        tries = self._tries(call)
+        with self._timed(tries) as started_s:
+            while True:
+                place = await self._next(tries, call)
+                target = self._targets[place.target]
+                body = edit_body(call.body, model=place.model, stream=True)
                 relayed, whole = False, b""
                 try:
-                    with self._attempt(destination.target):
-                        async with target.open(body, call) as reply, aclosing(_relay(reply, target)) as pieces:
-                            async for piece in pieces:
-                                if isinstance(piece, _Whole):
-                                    whole = piece.body
-                                else:
-                                    relayed = True
-                                    yield piece
-                        answer = read_answer(
-                            whole,
-                            target_model=destination.model,
-                            route=destination.target,
-                            latency_s=self._clock.monotonic() - started_s,
-                            attempts=tries,
-                        )
+                    with self._attempt(tries, place) as limit_s:
+                        until_s = self._clock.monotonic() + limit_s
+                        async with target.open(body, call, limit_s) as reply, aclosing(relay(reply, target)) as pieces:
+                            # Up to its first chunk a try has its share of the time; after that it is the only one.
+                            async with target.time_limit(until_s - self._clock.monotonic(), call):
+                                piece = await anext(pieces)
+                            tries.lives()
+                            while not isinstance(piece, Whole):
+                                relayed = True
+                                yield piece
+                                piece = await anext(pieces)
+                            whole = piece.body
+                        answer = self._read(whole, place, tries, started_s)
                 except UpstreamError as error:
                     if relayed:
                         raise
-                    await self._before_retry(error, tries, call, destination.target)
+                    self._log_failure(error, tries, call)
                 else:
                     yield answer
                     return
@@ -165,96 +185,111 @@ class HttpUpstream:
         for target in self._targets.values():
             await target.close()
 
-    async def _before_retry(self, error: UpstreamError, tries: int, call: UpstreamCall, target: str) -> None:
-        """Wait for the next try; raises `error` when there is none."""
-        remaining_s = call.deadline_s - self._clock.monotonic()
-        delay_s = retry_delay_s(error, tries, remaining_s, self._retry, self._rng)
-        if delay_s is None:
-            raise error
+    def _prefers_mini(self) -> bool:
+        return "mini_model" in self.mode.measures
+
+    def _tries(self, call: UpstreamCall) -> Tries:
+        degraded = call.degraded or self._prefers_mini()
+        plan = self._routes.resolve(call.alias, call.task_type, call.complexity, degraded=degraded)
+        return Tries(
+            without(plan, call.barred),
+            call.deadline_s,
+            fleet=self._fleet,
+            budget=self._budget,
+            settings=self._retry,
+            rng=self._rng,
+        )
+
+    async def _next(self, tries: Tries, call: UpstreamCall) -> Destination:
+        """Whom to ask next, after its wait; raises what the call fails with when there is nobody."""
+        while True:
+            step = tries.next(self._clock.monotonic())
+            if step.wait_s:
+                await self._sleep(step.wait_s)
+            if not step.wait_s or tries.admits(step.destination, self._clock.monotonic()):
+                if tries.made:
+                    target, wait_s = step.destination.target, round(step.wait_s, 3)
+                    _log.info("upstream_retry", request_id=call.request_id, target=target, wait_s=wait_s)
+                return step.destination
+
+    def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float) -> Answer:
+        answer = read_answer(
+            body,
+            target_model=place.model,
+            route=place.target,
+            degraded=place.degraded,
+            latency_s=self._clock.monotonic() - started_s,
+            attempts=tries.made,
+        )
+        if not is_same_model(place.model, answer.model):
+            self._swapped(place, answer.model)
+        return answer
+
+    @contextmanager
+    def _timed(self, tries: Tries) -> Iterator[float]:
+        """Measures a call, for the observer and for the degraded mode. One that is left shows nothing."""
+        started_s = self._clock.monotonic()
+        failed: bool | None = None
+        try:
+            yield started_s
+            failed = False
+        except UpstreamError as error:
+            failed = None if blame(error) is Blame.REQUEST else True
+            raise
+        finally:
+            now_s = self._clock.monotonic()
+            if failed is not None:
+                self._mode.observe(now_s, now_s - started_s, failed=failed)
+            if self._observer is not None and tries.last is not None:
+                self._observer.upstream_done(tries.last.target, now_s - started_s)
+
+    @contextmanager
+    def _attempt(self, tries: Tries, place: Destination) -> Iterator[float]:
+        """One try: gives the seconds that it may take, and tells the breaker and the observer how it ended."""
+        limit_s = tries.begin(place, self._clock.monotonic())
+        outcome = ""
+        try:
+            yield limit_s
+            outcome = "ok"
+            tries.succeeded(self._clock.monotonic())
+        except UpstreamError as error:
+            outcome = _outcome(error)
+            tries.failed(error, self._clock.monotonic())
+            raise
+        finally:
+            if not outcome:
+                tries.left()
+            if self._observer is not None:
+                self._observer.upstream_attempted(place.target, outcome or "cancelled")
+
+    def _log_failure(self, error: UpstreamError, tries: Tries, call: UpstreamCall) -> None:
         _log.info(
-            "upstream_retry",
-            target=target,
+            "upstream_try_failed",
+            target=tries.last.target if tries.last is not None else "",
             request_id=call.request_id,
-            tries=tries,
-            delay_s=round(delay_s, 3),
+            tries=tries.made,
             reason=error.reason,
             http_status=error.http_status,
         )
-        await self._sleep(delay_s)
 
-    @contextmanager
-    def _timed(self, target: str) -> Iterator[float]:
-        started_s = self._clock.monotonic()
-        try:
-            yield started_s
-        finally:
-            if self._observer is not None:
-                self._observer.upstream_done(target, self._clock.monotonic() - started_s)
+    def _swapped(self, place: Destination, answered: str) -> None:
+        """Count it, and log each kind once: a deployment's own name for its model does so on every call."""
+        if self._observer is not None:
+            self._observer.upstream_swapped(place.target)
+        swap = (place.target, place.model, answered)
+        if swap not in self._swaps and len(self._swaps) < _SWAPS_LOGGED:
+            self._swaps.add(swap)
+            _log.warning("upstream_other_model", target=place.target, asked=place.model, answered=answered[:200])
 
-    @contextmanager
-    def _attempt(self, target: str) -> Iterator[None]:
-        outcome = "cancelled"
-        try:
-            yield
-            outcome = "ok"
-        except UpstreamError as error:
-            outcome = _outcome(error)
-            raise
-        finally:
-            if self._observer is not None:
-                self._observer.upstream_attempted(target, outcome)
+    def _breaker_changed(self, target: str, before: BreakerState, state: BreakerState) -> None:
+        _log.warning("upstream_breaker", target=target, state=state.name.lower(), before=before.name.lower())
+        if self._observer is not None:
+            self._observer.breaker_changed(target, state)
 
-
-async def _relay(reply: Reply, target: HttpTarget) -> AsyncGenerator[bytes | _Whole, None]:
-    """A reply's chunks, and last the completion that they make."""
-    if not reply.is_event_stream:  # A target that can't stream: its answer in one piece.
-        body = await reply.read()
-        read_answer(body)
-        for chunk in replay_chunks(body, include_usage=True):
-            yield chunk
-        yield _Whole(body)
-        return
-    assembler = Assembler()
-    size_bytes = 0
-    async with aclosing(_events(reply, target)) as events:
-        async for event in events:
-            size_bytes += len(event.data)
-            if size_bytes > target.answer_bytes:
-                raise target.too_large()
-            if event.name == b"error":
-                read_json(event.data, "an error event")
-                refuse("an error event", event.data)
-            assembler.add(event.data)
-            yield event.data
-    if not assembler.whole:
-        raise UpstreamError(
-            f"The upstream {target.settings.name!r} ended its stream before the answer was whole.",
-            http_status=200,
-            reason=INCOMPLETE,
-        )
-    yield _Whole(assembler.completion())
-
-
-async def _events(reply: Reply, target: HttpTarget) -> AsyncGenerator[Event, None]:
-    """The events of a stream up to [DONE] or its clean end; empty ones, which only keep a connection open, left out."""
-    parser = EventParser()
-    async with aclosing(reply.pieces()) as pieces:
-        async for piece in pieces:
-            for event in parser.feed(piece):
-                data = event.data.strip()
-                if data == _DONE:
-                    with suppress(UpstreamError, TimeoutError):
-                        async with asyncio.timeout(_AFTER_DONE_S):
-                            await anext(pieces, None)
-                    return
-                if data:
-                    yield event
-            if parser.pending_bytes > target.answer_bytes:
-                raise target.too_large()
-    for event in parser.finish():
-        data = event.data.strip()
-        if data and data != _DONE:
-            yield event
+    def _mode_changed(self, before: Mode, mode: Mode) -> None:
+        _log.warning("degraded_mode", active=mode.active, reason=mode.reason or before.reason)
+        if self._observer is not None:
+            self._observer.degraded_changed(mode.reason)
 
 
 def _outcome(error: UpstreamError) -> str:

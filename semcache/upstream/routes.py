@@ -1,55 +1,176 @@
-"""Which target answers for a model alias, and under which model name."""
+"""Which targets may answer a call, in which order, and under which model names."""
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from semcache.errors import UnknownModelError
-from semcache.settings import UpstreamSettings
+from semcache.errors import OverLimitError, UnknownModelError
+from semcache.settings import Route, UpstreamSettings
 
 _ANY = "*"
+_REMEMBERED = 4096
+"""Plans and sets of models kept; `*` takes any alias that callers make up, so they must be bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A target by name, and the model that it is asked for."""
+    """A target by name, and the model that it is asked for.
+
+    Attributes:
+        weight: its share of the calls among its group.
+        degraded: its answers are worse than what was asked for.
+    """
 
     target: str
     model: str
+    weight: float = 1.0
+    degraded: bool = False
+
+
+Plan = tuple[tuple[Destination, ...], ...]
+"""Groups of destinations: a later one is for when the earlier can't answer. No target and model come twice."""
 
 
 class RouteTable:
-    """The routes of the settings: the alias's own first, then `*`, then the only target there is."""
+    """The routes of the settings: the alias's own first, then `*`, then the only target there is.
+
+    Of an alias's routes the most specific counts: that of its task type and complexity, of its task type, of its
+    complexity, of any.
+    """
 
     def __init__(self, settings: UpstreamSettings) -> None:
-        self._routes = {route.alias: route for route in settings.routes}
+        self._routes = {(route.alias, route.task_type, route.complexity): route for route in settings.routes}
+        self._task_types = {"", *(route.task_type for route in settings.routes)}
+        self._complexities = {"", *(route.complexity for route in settings.routes)}
         targets = settings.targets
         self._only_target = targets[0].name if len(targets) == 1 and not settings.routes else ""
         self._without_targets = not targets
+        self._plans: dict[tuple[str, str, str, bool], Plan] = {}
+        self._models: dict[str, frozenset[str] | None] = {}
 
-    def find(self, alias: str) -> Destination | None:
-        """Where `alias` leads; None when nowhere."""
-        route = self._routes.get(alias) or self._routes.get(_ANY)
-        if route is not None:
-            return Destination(route.target, route.model or alias)
-        return Destination(self._only_target, alias) if self._only_target else None
+    def plan(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> Plan:
+        """Who may answer; empty when nobody. Degraded: the route's degraded alias comes before the route itself."""
+        key = (alias, task_type, complexity, degraded)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+            plan = self._plans[key] = self._make(alias, task_type, complexity, degraded=degraded)
+        return plan
 
-    def resolve(self, alias: str) -> Destination:
-        """Where `alias` leads.
+    def resolve(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> Plan:
+        """As `plan`.
 
         Raises:
-            UnknownModelError: nowhere; names the aliases that are known.
+            UnknownModelError: nobody may answer; names the aliases that are known.
         """
-        destination = self.find(alias)
-        if destination is not None:
-            return destination
+        plan = self.plan(alias, task_type, complexity, degraded=degraded)
+        if not plan:
+            raise self._unknown(alias, task_type, complexity)
+        return plan
+
+    def models(self, alias: str) -> frozenset[str] | None:
+        """The models that may answer for an alias, whatever the call's task type and complexity, without degraded ones.
+
+        None when no route leads anywhere.
+        """
+        if alias not in self._models:
+            if len(self._models) >= _REMEMBERED:
+                self._models.clear()
+            plans = [
+                self.plan(alias, task_type, complexity)
+                for task_type in self._task_types
+                for complexity in self._complexities
+            ]
+            found = frozenset(place.model for plan in plans for group in plan for place in group if not place.degraded)
+            self._models[alias] = found if any(plans) else None
+        return self._models[alias]
+
+    def _find(self, alias: str, task_type: str, complexity: str) -> Route | None:
+        routes = self._routes
+        for name in (alias, _ANY):
+            route = (
+                routes.get((name, task_type, complexity))
+                or routes.get((name, task_type, ""))
+                or routes.get((name, "", complexity))
+                or routes.get((name, "", ""))
+            )
+            if route is not None:
+                return route
+        return None
+
+    def _make(self, alias: str, task_type: str, complexity: str, *, degraded: bool) -> Plan:
+        if self._only_target:
+            return ((Destination(self._only_target, alias),),)
+        groups: list[tuple[Destination, ...]] = []
+        visited: set[str] = set()
+        taken: set[tuple[str, str]] = set()
+
+        def visit(name: str, *, flagged: bool) -> None:
+            route = self._find(name, task_type, complexity)
+            if route is None or name in visited:
+                return
+            visited.add(name)
+            group = []
+            for place in route.destinations:
+                model = place.model or name
+                if (place.target, model) not in taken:
+                    taken.add((place.target, model))
+                    group.append(Destination(place.target, model, place.weight, flagged))
+            if group:
+                groups.append(tuple(group))
+            for fallback in route.fallbacks:
+                visit(fallback.alias, flagged=flagged or fallback.degraded)
+
+        route = self._find(alias, task_type, complexity)
+        if degraded and route is not None and route.degraded:
+            # Whatever the mini model falls back to, the alias's own answers aren't degraded ones.
+            visited.add(alias)
+            visit(route.degraded, flagged=True)
+            visited.remove(alias)
+        visit(alias, flagged=False)
+        return tuple(groups)
+
+    def _unknown(self, alias: str, task_type: str, complexity: str) -> UnknownModelError:
         if self._without_targets:
-            raise UnknownModelError(
+            return UnknownModelError(
                 f"No upstream is configured, so the model {alias[:80]!r} can't be asked.",
                 hint="Add [[upstream.targets]], or generate the answer yourself and Store it.",
             )
-        known = ", ".join(sorted(self._routes))
-        raise UnknownModelError(
+        aliases = {name for name, _, _ in self._routes}
+        if alias in aliases:
+            return UnknownModelError(
+                f"No route serves the model {alias[:80]!r} for task type {task_type[:80]!r} "
+                f"and complexity {complexity[:80]!r}.",
+                hint="Add a route for the alias alone.",
+            )
+        known = ", ".join(sorted(aliases))
+        return UnknownModelError(
             f"No route serves the model {alias[:80]!r}.",
             hint=f"Known aliases: {known}." if known else "Add [[upstream.routes]]: there are several targets.",
         )
+
+
+def models_of(plan: Plan) -> tuple[str, ...]:
+    """The models of a plan: by group, the greater weight first."""
+    ordered = (place for group in plan for place in sorted(group, key=lambda place: -place.weight))
+    return tuple(dict.fromkeys(place.model for place in ordered))
+
+
+def without(plan: Plan, barred: AbstractSet[str]) -> Plan:
+    """The plan without the barred models.
+
+    Raises:
+        OverLimitError: nothing is left.
+    """
+    if not barred:
+        return plan
+    left = tuple(tuple(place for place in group if place.model not in barred) for group in plan)
+    if not any(left):
+        raise OverLimitError(
+            "A budget bars every model that could answer this request.",
+            reason="MODELS_BARRED",
+            hint="Wait for the budget's next period, raise it, or ask for a cheaper model.",
+        )
+    return left

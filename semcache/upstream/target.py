@@ -97,8 +97,8 @@ class HttpTarget:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
-    async def fetch(self, body: bytes, call: UpstreamCall) -> bytes:
-        """The whole answer to a body, within the target's timeout.
+    async def fetch(self, body: bytes, call: UpstreamCall, limit_s: float) -> bytes:
+        """The whole answer to a body, within the target's timeout and `limit_s`.
 
         Raises:
             UpstreamRefusedError: a 4xx.
@@ -106,19 +106,19 @@ class HttpTarget:
             UpstreamError: anything else that is no success, no connection, or ANSWER_TOO_LARGE.
         """
         async with (
-            self.time_limit(self.settings.timeout_s, call),
+            self.time_limit(min(self.settings.timeout_s, limit_s), call),
             self._exchange(body, call, "application/json", nullcontext()) as response,
         ):
             return await self.read(response)
 
     @asynccontextmanager
-    async def open(self, body: bytes, call: UpstreamCall) -> AsyncIterator[Reply]:
-        """The reply to a streamed call, once its head says success.
+    async def open(self, body: bytes, call: UpstreamCall, limit_s: float) -> AsyncIterator[Reply]:
+        """The reply to a streamed call, once its head says success, within the target's timeout and `limit_s`.
 
         Raises:
             As `fetch`, for the head.
         """
-        head_limit = self.time_limit(self.settings.timeout_s, call)
+        head_limit = self.time_limit(min(self.settings.timeout_s, limit_s), call)
         async with self._exchange(body, call, _EVENT_STREAM, head_limit) as response:
             yield Reply(self, response, call)
 
@@ -182,7 +182,8 @@ class HttpTarget:
             )
         return UpstreamTimedOutError(
             f"The upstream {self.settings.name!r} sent nothing more within {limit_s:g} s.",
-            hint="The target's timeout_s and stall_timeout_s set how long semcache waits.",
+            hint="The target's timeout_s and stall_timeout_s set how long semcache waits; where others could still "
+            "answer, its share of the call's deadline does.",
         )
 
     def too_large(self) -> UpstreamError:

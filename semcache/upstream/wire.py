@@ -6,6 +6,7 @@ Reference: https://platform.openai.com/docs/api-reference/chat/object and …/ch
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -20,11 +21,19 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ERROR_BYTES = 2048
 _PIECE_CHARS = 48
 _MAX_PIECES = 64
+_SNAPSHOT = re.compile(r"[-@:](latest|\d{4}-\d{2}-\d{2}|\d{3,8})$")
+"""`-2024-08-06`, `-0613`, `@20240229`, `-002`: a model's dated or numbered snapshot."""
 _OF_THE_HEAD = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 
 def read_answer(
-    body: bytes, *, target_model: str = "", route: str = "", latency_s: float = 0.0, attempts: int = 1
+    body: bytes,
+    *,
+    target_model: str = "",
+    route: str = "",
+    degraded: bool = False,
+    latency_s: float = 0.0,
+    attempts: int = 1,
 ) -> Answer:
     """A target's `chat.completion` as an Answer; the body stays as it is.
 
@@ -50,10 +59,20 @@ def read_answer(
         text=well_formed(text_of(first.get("content"))),
         target_model=target_model,
         route=route,
+        degraded=degraded,
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages if message),
         latency_s=latency_s,
         attempts=attempts,
     )
+
+
+def is_same_model(asked: str, answered: str) -> bool:
+    """Whether two names may mean one model: provider prefixes, case and snapshots aside."""
+    return asked == answered or _bare_model(asked) == _bare_model(answered)
+
+
+def _bare_model(name: str) -> str:
+    return _SNAPSHOT.sub("", name.rpartition("/")[2].lower())
 
 
 def read_usage(value: object) -> Usage:

@@ -3,10 +3,11 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from semcache.errors import UnknownModelError, UpstreamError, UpstreamRefusedError
+from semcache.errors import OverLimitError, UnknownModelError, UpstreamError, UpstreamRefusedError
 from semcache.model import Answer, UpstreamCall, Usage
 from semcache.settings import RetrySettings, Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
@@ -214,3 +215,20 @@ async def test_a_stream_may_be_left(rig):
     assert isinstance(await anext(stream), bytes)
     await stream.aclose()
     assert (await rig.upstream.complete(call())).text == TEXT
+
+
+async def test_candidates(rig):
+    assert rig.upstream.candidates("fast") == ("mini",)
+    assert rig.upstream.candidates("fast", task_type="code", complexity="high", degraded=True) == ("mini",)
+    assert rig.upstream.candidates("slow") == ()
+
+
+async def test_a_model_that_is_barred_isnt_asked(rig):
+    barred = replace(call(), barred=frozenset({"mini"}))
+    with pytest.raises(OverLimitError) as caught:
+        await rig.upstream.complete(barred)
+    assert caught.value.reason == "MODELS_BARRED"
+    with pytest.raises(OverLimitError):
+        await anext(rig.upstream.stream(barred))
+    assert rig.bodies == []
+    assert (await rig.upstream.complete(replace(call(), barred=frozenset({"other"})))).text == TEXT

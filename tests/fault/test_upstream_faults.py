@@ -38,12 +38,22 @@ class Seen:
 
     def __init__(self):
         self.outcomes, self.calls = [], 0
+        self.swapped, self.breakers, self.reasons = [], [], []
 
     def upstream_attempted(self, target, outcome):
         self.outcomes.append(outcome)
 
     def upstream_done(self, target, duration_s):
         self.calls += 1
+
+    def upstream_swapped(self, target):
+        self.swapped.append(target)
+
+    def breaker_changed(self, target, state):
+        self.breakers.append((target, int(state)))
+
+    def degraded_changed(self, reason):
+        self.reasons.append(reason)
 
 
 class Rig:

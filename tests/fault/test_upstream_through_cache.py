@@ -149,6 +149,21 @@ async def test_a_429_says_when_to_come_again(tmp_path: Path, kind: str) -> None:
 
 
 @KINDS
+async def test_an_upstream_that_keeps_failing_is_left_alone_and_the_client_told_until_when(
+    tmp_path: Path, kind: str
+) -> None:
+    async with stack(tmp_path, [failure(500)] * 5) as served:
+        for number in range(5):
+            await failed(served, kind, f"prompt {number}")
+        error = await failed(served, kind)
+        info, retry_s = details_of(error)
+        assert (error.code(), info.reason) == (CODE.UNAVAILABLE, "UPSTREAM_UNAVAILABLE")
+        assert retry_s is not None
+        assert 0 < retry_s <= 5.0
+        assert len(served.upstream.requests) == 5
+
+
+@KINDS
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_passing_trouble_is_not_noticed(tmp_path: Path, kind: str, status: int) -> None:
     async with stack(tmp_path, [failure(status), failure(status)], max_retries=2) as served:

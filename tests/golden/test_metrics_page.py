@@ -54,6 +54,11 @@ def page():
     metrics.batch_embedded(8)
     metrics.upstream_attempted("openai", "ok")
     metrics.upstream_done("openai", 0.5)
+    metrics.upstream_swapped("openai")
+    for state in (0, 2):
+        metrics.breaker_changed("openai", state)
+    for reason in ("budget", "error_rate"):
+        metrics.degraded_changed(reason)
     metrics.verdict_reported("wrong")
     metrics.store_skipped("tool_calls")
     # The moments at which series were made differ from run to run.

@@ -7,7 +7,16 @@ import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.settings import RetrySettings
-from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, TOO_LARGE, UNREACHABLE, parse_retry_after, retry_delay_s
+from semcache.upstream.retries import (
+    BROKE_OFF,
+    INCOMPLETE,
+    TOO_LARGE,
+    UNREACHABLE,
+    Blame,
+    blame,
+    parse_retry_after,
+    retry_delay_s,
+)
 
 SETTINGS = RetrySettings(max_retries=4, backoff_s=1.0, max_backoff_s=4.0)
 NOW_S = 1_800_000_000.0
@@ -90,3 +99,27 @@ def test_no_wait_reaches_the_deadline():
 )
 def test_a_retry_after_in_each_of_its_forms(value, wanted_s):
     assert parse_retry_after(value, NOW_S) == wanted_s
+
+
+@pytest.mark.parametrize(
+    ("error", "whose"),
+    [
+        *((UpstreamRefusedError("", http_status=status), Blame.REQUEST) for status in (400, 409, 413, 422, 451)),
+        *((UpstreamRefusedError("", http_status=status), Blame.MODEL) for status in (403, 404)),
+        *((UpstreamRefusedError("", http_status=status), Blame.TARGET) for status in (401, 402, 408)),
+        *((UpstreamError("", http_status=status), Blame.TARGET) for status in (301, 500, 502, 503, 504, 529)),
+        (UpstreamRefusedError("", http_status=429), Blame.TARGET),
+        (UpstreamRefusedError("", http_status=429, retry_after_s=0.0), Blame.TARGET),
+        (UpstreamRefusedError("", http_status=429, retry_after_s=1.0), Blame.BUSY),
+        (UpstreamError("", http_status=503, retry_after_s=1.0), Blame.TARGET),
+        (UpstreamTimedOutError(""), Blame.TARGET),
+        (UpstreamError("", reason=UNREACHABLE), Blame.TARGET),
+        (UpstreamError("", http_status=200, reason=BROKE_OFF), Blame.TARGET),
+        (UpstreamError("", http_status=200, reason=INCOMPLETE), Blame.TARGET),
+        (UpstreamError("no JSON", http_status=200), Blame.TARGET),
+        (UpstreamError("", http_status=200, reason=TOO_LARGE), Blame.REQUEST),
+        (UpstreamError(""), Blame.TARGET),
+    ],
+)
+def test_whose_fault_it_was(error, whose):
+    assert blame(error) is whose

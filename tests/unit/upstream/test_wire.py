@@ -10,7 +10,7 @@ from semcache.errors import UpstreamError
 from semcache.model import Usage
 from semcache.testing.upstream import completion_body
 from semcache.upstream.assembly import Assembler
-from semcache.upstream.wire import read_answer, read_usage, replay_chunks
+from semcache.upstream.wire import is_same_model, read_answer, read_usage, replay_chunks
 
 UNKNOWN = Usage(estimated=True)
 
@@ -282,3 +282,23 @@ def test_a_replay_keeps_tool_calls():
     message = json.loads(assembled(replay_chunks(body, include_usage=False)).completion())["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"] == calls
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "same"),
+    [
+        ("gpt-4o", "gpt-4o", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("gpt-4", "gpt-4-0613", True),
+        ("gemini-1.5-pro-latest", "gemini-1.5-pro-002", True),
+        ("claude-3-haiku@20240307", "claude-3-haiku-20240307", True),
+        ("openai/GPT-4o", "gpt-4o", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini-2024-07-18", False),
+        ("gpt-5", "gpt-4", False),
+        ("my-deployment", "gpt-4o", False),
+    ],
+)
+def test_names_that_may_mean_one_model(asked, answered, same):
+    assert is_same_model(asked, answered) is same
+    assert is_same_model(answered, asked) is same

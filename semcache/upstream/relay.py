@@ -1,0 +1,82 @@
+"""A target's reply to a streamed call, told on chunk by chunk, and the completion that the chunks make."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from semcache.errors import UpstreamError
+from semcache.upstream.assembly import Assembler
+from semcache.upstream.retries import INCOMPLETE
+from semcache.upstream.sse import Event, EventParser
+from semcache.upstream.target import HttpTarget, Reply
+from semcache.upstream.wire import read_answer, read_json, refuse, replay_chunks
+
+_DONE = b"[DONE]"
+_AFTER_DONE_S = 0.05
+"""How long the end of a stream may follow its [DONE]: mostly they come together, and then the connection is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The completion behind a stream's chunks."""
+
+    body: bytes
+
+
+async def relay(reply: Reply, target: HttpTarget) -> AsyncGenerator[bytes | Whole, None]:
+    """A reply's chunks, and last the completion that they make.
+
+    Raises:
+        UpstreamError: what came is no answer, or not all of one.
+    """
+    if not reply.is_event_stream:  # A target that can't stream: its answer in one piece.
+        body = await reply.read()
+        read_answer(body)
+        for chunk in replay_chunks(body, include_usage=True):
+            yield chunk
+        yield Whole(body)
+        return
+    assembler = Assembler()
+    size_bytes = 0
+    async with aclosing(_events(reply, target)) as events:
+        async for event in events:
+            size_bytes += len(event.data)
+            if size_bytes > target.answer_bytes:
+                raise target.too_large()
+            if event.name == b"error":
+                read_json(event.data, "an error event")
+                refuse("an error event", event.data)
+            assembler.add(event.data)
+            yield event.data
+    if not assembler.whole:
+        raise UpstreamError(
+            f"The upstream {target.settings.name!r} ended its stream before the answer was whole.",
+            http_status=200,
+            reason=INCOMPLETE,
+        )
+    yield Whole(assembler.completion())
+
+
+async def _events(reply: Reply, target: HttpTarget) -> AsyncGenerator[Event, None]:
+    """The events of a stream up to [DONE] or its clean end; empty ones, which only keep a connection open, left out."""
+    parser = EventParser()
+    async with aclosing(reply.pieces()) as pieces:
+        async for piece in pieces:
+            for event in parser.feed(piece):
+                data = event.data.strip()
+                if data == _DONE:
+                    with suppress(UpstreamError, TimeoutError):
+                        async with asyncio.timeout(_AFTER_DONE_S):
+                            await anext(pieces, None)
+                    return
+                if data:
+                    yield event
+            if parser.pending_bytes > target.answer_bytes:
+                raise target.too_large()
+    for event in parser.finish():
+        data = event.data.strip()
+        if data and data != _DONE:
+            yield event

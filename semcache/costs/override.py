@@ -61,10 +61,10 @@ def read_price_file(path: Path) -> Overrides:
 
     Each has `model`, `input` and `output`, and may have `cached_input` (read from the provider's prompt cache; else as
     `input`) and `cache_write` (written to it; else as `input`), in dollars per million tokens, read as exact decimals;
-    0 is a price (a model of one's own). `per_call` is a fee in dollars. `tiers` are tables with `above`, a number of input
-    tokens, and prices that hold for the whole of a call beyond it. `from` is the day (UTC) or time from which the table
-    counts, beside others of the same model; before the first, the bundled price does. The tariffs' `price_version` is
-    `override` with the first eight hex digits of the file's SHA-256.
+    0 is a price (a model of one's own). `per_call` is a fee in dollars. `tiers` are tables with `above`, a number of
+    input tokens, and prices that hold for the whole of a call beyond it. `from` is the day (UTC) or time from which the
+    table counts, beside others of the same model; before the first, the bundled price does. The tariffs'
+    `price_version` is `override` with the first eight hex digits of the file's SHA-256.
 
     Raises:
         SettingsError: all problems of the file at once.

@@ -53,5 +53,13 @@ class Calendar:
         following = date(year + month // 12, month % 12 + 1, 1)
         return Period(self._midnight_s(first), self._midnight_s(following), f"{year:04}-{month:02}")
 
+    def days(self, first: date, last: date) -> Period:
+        """The days from `first` to `last`, both included."""
+        name = first.isoformat() if first == last else f"{first} to {last}"
+        return Period(self._midnight_s(first), self._midnight_s(last + timedelta(days=1)), name)
+
     def _midnight_s(self, day: date) -> float:
         return datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()
+
+
+UTC_CALENDAR = Calendar()

@@ -6,19 +6,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from semcache.costs.periods import UTC_CALENDAR, Calendar, PeriodKind
 from semcache.errors import InvalidRequestError
-from semcache.model import HIT_STATUSES, LedgerHour, Status, Usage
-
-_DAY_S = 86_400
+from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerHour, Status, Usage
 
 
 class SavingsGroup(StrEnum):
-    """What rows may be grouped by; days are UTC's."""
+    """What rows may be grouped by; the caller's calendar says where days and months begin."""
 
     HOUR = "hour"
     DAY = "day"
+    MONTH = "month"
+    TENANT = "tenant"
     MODEL = "model"
     TASK_TYPE = "task_type"
+    STATUS = "status"
+
+
+_PERIODS: Mapping[SavingsGroup, PeriodKind] = {SavingsGroup.DAY: "day", SavingsGroup.MONTH: "month"}
+_TIMES = frozenset({SavingsGroup.HOUR, *_PERIODS})
+_Name = tuple[int, str, str, str, str]
+"""What a group is about: period's start (0: not by time), tenant, model, task type, status; empty where not grouped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,16 @@ class SavingsRow:
     """One group of requests. Money in nanodollars.
 
     Attributes:
-        period_start_s: the hour's or day's start in wall seconds; None when not grouped by time.
+        period_start_s: the hour's, day's or month's start in wall seconds; None when not grouped by time.
         model: empty when not grouped by model.
         task_type: empty when not grouped by it, or when the requests had none.
         requests: every status, 0 included; they add up to `total_requests`.
         spent_usage: tokens of upstream calls.
         saved_usage: tokens of the answers that the cache gave instead.
         overhead_nanousd: what the saving itself cost, at configured rates; 0 where none is configured.
+        wrong_hits: hits that were reported to be wrong.
+        tenant: empty when not grouped by tenant.
+        status: None when not grouped by status.
         unpriced: requests whose model has no known price; they are in no amount of money.
         estimated: requests whose tokens are an estimate.
     """
@@ -50,6 +61,9 @@ class SavingsRow:
     overhead_nanousd: int = 0
     unpriced: int = 0
     estimated: int = 0
+    wrong_hits: int = 0
+    tenant: str = ""
+    status: Status | None = None
 
     @property
     def total_requests(self) -> int:
@@ -77,10 +91,20 @@ class SavingsRow:
         would_have_cost = self.saved_nanousd + self.spent_nanousd
         return 100 * self.saved_nanousd / would_have_cost if would_have_cost else None
 
+    @property
+    def priced_requests(self) -> int:
+        """Requests whose cost or saving is known: what an amount of money may be divided by."""
+        return max(0, self.total_requests - self.unpriced)
+
+    @property
+    def cost_per_request_usd(self) -> float | None:
+        """Spent by priced requests of every status; None without any."""
+        return self.spent_nanousd / NANOUSD_PER_USD / self.priced_requests if self.priced_requests else None
+
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """The rows, ordered by time, model and task type, and their sum."""
+    """The rows, ordered by time, tenant, model, task type and status, and their sum."""
 
     rows: tuple[SavingsRow, ...]
     total: SavingsRow
@@ -92,53 +116,66 @@ def savings(
     *,
     models: Collection[str] = (),
     task_types: Collection[str] = (),
+    calendar: Calendar = UTC_CALENDAR,
 ) -> Savings:
     """Sums the ledger's hours by group.
 
     Args:
         hours: rollup rows, in any order, each at most once.
-        group_by: each group at most once, and not hour with day; empty: one row for the whole, if anything is there.
+        group_by: each group at most once, and one of hour, day and month; empty: one row for the whole, if anything is
+            there.
         models: the models to include; empty: all.
         task_types: the task types to include; empty: all.
+        calendar: where days and months begin.
 
     Raises:
-        InvalidRequestError: `group_by` names a group twice, or hour and day.
+        InvalidRequestError: `group_by` names a group twice, or two lengths of time.
     """
-    if len(set(group_by)) != len(group_by):
+    groups = frozenset(group_by)
+    if len(groups) != len(group_by):
         raise InvalidRequestError("group_by names a group twice.", hint="Name each at most once.")
-    if {SavingsGroup.HOUR, SavingsGroup.DAY} <= set(group_by):
-        raise InvalidRequestError("group_by names both hour and day.", hint="Name one of them.")
-    groups: dict[tuple[int, str, str], list[LedgerHour]] = {}
+    if len(groups & _TIMES) > 1:
+        raise InvalidRequestError("group_by names two of hour, day and month.", hint="Name one of them.")
+    by_name: dict[_Name, list[LedgerHour]] = {}
     for hour in hours:
         if (not models or hour.model in models) and (not task_types or hour.task_type in task_types):
-            groups.setdefault(_group(hour, group_by), []).append(hour)
-    by_time = SavingsGroup.HOUR in group_by or SavingsGroup.DAY in group_by
-    rows = tuple(
-        _row(members, period if by_time else None, model, task_type)
-        for (period, model, task_type), members in sorted(groups.items())
-    )
-    return Savings(rows, _row([hour for members in groups.values() for hour in members], None, "", ""))
+            by_name.setdefault(_name(hour, groups, calendar), []).append(hour)
+    by_time = not groups.isdisjoint(_TIMES)
+    rows = tuple(_row(members, name, by_time=by_time) for name, members in sorted(by_name.items()))
+    every = [hour for members in by_name.values() for hour in members]
+    return Savings(rows, _row(every, (0, "", "", "", ""), by_time=False))
 
 
-def _group(hour: LedgerHour, group_by: Sequence[SavingsGroup]) -> tuple[int, str, str]:
-    period = 0
-    if SavingsGroup.HOUR in group_by:
-        period = hour.hour_s
-    elif SavingsGroup.DAY in group_by:
-        period = hour.hour_s // _DAY_S * _DAY_S
+def unpriced_models(hours: Iterable[LedgerHour]) -> Mapping[str, int]:
+    """The requests that are in no amount of money, by model, most first."""
+    counts: dict[str, int] = {}
+    for hour in hours:
+        if hour.unpriced:
+            counts[hour.model] = counts.get(hour.model, 0) + hour.unpriced
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _name(hour: LedgerHour, groups: Collection[SavingsGroup], calendar: Calendar) -> _Name:
+    start_s = hour.hour_s if SavingsGroup.HOUR in groups else 0
+    for group, kind in _PERIODS.items():
+        if group in groups:
+            start_s = int(calendar.period(kind, hour.hour_s).start_s)
     return (
-        period,
-        hour.model if SavingsGroup.MODEL in group_by else "",
-        hour.task_type if SavingsGroup.TASK_TYPE in group_by else "",
+        start_s,
+        hour.tenant if SavingsGroup.TENANT in groups else "",
+        hour.model if SavingsGroup.MODEL in groups else "",
+        hour.task_type if SavingsGroup.TASK_TYPE in groups else "",
+        hour.status.value if SavingsGroup.STATUS in groups else "",
     )
 
 
-def _row(hours: Sequence[LedgerHour], period_start_s: int | None, model: str, task_type: str) -> SavingsRow:
+def _row(hours: Sequence[LedgerHour], name: _Name, *, by_time: bool) -> SavingsRow:
+    start_s, tenant, model, task_type, status = name
     requests = dict.fromkeys(Status, 0)
     for hour in hours:
         requests[hour.status] += hour.requests
     return SavingsRow(
-        period_start_s=period_start_s,
+        period_start_s=start_s if by_time else None,
         model=model,
         task_type=task_type,
         requests=requests,
@@ -148,8 +185,12 @@ def _row(hours: Sequence[LedgerHour], period_start_s: int | None, model: str, ta
         spent_cached_input_nanousd=sum(hour.spent_cached_input_nanousd for hour in hours),
         spent_output_nanousd=sum(hour.spent_output_nanousd for hour in hours),
         saved_nanousd=sum(hour.saved_nanousd for hour in hours),
+        overhead_nanousd=sum(hour.overhead_nanousd for hour in hours),
         unpriced=sum(hour.unpriced for hour in hours),
         estimated=sum(hour.estimated for hour in hours),
+        wrong_hits=sum(hour.wrong_hits for hour in hours),
+        tenant=tenant,
+        status=Status(status) if status else None,
     )
 
 
@@ -160,4 +201,5 @@ def _usage(hours: Iterable[LedgerHour]) -> Usage:
         cached_input_tokens=sum(row.cached_input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         estimated=any(row.estimated for row in rows),
+        cache_write_tokens=sum(row.cache_write_tokens for row in rows),
     )

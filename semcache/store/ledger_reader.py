@@ -1,0 +1,154 @@
+"""The ledger of a store, read beside its server: rollup rows and log lines, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import lmdb
+
+from semcache.errors import StoreError, StoreUnusableError
+from semcache.model import LedgerHour, LedgerRecord
+from semcache.settings import StoreSettings
+from semcache.store import layout, opening
+from semcache.store.codec import decode_hour, decode_record
+
+_ROWS_PER_SNAPSHOT = 512
+"""Log lines read in one transaction: a snapshot holds back the pages that a server would reuse, so none lasts long."""
+_US_PER_S = 1_000_000
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerExtent:
+    """From when to when there is anything, in wall-clock seconds; None: nothing.
+
+    Hours are of the rollup, which is kept; lines are of the request log, whose oldest are deleted
+    (`store.log_ttl_s`).
+    """
+
+    first_hour_s: int | None
+    last_hour_s: int | None
+    first_line_s: float | None
+    last_line_s: float | None
+
+
+class LedgerReader:
+    """One store's ledger, open for reading. What it finds is on disk; a server's last 250 ms may not be yet.
+
+    Attributes:
+        path: the store's folder.
+        damaged: rows that couldn't be read so far and are in no result; `semcache check` names them.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        """Open the store at `settings.path`.
+
+        Raises:
+            StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
+        """
+        self.path: Path = settings.path
+        self.damaged = 0
+        self._env, self._dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._env.close()
+
+    def extent(self) -> LedgerExtent:
+        """From when to when the ledger tells of."""
+        with self._snapshot() as txn:
+            first_hour, last_hour = _ends(txn, self._dbs.hours)
+            first_us, last_us = _ends(txn, self._dbs.log)
+        return LedgerExtent(
+            first_hour,
+            last_hour,
+            None if first_us is None else first_us / _US_PER_S,
+            None if last_us is None else last_us / _US_PER_S,
+        )
+
+    def file_bytes(self) -> int:
+        """What the store's file takes of the disk: entries, vectors and ledger together."""
+        size: int = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        return size
+
+    def hours(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> tuple[LedgerHour, ...]:
+        """Rollup rows whose hour starts in [start, end), by hour, as of one moment; of all tenants when none is named.
+
+        Raises:
+            StoreUnusableError: the store can't be read.
+        """
+        first, end = _whole_seconds(start_s), _whole_seconds(end_s)
+        with self._snapshot() as txn:
+            rows = list(_rows(txn, self._dbs.hours, first, end))
+        found = (self._decoded(decode_hour, row) for _, row in rows)
+        return tuple(hour for hour in found if hour is not None and (not tenants or hour.tenant in tenants))
+
+    def records(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> Iterator[LedgerRecord]:
+        """Log lines in [start, end), oldest first, as they are read; of all tenants when none is named.
+
+        Raises:
+            StoreUnusableError: the store can't be read.
+        """
+        first, end = layout.pack_time(start_s), layout.pack_time(end_s)
+        while True:
+            with self._snapshot() as txn:
+                rows = list(islice(_rows(txn, self._dbs.log, first, end), _ROWS_PER_SNAPSHOT))
+            if not rows:
+                return
+            first = rows[-1][0] + b"\0"
+            for _, row in rows:
+                record = self._decoded(decode_record, row)
+                if record is not None and (not tenants or record.tenant in tenants):
+                    yield record
+
+    def _decoded(self, decode: Callable[[bytes], _Row], row: bytes) -> _Row | None:
+        try:
+            return decode(row)
+        except StoreUnusableError:
+            raise
+        except StoreError:
+            self.damaged += 1
+            return None
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[lmdb.Transaction[bytes]]:
+        try:
+            with self._env.begin() as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise StoreUnusableError(
+                f"the store at {self.path} can't be read ({error}).", hint="`semcache check` audits it."
+            ) from error
+
+
+def _rows(txn: lmdb.Transaction[bytes], db: lmdb._Database, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys in [first, end) with their values."""
+    with txn.cursor(db=db) as cursor:
+        found = cursor.set_range(first)
+        while found and cursor.key() < end:
+            yield cursor.key(), cursor.value()
+            found = cursor.next()
+
+
+def _ends(txn: lmdb.Transaction[bytes], db: lmdb._Database) -> tuple[int | None, int | None]:
+    """The numbers that the first and the last key begin with."""
+    with txn.cursor(db=db) as cursor:
+        first = int.from_bytes(cursor.key()[:8], "big") if cursor.first() else None
+        last = int.from_bytes(cursor.key()[:8], "big") if cursor.last() else None
+    return first, last
+
+
+def _whole_seconds(at_s: float) -> bytes:
+    """The key of the first hour that starts at or after a moment."""
+    return max(0, -int(-at_s // 1)).to_bytes(8, "big")

@@ -1,0 +1,10 @@
+"""Texts in CSV files that spreadsheets open."""
+
+from __future__ import annotations
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def plain(text: str) -> str:
+    """The text, an apostrophe before what a spreadsheet would take for a formula: callers name models and tasks."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

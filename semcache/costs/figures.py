@@ -1,4 +1,4 @@
-"""Figures for people: dollars with as many decimals as the amounts beside them need, percent, counts with a noun."""
+"""Figures and names for people: dollars with fitting decimals, percent, counts with a noun, names without controls."""
 
 from __future__ import annotations
 
@@ -50,3 +50,8 @@ def percent(value: float | None) -> str:
 def counted(count: int, noun: str) -> str:
     """A number and what it is of: 1 request, 2 requests."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def printable(name: str) -> str:
+    """A name that callers chose, fit for a terminal and a drawing: what isn't printable becomes a question mark."""
+    return "".join(character if character.isprintable() else "?" for character in name)

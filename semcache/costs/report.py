@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from semcache.costs.figures import counted
+from semcache.costs.figures import counted, printable
 from semcache.costs.periods import Calendar, Period, PeriodKind
 from semcache.costs.savings import SavingsGroup, SavingsRow, savings, unpriced_models
 from semcache.model import LedgerHour
@@ -61,7 +61,7 @@ def remarks(total: SavingsRow, unpriced: Mapping[str, int]) -> list[str]:
     """What to keep in mind with the figures, a sentence each."""
     told = []
     if unpriced:
-        models = ", ".join(f"{model or 'without a name'} ({count:,})" for model, count in unpriced.items())
+        models = ", ".join(f"{printable(model) or 'without a name'} ({count:,})" for model, count in unpriced.items())
         told.append(
             f"In no amount of money, for the price of the model isn't known: {counted(total.unpriced, 'request')} of "
             f"{models}. A [[price]] in costs.price_file gives such models one from then on."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from semcache.costs import targets
-from semcache.costs.figures import Dollars, counted, per_request, percent
+from semcache.costs.figures import Dollars, counted, per_request, percent, printable
 from semcache.costs.report import CostReport, remarks
 from semcache.costs.savings import SavingsRow
 from semcache.costs.spread import CostSpread
@@ -37,13 +37,21 @@ def cost_page(report: CostReport, spreads: Sequence[CostSpread], window: str, re
         f'<div class="charts">{"".join(_charts(report, spreads))}</div>',
         f"<h2>How requests ended</h2>{_statuses(total)}",
         f"<h2>Tokens</h2>{_tokens(total)}",
-        f"<h2>By model</h2>{_table([(row.model or '–', row) for row in report.by_model])}",
-        f"<h2>By task type</h2>{_table([(row.task_type or 'without one', row) for row in report.by_task_type])}",
+        f"<h2>By model</h2>{_table(_models(report))}",
+        f"<h2>By task type</h2>{_table(_task_types(report))}",
         f"<h2>By {report.period_kind}</h2>{_table(periods)}",
         "<h2>To keep in mind</h2>",
         notes([*remarks(total, report.unpriced), *_of_the_page()]),
     ]
     return page("semcache cost report", f"What was spent and saved: {window}", read, told)
+
+
+def _models(report: CostReport) -> list[tuple[str, SavingsRow]]:
+    return [(printable(row.model) or "–", row) for row in report.by_model]
+
+
+def _task_types(report: CostReport) -> list[tuple[str, SavingsRow]]:
+    return [(printable(row.task_type) or "without one", row) for row in report.by_task_type]
 
 
 def _summary(total: SavingsRow) -> str:
@@ -82,7 +90,7 @@ def _charts(report: CostReport, spreads: Sequence[CostSpread]) -> list[str]:
         Stack("spent", [_usd(row.spent_nanousd) if row else 0.0 for row in rows], FIRST),
         Stack("saved", [_usd(row.saved_nanousd) if row else 0.0 for row in rows], SECOND),
     ]
-    models = [(row.model or "–", row) for row in report.by_model]
+    models = _models(report)
     charts = [
         figure(f"Spent and saved by {kind}", stacked_columns("periods", places, stacks, "dollars")),
         figure(
@@ -98,7 +106,7 @@ def _charts(report: CostReport, spreads: Sequence[CostSpread]) -> list[str]:
         figure("Spent and saved by model", _by_name("models", models)),
         figure(
             "Spent and saved by task type",
-            _by_name("tasks", [(row.task_type or "without one", row) for row in report.by_task_type]),
+            _by_name("tasks", _task_types(report)),
         ),
         figure("Share of spending by model", _shares(models)),
     ]
@@ -138,7 +146,7 @@ def _shares(named: Sequence[tuple[str, SavingsRow]]) -> str:
 def _spread(spreads: Sequence[CostSpread]) -> str:
     rows = [
         Span(
-            one.model or "–",
+            printable(one.model) or "–",
             _usd(one.low_nanousd),
             _usd(one.median_nanousd),
             _usd(one.high_nanousd),

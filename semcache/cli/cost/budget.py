@@ -15,7 +15,6 @@ from semcache.costs.cost_model import DAY_S, MEASURED, PROJECTION, MonthlyCost, 
 from semcache.costs.figures import Dollars, counted, percent
 from semcache.costs.periods import Period
 from semcache.costs.savings import unpriced_models
-from semcache.errors import InvalidRequestError
 
 
 def budget(
@@ -23,9 +22,7 @@ def budget(
 ) -> None:
     """What a month costs in all: tokens as measured, the rest as configured (costs.model), projected to its end."""
     with open_ledger(config, store) as ledger:
-        chosen = ledger.calendar.period("month", ledger.now_s) if month is None else ledger.month(month)
-        if chosen.start_s > ledger.now_s:
-            raise InvalidRequestError(f"{chosen.name} hasn't begun.", hint="Name a month that has.")
+        chosen = ledger.calendar.period("month", ledger.now_s) if month is None else ledger.begun(ledger.month(month))
         cost = _cost(ledger, chosen, tenant)
         unpriced = unpriced_models(ledger.hours(chosen, tenant))
         if json:
@@ -61,7 +58,7 @@ def _cost(ledger: OpenLedger, month: Period, tenants: list[str] | None) -> Month
 
 
 def _table(cost: MonthlyCost, tenants: list[str] | None) -> Table:
-    ended = "whole" if _is_over(cost) else "projected $"
+    ended = "whole $" if _is_over(cost) else "projected $"
     title = f"Costs of {cost.month.name}" + (f", {', '.join(tenants)}" if tenants else "")
     table = Table("", "so far $", ended, "share %", "usual %", title=title, title_justify="left")
     for column in table.columns[1:]:

@@ -57,7 +57,7 @@ def chargeback(
             check_folder(file)
     card = read_rate_card(tariff)
     with open_ledger(config, store) as ledger:
-        chosen = ledger.month(month)
+        chosen = ledger.begun(ledger.month(month))
         hours = ledger.hours(chosen, tenant)
         told = charge(hours, card, tenant or ())
         remarks = _remarks(ledger, chosen, card.version, sum(unpriced_models(hours).values()))
@@ -139,7 +139,7 @@ def _remarks(ledger: OpenLedger, month: Period, version: str, unpriced: int) -> 
 
 
 def _write_csv(file: Path, told: Chargeback, month: str) -> None:
-    with file.open("w", encoding="utf-8", newline="", errors="replace") as out:
+    with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(_CSV_HEADS)
         for invoice in told.invoices:

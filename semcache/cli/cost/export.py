@@ -68,12 +68,12 @@ def _rows(ledger: OpenLedger, window: Period, tenants: list[str] | None, *, hour
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file or standard output; what isn't Unicode in a name becomes a question mark."""
+    """The file or standard output."""
     if output is None:
         yield sys.stdout
         sys.stdout.flush()
     else:
-        with output.open("w", encoding="utf-8", errors="replace", newline="") as out:
+        with output.open("w", encoding="utf-8", newline="") as out:
             yield out
 
 

@@ -105,6 +105,16 @@ class OpenLedger:
         """The month that a date lies in."""
         return self.calendar.month(day.year, day.month)
 
+    def begun(self, month: Period) -> Period:
+        """The month itself.
+
+        Raises:
+            InvalidRequestError: it hasn't begun.
+        """
+        if month.start_s > self.now_s:
+            raise InvalidRequestError(f"{month.name} hasn't begun.", hint="Name a month that has.")
+        return month
+
     def hours(self, window: Period, tenants: Sequence[str] | None) -> tuple[LedgerHour, ...]:
         """The rollup's rows of a window."""
         return self.reader.hours(window.start_s, window.end_s, tenants or ())

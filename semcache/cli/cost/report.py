@@ -15,7 +15,7 @@ from semcache.cli.cost.writing import prepare_page, write_page
 from semcache.cli.options import Config, Json
 from semcache.costs.periods import Period
 from semcache.costs.report import cost_report, remarks
-from semcache.costs.savings import SavingsGroup, savings
+from semcache.costs.savings import SavingsGroup, savings, unpriced_models
 from semcache.costs.spread import cost_spreads
 from semcache.errors import InvalidRequestError
 from semcache.model import LedgerHour
@@ -39,11 +39,11 @@ def report(
         window = ledger.window(first, last, month)
         hours = ledger.hours(window, tenant)
         told = savings(hours, by or (), calendar=ledger.calendar)
-        whole = cost_report(hours, ledger.calendar)
+        unpriced = unpriced_models(hours)
         if html is not None:
             _write(html, ledger, window, tenant, hours)
         if json:
-            typer.echo(json_format.dumps(as_json(told, by or (), whole.unpriced, ledger, window, tenant)))
+            typer.echo(json_format.dumps(as_json(told, by or (), unpriced, ledger, window, tenant)))
             return
         console = Console()
         if not hours:
@@ -56,7 +56,7 @@ def report(
             console.print(money_table(told.total, _titled(window, tenant)))
             console.print(requests_table(told.total))
             console.print(tokens_table(told.total))
-        for remark in remarks(told.total, whole.unpriced):
+        for remark in remarks(told.total, unpriced):
             console.print(remark, markup=False, highlight=False)
         console.print(ledger.read(), markup=False, highlight=False)
     if html is not None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from semcache.cli.cost.ledger import OpenLedger
 from semcache.costs import targets
-from semcache.costs.figures import Dollars, per_request, percent
+from semcache.costs.figures import Dollars, per_request, percent, printable
 from semcache.costs.periods import Period
 from semcache.costs.savings import Savings, SavingsGroup, SavingsRow
 from semcache.model import Status, Usage
@@ -128,7 +128,7 @@ def _group(row: SavingsRow, group: SavingsGroup, ledger: OpenLedger) -> Text:
         at = dt.datetime.fromtimestamp(row.period_start_s or 0, tz=ledger.calendar.zone)
         return Text(f"{at:{_FORMATS[group]}}")
     name = _name(row, group)
-    return Text(name.replace("_", " ") if group is SavingsGroup.STATUS else name or "–")
+    return Text(name.replace("_", " ") if group is SavingsGroup.STATUS else printable(name) or "–")
 
 
 def _name(row: SavingsRow, group: SavingsGroup) -> str:

@@ -16,8 +16,9 @@ import pytest
 from semcache.cli import main
 from semcache.cli.cost import ledger
 from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS
+from semcache.model import NO_COST, Status
 from tests.support.ledgers import at, line, mixed_days, november, write_ledger
-from tests.support.stored import Status
+from tests.support.stored import record
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples"
@@ -98,6 +99,21 @@ def test_a_group_fits_its_terminal(run: Run, by: str, width: int) -> None:
 
 def test_names_are_no_markup(run: Run) -> None:
     assert "[bold]own" in run("report --store MIXED --by model")[1]
+
+
+def test_names_do_nothing_to_a_terminal_nor_to_a_page(run: Run, tmp_path: Path) -> None:
+    evil = "\x1b[2J\ud800\x00model"
+    names = {"model": evil, "task_type": evil}
+    write_ledger(tmp_path / "store", [line(5.0, Status.MISS, 9, **names), record("r2", spent=NO_COST, **names)])
+    code, out, _ = run("report --store TMP/store --by model --by task_type --html TMP/page.html")
+
+    assert code == 0
+    assert "?[2J??model" in out
+    assert "\x1b" not in out
+    assert "\x1b" not in (tmp_path / "page.html").read_text("utf-8")
+    assert run("export --format csv --store TMP/store")[0] == 0
+    exported = read_export(run("export --format jsonl --store TMP/store")[1], "jsonl")
+    assert [row["model"] for row in exported] == [evil, evil]
 
 
 def test_the_report_for_programs(run: Run) -> None:
@@ -308,7 +324,7 @@ def test_a_month_that_is_not_over_has_drafts(run: Run) -> None:
 
 def test_invoices_that_do_not_add_up_fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semcache.costs.chargeback._uncharged", lambda _amounts: [])
-    code, out, _ = run(f"chargeback --store MIXED {TARIFF} --month 2027-10")
+    code, out, _ = run(f"chargeback --store MIXED {TARIFF} --month 2027-10", now="2027-11-01")
 
     assert code == 1
     assert "The invoices do NOT add up to the ledger" in out
@@ -375,6 +391,7 @@ def test_an_empty_export_has_its_head(run: Run) -> None:
         ("report --store EMPTY --html TMP/page.html", 1, "to draw"),
         ("report --config /nowhere.toml", 2, "/nowhere.toml can't be read"),
         ("budget --store NOVEMBER --month 2027-01", 1, "2027-01 hasn't begun"),
+        (f"chargeback --store NOVEMBER {TARIFF} --month 2027-01", 1, "2027-01 hasn't begun"),
         ("roi", 1, "There is nothing to compute"),
         ("roi --measured --store EMPTY", 1, "no requests"),
         ("roi --measured --store NOVEMBER --from 2026-11-30 --investment -3", 2, "no number of dollars"),

@@ -28,6 +28,10 @@ class Dollars:
         """Nanodollars as dollars, rounded half to even; without a dollar sign."""
         return exactly(Fraction(nanousd, NANOUSD_PER_USD), self.decimals)
 
+    def with_sign(self, nanousd: int) -> str:
+        """The same within a sentence: $1.50, -$0.30."""
+        return f"{'-' if nanousd < 0 else ''}${self.of(abs(nanousd))}"
+
 
 def exactly(usd: Fraction, decimals: int) -> str:
     """An exact amount with a number of decimals, rounded half to even, thousands apart."""

@@ -56,10 +56,11 @@ def _task_types(report: CostReport) -> list[tuple[str, SavingsRow]]:
 
 def _summary(total: SavingsRow) -> str:
     dollars = Dollars.fitting((total.spent_nanousd, total.saved_nanousd))
+    spent, saved, net = map(dollars.with_sign, (total.spent_nanousd, total.saved_nanousd, total.net_saved_nanousd))
     return (
-        f"{counted(total.total_requests, 'request')} cost ${dollars.of(total.spent_nanousd)}; the cache saved "
-        f"${dollars.of(total.saved_nanousd)}, {percent(total.savings_percent)} % of what they would have cost "
-        f"(${dollars.of(total.net_saved_nanousd)} net). A request cost ${per_request(total.cost_per_request_usd)}."
+        f"{counted(total.total_requests, 'request')} cost {spent}; the cache saved {saved}, "
+        f"{percent(total.savings_percent)} % of what they would have cost ({net} net). "
+        f"A request cost ${per_request(total.cost_per_request_usd)}."
     )
 
 
@@ -140,6 +141,7 @@ def _shares(named: Sequence[tuple[str, SavingsRow]]) -> str:
         [Stack("share", shares, FIRST)],
         [f"{share:.1f} %" for share in shares],
         "% of what was spent" + _left_out(named),
+        whole=100.0,
     )
 
 

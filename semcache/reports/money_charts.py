@@ -60,11 +60,22 @@ def stacked_columns(name: str, places: Sequence[str], stacks: Sequence[Stack], y
         axes.set_ylim(0, 1.15 * max(float(bottom.max(initial=0.0)), 1e-9))
         axes.set_ylabel(y_label, color=INK)
 
-    return drawn(name, draw, SIZE_INCHES)
+    return drawn(name, draw, SIZE_INCHES, legend="above")
 
 
-def stacked_rows(name: str, places: Sequence[str], stacks: Sequence[Stack], ends: Sequence[str], x_label: str) -> str:
-    """A row for each place, the stacks after each other from the left, and at its end what `ends` says."""
+def stacked_rows(
+    name: str,
+    places: Sequence[str],
+    stacks: Sequence[Stack],
+    ends: Sequence[str],
+    x_label: str,
+    *,
+    whole: float | None = None,
+) -> str:
+    """A row for each place, the stacks after each other from the left, and at its end what `ends` says.
+
+    With `whole` the values are parts of it, and the axis names no more than it.
+    """
 
     def draw(axes: Axes) -> None:
         at = np.arange(len(places))
@@ -78,6 +89,8 @@ def stacked_rows(name: str, places: Sequence[str], stacks: Sequence[Stack], ends
         for place, (end, text) in enumerate(zip(left, ends, strict=True)):
             axes.annotate(text, (float(end), place), (_END, 0), textcoords="offset points", va="center", color=INK)
         axes.set_xlim(0, 1.45 * max(float(left.max(initial=0.0)), 1e-9))
+        if whole is not None:
+            axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= whole])
         axes.set_xlabel(x_label, color=INK)
 
     # The legend has a row's height of its own above the first bar.
@@ -97,7 +110,7 @@ def trend(name: str, places: Sequence[str], values: Sequence[float | None], limi
         axes.set_ylim(0, 1.25 * max(limit.value, float(np.nanmax(y, initial=0.0))))
         axes.set_ylabel(y_label, color=INK)
 
-    return drawn(name, draw, SIZE_INCHES)
+    return drawn(name, draw, SIZE_INCHES, legend="above")
 
 
 def spans(name: str, rows: Sequence[Span], limit: Limit, x_label: str) -> str:

@@ -93,8 +93,11 @@ def groups_table(told: Savings, by: Sequence[SavingsGroup], window: str, ledger:
     """A row for each group; a narrow terminal gets the figures that matter most."""
     table = Table(title=f"Costs: {window}", title_justify="left")
     for group in by:
-        table.add_column(group.value.replace("_", " "), overflow="fold")
+        never_folded = group in _FORMATS or group is SavingsGroup.STATUS
+        table.add_column(group.value.replace("_", " "), overflow="fold", no_wrap=never_folded)
     columns = _columns(told, wide=width >= _WIDE)
+    if width < _WIDE and len(by) > 1:
+        columns.pop()
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in told.rows:

@@ -182,7 +182,7 @@ def test_an_empty_ledger_is_told(run: Run) -> None:
 
     assert code == 0
     assert out.startswith("The ledger is empty.")
-    assert "it has no requests" in out
+    assert "it has no requests" in " ".join(out.split())
 
 
 def test_the_store_of_the_configuration_without_the_servers_keys(

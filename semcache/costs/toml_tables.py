@@ -37,10 +37,6 @@ class TomlTable:
         """Whether the key is there."""
         return key in self._values
 
-    def keys(self) -> tuple[str, ...]:
-        """All keys, in the file's order."""
-        return tuple(self._values)
-
     def name(self, key: str, default: str | None = None) -> str:
         """A text that isn't empty; needed unless there is a default."""
         value = self._take(key, needed=default is None)

@@ -11,7 +11,16 @@ from rich.table import Table
 
 from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_ledger
 from semcache.cli.options import Config, Json
-from semcache.costs.cost_model import DAY_S, MEASURED, PROJECTION, MonthlyCost, Spending, measured_s, monthly_cost
+from semcache.costs.cost_model import (
+    DAY_S,
+    MEASURED,
+    PROJECTION,
+    CostPart,
+    MonthlyCost,
+    Spending,
+    measured_s,
+    monthly_cost,
+)
 from semcache.costs.figures import Dollars, counted, percent
 from semcache.costs.periods import Period
 from semcache.costs.savings import unpriced_models
@@ -98,7 +107,7 @@ def _remarks(cost: MonthlyCost, unpriced: int) -> list[str]:
     elif not _is_over(cost):
         told.append(
             f"Projected from {cost.measured_s / DAY_S:.1f} days measured: {PROJECTION}. The other parts are due by the "
-            "month; the store counts at its size now."
+            "month."
         )
     if cost.growth is None:
         told.append("Growth isn't known: this month or the one before has less than a day of spending.")
@@ -108,6 +117,8 @@ def _remarks(cost: MonthlyCost, unpriced: int) -> list[str]:
         told.append(f"Spending an hour is {100 * cost.growth:+.1f} % of the month before: {verdict}.")
     if cost.share != 1:
         told.append(f"Of the common parts these tenants bear {100 * float(cost.share):.1f} %, by requests.")
+    if any(part.so_far_nanousd for part in cost.parts if part.part is CostPart.STORAGE):
+        told.append("The store counts at the size that its file has now.")
     if unpriced:
         told.append(
             f"In no amount, for want of a known price: {counted(unpriced, 'request')} (`semcache cost report`)."

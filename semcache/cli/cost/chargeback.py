@@ -70,7 +70,16 @@ def chargeback(
 
             write_page(html, invoice_page(told, chosen.name, read, [*remarks, check]))
         if json:
-            typer.echo(json_format.dumps({**ledger.as_json(chosen), "tariff": card.version, **_as_json(told)}))
+            typer.echo(
+                json_format.dumps(
+                    {
+                        "draft": ledger.now_s < chosen.end_s,
+                        **ledger.as_json(chosen),
+                        "tariff": card.version,
+                        **_as_json(told),
+                    }
+                )
+            )
         else:
             _print(told, chosen, [*remarks, check, read])
     if not told.adds_up:
@@ -133,7 +142,7 @@ def _remarks(ledger: OpenLedger, month: Period, version: str, unpriced: int) -> 
         told.append(f"{month.name} isn't over: these are drafts.")
     if unpriced:
         told.append(
-            f"Of unknown cost: {counted(unpriced, 'request')}; plans by tokens or requests charge them all the same."
+            f"Of unknown cost: {counted(unpriced, 'request')}; a mark-up charges nothing for them, other plans do."
         )
     return told
 

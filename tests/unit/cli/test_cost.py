@@ -307,6 +307,7 @@ def test_invoices_for_programs(run: Run) -> None:
     told = as_json(run(f"chargeback --store NOVEMBER {TARIFF} --month 2026-11 --tenant hooli --json"))
 
     assert told["adds_up"]
+    assert not told["draft"]
     assert told["total_usd"] == "24.00"
     assert [line["amount_usd"] for line in told["invoices"][0]["lines"]] == [
         "10.000000000",

@@ -1,10 +1,12 @@
 """What a report is made of: time without gaps, the dearest first, remarks, spreads, flat rows."""
 
+from dataclasses import fields
+
 from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, hour_row, line_row
 from semcache.costs.periods import Calendar
 from semcache.costs.report import cost_report, remarks
 from semcache.costs.spread import CostSpread, cost_spreads
-from semcache.model import LedgerHour, Status
+from semcache.model import Cost, LedgerHour, LedgerRecord, Status, Usage
 from semcache.store.ledger import rolled_up
 from tests.support.ledgers import at, line, mixed_days
 
@@ -81,3 +83,12 @@ def test_rows_say_everything_in_the_order_of_their_columns():
     hour = LedgerHour(int(at("2027-10-30T12:00")), "t", "m", "", Status.MISS, requests=2, wrong_hits=1)
     assert tuple(hour_row(hour)) == HOUR_COLUMNS
     assert (hour_row(hour)["hour"], hour_row(hour)["wrong_hits"]) == ("2027-10-30T12:00:00Z", 1)
+
+
+def test_an_export_leaves_no_field_out():
+    apart = {"at_s": "time", "usage": "input_tokens", "spent": "spent_nanousd", "saved": "saved_nanousd"}
+    assert {apart.get(field.name, field.name) for field in fields(LedgerRecord)} <= set(LINE_COLUMNS)
+    assert {field.name for field in fields(Usage)} <= set(LINE_COLUMNS)
+    for cost in ("spent", "saved"):
+        assert {f"{cost}_{field.name}" for field in fields(Cost)} <= set(LINE_COLUMNS)
+    assert {field.name for field in fields(LedgerHour)} - {"hour_s"} <= set(HOUR_COLUMNS)

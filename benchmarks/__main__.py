@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "mixed_lengths": [],
     "startup": [],
     "accounting": ["--json"],
+    "books": ["--json"],
     "recall": [],
     "templates": [],
     "guards": [],

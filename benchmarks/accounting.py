@@ -1,7 +1,8 @@
-"""What accounting adds to a request: pricing it, building its ledger line, and counting it, in this process.
+"""What accounting adds to a request: prices, budgets, its ledger line and the counters, in this process.
 
 `python -m benchmarks.accounting [--json]`; microseconds per request, the median of rounds with the quartiles beside it.
-The store's own note of the record is not in it.
+The whole of an account, from its opening to its end, with three budgets that every call draws on. What the store's
+writer does with the line on its own thread is not in it.
 """
 
 from __future__ import annotations
@@ -11,23 +12,59 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
+from semcache.costs.accounts import Account, Accounts
+from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
-from semcache.model import ZERO_COST, LedgerRecord, Status, Usage
+from semcache.model import (
+    ZERO_COST,
+    Answer,
+    Cacheability,
+    Entry,
+    KeyedRequest,
+    LedgerHour,
+    LedgerRecord,
+    Request,
+    ServedHit,
+    Status,
+    Tier,
+    Usage,
+)
 from semcache.observe.metrics import Metrics
 from semcache.settings import CostSettings, MetricsSettings
+from semcache.testing.store import MemoryStore
 
 LIMITS_US = {"exact hit": 30.0, "semantic hit": 30.0, "miss": 60.0}
 ROUNDS = 40
 REQUESTS = 2_000
 USAGE = Usage(input_tokens=1_234, cached_input_tokens=200, output_tokens=321)
-_EXACT = (("parse", 3e-5), ("key", 5e-5), ("exact", 2e-5))
-_SEMANTIC = (*_EXACT, ("embed", 4e-3), ("search", 3e-4), ("decide", 1e-4))
-STAGES = {"exact hit": _EXACT, "semantic hit": _SEMANTIC, "miss": (*_SEMANTIC, ("upstream", 1.3), ("store", 6e-3))}
-STATUSES = {"exact hit": Status.EXACT_HIT, "semantic hit": Status.SEMANTIC_HIT, "miss": Status.MISS}
+BUDGETS = (
+    {"name": "all", "limit_usd": 1_000_000},
+    {"name": "tenants", "limit_usd": 1_000_000, "tenant": "*", "period": "day"},
+    {"name": "models", "limit_usd": 1_000_000, "model": "*"},
+)
+_EXACT = ("key", "exact")
+_SEMANTIC = (*_EXACT, "embed", "search", "decide")
+REQUEST = Request("default", json.dumps({"model": "gpt-4o", "messages": ["x" * 800]}).encode())
+ANSWER = Answer(b"{}", "gpt-4o", "stop", USAGE, "an answer", "gpt-4o", "openai")
+KEYED = KeyedRequest(
+    request=REQUEST,
+    alias="gpt-4o",
+    exact_key=bytes(32),
+    partition=bytes(32),
+    older_partitions=(),
+    text="x" * 60,
+    cacheability=Cacheability(Tier.SEMANTIC, "cacheable"),
+    prompt_chars=800,
+    output_limit=400,
+    include_usage=False,
+)
+ENTRY = Entry("default", "default", "gpt-4o", bytes(32), bytes(32), "", ANSWER, ZERO_COST, 0.0, 1e12, entry_id=17)
+VECTOR = np.full(384, 384**-0.5, dtype=np.float32)
 
 
 class SystemClock:
@@ -40,30 +77,52 @@ class SystemClock:
         return time.time()
 
 
-def request(kind: str, prices: PriceBook, metrics: Metrics, clock: SystemClock) -> Callable[[], None]:
-    status, stages = STATUSES[kind], STAGES[kind]
+class Unwritten(MemoryStore):
+    """Takes notes and forgets them."""
 
+    def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
+        del record, served
+
+    def touch(self, entry_id: int, saved_nanousd: int) -> None:
+        del entry_id, saved_nanousd
+
+    def ledger_hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
+        del tenant, start_s, end_s
+        return iter(())
+
+
+def exact_hit(account: Account) -> None:
+    for stage in _EXACT:
+        account.lap(stage)
+    account.hit(Status.EXACT_HIT, KEYED, ENTRY, similarity=1.0, reason="exact_match")
+
+
+def semantic_hit(account: Account) -> None:
+    for stage in _SEMANTIC:
+        account.lap(stage)
+    account.embedded += 1
+    account.hit(Status.SEMANTIC_HIT, KEYED, ENTRY, similarity=0.98, reason="above_threshold", vector=VECTOR)
+
+
+def miss(account: Account) -> None:
+    for stage in _SEMANTIC:
+        account.lap(stage)
+    account.embedded += 1
+    account.reserve(KEYED, ("gpt-4o",))
+    account.lap("upstream")
+    record = account.spent(Status.MISS, ANSWER)
+    account.lap("store")
+    account.book(record, "below_threshold")
+
+
+KINDS = {"exact hit": exact_hit, "semantic hit": semantic_hit, "miss": miss}
+
+
+def request(accounts: Accounts, play: Callable[[Account], None]) -> Callable[[], None]:
     def account() -> None:
-        at_s = clock.wall()
-        cost = prices.cost("gpt-4o", USAGE, at_s)
-        hit = status is not Status.MISS
-        record = LedgerRecord(
-            request_id="0193b1c2a7f0-5f0c2e",
-            at_s=at_s,
-            tenant="default",
-            namespace="default",
-            alias="gpt-4o",
-            model="gpt-4o",
-            task_type="support",
-            status=status,
-            usage=USAGE,
-            spent=ZERO_COST if hit else cost,
-            saved=cost if hit else ZERO_COST,
-            entry_id=17,
-            similarity=0.98,
-            latency_s=0.0049,
-        )
-        metrics.request_done(record, stages, "similar_enough" if hit else "no_candidate")
+        with accounts.open(REQUEST) as opened:
+            opened.alias = "gpt-4o"
+            play(opened)
 
     return account
 
@@ -80,9 +139,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
     clock = SystemClock()
-    prices = PriceBook.open(CostSettings())
+    settings = CostSettings.model_validate({"budgets": BUDGETS})
+    prices, store = PriceBook.open(settings), Unwritten(clock)
     metrics = Metrics(CollectorRegistry(), MetricsSettings(), clock, ["gpt-4o"])
-    calls: dict[str, Callable[[], object]] = {kind: request(kind, prices, metrics, clock) for kind in STATUSES}
+    budgets = Budgets(settings, store, clock, metrics)
+    accounts = Accounts(store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings)
+    calls: dict[str, Callable[[], object]] = {kind: request(accounts, play) for kind, play in KINDS.items()}
     calls["(the price alone)"] = lambda: prices.cost("gpt-4o", USAGE, clock.wall())
     figures: dict[str, list[float]] = {kind: [] for kind in calls}
     for _ in range(ROUNDS):  # in turn, so that a noisy moment falls on all

@@ -78,6 +78,10 @@ class Worker:
                     fields[key] = int(value.split()[0]) * 1024
         return Memory(resident=fields["VmRSS"], anonymous=fields["RssAnon"], proportional=fields["Pss"])
 
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it; it gets 20 s to do so in order."""
         if self._process.poll() is None:

@@ -5,32 +5,29 @@ Every other module does one step of it; the branching is here.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import structlog
 
 from semcache.costs.accounts import Account, Accounts
-from semcache.costs.usage import estimate_usage
 from semcache.decision import Decider
 from semcache.errors import (
     EmbeddingFailedError,
     InvalidRequestError,
     NotFoundError,
     PreconditionFailedError,
-    SemcacheError,
-    UpstreamError,
 )
-from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups
+from semcache.filling import Fetched, Filling
+from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups, Twin, Twins
 from semcache.model import (
+    NO_TASK,
     ZERO_COST,
     Answer,
     CacheMode,
     Candidate,
-    Cost,
     Decision,
     Deposit,
     Deposited,
@@ -38,7 +35,6 @@ from semcache.model import (
     Explanation,
     Finished,
     KeyedRequest,
-    LedgerRecord,
     Neighbour,
     Rejection,
     Request,
@@ -47,42 +43,31 @@ from semcache.model import (
     ServedHit,
     Started,
     Status,
+    Task,
     Tier,
-    UpstreamCall,
     Usage,
     Vector,
 )
 from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
-from semcache.request import Keying, skip_reason
+from semcache.request import Keying, Tasks
 from semcache.settings import Settings
 from semcache.upstream import replay_chunks
 
 _log = structlog.get_logger(__name__)
-_NAME_CHARS = 256
-"""Longer than any model's name: upstreams may say anything, and it is written into every ledger line."""
-Result = TypeVar("Result")
+_NO_ANSWER = Answer(b"", "", "", Usage())
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The semantic tier's answer to a flight: an entry that the decision allows."""
+    """The semantic tier's answer to a flight: an entry that the decision allows.
+
+    `status` is COALESCED when the entry was made while the flight waited for a request that means the same.
+    """
 
     entry: Entry
     decision: Decision
     vector: Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The upstream's answer to a flight, booked, and stored unless `store_reason` says why not."""
-
-    status: Status
-    answer: Answer
-    cost: Cost
-    entry_id: int
-    store_reason: str
-    reason: str
-    decision: Decision | None
+    status: Status = Status.SEMANTIC_HIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +89,7 @@ class SemanticCache:
         settings: Settings,
         clock: Clock,
         keying: Keying,
+        tasks: Tasks,
         store: EntryStore,
         embedder: Embedder,
         index: VectorIndex,
@@ -114,6 +100,7 @@ class SemanticCache:
         self._settings = settings
         self._clock = clock
         self._keying = keying
+        self._tasks = tasks
         self._store = store
         self._embedder = embedder
         self._index = index
@@ -122,10 +109,20 @@ class SemanticCache:
         self._accounts = accounts
         self._exact = ExactTier(store, clock, settings.store.exact_cache_bytes)
         self._flights: Flights[Outcome] = Flights()
-        self._endings: set[asyncio.Task[Any]] = set()
+        self._twins: Twins[Outcome] = Twins()
         self._leases = Leases(clock, settings.limits.pending_lookups)
         self._pending = PendingLookups(clock, limit=settings.limits.pending_lookups, ttl_s=settings.limits.lookup_ttl_s)
         self._invalidations = Invalidations()
+        self._filling = Filling(
+            settings=settings,
+            clock=clock,
+            store=store,
+            embedder=embedder,
+            decider=decider,
+            upstream=upstream,
+            accounts=accounts,
+            invalidations=self._invalidations,
+        )
         store.subscribe(index.apply)
 
     # -- read-through ------------------------------------------------------------------------------------------------
@@ -141,6 +138,7 @@ class SemanticCache:
             entry = self._find_exact(account, keyed)
             if entry is not None:
                 return self._serve(account, keyed, entry)
+            keyed = self._classify(account, keyed)
             flight, leads = self._join_or_lead(account, keyed, streams=False)
             return self._respond(account, keyed, await flight.outcome(), leads=leads)
 
@@ -156,6 +154,7 @@ class SemanticCache:
             if entry is not None:
                 response = self._serve(account, keyed, entry)
             else:
+                keyed = self._classify(account, keyed)
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
                 if await flight.asked() and flight.streams:
                     yield Started(self._asking(account, keyed, leads=leads))
@@ -190,6 +189,7 @@ class SemanticCache:
                 entry = self._find_exact(account, keyed)
                 if entry is not None:
                     return self._serve(account, keyed, entry), "", None
+                keyed = self._classify(account, keyed)
                 generation = self._invalidations.generation
                 vector, decision = await self._search(account, keyed)
                 if vector is not None and decision is not None and decision.served is not None:
@@ -211,7 +211,8 @@ class SemanticCache:
         Raises:
             InvalidRequestError: see `request.parsing`.
         """
-        return self._keying.key(request)
+        keyed = self._keying.key(request)
+        return _of_task(keyed, self._tasks.by_rule(keyed))
 
     def recall(self, tenant: str, lookup_id: str) -> KeyedRequest:
         """The request of a lookup that missed.
@@ -236,7 +237,6 @@ class SemanticCache:
             PreconditionFailedError: LEASE_EXPIRED.
             StoreFullError, OverloadedError: nothing was stored.
         """
-        request_id = self._accounts.new_id()
         keyed, vector, generation = deposit.keyed, deposit.vector, self._invalidations.generation
         pending = self._pending.find(deposit.lookup_id, keyed.request.tenant)
         if pending is not None:
@@ -249,39 +249,13 @@ class SemanticCache:
             vector = pending.vector
         if deposit.lease_id:
             self._leases.use(deposit.lease_id, keyed.exact_key)
-        try:
-            answer = self._completed(keyed, deposit.answer)
-            record = self._accounts.deposit(request_id, keyed, answer)
-            skip = skip_reason(keyed, answer)
-            if not skip and vector is None and keyed.cacheability.tier is Tier.SEMANTIC:
-                vector = await self._embed(keyed)
-        except BaseException:
-            self._leases.release(deposit.lease_id, keyed.exact_key)
-            raise
-        ending = self._end_deposit(deposit, answer, record, vector=vector, generation=generation, skip=skip)
-        return await self._see_through(ending)
-
-    async def _end_deposit(
-        self,
-        deposit: Deposit,
-        answer: Answer,
-        record: LedgerRecord,
-        *,
-        vector: Vector | None,
-        generation: int,
-        skip: str,
-    ) -> Deposited:
-        """Store and book a deposit, then let those go who wait for its lease."""
-        try:
-            entry, reason = await self._put(
-                deposit.keyed, answer, record, vector=vector, generation=generation, skip=skip
-            )
-            if entry is None:
-                await self._store.record_durably(record)
-            self._accounts.book_deposit(record)
-        finally:
-            self._leases.release(deposit.lease_id, deposit.keyed.exact_key)
-        return Deposited(record.request_id, entry, record.spent, reason)
+        return await self._filling.deposit(
+            deposit,
+            request_id=self._accounts.new_id(),
+            vector=vector,
+            generation=generation,
+            done=lambda: self._leases.release(deposit.lease_id, keyed.exact_key),
+        )
 
     def _check_vector(self, vector: Vector, fingerprint: str) -> None:
         if fingerprint != self._embedder.fingerprint or vector.shape != (self._embedder.dimension,):
@@ -291,23 +265,15 @@ class SemanticCache:
                 hint="GetStats names the server's embedder; or send no embedding.",
             )
 
-    def _completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """The answer with names of bounded length, and with an estimate where its upstream told no usage."""
-        if len(answer.model) > _NAME_CHARS or len(answer.finish_reason) > _NAME_CHARS:
-            answer = replace(answer, model=answer.model[:_NAME_CHARS], finish_reason=answer.finish_reason[:_NAME_CHARS])
-        if answer.usage.input_tokens or answer.usage.output_tokens:
-            return answer
-        usage = estimate_usage(keyed.prompt_chars, keyed.text, answer.text, self._embedder.count_tokens)
-        return replace(answer, usage=usage)
-
     async def explain(self, request: Request) -> Explanation:
         """What would happen to a request, and why. Nothing is served, stored or counted."""
-        keyed = self._keying.key(request)
+        keyed = self.key(request)
         entry = self._servable_exact(keyed)
         decision: Decision | None = None
         size = 0
         if keyed.cacheability.tier is Tier.SEMANTIC:
-            _, decision = await self._search(None, keyed)
+            vector, decision = await self._search(None, keyed)
+            keyed, _ = await self._classify_by_exemplar(None, keyed, vector)
             size = sum(self._store.count_vectors(partition) for partition in keyed.partitions)
         status, reason = _asking_status(keyed, decision)
         if status is Status.MISS and entry is not None:
@@ -323,6 +289,7 @@ class SemanticCache:
             exact_entry_id=entry.entry_id if entry else 0,
             partition_entries=size,
             embedded_tokens=self._embedder.count_tokens(keyed.text) if decision is not None else 0,
+            models=tuple(sorted(self._upstream.models(keyed.alias) or ())),
         )
 
     # -- corrections -------------------------------------------------------------------------------------------------
@@ -343,7 +310,9 @@ class SemanticCache:
         if right:
             await self._store.confirm(hit_id, "right")
         else:
-            await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong")
+            record = self._accounts.wrong_hit(served, self._store.get(served.entry_id))
+            if await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong", record):
+                self._accounts.metrics.request_done(record, (), "wrong_hit")
         self._accounts.metrics.verdict_reported("right" if right else "wrong")
         return served
 
@@ -368,8 +337,7 @@ class SemanticCache:
     async def drain(self, grace_s: float) -> None:
         """Let upstream calls end and be booked, at most `grace_s`, then make all of it durable."""
         await self._flights.drain(grace_s)
-        if self._endings:
-            await asyncio.wait(set(self._endings))
+        await self._filling.drain()
         await self._store.flush()
 
     # -- the steps ---------------------------------------------------------------------------------------------------
@@ -377,8 +345,32 @@ class SemanticCache:
     def _key(self, account: Account, request: Request) -> KeyedRequest:
         keyed = self._keying.key(request)
         account.alias = keyed.alias
+        account.task = Task(request.task_type, "request") if request.task_type else NO_TASK
         account.lap("key")
         return keyed
+
+    def _classify(self, account: Account, keyed: KeyedRequest) -> KeyedRequest:
+        """The request with its task type and complexity, as far as rules tell."""
+        account.task = task = self._tasks.by_rule(keyed)
+        return _of_task(keyed, task)
+
+    async def _classify_by_exemplar(
+        self, account: Account | None, keyed: KeyedRequest, vector: Vector | None
+    ) -> tuple[KeyedRequest, Vector | None]:
+        """The same for one that no rule knows, and its vector, which this takes; exemplars cost an embedding."""
+        if keyed.task.task_type or not self._tasks.by_exemplars or keyed.cacheability.tier is not Tier.SEMANTIC:
+            return keyed, vector
+        if vector is None:
+            try:
+                vector = await self._filling.embed(keyed)
+            except EmbeddingFailedError as error:
+                _log.error("embedding.failed", error=str(error))
+                return keyed, None
+        task = self._tasks.by_exemplar(keyed, vector)
+        if account is not None:
+            account.task = task
+            account.lap("classify")
+        return _of_task(keyed, task), vector
 
     def _find_exact(self, account: Account, keyed: KeyedRequest) -> Entry | None:
         entry = self._servable_exact(keyed) if _may_read(keyed) else None
@@ -405,7 +397,7 @@ class SemanticCache:
     def _join_or_lead(self, account: Account, keyed: KeyedRequest, *, streams: bool) -> tuple[Flight[Outcome], bool]:
         """The flight that answers this request, and whether it was started for it."""
         control = keyed.request.control
-        joinable = _may_read(keyed) and not control.no_store and keyed.cacheability.tier is not Tier.NONE
+        joinable = _may_join(keyed)
         # A tighter threshold or a younger age may refuse what a laxer request is served, so these never share.
         key = (keyed.exact_key, control.mode, self._decider.threshold(keyed), control.max_age_s) if joinable else None
         flight = self._flights.find(key) if key is not None else None
@@ -434,22 +426,75 @@ class SemanticCache:
                 return Found(decision.served.candidate.entry, decision, vector)
         if keyed.request.control.mode is CacheMode.CACHE_ONLY:
             return NotCached(decision)
-        return await self._fetch(account, keyed, flight, vector, decision)
+        keyed, vector = await self._classify_by_exemplar(account, keyed, vector)
+        found = await self._wait_for_twin(account, keyed, vector)
+        if found is not None:
+            return found
+        status, reason = _asking_status(keyed, decision)
+        late_vector = None if vector is not None else self._filling.embed_meanwhile(account, keyed)
+        # From here to the upstream call nothing is awaited since others under way were looked at: none slips through.
+        twin = Twin(keyed, flight, vector, late_vector)
+        with self._twins.under_way(twin) if _may_join(keyed) else nullcontext():
+            return await self._filling.fetch(
+                account,
+                keyed,
+                status,
+                reason,
+                flight=flight,
+                vector=vector,
+                late_vector=late_vector,
+                decision=decision,
+            )
+
+    async def _wait_for_twin(self, account: Account, keyed: KeyedRequest, vector: Vector | None) -> Found | None:
+        """The answer of a request under way that a stored one might have been served for; None where there is none.
+
+        It waits as long as that takes, and shares its failure. An answer that may not be stored is nobody else's.
+        """
+        if vector is None or not _may_join(keyed):
+            return None
+        twin, decision = await self._find_twin(keyed, vector)
+        if twin is None or decision is None:
+            return None
+        outcome = await twin.flight.outcome()
+        account.lap("wait")
+        entry = self._store.get(outcome.entry_id) if isinstance(outcome, Fetched) else None
+        if entry is None or self._unservable(keyed, entry):
+            return None
+        return Found(entry, replace(decision, reason="paraphrase_in_flight"), vector, Status.COALESCED)
+
+    async def _find_twin(self, keyed: KeyedRequest, vector: Vector) -> tuple[Twin[Outcome] | None, Decision | None]:
+        """A request under way whose answer the decision would allow, were it stored."""
+        seen: set[Twin[Outcome]] = set()
+        # Once more whenever one was waited for: then the last look and what follows it are one step of the loop.
+        while unseen := [twin for twin in self._twins.of(keyed.partitions) if twin not in seen]:
+            twin = unseen[0]
+            seen.add(twin)
+            other = await twin.vector()
+            if other is None or other.shape != vector.shape:
+                continue
+            entry = _entry_to_be(twin.keyed, self._decider.features(twin.keyed.text))
+            candidate = Candidate(entry, float(vector @ other))
+            decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
+            if decision.served is not None:
+                return twin, decision
+        return None, None
 
     async def _search(self, account: Account | None, keyed: KeyedRequest) -> tuple[Vector | None, Decision | None]:
         """The semantic tier: embed, search, decide. (None, None) where there is nothing to compare with."""
         if keyed.cacheability.tier is not Tier.SEMANTIC:
             return None, None
         partitions = [partition for partition in keyed.partitions if self._store.has_vectors(partition)]
-        if not partitions:
+        if not partitions and not self._twins.of(keyed.partitions):
             return None, None
         try:
-            vector = await self._embed(keyed)
+            vector = await self._filling.embed(keyed)
         except EmbeddingFailedError as error:
             # A broken model costs hits, not answers.
             _log.error("embedding.failed", error=str(error))
             return None, None
         if account is not None:
+            account.embedded += 1
             account.lap("embed")
         neighbours = await self._nearest(partitions, vector)
         if account is not None:
@@ -463,11 +508,6 @@ class SemanticCache:
             account.decided(decision)
         return vector, decision
 
-    async def _embed(self, keyed: KeyedRequest) -> Vector:
-        """The vector of a request's compared text."""
-        vector: Vector = (await self._embedder.embed([keyed.text]))[0]
-        return vector
-
     async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> Sequence[Neighbour]:
         """The neighbours of a vector, nearest first."""
         k = self._settings.decision.k
@@ -475,183 +515,17 @@ class SemanticCache:
         neighbours.sort(key=lambda neighbour: neighbour.similarity, reverse=True)
         return neighbours[:k]
 
-    async def _fetch(
-        self,
-        account: Account,
-        keyed: KeyedRequest,
-        flight: Flight[Outcome],
-        vector: Vector | None,
-        decision: Decision | None,
-    ) -> Fetched:
-        """Ask the upstream, book what it charged and store what it said. Runs to its end whoever still waits."""
-        flight.start_asking()
-        status, reason = _asking_status(keyed, decision)
-        generation = self._invalidations.generation
-        late_vector = self._embed_meanwhile(keyed) if vector is None else None
-        pieces = 0
-        try:
-            call = UpstreamCall(
-                alias=keyed.alias,
-                body=keyed.request.body,
-                deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
-                request_id=account.request_id,
-            )
-            if flight.streams:
-                answer: Answer | None = None
-                async for piece in self._upstream.stream(call):
-                    if isinstance(piece, Answer):
-                        answer = piece
-                    else:
-                        pieces += 1
-                        flight.feed(piece)
-                if answer is None:
-                    raise UpstreamError("The upstream's stream ended before the answer was whole.")
-            else:
-                answer = await self._upstream.complete(call)
-        except BaseException as error:
-            if late_vector is not None:
-                late_vector.cancel()
-            # Each chunk that arrived is a token or more that was charged.
-            partial = Usage(keyed.prompt_chars // 4, 0, pieces, estimated=True) if pieces else None
-            account.failed(error, partial, keyed.alias)
-            if partial is not None and isinstance(error, Exception):
-                await self._make_durable()
-            raise
-        account.lap("upstream")
-        answer = self._completed(keyed, answer)
-        record = account.spent(status, answer)
-        if late_vector is not None:
-            try:
-                vector = await late_vector
-            except BaseException:
-                account.book_later(record, reason)
-                raise
-        ending = self._end_fetch(account, keyed, answer, record, vector=vector, generation=generation, reason=reason)
-        entry_id, store_reason = await self._see_through(ending)
-        return Fetched(
-            status=status,
-            answer=answer,
-            cost=record.spent,
-            entry_id=entry_id,
-            store_reason=store_reason,
-            reason=reason,
-            decision=decision,
-        )
-
-    async def _end_fetch(
-        self,
-        account: Account,
-        keyed: KeyedRequest,
-        answer: Answer,
-        record: LedgerRecord,
-        *,
-        vector: Vector | None,
-        generation: int,
-        reason: str,
-    ) -> tuple[int, str]:
-        """Store and book an answer that was paid for; its entry's id, or 0 and why it wasn't stored."""
-        skip = skip_reason(keyed, answer)
-        try:
-            entry, store_reason = await self._put(
-                keyed, answer, record, vector=vector, generation=generation, skip=skip
-            )
-        except Exception as error:  # noqa: BLE001 - a store that can't take an answer stops storing, not serving
-            _log.error("store.put_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
-            entry, store_reason = None, "store_failed"
-            self._accounts.metrics.store_skipped(store_reason)
-        account.lap("store")
-        if entry is None:
-            await account.book_durably(record, reason)
-        else:
-            account.book(record, reason)
-        return entry.entry_id if entry else 0, store_reason
-
-    async def _make_durable(self) -> None:
-        """Spend is durable before its caller hears of it, where the disk allows."""
-        try:
-            await self._store.flush()
-        except SemcacheError as error:
-            _log.error("ledger.not_durable", error=str(error))
-
-    async def _see_through(self, ending: Coroutine[Any, Any, Result]) -> Result:
-        """Await `ending`, which comes to its end though the awaiting task is cancelled; `drain` waits for it."""
-        task = asyncio.get_running_loop().create_task(ending)
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
-        return await asyncio.shield(task)
-
-    def _embed_meanwhile(self, keyed: KeyedRequest) -> asyncio.Task[Vector | None] | None:
-        """The vector of a request that is being answered, computed while the upstream works."""
-        control = keyed.request.control
-        if keyed.cacheability.tier is not Tier.SEMANTIC or control.no_store or control.mode is CacheMode.BYPASS:
-            return None
-
-        async def embed() -> Vector | None:
-            try:
-                return await self._embed(keyed)
-            except SemcacheError as error:
-                # The answer is stored all the same, to be found by its exact key.
-                _log.warning("embedding.skipped", error=str(error))
-                return None
-
-        return asyncio.get_running_loop().create_task(embed())
-
-    async def _put(
-        self,
-        keyed: KeyedRequest,
-        answer: Answer,
-        record: LedgerRecord,
-        *,
-        vector: Vector | None,
-        generation: int,
-        skip: str,
-    ) -> tuple[Entry | None, str]:
-        """Store an answer with its record in one commit, unless `skip` or an invalidation meanwhile says why not.
-
-        Raises:
-            StoreError, OverloadedError: neither is stored.
-        """
-        if not skip:
-            entry = self._entry(keyed, answer, record)
-            if not self._invalidations.name_since(generation, entry):
-                return await self._store.put(entry, vector, record), ""
-            skip = "invalidated"
-        self._accounts.metrics.store_skipped(skip)
-        return None, skip
-
-    def _entry(self, keyed: KeyedRequest, answer: Answer, record: LedgerRecord) -> Entry:
-        """The entry of an answer that is complete now; its guards' parse is made here, once."""
-        request = keyed.request
-        settings = self._settings.cacheability
-        now_s = self._clock.wall()
-        return Entry(
-            tenant=request.tenant,
-            namespace=request.namespace,
-            alias=keyed.alias,
-            exact_key=keyed.exact_key,
-            partition=keyed.partition,
-            text=keyed.text,
-            answer=answer,
-            cost=record.spent,
-            created_s=now_s,
-            expires_s=now_s + min(request.control.ttl_s or settings.ttl_s, settings.max_ttl_s),
-            tags=request.tags,
-            sources=request.sources,
-            task_type=request.task_type,
-            template_id=request.template.template_id if request.template else "",
-            knowledge_version=request.knowledge_version,
-            features=self._decider.features(keyed.text) if keyed.cacheability.tier is Tier.SEMANTIC else {},
-        )
-
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def _serve(self, account: Account, keyed: KeyedRequest, entry: Entry, found: Found | None = None) -> Response:
         """Answer with an entry: the semantic tier's when it is `found` there, else the exact tier's."""
         status, reason, judgement = Status.EXACT_HIT, "exact_match", None
         if found is not None:
-            status, reason, judgement = Status.SEMANTIC_HIT, found.decision.reason, found.decision.served
+            status, reason, judgement = found.status, found.decision.reason, found.decision.served
         similarity = judgement.candidate.similarity if judgement else 1.0
         vector = found.vector if found else None
+        if not account.task.task_type and entry.task_type:
+            account.task = Task(entry.task_type, "entry")
         saved = account.hit(status, keyed, entry, similarity=similarity, reason=reason, vector=vector)
         return Response(
             request_id=account.request_id,
@@ -669,6 +543,7 @@ class SemanticCache:
             cost=ZERO_COST,
             saved=saved,
             stages=tuple(account.stages),
+            task=account.task,
         )
 
     def _respond(self, account: Account, keyed: KeyedRequest, outcome: Outcome, *, leads: bool) -> Response:
@@ -724,11 +599,44 @@ class SemanticCache:
             verdicts=nearest.verdicts if nearest else (),
             effective_threshold=decision.threshold if decision else None,
             stages=tuple(account.stages),
+            task=account.task,
         )
 
 
 def _may_read(keyed: KeyedRequest) -> bool:
     return keyed.request.control.mode in {CacheMode.DEFAULT, CacheMode.CACHE_ONLY}
+
+
+def _may_join(keyed: KeyedRequest) -> bool:
+    """Whether a request may wait for another's answer, and others for its."""
+    return _may_read(keyed) and not keyed.request.control.no_store and keyed.cacheability.tier is not Tier.NONE
+
+
+def _of_task(keyed: KeyedRequest, task: Task) -> KeyedRequest:
+    """The request with what is known of its task."""
+    if task == keyed.task:
+        return keyed
+    request = keyed.request
+    if task.task_type != request.task_type:
+        request = replace(request, task_type=task.task_type)
+    return replace(keyed, request=request, task=task)
+
+
+def _entry_to_be(keyed: KeyedRequest, features: Mapping[str, tuple[str, ...]]) -> Entry:
+    """What the decision compares of a request whose answer is on its way."""
+    return Entry(
+        tenant=keyed.request.tenant,
+        namespace=keyed.request.namespace,
+        alias=keyed.alias,
+        exact_key=keyed.exact_key,
+        partition=keyed.partition,
+        text=keyed.text,
+        answer=_NO_ANSWER,
+        cost=ZERO_COST,
+        created_s=0.0,
+        expires_s=0.0,
+        features=features,
+    )
 
 
 def _asking_status(keyed: KeyedRequest, decision: Decision | None) -> tuple[Status, str]:

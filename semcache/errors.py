@@ -72,6 +72,20 @@ class OverLimitError(SemcacheError):
     default_reason = "OVER_LIMIT"
 
 
+class BudgetExceededError(SemcacheError):
+    """What may be spent upstream in a period is spent; what the cache holds is served all the same.
+
+    Attributes:
+        retry_after_s: when the period ends, in seconds from now.
+    """
+
+    default_reason = "BUDGET_EXCEEDED"
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str, metadata: Mapping[str, str]) -> None:
+        super().__init__(message, hint=hint, metadata=metadata)
+        self.retry_after_s = retry_after_s
+
+
 class OverloadedError(SemcacheError):
     """A queue of the server is full; the same request may succeed later.
 

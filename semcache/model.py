@@ -134,6 +134,19 @@ class Cacheability:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """What kind of task a request is and how complex, with what said so (stable snake_case tokens); empty: unknown."""
+
+    task_type: str = ""
+    reason: str = ""
+    complexity: str = ""
+    complexity_reason: str = ""
+
+
+NO_TASK = Task()
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedRequest:
     """A request with all that the cache needs to know of it.
 
@@ -146,6 +159,8 @@ class KeyedRequest:
         prompt_chars: characters of all messages, for estimating usage where the upstream sends none.
         output_limit: the caller's own limit on output tokens, None when unset.
         include_usage: a streaming caller asked for the usage chunk.
+        choices: answers asked for at once.
+        task: what is known of its task. The keys know nothing of it.
     """
 
     request: Request
@@ -158,6 +173,8 @@ class KeyedRequest:
     prompt_chars: int
     output_limit: int | None
     include_usage: bool
+    choices: int = 1
+    task: Task = NO_TASK
 
     @property
     def partitions(self) -> tuple[bytes, ...]:
@@ -192,12 +209,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds)."""
+    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds).
+
+    Attributes:
+        task_type: chooses among the alias's routes; empty when unknown.
+        complexity: the same.
+        degraded: the route's degraded alias is asked first.
+        barred: models that may not be asked now, whoever runs them (a budget bars them).
+    """
 
     alias: str
     body: bytes
     deadline_s: float
     request_id: str
+    task_type: str = ""
+    complexity: str = ""
+    degraded: bool = False
+    barred: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +357,7 @@ class Response:
     stages: tuple[tuple[str, float], ...] = ()
     stored: bool = False
     store_reason: str = ""
+    task: Task = NO_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +416,8 @@ class Explanation:
     exact_entry_id: int
     partition_entries: int
     embedded_tokens: int
+    models: tuple[str, ...] = ()
+    """Those that a call could be sent to now, the likeliest first."""
 
 
 class Purpose(StrEnum):

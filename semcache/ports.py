@@ -165,8 +165,11 @@ class EntryStore(Protocol):
         """The same, returning when it is on disk: for spend, which is durable before its answer leaves."""
         ...
 
-    async def reject(self, hit_id: str, rejection: Rejection, verdict: str) -> None:
-        """Remember that the entry behind `hit_id` is wrong for such requests, durably."""
+    async def reject(self, hit_id: str, rejection: Rejection, verdict: str, record: LedgerRecord | None = None) -> bool:
+        """Remember that the entry behind `hit_id` is wrong for such requests, durably.
+
+        True, with `record` in the same commit, unless the same verdict was known already.
+        """
         ...
 
     async def confirm(self, hit_id: str, verdict: str) -> None:

@@ -131,8 +131,6 @@ class ApiKey(Section):
     tenant: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
-    reads_all_savings: bool = False
-    """True: GetSavings may also tell of other tenants: for whoever answers for the money."""
 
 
 class ClientCertificate(Section):
@@ -140,8 +138,6 @@ class ClientCertificate(Section):
 
     common_name: Annotated[str, Field(min_length=1, max_length=256)]
     tenant: Name
-    reads_all_savings: bool = False
-    """As for a key."""
 
 
 class AuthSettings(Section):
@@ -153,6 +149,8 @@ class AuthSettings(Section):
     trust_tenant_header: bool = False
     """True: an authenticated caller may name the tenant in the `x-semcache-tenant` metadata. Only behind a gateway
     that sets it itself."""
+    read_all_savings: tuple[Name, ...] = ()
+    """Tenants whose callers GetSavings tells of every tenant: whoever answers for the money."""
 
 
 class LimitSettings(Section):
@@ -399,6 +397,69 @@ class UpstreamSettings(Section):
         return self
 
 
+class TaskRule(Section):
+    """A pattern that tells a task type."""
+
+    task_type: Name
+    pattern: Pattern
+    """Searched, case aside, in the text that is compared (the last user message)."""
+
+
+class TaskExemplars(Section):
+    """Prompts that are typical of a task type."""
+
+    task_type: Name
+    texts: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+class ComplexityRule(Section):
+    """What makes a request this complex: all that is named here must hold."""
+
+    complexity: Name
+    """A name of your own, for the routes: low, high, …"""
+    min_chars: Count | None = None
+    """Characters of all messages."""
+    pattern: Pattern | None = None
+    """As of a task's rule."""
+    task_types: tuple[Name, ...] = ()
+    """Only for requests of these; empty: all."""
+
+
+class TaskSettings(Section):
+    """How a request's task type and complexity are found: for its route, its decision's threshold and its costs."""
+
+    types: tuple[Name, ...] = ("chat", "code", "reasoning", "search", "support")
+    """The task types that rules and exemplars may name. Callers may name any."""
+    rules: tuple[TaskRule, ...] = ()
+    """For requests that name no task type: the first that matches."""
+    exemplars: tuple[TaskExemplars, ...] = ()
+    """For those that no rule knows: the task type of the nearest. They must then be embedded before they are routed."""
+    exemplar_similarity: Cosine = 0.5
+    """The cosine from which an exemplar is near enough: unrelated prompts mostly stay below .3."""
+    complexity: tuple[ComplexityRule, ...] = ()
+    """The first that matches; none: no complexity."""
+    critical: tuple[Name, ...] = ()
+    """Task types whose answers are stored only when the verifier confirms them."""
+    verifier: str = ""
+    """The model alias that is asked whether an answer is right. Its calls are spending like any other."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        named = [("rules", rule.task_type) for rule in self.rules]
+        named += [("exemplars", group.task_type) for group in self.exemplars]
+        named += [("critical", name) for name in self.critical]
+        problems = [
+            f"{where} name the unknown task type {name!r}; types lists those that are known"
+            for where, name in dict.fromkeys(named)
+            if name not in self.types
+        ]
+        if self.critical and not self.verifier:
+            problems.append("critical needs a verifier")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
 class StoreSettings(Section):
     """The durable store."""
 
@@ -566,6 +627,7 @@ class Settings(BaseSettings):
     index: IndexSettings = IndexSettings()
     decision: DecisionSettings = DecisionSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    tasks: TaskSettings = TaskSettings()
     store: StoreSettings = StoreSettings()
     costs: CostSettings = CostSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -28,6 +28,8 @@ def stats(address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca = N
     console.print(_requests(state))
     console.print(_server(state))
     console.print(_money(state, savings))
+    if savings.budgets:
+        console.print(_budgets(savings))
 
 
 def _requests(state: pb.GetStatsResponse) -> Table:
@@ -73,6 +75,25 @@ def _money(state: pb.GetStatsResponse, savings: pb.GetSavingsResponse) -> Table:
     if total.unpriced_count:
         names = ", ".join(model.model for model in state.unpriced_models) or "models without a known price"
         table.caption = f"{total.unpriced_count:,} requests are in no amount: {names}"
+    return table
+
+
+def _budgets(savings: pb.GetSavingsResponse) -> Table:
+    table = Table(
+        "budget", "period", "limit", "spent", "reserved", "state", "whole again", title="This tenant's budgets"
+    )
+    table.title_justify = "left"
+    for budget in savings.budgets:
+        of_model = f" ({budget.model})" if budget.model else ""
+        table.add_row(
+            budget.name + of_model,
+            budget.period,
+            _usd(budget.limit_nanousd),
+            _usd(budget.spent_nanousd),
+            _usd(budget.reserved_nanousd),
+            pb.BudgetState.Name(budget.state).removeprefix("BUDGET_STATE_").lower(),
+            f"{budget.reset_time.ToDatetime():%Y-%m-%d %H:%M} UTC",
+        )
     return table
 
 

@@ -24,12 +24,13 @@ _MODES: Mapping[str, pb.CacheMode.ValueType] = {
 }
 
 
-Grouping = Literal["hour", "day", "model", "task_type"]
+Grouping = Literal["hour", "day", "model", "task_type", "tenant"]
 _GROUPINGS: Mapping[str, pb.SavingsGroup.ValueType] = {
     "hour": pb.SAVINGS_GROUP_HOUR,
     "day": pb.SAVINGS_GROUP_DAY,
     "model": pb.SAVINGS_GROUP_MODEL,
     "task_type": pb.SAVINGS_GROUP_TASK_TYPE,
+    "tenant": pb.SAVINGS_GROUP_TENANT,
 }
 
 
@@ -255,19 +256,24 @@ def verdict_request(hit_id: str, right: bool, judge: str, note: str) -> pb.Repor
 
 
 def savings_request(
+    *,
     start: datetime | None,
     end: datetime | None,
     models: Iterable[str],
     task_types: Iterable[str],
     group_by: Iterable[Grouping],
+    tenants: Iterable[str] | Literal["all"],
 ) -> pb.GetSavingsRequest:
     """The message of `savings`."""
+    everyone = tenants == "all"
     return pb.GetSavingsRequest(
         start_time=_timestamp(start),
         end_time=_timestamp(end),
         models=models,
         task_types=task_types,
         group_by=[_GROUPINGS[name] for name in group_by],
+        tenants=() if everyone else tenants,
+        all_tenants=everyone,
     )
 
 

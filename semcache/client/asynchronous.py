@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 import grpc
 
@@ -222,9 +222,15 @@ class Client:
         models: Iterable[str] = (),
         task_types: Iterable[str] = (),
         group_by: Iterable[Grouping] = (),
+        tenants: Iterable[str] | Literal["all"] = (),
     ) -> pb.GetSavingsResponse:
-        """What the caller's tenant spent and saved, from the durable ledger."""
-        request = build.savings_request(start, end, models, task_types, group_by)
+        """What the caller's tenant spent and saved, from the durable ledger, and its budgets.
+
+        `tenants` asks for others', which the server allows to those whom it lets read all savings.
+        """
+        request = build.savings_request(
+            start=start, end=end, models=models, task_types=task_types, group_by=group_by, tenants=tenants
+        )
         return await self._ask(self._stub.GetSavings, request, None)
 
     async def close(self) -> None:

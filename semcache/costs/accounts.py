@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import structlog
 
+from semcache.costs.budgets import Budgets, Reservation
 from semcache.costs.prices import PriceBook
+from semcache.costs.tariff import Rate
 from semcache.errors import SemcacheError
 from semcache.model import (
+    NO_TASK,
     ZERO_COST,
     Answer,
     Cost,
@@ -24,6 +30,7 @@ from semcache.model import (
     Entry,
     KeyedRequest,
     LedgerRecord,
+    Purpose,
     Request,
     ServedHit,
     Status,
@@ -32,6 +39,7 @@ from semcache.model import (
 )
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, EntryStore
+from semcache.settings import CostSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -39,11 +47,24 @@ _log = structlog.get_logger(__name__)
 class Accounts:
     """Opens accounts; owns what they write to."""
 
-    def __init__(self, store: EntryStore, prices: PriceBook, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: EntryStore,
+        prices: PriceBook,
+        budgets: Budgets,
+        metrics: Metrics,
+        clock: Clock,
+        settings: CostSettings,
+    ) -> None:
         self.store = store
         self.prices = prices
+        self.budgets = budgets
         self.metrics = metrics
         self.clock = clock
+        self._assumed_output_tokens = settings.assumed_output_tokens
+        self._embedding = Rate.of(settings.overhead.embedding_usd_per_million)
+        self._wrong_answer = Rate.of(settings.overhead.wrong_answer_usd, per=1)
         # Ids must differ, not be secret (each is checked against its tenant): asking the system each time costs 11 µs.
         self._random = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311
 
@@ -51,9 +72,52 @@ class Accounts:
         """An account for one request; use it as a context manager."""
         return Account(self, request)
 
-    def deposit(self, request_id: str, keyed: KeyedRequest, answer: Answer) -> LedgerRecord:
+    def embedding_nanousd(self, texts: int) -> int:
+        """What embedding costs at the configured rate."""
+        return self._embedding.charge(texts)
+
+    def estimates(self, keyed: KeyedRequest, models: Iterable[str]) -> dict[str, Cost]:
+        """What a call may cost at each of several models: more than it will, as far as that can be known before."""
+        body = keyed.request.body
+        # An image's bytes say nothing of its tokens: some thousand at most.
+        size_bytes = 3 * keyed.prompt_chars + 24_000 if b";base64," in body else len(body)
+        limit = self._assumed_output_tokens if keyed.output_limit is None else keyed.output_limit
+        return self.estimates_of(models, size_bytes, limit * keyed.choices)
+
+    def estimates_of(self, models: Iterable[str], size_bytes: int, output_tokens: int) -> dict[str, Cost]:
+        """The same for a body of so many bytes that allows so many tokens."""
+        # English has four bytes a token, most else three or less; what stands around the text is counted with it.
+        usage = Usage(size_bytes // 3 + 1, 0, output_tokens, estimated=True)
+        now_s = self.clock.wall()
+        return {model: self.prices.quote(model, usage, now_s) for model in models}
+
+    def wrong_hit(self, served: ServedHit, entry: Entry | None) -> LedgerRecord:
+        """The record of a verdict that a hit was wrong. It joins the hit's own rollup row as far as that is known."""
+        lines = self.store.ledger_records(served.tenant, served.at_s - 1e-3, served.at_s + 1e-3)
+        line = next((line for line in lines if line.request_id == served.hit_id), None)
+        return LedgerRecord(
+            request_id=served.hit_id,
+            at_s=self.clock.wall(),
+            tenant=served.tenant,
+            namespace=line.namespace if line else entry.namespace if entry else "",
+            alias=line.alias if line else entry.alias if entry else "",
+            model=line.model if line else entry.answer.model if entry else "",
+            task_type=line.task_type if line else entry.task_type if entry else "",
+            status=served.status,
+            usage=Usage(),
+            spent=ZERO_COST,
+            saved=ZERO_COST,
+            entry_id=served.entry_id,
+            similarity=served.similarity,
+            requests=0,
+            overhead_nanousd=self._wrong_answer.charge(1),
+            purpose=Purpose.WRONG_HIT,
+        )
+
+    def deposit(self, request_id: str, keyed: KeyedRequest, answer: Answer, *, embedded: bool) -> LedgerRecord:
         """The record of what a caller's own stack spent on an answer that it stores; its Lookup was the request."""
         now_s = self.clock.wall()
+        self.budgets.open_periods(now_s)
         request = keyed.request
         return LedgerRecord(
             request_id=request_id,
@@ -68,10 +132,14 @@ class Accounts:
             spent=self.prices.cost(answer.model, answer.usage, now_s),
             saved=ZERO_COST,
             requests=0,
+            overhead_nanousd=self._embedding.charge(1) if embedded else 0,
+            degraded=answer.degraded,
+            purpose=Purpose.DEPOSIT,
         )
 
     def book_deposit(self, record: LedgerRecord) -> None:
-        """Count a deposit whose record is durable."""
+        """Count a deposit whose record is durable. Budgets count it too, but never refuse one: it is spent."""
+        self.budgets.spend(record)
         self.metrics.request_done(record, (), "deposit")
 
     def new_id(self) -> str:
@@ -90,14 +158,17 @@ class Account:
     __slots__ = (
         "_accounts",
         "_lap_s",
+        "_reservation",
         "_settled",
         "_started_s",
         "alias",
         "caller_left",
+        "embedded",
         "handed_over",
         "request",
         "request_id",
         "stages",
+        "task",
     )
 
     def __init__(self, accounts: Accounts, request: Request) -> None:
@@ -105,9 +176,12 @@ class Account:
         self.request = request
         self.request_id = accounts.new_id()
         self.alias = ""
+        self.task = NO_TASK
         self.stages: list[tuple[str, float]] = []
         self._started_s = self._lap_s = accounts.clock.monotonic()
         self._settled = False
+        self._reservation: Reservation | None = None
+        self.embedded = 0
         self.handed_over = False
         self.caller_left = False
 
@@ -125,8 +199,55 @@ class Account:
     def hand_back(self) -> None:
         """The task that worked for the request has ended: what it left open is settled by the caller, or here."""
         self.handed_over = False
+        self._release()
         if self.caller_left:
             self.failed(None)
+
+    def reserve(self, keyed: KeyedRequest, models: Iterable[str]) -> frozenset[str]:
+        """Room in the budgets for a call to one of `models`; the ones that have none are returned.
+
+        Raises:
+            BudgetExceededError: there is room for none of them.
+        """
+        budgets = self._accounts.budgets
+        if not budgets:
+            return frozenset()
+        self._reservation = budgets.reserve(self.request.tenant, self._accounts.estimates(keyed, models))
+        return self._reservation.barred
+
+    @contextmanager
+    def reserved(self, models: Iterable[str], body: bytes, output_tokens: int) -> Iterator[frozenset[str]]:
+        """The same for a call beside the request's own, for as long as the block runs.
+
+        Raises:
+            BudgetExceededError: there is room for none of the models.
+        """
+        accounts = self._accounts
+        estimates = accounts.estimates_of(models, len(body), output_tokens)
+        reservation = accounts.budgets.reserve(self.request.tenant, estimates)
+        try:
+            yield reservation.barred
+        finally:
+            reservation.release()
+
+    async def book_beside(self, status: Status, answer: Answer, purpose: Purpose) -> None:
+        """Book what a call beside the request's own cost, durably, as a line of its own."""
+        accounts = self._accounts
+        cost = accounts.prices.cost(answer.model, answer.usage, accounts.clock.wall())
+        line = self._record(status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route)
+        record = replace(line, requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=purpose)
+        accounts.budgets.spend(record)
+        try:
+            await accounts.store.record_durably(record)
+        except SemcacheError as error:
+            _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
+            accounts.store.record(record)
+        accounts.metrics.request_done(record, (), str(purpose))
+
+    def _release(self) -> None:
+        if self._reservation is not None:
+            self._reservation.release()
+            self._reservation = None
 
     def lap(self, stage: str) -> None:
         """Everything since the last lap was `stage`."""
@@ -162,6 +283,7 @@ class Account:
             saved,
             entry_id=entry.entry_id,
             similarity=similarity,
+            route=entry.answer.route,
         )
         served = ServedHit(
             hit_id=self.request_id,
@@ -182,7 +304,15 @@ class Account:
     def coalesced(self, answer: Answer, *, reason: str) -> Cost:
         """Settle as one who waited on another's upstream call. Returns what that saved."""
         saved = self._accounts.prices.cost(answer.model, answer.usage, self._accounts.clock.wall())
-        record = self._record(Status.COALESCED, answer.model, answer.usage, ZERO_COST, saved)
+        record = self._record(
+            Status.COALESCED,
+            answer.model,
+            answer.usage,
+            ZERO_COST,
+            saved,
+            route=answer.route,
+            degraded=answer.degraded,
+        )
         self._accounts.store.record(record)
         self._settle(record, reason)
         return saved
@@ -198,7 +328,16 @@ class Account:
         status = Status.CANCELLED if self.caller_left else status
         cost = self._accounts.prices.cost(answer.model, answer.usage, self._accounts.clock.wall())
         self._settled = True  # By this record, whatever happens before it is booked.
-        return self._record(status, answer.model, answer.usage, cost, ZERO_COST)
+        record = self._record(
+            status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route, degraded=answer.degraded
+        )
+        self._spend(record)
+        return record
+
+    def _spend(self, record: LedgerRecord) -> None:
+        """What was reserved is spent now: at once, so that nothing sees both or neither."""
+        self._accounts.budgets.spend(record)
+        self._release()
 
     def book(self, record: LedgerRecord, reason: str) -> None:
         """Settle with a record that the store holds already."""
@@ -237,6 +376,7 @@ class Account:
         record = self._record(
             Status.CANCELLED if left else Status.ERROR, model or self.alias, partial or Usage(), cost, ZERO_COST
         )
+        self._spend(record)
         reason = "cancelled" if left else error.reason if isinstance(error, SemcacheError) else "INTERNAL"
         self._accounts.store.record(record)
         self._settle(record, reason)
@@ -251,6 +391,8 @@ class Account:
         *,
         entry_id: int = 0,
         similarity: float | None = None,
+        route: str = "",
+        degraded: bool = False,
     ) -> LedgerRecord:
         request = self.request
         clock = self._accounts.clock
@@ -261,7 +403,7 @@ class Account:
             namespace=request.namespace,
             alias=self.alias,
             model=model,
-            task_type=request.task_type,
+            task_type=self.task.task_type or request.task_type,
             status=status,
             usage=usage,
             spent=spent,
@@ -269,6 +411,9 @@ class Account:
             entry_id=entry_id,
             similarity=similarity,
             latency_s=clock.monotonic() - self._started_s,
+            overhead_nanousd=self._accounts.embedding_nanousd(self.embedded) if self.embedded else 0,
+            route=route,
+            degraded=degraded,
         )
 
     def _settle(self, record: LedgerRecord, reason: str) -> None:

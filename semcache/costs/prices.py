@@ -79,13 +79,17 @@ class PriceBook:
             usage: its tokens.
             at_s: when the call was made, wall-clock seconds: prices have dates.
         """
+        cost = self.quote(model, usage, at_s)
+        if not cost.priced:
+            self._count_unpriced(model)
+        return cost
+
+    def quote(self, model: str, usage: Usage, at_s: float) -> Cost:
+        """What a call would cost; as `cost`, but nothing is counted."""
         quote = self._quotes.get(model)
         if quote is None or not quote.start_s <= at_s < quote.end_s:
             quote = self._look_up(model, at_s)
-        if quote.tariff is None:
-            self._count_unpriced(model)
-            return NO_COST
-        return quote.tariff.charge(usage)
+        return NO_COST if quote.tariff is None else quote.tariff.charge(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
         """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""

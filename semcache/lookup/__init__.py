@@ -5,5 +5,6 @@ from semcache.lookup.flights import Flight, Flights
 from semcache.lookup.invalidations import Invalidations
 from semcache.lookup.leases import Lease, Leases
 from semcache.lookup.pending import PendingLookups
+from semcache.lookup.twins import Twin, Twins
 
-__all__ = ["ExactTier", "Flight", "Flights", "Invalidations", "Lease", "Leases", "PendingLookups"]
+__all__ = ["ExactTier", "Flight", "Flights", "Invalidations", "Lease", "Leases", "PendingLookups", "Twin", "Twins"]

@@ -97,6 +97,7 @@ class Metrics:
         self._stage_values, self._reason_values, self._error_values = LabelValues(), LabelValues(), LabelValues()
         self._skipped_values, self._guard_values = LabelValues(), LabelValues()
         self._target_values, self._outcome_values = LabelValues(256), LabelValues()
+        self._budget_values = LabelValues(256)
 
         def tally(name: str, documentation: str, *labels: str, units: int = 1) -> Tally:
             return Tally(registry, f"semcache_{name}", documentation, labels, units)
@@ -115,6 +116,14 @@ class Metrics:
         self._vetoes = tally("guard_vetoes", "Candidates that a guard vetoed.", "guard")
         self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
         self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
+        self._overhead = tally(
+            "overhead_usd",
+            "What saving itself cost at the configured rates, in dollars.",
+            *money,
+            units=NANOUSD_PER_USD,
+        )
+        self._budget_refusals = tally("budget_refusals", "Calls that a budget had no room for.", "budget")
+        self._budget_warnings = tally("budget_warnings", "Periods in which a budget passed its warning.", "budget")
         self._skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
 
         def spread(name: str, documentation: str, *labels: str, buckets: Sequence[float]) -> Spread:
@@ -182,10 +191,13 @@ class Metrics:
                 self._decisions.add((self._reason_values(reason),))
         for stage, seconds in stages:
             self._stage_duration.add((self._stage_values(stage),), seconds)
-        if spent_nanousd:
-            self._cost.add(labels, spent_nanousd)
-        if saved_nanousd:
-            self._saved.add(labels, saved_nanousd)
+        for amounts, nanousd in (
+            (self._cost, spent_nanousd),
+            (self._saved, saved_nanousd),
+            (self._overhead, record.overhead_nanousd),
+        ):
+            if nanousd:
+                amounts.add(labels, nanousd)
         if usage.input_tokens or usage.output_tokens:
             if record.spent.priced:
                 self._request_cost.add(labels, spent_nanousd / NANOUSD_PER_USD)
@@ -253,6 +265,14 @@ class Metrics:
         """A caller judged a hit: `right` or `wrong`."""
         self._verdicts.add((verdict if verdict in {"right", "wrong"} else OTHER,))
 
+    def budget_refused(self, budget: str) -> None:
+        """A call had no room in a budget."""
+        self._budget_refusals.add((self._budget_values(budget),))
+
+    def budget_warned(self, budget: str) -> None:
+        """A budget passed the share at which it warns, for the first time in its period."""
+        self._budget_warnings.add((self._budget_values(budget),))
+
     def store_skipped(self, reason: str) -> None:
         """An answer wasn't stored."""
         self._skipped.add((self._skipped_values(reason),))
@@ -268,6 +288,10 @@ class Metrics:
     def watch_queues(self, read: Read) -> None:
         """Export the depth of each queue, by name, at each scrape."""
         self._watches.queues(read)
+
+    def watch_budgets(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Export what of each budget is spent or reserved, by name, at each scrape."""
+        self._watches.budgets(read)
 
     def _labels(self, record: LedgerRecord) -> tuple[str, str]:
         # Upstreams answer with a snapshot's dated name; then the alias that was asked for says more than `other`.

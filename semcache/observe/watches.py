@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 _log = structlog.get_logger(__name__)
 
 Read = Callable[[], Mapping[str, int]]
+ReadShares = Callable[[], Mapping[str, float]]
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
@@ -19,7 +20,7 @@ class Watches(Collector):
     """Turns what `read` functions return into samples. They are called on the scrape's thread and must bear that."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._sources: dict[str, tuple[Read, Callable[[Mapping[str, int]], Iterator[Family]]]] = {}
+        self._sources: dict[str, Callable[[], Iterator[Family]]] = {}
         registry.register(self)
 
     def store(self, read: Read) -> None:
@@ -27,15 +28,19 @@ class Watches(Collector):
 
         The keys: `entries`, `inert`, `bytes`, `evictions`, `expirations`, `notes_dropped`, `damaged`.
         """
-        self._sources["store"] = (read, _store_families)
+        self._sources["store"] = lambda: _store_families(read())
 
     def index(self, read: Read) -> None:
         """Watches `VectorIndex.stats`: partitions and vectors by kind, as in `partitions_flat`, `vectors_flat`."""
-        self._sources["index"] = (read, _index_families)
+        self._sources["index"] = lambda: _index_families(read())
 
     def queues(self, read: Read) -> None:
         """Watches the depth of each queue, by its name."""
-        self._sources["queues"] = (read, _queue_families)
+        self._sources["queues"] = lambda: _queue_families(read())
+
+    def budgets(self, read: ReadShares) -> None:
+        """Watches the share of each budget that is spent or reserved, by its name."""
+        self._sources["budgets"] = lambda: _budget_families(read())
 
     def describe(self) -> Iterator[Family]:
         """Nothing: the registry must not ask others for values while it is being put together."""
@@ -43,9 +48,9 @@ class Watches(Collector):
 
     def collect(self) -> Iterator[Family]:
         """The values now. A source that fails is left out and logged: the rest of the page is still true."""
-        for name, (read, families) in list(self._sources.items()):
+        for name, families in list(self._sources.items()):
             try:
-                found = list(families(read()))
+                found = list(families())
             except Exception:  # noqa: BLE001 - whatever a source raises, the other figures must still be readable
                 _log.exception("metrics.source_failed", source=name)
                 continue
@@ -88,4 +93,15 @@ def _queue_families(depths: Mapping[str, int]) -> Iterator[Family]:
     family = GaugeMetricFamily("semcache_queue_depth", "Items waiting, by queue.", labels=("queue",))
     for queue, depth in sorted(depths.items()):
         family.add_metric((queue,), depth)
+    yield family
+
+
+def _budget_families(shares: Mapping[str, float]) -> Iterator[Family]:
+    family = GaugeMetricFamily(
+        "semcache_budget_used_ratio",
+        "What is spent and reserved of a budget in its present period; of the fullest, where each tenant has one.",
+        labels=("budget",),
+    )
+    for budget, share in sorted(shares.items()):
+        family.add_metric((budget,), share)
     yield family

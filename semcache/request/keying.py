@@ -102,6 +102,7 @@ class Keying:
             prompt_chars=body.prompt_chars,
             output_limit=fields.get("max_completion_tokens", fields.get("max_tokens")),
             include_usage=bool((fields.get("stream_options") or {}).get("include_usage")),
+            choices=fields.get("n", 1),
         )
 
     def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 import semcache
 from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.embedding import open_embedder
@@ -25,7 +26,7 @@ from semcache.index import open_index
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
-from semcache.request import CacheabilityPolicy, Keying, Templates, secret_key_id
+from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts, secret_key_id
 from semcache.server.auth import Authenticator
 from semcache.server.calls import Calls
 from semcache.server.clock import SystemClock
@@ -34,7 +35,7 @@ from semcache.server.reports import Reports
 from semcache.server.secret import partition_secrets
 from semcache.server.service import SERVICE_NAME, Service
 from semcache.server.tls import ReloadingCertificates
-from semcache.settings import Settings
+from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.upstream import HttpUpstream
 
@@ -131,7 +132,12 @@ class Application:
                 settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes
             )
             self._closing.push_async_callback(upstream.close)
-        accounts = Accounts(store, prices, metrics, clock)
+        budgets = Budgets(settings.costs, store, clock, metrics)
+        await asyncio.to_thread(budgets.open_periods, clock.wall())
+        metrics.watch_budgets(budgets.shares)
+        accounts = Accounts(
+            store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
+        )
         keying = Keying(
             secrets=secrets,
             fingerprint=embedder.fingerprint,
@@ -144,6 +150,7 @@ class Application:
             settings=settings,
             clock=clock,
             keying=keying,
+            tasks=await _open_tasks(settings.tasks, embedder),
             store=store,
             embedder=embedder,
             index=index,
@@ -286,6 +293,11 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+
+
+async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:
+    texts = exemplar_texts(settings)
+    return Tasks(settings, await embedder.embed(texts) if texts else None)
 
 
 def _host_port(host: str, port: int) -> str:

@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping
 
 import semcache
 from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Balance, BudgetState
 from semcache.costs.savings import SavingsRow
 from semcache.ports import Clock, Embedder, EntryStore, VectorIndex
 from semcache.server import wire_out
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
+
+_BUDGET_STATES = {
+    BudgetState.OPEN: pb.BUDGET_STATE_OPEN,
+    BudgetState.WARNING: pb.BUDGET_STATE_WARNING,
+    BudgetState.DEGRADING: pb.BUDGET_STATE_DEGRADING,
+    BudgetState.EXHAUSTED: pb.BUDGET_STATE_EXHAUSTED,
+}
 
 
 class Reports:
@@ -81,6 +89,25 @@ class Reports:
             verdicts_wrong=verdicts.get("wrong", 0),
         )
 
+    def budgets(self, tenant: str) -> list[pb.BudgetStatus]:
+        """A tenant's own budgets."""
+        return [_budget(balance) for balance in self._accounts.budgets.balances(tenant)]
+
+
+def _budget(balance: Balance) -> pb.BudgetStatus:
+    _, model = balance.scope
+    return pb.BudgetStatus(
+        name=balance.budget.name,
+        period=balance.period.name,
+        start_time=wire_out.timestamp(balance.period.start_s),
+        reset_time=wire_out.timestamp(balance.period.end_s),
+        limit_nanousd=balance.limit_nanousd,
+        spent_nanousd=balance.spent_nanousd,
+        reserved_nanousd=balance.reserved_nanousd,
+        state=_BUDGET_STATES[balance.state],
+        model=model or balance.budget.model or "",
+    )
+
 
 def savings_message(row: SavingsRow) -> pb.SavingsRow:
     """A row of a savings report."""
@@ -101,6 +128,8 @@ def savings_message(row: SavingsRow) -> pb.SavingsRow:
         unpriced_count=row.unpriced,
         estimated_count=row.estimated,
         savings_percent=row.savings_percent,
+        tenant=row.tenant,
+        wrong_hits=row.wrong_hits,
     )
 
 

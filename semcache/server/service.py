@@ -77,7 +77,7 @@ class Service:
     async def complete(self, message: pb.CompleteRequest, tenant: str) -> pb.CompleteResponse:
         """See the proto, as for all that follow."""
         request = wire_in.complete_call(message, tenant=tenant, limits=self._limits)
-        return wire_out.complete_response(await self._cache.complete(request), task_type=request.task_type)
+        return wire_out.complete_response(await self._cache.complete(request))
 
     async def complete_stream(
         self, message: pb.CompleteStreamRequest, tenant: str
@@ -88,9 +88,9 @@ class Service:
             if isinstance(frame, bytes):
                 yield wire_out.chunk(frame)
             elif isinstance(frame, Started):
-                yield wire_out.started(frame.response, task_type=request.task_type)
+                yield wire_out.started(frame.response)
             elif isinstance(frame, Finished):
-                yield wire_out.finished(frame.response, task_type=request.task_type)
+                yield wire_out.finished(frame.response)
 
     async def lookup(self, message: pb.LookupRequest, tenant: str) -> pb.LookupResponse:
         """See the proto."""
@@ -104,7 +104,6 @@ class Service:
             lookup_id=lookup_id,
             lease_id=lease.lease_id if lease else "",
             lease_expires_s=self._clock.wall() + left_s,
-            task_type=call.request.task_type,
         )
 
     async def store(self, message: pb.StoreRequest, tenant: str) -> pb.StoreResponse:
@@ -142,10 +141,7 @@ class Service:
         async def one(item: pb.LookupRequest) -> pb.LookupResult:
             call = wire_in.lookup_call(item, tenant=tenant, in_batch=True)
             response, lookup_id, _ = await self._cache.lookup(call.request, waits=False)
-            task_type = call.request.task_type
-            return pb.LookupResult(
-                response=wire_out.lookup_response(response, lookup_id=lookup_id, task_type=task_type)
-            )
+            return pb.LookupResult(response=wire_out.lookup_response(response, lookup_id=lookup_id))
 
         results = await self._each(message.requests, one, lambda error: pb.LookupResult(error=error))
         return pb.LookupBatchResponse(results=results)
@@ -174,6 +170,7 @@ class Service:
             partition_entries=explanation.partition_entries,
             embedded_tokens=explanation.embedded_tokens,
             embedder_fingerprint=self._embedder.fingerprint,
+            candidate_models=explanation.models,
             max_candidates=message.max_candidates,
             now_s=self._clock.wall(),
         )
@@ -232,12 +229,15 @@ class Service:
     async def get_savings(self, message: pb.GetSavingsRequest, tenant: str) -> pb.GetSavingsResponse:
         """See the proto."""
         now_s = self._clock.wall()
-        query = wire_savings.savings_query(message, now_s=now_s)
+        reads_all = not self._settings.auth.enabled or tenant in self._settings.auth.read_all_savings
+        query = wire_savings.savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
 
         await self._store.flush()  # What the caller was told before is in what it is told now.
 
         def hours() -> Sequence[LedgerHour]:
-            return list(self._store.ledger_hours(tenant, query.start_s, query.end_s))
+            whose = next(iter(query.tenants)) if query.tenants is not None and len(query.tenants) == 1 else None
+            found = self._store.ledger_hours(whose, query.start_s, query.end_s)
+            return [hour for hour in found if query.tenants is None or hour.tenant in query.tenants]
 
         report = savings(
             await asyncio.to_thread(hours), query.group_by, models=query.models, task_types=query.task_types
@@ -249,6 +249,7 @@ class Service:
             rows=[savings_message(row) for row in report.rows],
             total=savings_message(report.total),
             durable_through=wire_out.timestamp(self._store.durable_through_s),
+            budgets=self._reports.budgets(tenant),
         )
 
     async def _each(

@@ -21,6 +21,7 @@ _CODES: tuple[tuple[type[errors.SemcacheError], grpc.StatusCode], ...] = (
     (errors.UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (errors.PermissionDeniedError, grpc.StatusCode.PERMISSION_DENIED),
     (errors.OverLimitError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.BudgetExceededError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.OverloadedError, grpc.StatusCode.UNAVAILABLE),
     (errors.ShuttingDownError, grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineExceededError, grpc.StatusCode.DEADLINE_EXCEEDED),
@@ -31,6 +32,8 @@ _CODES: tuple[tuple[type[errors.SemcacheError], grpc.StatusCode], ...] = (
     (errors.StoreFullError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreError, grpc.StatusCode.INTERNAL),
 )
+
+_SAY_WHEN = (errors.BudgetExceededError, errors.OverloadedError, errors.UpstreamError)
 
 # What an upstream's refusal means to the caller. 401 and 403 are about the server's key, not the caller's.
 _REFUSALS = {
@@ -60,7 +63,7 @@ def status_of(error: errors.SemcacheError) -> Status:
     """The rich status of an error: its sentence, `ErrorInfo` with the reason, `RetryInfo` where waiting helps."""
     status = Status(code=code_of(error).value[0], message=str(error))
     status.details.add().Pack(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata)))
-    retry_after_s = error.retry_after_s if isinstance(error, errors.OverloadedError | errors.UpstreamError) else None
+    retry_after_s = error.retry_after_s if isinstance(error, _SAY_WHEN) else None
     if retry_after_s is not None:
         delay = Duration()
         delay.FromNanoseconds(int(retry_after_s * 1e9))

@@ -8,13 +8,11 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Answer, Usage
+from semcache.upstream.wire import MAX_TOKENS, read_usage
 from semcache.v1 import semcache_pb2 as pb
 
 _NANOS_PER_S = 1_000_000_000
 _HINT = "Send the body of an OpenAI chat completion."
-
-MAX_TOKENS = 10**12
-"""More is nonsense, and its price wouldn't fit into 64 bits of nanodollars."""
 
 UNKNOWN_USAGE = Usage(estimated=True)
 """No counts came with the answer: they are still to be estimated."""
@@ -86,16 +84,23 @@ def _refuse_long(body: bytes, max_bytes: int) -> None:
 
 
 def _usage(usage: pb.Usage) -> Usage:
-    counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens)
+    counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.cache_write_tokens)
     if not all(0 <= count <= MAX_TOKENS for count in counts):
         raise InvalidRequestError(
             f"usage has a count outside 0 to {MAX_TOKENS}.", hint="Leave usage out when it is unknown."
         )
-    if usage.cached_input_tokens > usage.input_tokens:
+    if usage.cached_input_tokens + usage.cache_write_tokens > usage.input_tokens:
         raise InvalidRequestError(
-            "usage has more cached input tokens than input tokens.", hint="input_tokens includes the cached ones."
+            "usage has more cached input tokens than input tokens.",
+            hint="input_tokens includes those read from and written to the provider's cache.",
         )
-    return Usage(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.estimated)
+    return Usage(
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        usage.estimated,
+        usage.cache_write_tokens,
+    )
 
 
 def _read(body: bytes) -> _Completion:
@@ -116,7 +121,7 @@ def _read(body: bytes) -> _Completion:
         text=_text(content),
         model=_text(value.get("model")),
         finish_reason=_text(finish_reason),
-        usage=_reported_usage(value.get("usage")),
+        usage=read_usage(value.get("usage")),
         tool_calls=bool(called),
     )
 
@@ -127,24 +132,6 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _reported_usage(reported: object) -> Usage:
-    """The counts in a completion; nonsense counts as absent, since the caller passes on what an upstream sent."""
-    if not isinstance(reported, dict):
-        return UNKNOWN_USAGE
-    details = reported.get("prompt_tokens_details")
-    input_tokens = _count(reported.get("prompt_tokens"))
-    cached_input_tokens = _count(details.get("cached_tokens") if isinstance(details, dict) else None) or 0
-    output_tokens = _count(reported.get("completion_tokens"))
-    if input_tokens is None or output_tokens is None:
-        return UNKNOWN_USAGE
-    return Usage(input_tokens, min(cached_input_tokens, input_tokens), output_tokens)
-
-
-def _count(value: object) -> int | None:
-    # `bool` is an `int`, and no count.
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
 
 
 def _build(text: str, model: str, finish_reason: str, usage: Usage, *, answer_id: str, created_s: int) -> bytes:

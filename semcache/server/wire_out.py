@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -39,20 +39,20 @@ _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
 }
 
 
-def complete_response(response: Response, *, task_type: str = "") -> pb.CompleteResponse:
-    """The message of a Complete; `task_type` is the request's own."""
+def complete_response(response: Response) -> pb.CompleteResponse:
+    """The message of a Complete."""
     message = pb.CompleteResponse()
     if response.answer is not None:
         message.openai_json = response.answer.body
         message.text = utf8(response.answer.text)
-    fill_outcome(message.outcome, response, task_type)
+    fill_outcome(message.outcome, response)
     return message
 
 
-def started(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
+def started(response: Response) -> pb.CompleteStreamResponse:
     """The first frame of a stream, from what is known before the answer."""
     message = pb.CompleteStreamResponse()
-    fill_outcome(message.started.outcome, response, task_type)
+    fill_outcome(message.started.outcome, response)
     return message
 
 
@@ -61,10 +61,10 @@ def chunk(data: bytes) -> pb.CompleteStreamResponse:
     return pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=data))
 
 
-def finished(response: Response, *, task_type: str = "") -> pb.CompleteStreamResponse:
+def finished(response: Response) -> pb.CompleteStreamResponse:
     """The last frame of a stream."""
     message = pb.CompleteStreamResponse()
-    fill_outcome(message.finished.outcome, response, task_type)
+    fill_outcome(message.finished.outcome, response)
     return message
 
 
@@ -74,7 +74,6 @@ def lookup_response(
     lookup_id: str = "",
     lease_id: str = "",
     lease_expires_s: float = 0.0,
-    task_type: str = "",
 ) -> pb.LookupResponse:
     """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
     message = pb.LookupResponse()
@@ -84,7 +83,7 @@ def lookup_response(
     message.lookup_id = lookup_id
     if lease_id:
         message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))
-    fill_outcome(message.outcome, response, task_type)
+    fill_outcome(message.outcome, response)
     return message
 
 
@@ -116,6 +115,7 @@ def explain_response(
     partition_entries: int,
     embedded_tokens: int,
     embedder_fingerprint: str,
+    candidate_models: Sequence[str],
     max_candidates: int,
     now_s: float,
 ) -> pb.ExplainResponse:
@@ -133,6 +133,7 @@ def explain_response(
         partition_entries: entries in the request's partition.
         embedded_tokens: tokens of the compared text.
         embedder_fingerprint: the embedder's.
+        candidate_models: those that it could be sent to.
         max_candidates: the most to show; 0 for all.
         now_s: wall-clock seconds, for ages.
     """
@@ -156,15 +157,18 @@ def explain_response(
         exact_entry_id=format_entry_id(exact_entry_id),
         candidates=[_candidate(item, decision.threshold, now_s) for item in judgements] if decision else (),
         requested_model=utf8(keyed.alias),
-        task_type=keyed.request.task_type,
-        task_type_reason="request" if keyed.request.task_type else "",
+        task_type=keyed.task.task_type,
+        task_type_reason=keyed.task.reason,
+        complexity=keyed.task.complexity,
+        complexity_reason=keyed.task.complexity_reason,
+        candidate_models=candidate_models,
     )
 
 
-def outcome(response: Response, *, task_type: str = "") -> pb.Outcome:
+def outcome(response: Response) -> pb.Outcome:
     """What happened to a request, as every response carries it."""
     message = pb.Outcome()
-    fill_outcome(message, response, task_type)
+    fill_outcome(message, response)
     return message
 
 

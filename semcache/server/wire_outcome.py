@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from semcache.model import (
     NO_COST,
+    NO_TASK,
     ZERO_COST,
     Cost,
     Effect,
     GuardVerdict,
     Response,
     Status,
+    Task,
     Usage,
     format_entry_id,
 )
@@ -36,7 +38,7 @@ _ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
 }
 
 
-def fill_outcome(message: pb.Outcome, response: Response, task_type: str) -> None:
+def fill_outcome(message: pb.Outcome, response: Response) -> None:
     """Fill an empty outcome where it stands in its response.
 
     Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
@@ -64,9 +66,8 @@ def fill_outcome(message: pb.Outcome, response: Response, task_type: str) -> Non
         message.guard_verdicts.extend(verdict_messages(response.verdicts))
     if response.effective_threshold is not None:
         message.effective_threshold = response.effective_threshold
-    if task_type:
-        message.task_type = task_type
-        message.task_type_reason = "request"
+    if response.task is not NO_TASK:
+        _fill_task(message, response.task)
     fill_usage(message.usage, response.usage)
     fill_cost(message.cost, response.cost)
     fill_cost(message.saved, response.saved)
@@ -74,6 +75,13 @@ def fill_outcome(message: pb.Outcome, response: Response, task_type: str) -> Non
     message.store_skipped_reason = response.store_reason
     for stage, seconds in response.stages:
         message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
+
+
+def _fill_task(message: pb.Outcome, task: Task) -> None:
+    message.task_type = task.task_type
+    message.task_type_reason = task.reason
+    message.complexity = task.complexity
+    message.complexity_reason = task.complexity_reason
 
 
 def fill_usage(message: pb.Usage, usage: Usage) -> None:
@@ -84,6 +92,7 @@ def fill_usage(message: pb.Usage, usage: Usage) -> None:
         message.cached_input_tokens = usage.cached_input_tokens
         message.output_tokens = usage.output_tokens
         message.estimated = usage.estimated
+        message.cache_write_tokens = usage.cache_write_tokens
 
 
 def fill_cost(message: pb.Cost, cost: Cost) -> None:

@@ -310,14 +310,17 @@ class LmdbStore:
         """
         await self._writer.write(_nothing, note=Note(record, row=encode_record(record)))
 
-    async def reject(self, hit_id: str, rejection: Rejection, verdict: str) -> None:
+    async def reject(self, hit_id: str, rejection: Rejection, verdict: str, record: LedgerRecord | None = None) -> bool:
         """Remember that the entry behind `hit_id` is wrong for such requests; an exact hit's entry is deleted.
+
+        True, with `record` in the same commit, unless the same verdict was known already.
 
         Raises:
             NotFoundError: nobody remembers such a hit.
         """
+        row = None if record is None else encode_record(record)
 
-        def apply(group: WriteTransaction) -> None:
+        def apply(group: WriteTransaction) -> bool:
             hit = self._remembered(group, hit_id)
             entry = group.entry(hit.entry_id)
             if entry is not None:
@@ -327,8 +330,13 @@ class LmdbStore:
                 else:
                     group.add_rejection(hit.entry_id, rejection)
             group.set_verdict(hit, verdict)
+            news = hit.verdict != verdict
+            if news and record is not None and row is not None:
+                group.log([(record, row)])
+            return news
 
-        await self._writer.write(apply)
+        news: bool = await self._writer.write(apply)
+        return news
 
     async def confirm(self, hit_id: str, verdict: str) -> None:
         """Remember a verdict that needs no action.

@@ -169,7 +169,7 @@ class MemoryStore:
         self._log(record)
         await self._commit()
 
-    async def reject(self, hit_id: str, rejection: Rejection, verdict: str) -> None:
+    async def reject(self, hit_id: str, rejection: Rejection, verdict: str, record: LedgerRecord | None = None) -> bool:
         """Remember that the entry behind `hit_id` is wrong for such requests; an exact hit's entry is deleted."""
         self._begin()
         hit = self._remembered(hit_id)
@@ -183,7 +183,11 @@ class MemoryStore:
                 self._rewritten[entry.entry_id] = None
                 self._measure(entry)
         self._served[hit_id] = replace(hit, verdict=verdict)
+        news = hit.verdict != verdict
+        if news and record is not None:
+            self._log(record)
         await self._commit()
+        return news
 
     async def confirm(self, hit_id: str, verdict: str) -> None:
         """Remember a verdict that needs no action."""

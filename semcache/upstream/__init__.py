@@ -2,6 +2,18 @@
 
 from semcache.upstream.body import edit_body
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
-from semcache.upstream.wire import read_answer, read_usage, replay_chunks
+from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
+from semcache.upstream.wire import model_of, read_answer, read_usage, replay_chunks
 
-__all__ = ["HttpUpstream", "UpstreamObserver", "edit_body", "read_answer", "read_usage", "replay_chunks"]
+__all__ = [
+    "MAX_REPLY_TOKENS",
+    "HttpUpstream",
+    "UpstreamObserver",
+    "confirms",
+    "edit_body",
+    "model_of",
+    "read_answer",
+    "read_usage",
+    "replay_chunks",
+    "verifier_body",
+]

@@ -61,14 +61,34 @@ def read_usage(value: object) -> Usage:
     unknown = Usage(estimated=True)
     if not isinstance(value, dict):
         return unknown
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = [_count(number) for number in (value.get("prompt_tokens"), cached or 0, value.get("completion_tokens"))]
-    input_tokens, cached_input_tokens, output_tokens = counts
-    # No prompt is empty, and the cached tokens are among the prompt's.
-    if min(counts) < 0 or input_tokens == 0 or cached_input_tokens > input_tokens:
+    found = value.get("prompt_tokens_details")
+    details = found if isinstance(found, dict) else {}
+    # Routers tell what was written to the provider's cache under names of their own (LiteLLM the last two).
+    written = (
+        details.get("cache_write_tokens")
+        or details.get("cache_creation_tokens")
+        or value.get("cache_creation_input_tokens")
+    )
+    counts = [
+        _count(number)
+        for number in (
+            value.get("prompt_tokens"),
+            details.get("cached_tokens") or 0,
+            value.get("completion_tokens"),
+            written or 0,
+        )
+    ]
+    input_tokens, cached_input_tokens, output_tokens, cache_write_tokens = counts
+    # No prompt is empty, and the tokens read from and written to the provider's cache are among the prompt's.
+    if min(counts) < 0 or input_tokens == 0 or cached_input_tokens + cache_write_tokens > input_tokens:
         return unknown
-    return Usage(input_tokens, cached_input_tokens, output_tokens)
+    return Usage(input_tokens, cached_input_tokens, output_tokens, cache_write_tokens=cache_write_tokens)
+
+
+def model_of(chunk: bytes) -> str:
+    """The model that a `chat.completion.chunk` names; empty for none."""
+    model = read_json(chunk, "a chunk").get("model")
+    return well_formed(model) if isinstance(model, str) else ""
 
 
 def _count(value: object) -> int:

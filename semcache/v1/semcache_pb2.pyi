@@ -24,7 +24,8 @@ is "semcache"). Every call may fail with
 
 - INVALID_ARGUMENT: the request itself is wrong; sending it again will not help.
 - UNAUTHENTICATED, PERMISSION_DENIED: the credentials are missing or unknown, or do not allow the call.
-- RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue).
+- RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue, a
+  budget; a budget's refusal has the reason BUDGET_EXCEEDED and says in a RetryInfo when its period ends).
 - UNAVAILABLE: the server is starting, draining or overloaded; try again, elsewhere or later.
 - DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller left.
 - INTERNAL: a defect of the server.
@@ -223,6 +224,8 @@ class _SavingsGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SavingsG
     """By model."""
     SAVINGS_GROUP_TASK_TYPE: _SavingsGroup.ValueType  # 4
     """By task type."""
+    SAVINGS_GROUP_TENANT: _SavingsGroup.ValueType  # 5
+    """By tenant."""
 
 class SavingsGroup(_SavingsGroup, metaclass=_SavingsGroupEnumTypeWrapper):
     """SavingsGroup is something to group savings by."""
@@ -237,7 +240,41 @@ SAVINGS_GROUP_MODEL: SavingsGroup.ValueType  # 3
 """By model."""
 SAVINGS_GROUP_TASK_TYPE: SavingsGroup.ValueType  # 4
 """By task type."""
+SAVINGS_GROUP_TENANT: SavingsGroup.ValueType  # 5
+"""By tenant."""
 Global___SavingsGroup: _TypeAlias = SavingsGroup  # noqa: Y015
+
+class _BudgetState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_STATE_UNSPECIFIED: _BudgetState.ValueType  # 0
+    """Not said."""
+    BUDGET_STATE_OPEN: _BudgetState.ValueType  # 1
+    """Below the share at which it warns."""
+    BUDGET_STATE_WARNING: _BudgetState.ValueType  # 2
+    """At or above that share."""
+    BUDGET_STATE_DEGRADING: _BudgetState.ValueType  # 3
+    """At or above the share from which calls go to cheaper models."""
+    BUDGET_STATE_EXHAUSTED: _BudgetState.ValueType  # 4
+    """Nothing is left."""
+
+class BudgetState(_BudgetState, metaclass=_BudgetStateEnumTypeWrapper):
+    """BudgetState says how full a budget is."""
+
+BUDGET_STATE_UNSPECIFIED: BudgetState.ValueType  # 0
+"""Not said."""
+BUDGET_STATE_OPEN: BudgetState.ValueType  # 1
+"""Below the share at which it warns."""
+BUDGET_STATE_WARNING: BudgetState.ValueType  # 2
+"""At or above that share."""
+BUDGET_STATE_DEGRADING: BudgetState.ValueType  # 3
+"""At or above the share from which calls go to cheaper models."""
+BUDGET_STATE_EXHAUSTED: BudgetState.ValueType  # 4
+"""Nothing is left."""
+Global___BudgetState: _TypeAlias = BudgetState  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
@@ -789,6 +826,8 @@ class Outcome(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     STORE_SKIPPED_REASON_FIELD_NUMBER: _builtins.int
     STAGE_TIMINGS_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs and ledger."""
     status: Global___Status.ValueType
@@ -824,13 +863,19 @@ class Outcome(_message.Message):
     task_type: _builtins.str
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
-    """How the task type came about, as a stable token: "request" when the caller gave it. Empty: there is none."""
+    """How the task type came about, as a stable token: "request" when the caller gave it, "rule", "exemplar", or "entry"
+    when it is that of the request that the served answer was made for. Empty: there is none.
+    """
     stored: _builtins.bool
     """Whether the answer of this request was stored."""
     store_skipped_reason: _builtins.str
     """Why the answer was not stored, as a stable token: "no_store", "incomplete", "filtered", "tool_calls",
     "invalidated", … Empty when it was stored, or when storing was no question because it came from the cache.
     """
+    complexity: _builtins.str
+    """How complex the request is, in the operator's words. Empty: unknown."""
+    complexity_reason: _builtins.str
+    """How that came about, as a stable token: "length", "pattern", "task_type", "default". Empty: unknown."""
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
         """How long ago the served answer was completed. Unset unless the answer came from an entry."""
@@ -888,10 +933,12 @@ class Outcome(_message.Message):
         stored: _builtins.bool = ...,
         store_skipped_reason: _builtins.str = ...,
         stage_timings: _abc.Iterable[Global___StageTiming] | None = ...,
+        complexity: _builtins.str = ...,
+        complexity_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "effective_threshold", b"effective_threshold", "saved", b"saved", "similarity", b"similarity", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__effective_threshold: _TypeAlias = _typing.Literal["effective_threshold"]  # noqa: Y015
     _WhichOneofArgType__effective_threshold: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold"]  # noqa: Y015
@@ -948,6 +995,7 @@ class Usage(_message.Message):
     CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_TOKENS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens of the prompt, cached ones included."""
     cached_input_tokens: _builtins.int
@@ -956,6 +1004,8 @@ class Usage(_message.Message):
     """Tokens of the answer, reasoning included."""
     estimated: _builtins.bool
     """Whether the counts are semcache's estimate because the upstream reported none."""
+    cache_write_tokens: _builtins.int
+    """Those of input_tokens that the provider wrote to its own prompt cache, which some providers charge for."""
     def __init__(
         self,
         *,
@@ -963,10 +1013,11 @@ class Usage(_message.Message):
         cached_input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
         estimated: _builtins.bool = ...,
+        cache_write_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "estimated", b"estimated", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "estimated", b"estimated", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -985,7 +1036,9 @@ class Cost(_message.Message):
     PRICED_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     input_nanousd: _builtins.int
-    """For the input tokens that the provider did not have cached."""
+    """For the input tokens that the provider did not have cached, those that it wrote to its cache among them, and a fee
+    per call.
+    """
     cached_input_nanousd: _builtins.int
     """For the input tokens that the provider had cached."""
     output_nanousd: _builtins.int
@@ -1828,6 +1881,9 @@ class ExplainResponse(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _builtins.int
     TASK_TYPE_FIELD_NUMBER: _builtins.int
     TASK_TYPE_REASON_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_REASON_FIELD_NUMBER: _builtins.int
+    CANDIDATE_MODELS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs."""
     status: Global___Status.ValueType
@@ -1864,9 +1920,17 @@ class ExplainResponse(_message.Message):
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
     """How the task type came about, as in Outcome.task_type_reason."""
+    complexity: _builtins.str
+    """How complex the request is, as in Outcome.complexity."""
+    complexity_reason: _builtins.str
+    """How that came about, as in Outcome.complexity_reason."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """The nearest candidates, nearest first."""
+
+    @_builtins.property
+    def candidate_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models that a Complete could be sent to now, the likeliest first. Empty when nothing routes the alias."""
 
     def __init__(
         self,
@@ -1890,10 +1954,13 @@ class ExplainResponse(_message.Message):
         requested_model: _builtins.str = ...,
         task_type: _builtins.str = ...,
         task_type_reason: _builtins.str = ...,
+        complexity: _builtins.str = ...,
+        complexity_reason: _builtins.str = ...,
+        candidate_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "effective_threshold", b"effective_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "cacheability", b"cacheability", "cacheability_reason", b"cacheability_reason", "candidates", b"candidates", "detail", b"detail", "effective_threshold", b"effective_threshold", "embedded_text", b"embedded_text", "embedded_tokens", b"embedded_tokens", "embedder_fingerprint", b"embedder_fingerprint", "exact_entry_id", b"exact_entry_id", "exact_key", b"exact_key", "partition", b"partition", "partition_entries", b"partition_entries", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "status", b"status", "task_type", b"task_type", "task_type_reason", b"task_type_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "cacheability", b"cacheability", "cacheability_reason", b"cacheability_reason", "candidate_models", b"candidate_models", "candidates", b"candidates", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "detail", b"detail", "effective_threshold", b"effective_threshold", "embedded_text", b"embedded_text", "embedded_tokens", b"embedded_tokens", "embedder_fingerprint", b"embedder_fingerprint", "exact_entry_id", b"exact_entry_id", "exact_key", b"exact_key", "partition", b"partition", "partition_entries", b"partition_entries", "policy", b"policy", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "status", b"status", "task_type", b"task_type", "task_type_reason", b"task_type_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__effective_threshold: _TypeAlias = _typing.Literal["effective_threshold"]  # noqa: Y015
     _WhichOneofArgType__effective_threshold: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold"]  # noqa: Y015
@@ -2614,7 +2681,7 @@ Global___UnpricedModel: _TypeAlias = UnpricedModel  # noqa: Y015
 
 @_typing.final
 class GetSavingsRequest(_message.Message):
-    """GetSavingsRequest asks for the ledger of the caller's tenant."""
+    """GetSavingsRequest asks for the ledger of the caller's tenant, or, where the server lets it read all savings, of any."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2623,6 +2690,10 @@ class GetSavingsRequest(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     TASK_TYPES_FIELD_NUMBER: _builtins.int
     GROUP_BY_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    ALL_TENANTS_FIELD_NUMBER: _builtins.int
+    all_tenants: _builtins.bool
+    """Every tenant; `tenants` is then empty. PERMISSION_DENIED unless the caller may read all savings."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The start of the window, rounded down to the hour. Unset: the ledger's first hour."""
@@ -2643,6 +2714,12 @@ class GetSavingsRequest(_message.Message):
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___SavingsGroup.ValueType]:
         """What to group the rows by, each at most once. Empty: one row for the whole."""
 
+    @_builtins.property
+    def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tenants to include. Empty: the caller's own. Any other than that is PERMISSION_DENIED unless the caller may read
+        all savings (a setting of the server).
+        """
+
     def __init__(
         self,
         *,
@@ -2651,10 +2728,12 @@ class GetSavingsRequest(_message.Message):
         models: _abc.Iterable[_builtins.str] | None = ...,
         task_types: _abc.Iterable[_builtins.str] | None = ...,
         group_by: _abc.Iterable[Global___SavingsGroup.ValueType] | None = ...,
+        tenants: _abc.Iterable[_builtins.str] | None = ...,
+        all_tenants: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "group_by", b"group_by", "models", b"models", "start_time", b"start_time", "task_types", b"task_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_tenants", b"all_tenants", "end_time", b"end_time", "group_by", b"group_by", "models", b"models", "start_time", b"start_time", "task_types", b"task_types", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2672,6 +2751,7 @@ class GetSavingsResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     DURABLE_THROUGH_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs."""
     @_builtins.property
@@ -2684,7 +2764,7 @@ class GetSavingsResponse(_message.Message):
 
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___SavingsRow]:
-        """The groups that have requests, ordered by time, model and task type."""
+        """The groups that have requests, ordered by time, tenant, model and task type."""
 
     @_builtins.property
     def total(self) -> Global___SavingsRow:
@@ -2693,6 +2773,10 @@ class GetSavingsResponse(_message.Message):
     @_builtins.property
     def durable_through(self) -> _timestamp_pb2.Timestamp:
         """Everything booked before this time is durable and in the figures."""
+
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
+        """The caller's tenant's own budgets in their present periods. Budgets over all tenants are not told."""
 
     def __init__(
         self,
@@ -2703,14 +2787,73 @@ class GetSavingsResponse(_message.Message):
         rows: _abc.Iterable[Global___SavingsRow] | None = ...,
         total: Global___SavingsRow | None = ...,
         durable_through: _timestamp_pb2.Timestamp | None = ...,
+        budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["durable_through", b"durable_through", "end_time", b"end_time", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable_through", b"durable_through", "end_time", b"end_time", "request_id", b"request_id", "rows", b"rows", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "durable_through", b"durable_through", "end_time", b"end_time", "request_id", b"request_id", "rows", b"rows", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSavingsResponse: _TypeAlias = GetSavingsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    """BudgetStatus is one budget in its present period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    RESET_TIME_FIELD_NUMBER: _builtins.int
+    LIMIT_NANOUSD_FIELD_NUMBER: _builtins.int
+    SPENT_NANOUSD_FIELD_NUMBER: _builtins.int
+    RESERVED_NANOUSD_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The budget's name."""
+    period: _builtins.str
+    """The day or month that it is for: "2026-11-24", "2026-11"."""
+    limit_nanousd: _builtins.int
+    """What may be spent in it."""
+    spent_nanousd: _builtins.int
+    """What has been spent in it."""
+    reserved_nanousd: _builtins.int
+    """What is set aside for calls under way."""
+    state: Global___BudgetState.ValueType
+    """How full it is."""
+    model: _builtins.str
+    """The model whose spending counts. Empty: all."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the period began."""
+
+    @_builtins.property
+    def reset_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends and the budget is whole again."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        period: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        reset_time: _timestamp_pb2.Timestamp | None = ...,
+        limit_nanousd: _builtins.int = ...,
+        spent_nanousd: _builtins.int = ...,
+        reserved_nanousd: _builtins.int = ...,
+        state: Global___BudgetState.ValueType = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reset_time", b"reset_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_nanousd", b"limit_nanousd", "model", b"model", "name", b"name", "period", b"period", "reserved_nanousd", b"reserved_nanousd", "reset_time", b"reset_time", "spent_nanousd", b"spent_nanousd", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
 
 @_typing.final
 class SavingsRow(_message.Message):
@@ -2734,6 +2877,8 @@ class SavingsRow(_message.Message):
     UNPRICED_COUNT_FIELD_NUMBER: _builtins.int
     ESTIMATED_COUNT_FIELD_NUMBER: _builtins.int
     SAVINGS_PERCENT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    WRONG_HITS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that answered, or the requested alias where none did. Empty when not grouped by model."""
     task_type: _builtins.str
@@ -2760,6 +2905,10 @@ class SavingsRow(_message.Message):
     """Requests whose tokens were estimated because the upstream reported none."""
     savings_percent: _builtins.float
     """100 × saved_nanousd / (saved_nanousd + spent_nanousd). Absent when the divisor is 0."""
+    tenant: _builtins.str
+    """The tenant. Empty when not grouped by tenant."""
+    wrong_hits: _builtins.int
+    """Hits that were reported as wrong; what each costs at the configured rate is in overhead_nanousd."""
     @_builtins.property
     def period_start_time(self) -> _timestamp_pb2.Timestamp:
         """The start of the hour or day. Unset when not grouped by time."""
@@ -2795,10 +2944,12 @@ class SavingsRow(_message.Message):
         unpriced_count: _builtins.int = ...,
         estimated_count: _builtins.int = ...,
         savings_percent: _builtins.float | None = ...,
+        tenant: _builtins.str = ...,
+        wrong_hits: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "period_start_time", b"period_start_time", "requests", b"requests", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_usage", b"spent_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "estimated_count", b"estimated_count", "model", b"model", "overhead_nanousd", b"overhead_nanousd", "period_start_time", b"period_start_time", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "saved_net_nanousd", b"saved_net_nanousd", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_cached_input_nanousd", b"spent_cached_input_nanousd", "spent_input_nanousd", b"spent_input_nanousd", "spent_nanousd", b"spent_nanousd", "spent_output_nanousd", b"spent_output_nanousd", "spent_usage", b"spent_usage", "task_type", b"task_type", "unpriced_count", b"unpriced_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "estimated_count", b"estimated_count", "model", b"model", "overhead_nanousd", b"overhead_nanousd", "period_start_time", b"period_start_time", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "saved_net_nanousd", b"saved_net_nanousd", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_cached_input_nanousd", b"spent_cached_input_nanousd", "spent_input_nanousd", b"spent_input_nanousd", "spent_nanousd", b"spent_nanousd", "spent_output_nanousd", b"spent_output_nanousd", "spent_usage", b"spent_usage", "task_type", b"task_type", "tenant", b"tenant", "unpriced_count", b"unpriced_count", "wrong_hits", b"wrong_hits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__savings_percent: _TypeAlias = _typing.Literal["savings_percent"]  # noqa: Y015
     _WhichOneofArgType__savings_percent: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent"]  # noqa: Y015

@@ -24,7 +24,8 @@ is "semcache"). Every call may fail with
 
 - INVALID_ARGUMENT: the request itself is wrong; sending it again will not help.
 - UNAUTHENTICATED, PERMISSION_DENIED: the credentials are missing or unknown, or do not allow the call.
-- RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue).
+- RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue, a
+  budget; a budget's refusal has the reason BUDGET_EXCEEDED and says in a RetryInfo when its period ends).
 - UNAVAILABLE: the server is starting, draining or overloaded; try again, elsewhere or later.
 - DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller left.
 - INTERNAL: a defect of the server.

@@ -37,6 +37,7 @@ def page():
     metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0, "store": 1})
+    metrics.watch_budgets(lambda: {"all": 0.5})
     price = Cost(input_nanousd=250_000, output_nanousd=100_000, priced=True, price_version="test")
     for status, spent, saved in [
         (Status.MISS, price, ZERO_COST),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
 from semcache.observe.metrics import Metrics
-from semcache.request import CacheabilityPolicy, Keying, Templates
+from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts
 from semcache.settings import Settings, load_settings
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
@@ -38,6 +41,7 @@ class Rig:
     embedder: HashingEmbedder
     upstream: ScriptedUpstream
     metrics: Metrics
+    accounts: Accounts
 
 
 def rig(
@@ -46,12 +50,16 @@ def rig(
     threshold: float = 0.6,
     clock: FakeClock | None = None,
     prices: PriceBook | None = None,
+    costs: Mapping[str, Any] | None = None,
+    tasks: Mapping[str, Any] | None = None,
+    store: MemoryStore | None = None,
 ) -> Rig:
-    settings = load_settings(None, {"decision": {"threshold": threshold}})
+    settings = load_settings(None, {"decision": {"threshold": threshold}, "costs": costs or {}, "tasks": tasks or {}})
     clock = clock or FakeClock()
-    store, embedder = MemoryStore(clock), HashingEmbedder()
+    store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()
     metrics = Metrics(CollectorRegistry(), settings.metrics, clock, [MODEL])
+    texts = exemplar_texts(settings.tasks)
     keying = Keying(
         secrets=["s" * 16],
         fingerprint=embedder.fingerprint,
@@ -60,18 +68,27 @@ def rig(
         limits=settings.limits,
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )
+    accounts = Accounts(
+        store=store,
+        prices=prices or PriceBook.open(settings.costs),
+        budgets=Budgets(settings.costs, store, clock, metrics),
+        metrics=metrics,
+        clock=clock,
+        settings=settings.costs,
+    )
     cache = SemanticCache(
         settings=settings,
         clock=clock,
         keying=keying,
+        tasks=Tasks(settings.tasks, np.stack([embedder.vector(text) for text in texts]) if texts else None),
         store=store,
         embedder=embedder,
         index=BruteForceIndex(store.vectors),
         decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
         upstream=upstream,
-        accounts=Accounts(store, prices or PriceBook.open(settings.costs), metrics, clock),
+        accounts=accounts,
     )
-    return Rig(cache, settings, clock, store, embedder, upstream, metrics)
+    return Rig(cache, settings, clock, store, embedder, upstream, metrics, accounts)
 
 
 def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFAULT, **fields: Any) -> Request:

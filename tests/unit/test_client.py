@@ -115,7 +115,9 @@ def test_a_store_takes_a_text_or_a_completion_and_a_lookup_in_place_of_the_promp
 
 def test_moments_travel_in_utc():
     moment = datetime(2026, 1, 2, 3, tzinfo=UTC)
-    request = arguments.savings_request(moment, None, ["m"], (), ["day", "model"])
+    request = arguments.savings_request(
+        start=moment, end=None, models=["m"], task_types=(), group_by=["day", "model"], tenants=()
+    )
     assert request.start_time.ToDatetime(tzinfo=UTC) == moment
     assert not request.HasField("end_time")
     assert list(request.group_by) == [pb.SAVINGS_GROUP_DAY, pb.SAVINGS_GROUP_MODEL]

@@ -42,7 +42,7 @@ def test_tokens_follow_from_the_characters():
     text = body["choices"][0]["message"]["content"]
     assert body["usage"]["completion_tokens"] == count_tokens(text) == -(-len(text) // 4)
     assert body["usage"]["prompt_tokens"] > count_tokens("What is a mutex?")
-    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
+    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
 
 
 def test_a_long_prefix_that_came_before_is_cached_in_steps():

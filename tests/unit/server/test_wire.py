@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.costs.savings import SavingsGroup
-from semcache.errors import InvalidRequestError
+from semcache.errors import InvalidRequestError, PermissionDeniedError
 from semcache.model import (
     Answer,
     Cacheability,
@@ -30,6 +30,7 @@ from semcache.model import (
     Response,
     Selector,
     Status,
+    Task,
     Template,
     Tier,
     Usage,
@@ -438,14 +439,15 @@ def test_a_savings_window_is_widened_to_whole_hours():
         task_types=["chat"],
         group_by=[pb.SAVINGS_GROUP_DAY, pb.SAVINGS_GROUP_MODEL],
     )
-    assert savings_query(message, now_s=0.0) == SavingsQuery(
+    assert savings_query(message, tenant="acme", reads_all=False, now_s=0.0) == SavingsQuery(
         start_s=3600,
         end_s=10800,
         models=frozenset({"m"}),
         task_types=frozenset({"chat"}),
         group_by=(SavingsGroup.DAY, SavingsGroup.MODEL),
+        tenants=frozenset({"acme"}),
     )
-    open_ended = savings_query(pb.GetSavingsRequest(), now_s=5000.0)
+    open_ended = savings_query(pb.GetSavingsRequest(), tenant="acme", reads_all=False, now_s=5000.0)
     assert (open_ended.start_s, open_ended.end_s, open_ended.group_by) == (0, 7200, ())
 
 
@@ -457,13 +459,34 @@ def test_a_savings_window_is_widened_to_whole_hours():
         pb.GetSavingsRequest(end_time=Timestamp(seconds=-5)),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_UNSPECIFIED]),
         pb.GetSavingsRequest(group_by=[9]),
+        pb.GetSavingsRequest(tenants=["acme"], all_tenants=True),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_MODEL, pb.SAVINGS_GROUP_MODEL]),
         pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_HOUR, pb.SAVINGS_GROUP_DAY]),
     ],
 )
 def test_savings_queries_that_make_no_sense_are_refused(message: pb.GetSavingsRequest):
     with pytest.raises(InvalidRequestError):
-        savings_query(message, now_s=8000.0)
+        savings_query(message, tenant="acme", reads_all=True, now_s=8000.0)
+
+
+@pytest.mark.parametrize(
+    ("message", "tenants"),
+    [
+        (pb.GetSavingsRequest(all_tenants=True), None),
+        (pb.GetSavingsRequest(tenants=["globex"]), {"globex"}),
+        (pb.GetSavingsRequest(tenants=["globex", "acme"]), {"globex", "acme"}),
+    ],
+)
+def test_other_tenants_savings_are_for_those_who_may_read_all(message: pb.GetSavingsRequest, tenants: set[str] | None):
+    assert savings_query(message, tenant="acme", reads_all=True, now_s=8000.0).tenants == tenants
+    with pytest.raises(PermissionDeniedError) as caught:
+        savings_query(message, tenant="acme", reads_all=False, now_s=8000.0)
+    assert caught.value.reason == "OTHER_TENANTS_SAVINGS"
+
+
+def test_one_may_name_oneself():
+    query = savings_query(pb.GetSavingsRequest(tenants=["acme"]), tenant="acme", reads_all=False, now_s=8000.0)
+    assert query.tenants == {"acme"}
 
 
 # ---- stored answers
@@ -540,12 +563,18 @@ def test_usage_that_nobody_sent_is_marked_as_unknown_and_not_written():
     ],
 )
 def test_nonsense_usage_of_an_upstream_counts_as_unknown(usage: object):
-    assert stored(openai_json=completion(usage=usage)).usage is UNKNOWN_USAGE
+    assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
 
 
-def test_more_cached_tokens_than_tokens_are_cut():
+def test_more_cached_tokens_than_tokens_are_nonsense():
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}}
-    assert stored(openai_json=completion(usage=usage)).usage == Usage(3, 3, 1)
+    assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
+
+
+def test_tokens_written_to_the_providers_cache_are_read():
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}}
+    written = {**usage, "cache_creation_input_tokens": 5}
+    assert stored(openai_json=completion(usage=written)).usage == Usage(9, 2, 1, cache_write_tokens=5)
 
 
 @pytest.mark.parametrize("field", ["tool_calls", "function_call"])
@@ -632,6 +661,7 @@ RESPONSE = Response(
     stages=(("key", 0.000001), ("embed", 0.0025)),
     stored=True,
     store_reason="why",
+    task=Task("chat", "rule", "high", "length"),
 )
 
 
@@ -639,6 +669,7 @@ def test_every_field_of_a_response_reaches_the_caller():
     assert {field.name for field in fields(Response)} == {
         *("request_id", "status", "reason", "alias", "answer", "detail", "entry_id", "hit_id", "similarity", "age_s"),
         *("verdicts", "effective_threshold", "usage", "cost", "saved", "stages", "stored", "store_reason"),
+        "task",
     }
     expected = pb.Outcome(
         request_id="r",
@@ -656,7 +687,9 @@ def test_every_field_of_a_response_reaches_the_caller():
         route="primary",
         degraded=True,
         task_type="chat",
-        task_type_reason="request",
+        task_type_reason="rule",
+        complexity="high",
+        complexity_reason="length",
         usage=pb.Usage(input_tokens=10, cached_input_tokens=4, output_tokens=3),
         cost=pb.Cost(priced=True),
         saved=pb.Cost(
@@ -674,10 +707,10 @@ def test_every_field_of_a_response_reaches_the_caller():
             pb.StageTiming(stage="embed", duration_ns=2_500_000),
         ],
     )
-    whole = wire_out.complete_response(RESPONSE, task_type="chat")
+    whole = wire_out.complete_response(RESPONSE)
     assert whole == pb.CompleteResponse(openai_json=ANSWER.body, text="Grüße", outcome=expected)
-    assert wire_out.started(RESPONSE, task_type="chat").started.outcome == expected
-    assert wire_out.finished(RESPONSE, task_type="chat").finished.outcome == expected
+    assert wire_out.started(RESPONSE).started.outcome == expected
+    assert wire_out.finished(RESPONSE).finished.outcome == expected
     assert wire_out.chunk(b"{}") == pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=b"{}"))
 
 
@@ -769,6 +802,7 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         prompt_chars=5,
         output_limit=None,
         include_usage=False,
+        task=Task("chat", "rule", "high", "length"),
     )
     return wire_out.explain_response(
         request_id="r",
@@ -782,6 +816,7 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         partition_entries=2,
         embedded_tokens=3,
         embedder_fingerprint="f",
+        candidate_models=("large", "small"),
         max_candidates=max_candidates,
         now_s=101.25,
     )
@@ -796,6 +831,8 @@ def test_an_explanation_shows_each_candidate_and_why():
     assert (message.exact_key, message.partition) == ("01" * 32, "02" * 32)
     assert (message.embedded_text, message.embedded_tokens, message.partition_entries) == ("What?", 3, 2)
     assert (message.effective_threshold, message.exact_entry_id, message.task_type) == (0.97, "", "chat")
+    assert (message.task_type_reason, message.complexity, message.complexity_reason) == ("rule", "high", "length")
+    assert message.candidate_models == ["large", "small"]
     assert list(message.candidates) == [
         pb.Candidate(
             entry_id="e1f",

@@ -1,0 +1,60 @@
+"""Requests that are being answered upstream, for those that mean the same and arrive meanwhile.
+
+The same partitions divide them as divide stored entries: nothing is compared across tenants, models or conversations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from semcache.lookup.flights import Flight
+from semcache.model import KeyedRequest, Vector
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Twin(Generic[Outcome]):
+    """A request whose answer is on its way. Its vector may be, too."""
+
+    keyed: KeyedRequest
+    flight: Flight[Outcome]
+    known_vector: Vector | None
+    late_vector: asyncio.Task[Vector | None] | None
+
+    async def vector(self) -> Vector | None:
+        """Its vector; None when it got none. Cancelling the waiter leaves the embedding alone."""
+        if self.known_vector is not None or self.late_vector is None:
+            return self.known_vector
+        await asyncio.wait([self.late_vector])
+        if self.late_vector.cancelled() or self.late_vector.exception() is not None:
+            return None
+        return self.late_vector.result()
+
+
+class Twins(Generic[Outcome]):
+    """Those under way, by partition. As many at most as there are upstream calls."""
+
+    def __init__(self) -> None:
+        self._by_partition: dict[bytes, list[Twin[Outcome]]] = {}
+
+    def of(self, partitions: Sequence[bytes]) -> list[Twin[Outcome]]:
+        """Those in any of these partitions, in order of arrival."""
+        return [twin for partition in partitions for twin in self._by_partition.get(partition, ())]
+
+    @contextmanager
+    def under_way(self, twin: Twin[Outcome]) -> Iterator[None]:
+        """Within the block, others may find it."""
+        partition = twin.keyed.partition
+        self._by_partition.setdefault(partition, []).append(twin)
+        try:
+            yield
+        finally:
+            others = self._by_partition[partition]
+            others.remove(twin)
+            if not others:
+                del self._by_partition[partition]

@@ -719,6 +719,38 @@ class OverheadSettings(Section):
     """What a wrong answer costs whoever gets it, booked for each hit that is reported as wrong."""
 
 
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000, max_digits=18, decimal_places=9)]
+
+
+class ProviderCharge(Section):
+    """What a provider charges a month whatever is asked of it."""
+
+    provider: Name
+    usd_per_month: Dollars
+
+
+class CostModelSettings(Section):
+    """What a month costs beside the tokens, for `semcache cost budget`. 0 leaves a part out."""
+
+    storage_usd_per_gb_month: Dollars = Decimal(0)
+    """Dollars for a gigabyte (10⁹ bytes) of the store's file for a month."""
+    operations_usd_per_month: Dollars = Decimal(0)
+    """Machines and people that keep semcache running."""
+    monitoring_usd_per_month: Dollars = Decimal(0)
+    """Metrics, logs and alerts."""
+    provider_charges: tuple[ProviderCharge, ...] = ()
+    """Fixed charges of providers: seats, minimum fees, provisioned throughput."""
+    growth_limit: Annotated[float, Field(ge=0, le=100)] = 0.05
+    """How far spending may grow from month to month, as a share, before the report says so."""
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        names = [charge.provider for charge in self.provider_charges]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"provider_charges names {', '.join(twice)} twice")
+        return self
+
+
 class CostSettings(Section):
     """Prices, budgets, and what saving costs."""
 
@@ -732,6 +764,7 @@ class CostSettings(Section):
     answers have, so that many calls at once don't overrun."""
     budgets: tuple[Budget, ...] = ()
     overhead: OverheadSettings = OverheadSettings()
+    model: CostModelSettings = CostModelSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

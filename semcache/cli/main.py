@@ -11,6 +11,7 @@ import typer
 
 import semcache
 from semcache.cli.check import check
+from semcache.cli.cost import app as cost
 from semcache.cli.demo import demo
 from semcache.cli.eval import evaluate
 from semcache.cli.explain import explain
@@ -35,6 +36,7 @@ app.command()(replay)
 app.command()(stats)
 app.command()(explain)
 app.command()(check)
+app.add_typer(cost)
 
 
 def _version(value: bool) -> None:

@@ -60,6 +60,3 @@ class Calendar:
 
     def _midnight_s(self, day: date) -> float:
         return datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()
-
-
-UTC_CALENDAR = Calendar()

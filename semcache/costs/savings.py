@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from semcache.costs.periods import UTC_CALENDAR, Calendar, PeriodKind
+from semcache.costs.periods import Calendar, PeriodKind
 from semcache.errors import InvalidRequestError
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerHour, Status, Usage
 
@@ -92,9 +92,14 @@ class SavingsRow:
         return 100 * self.saved_nanousd / would_have_cost if would_have_cost else None
 
     @property
+    def priced_requests(self) -> int:
+        """Requests whose cost or saving is known: what an amount of money may be divided by."""
+        return max(0, self.total_requests - self.unpriced)
+
+    @property
     def cost_per_request_usd(self) -> float | None:
-        """Spent by requests of every status; None without requests."""
-        return self.spent_nanousd / NANOUSD_PER_USD / self.total_requests if self.total_requests else None
+        """Spent by priced requests of every status; None without any."""
+        return self.spent_nanousd / NANOUSD_PER_USD / self.priced_requests if self.priced_requests else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def savings(
     *,
     models: Collection[str] = (),
     task_types: Collection[str] = (),
-    calendar: Calendar = UTC_CALENDAR,
+    calendar: Calendar | None = None,
 ) -> Savings:
     """Sums the ledger's hours by group.
 
@@ -121,7 +126,7 @@ def savings(
             there.
         models: the models to include; empty: all.
         task_types: the task types to include; empty: all.
-        calendar: where days and months begin.
+        calendar: where days and months begin; None: UTC's.
 
     Raises:
         InvalidRequestError: `group_by` names a group twice, or two lengths of time.
@@ -131,6 +136,7 @@ def savings(
         raise InvalidRequestError("group_by names a group twice.", hint="Name each at most once.")
     if len(groups & _TIMES) > 1:
         raise InvalidRequestError("group_by names two of hour, day and month.", hint="Name one of them.")
+    calendar = calendar or Calendar()
     by_name: dict[_Name, list[LedgerHour]] = {}
     for hour in hours:
         if (not models or hour.model in models) and (not task_types or hour.task_type in task_types):

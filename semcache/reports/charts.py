@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,10 @@ _COLOURS = {
     SECOND: "var(--second)",
     MARK: "var(--mark)",
 }
-_SIZE_INCHES = (6.4, 3.6)
-_BAR_INCHES = 0.3
+SIZE_INCHES = (6.4, 3.6)
+BAR_INCHES = 0.3
+Legend = Literal["inside", "above", "none"]
+"""Where it stands; without one the grid has no horizontal lines: those are bars' charts."""
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 _NAMES = re.compile(r'(\bid="|url\(#|xlink:href="#)')
 
@@ -64,8 +66,11 @@ class Axis:
     high: float | None = None
 
 
-def require_charts() -> None:
+def require_charts(option: str = "--report") -> None:
     """Raise where nothing can be drawn.
+
+    Args:
+        option: what asked for a page.
 
     Raises:
         StartError: matplotlib isn't installed.
@@ -73,7 +78,7 @@ def require_charts() -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise StartError(
             "matplotlib is not installed, and a report's charts are drawn with it.",
-            hint="Install semcache-server[reports], or leave --report out.",
+            hint=f"Install semcache-server[reports], or leave {option} out.",
         )
 
 
@@ -88,9 +93,9 @@ def line_chart(name: str, lines: Sequence[Line], marks: Sequence[Mark], x: Axis,
                 axes.axvline(mark.x, color=MARK, linewidth=1.8, linestyle=(0, (1, 1.5)), label=mark.name)
             else:
                 axes.plot([mark.x], [mark.y], color=MARK, marker="o", markersize=7, linestyle="", label=mark.name)
-        _label(axes, x, y)
+        label_axes(axes, x, y)
 
-    return _svg(name, draw, _SIZE_INCHES)
+    return drawn(name, draw, SIZE_INCHES)
 
 
 def histogram(
@@ -118,9 +123,9 @@ def histogram(
                 )
         for mark in marks:
             axes.axvline(mark.x, color=MARK, linewidth=1.8, linestyle=(0, (1, 1.5)), label=mark.name)
-        _label(axes, x, y)
+        label_axes(axes, x, y)
 
-    return _svg(name, draw, _SIZE_INCHES)
+    return drawn(name, draw, SIZE_INCHES)
 
 
 def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
@@ -130,7 +135,7 @@ def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
         places = np.arange(len(bars))
         counts = [count for _, count, _ in bars]
         axes.barh(places, counts, color=SECOND, height=0.66)
-        axes.set_yticks(places, [_short(bar) for bar, _, _ in bars])
+        axes.set_yticks(places, [short(bar) for bar, _, _ in bars])
         axes.invert_yaxis()
         for place, (_, count, of) in zip(places, bars, strict=True):
             axes.annotate(
@@ -145,22 +150,27 @@ def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x.label, color=INK)
 
-    return _svg(name, draw, (_SIZE_INCHES[0], 0.9 + _BAR_INCHES * max(2, len(bars))), legend=False)
+    return drawn(name, draw, (SIZE_INCHES[0], 0.9 + BAR_INCHES * max(2, len(bars))), legend="none")
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A label that fits beside a bar."""
     # A dollar sign would begin a formula.
     return (text if len(text) <= 28 else text[:27] + "…").replace("$", r"\$")
 
 
-def _label(axes: Axes, x: Axis, y: Axis) -> None:
+def label_axes(axes: Axes, x: Axis, y: Axis) -> None:
+    """Say what the axes are, and end them where they should end."""
     axes.set_xlabel(x.label, color=INK)
     axes.set_ylabel(y.label, color=INK)
     axes.set_xlim(x.low, x.high)
     axes.set_ylim(y.low, y.high)
 
 
-def _svg(name: str, draw: Callable[[Axes], None], size_inches: tuple[float, float], *, legend: bool = True) -> str:
+def drawn(
+    name: str, draw: Callable[[Axes], None], size_inches: tuple[float, float], *, legend: Legend = "inside"
+) -> str:
+    """The drawing as an SVG element in the page's colours; `name` is unique on the page."""
     # No pyplot: it keeps every figure, and looks for a display.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -175,11 +185,13 @@ def _svg(name: str, draw: Callable[[Axes], None], size_inches: tuple[float, floa
             spine.set_visible(side in {"left", "bottom"})
             spine.set_color(FAINT)
         axes.tick_params(color=FAINT, labelcolor=INK)
-        axes.grid(visible=True, axis="both" if legend else "x", color=FAINT, linewidth=0.5, alpha=0.4)
+        axes.grid(visible=True, axis="x" if legend == "none" else "both", color=FAINT, linewidth=0.5, alpha=0.4)
         axes.set_axisbelow(True)
         draw(axes)
-        if legend:
+        if legend == "inside":
             axes.legend(frameon=False, labelcolor=INK, loc="best")
+        elif legend == "above":
+            axes.legend(frameon=False, labelcolor=INK, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
     svg = _DROPPED.sub("", written.getvalue()).strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from semcache.evaluation.advising import as_toml, notes, summary
 from semcache.evaluation.curves import Point
 from semcache.evaluation.tuning import Tuning, Variant
+from semcache.reports import page
 from semcache.reports.charts import FIRST, SECOND, Axis, Line, Mark, bar_chart, histogram, line_chart
-from semcache.reports.style import STYLE
+from semcache.reports.page import figure, table
 
 _HEADS = (
     "threshold",
@@ -47,20 +48,15 @@ def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool) -> 
         f"<h2>By namespace and task type</h2>{_parts(tuning)}" if tuning.parts else "",
         f"<h2>By threshold</h2>{_thresholds(tuning)}",
         "<h2>To keep in mind</h2>",
-        f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes(tuning, from_store=from_store))}</ul>",
+        page.notes(notes(tuning, from_store=from_store)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>semcache tune</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><h1>Which threshold?</h1>"
-        f'<p class="from">{_from(tuning, sources)}</p>{"".join(told)}</body></html>\n'
-    )
+    return page.page("semcache tune", "Which threshold?", _from(tuning, sources), told)
 
 
 def _from(tuning: Tuning, sources: Sequence[str]) -> str:
     same = tuning.guarded.judged.same
     counts = f"{len(same):,} pairs: {int(same.sum()):,} share an answer, {int((~same).sum()):,} don't"
-    return f"{counts}. From {escape(', '.join(sources))}."
+    return f"{counts}. From {', '.join(sources)}."
 
 
 def _summary(tuning: Tuning) -> str:
@@ -79,15 +75,11 @@ def _name_of_at(tuning: Tuning) -> str:
 
 def _charts(tuning: Tuning) -> list[str]:
     return [
-        _figure("How often a served answer is right, by how many requests are served", _precision(tuning)),
-        _figure("Hits and traps served, by threshold", _served(tuning)),
-        _figure("Similarity of pairs that share an answer, and of those that don't", _similarity(tuning)),
-        _figure(f"Traps served by kind ({_name_of_at(tuning)})", _kinds(tuning)),
+        figure("How often a served answer is right, by how many requests are served", _precision(tuning)),
+        figure("Hits and traps served, by threshold", _served(tuning)),
+        figure("Similarity of pairs that share an answer, and of those that don't", _similarity(tuning)),
+        figure(f"Traps served by kind ({_name_of_at(tuning)})", _kinds(tuning)),
     ]
-
-
-def _figure(caption: str, svg: str) -> str:
-    return f'<figure role="img" aria-label="{escape(caption)}"><figcaption>{escape(caption)}</figcaption>{svg}</figure>'
 
 
 def _precision(tuning: Tuning) -> str:
@@ -173,7 +165,7 @@ def _variant_table(tuning: Tuning, variant: Variant) -> str:
         )
         chosen = tuning.chosen is not None and point.threshold == tuning.chosen.threshold
         rows.append((' class="chosen"' if chosen else "", cells))
-    return _table(_HEADS, rows)
+    return table(_HEADS, rows)
 
 
 def _parts(tuning: Tuning) -> str:
@@ -188,7 +180,7 @@ def _parts(tuning: Tuning) -> str:
             "" if point is None else f"{point.traps:,}",
         )
         rows.append(("", cells))
-    return _table(("", "pairs", "proven threshold", "hits", "traps"), rows)
+    return table(("", "pairs", "proven threshold", "hits", "traps"), rows)
 
 
 def _worst(tuning: Tuning) -> str:
@@ -212,11 +204,3 @@ def _worst(tuning: Tuning) -> str:
 
 def _clip(text: str) -> str:
     return text if len(text) <= _TEXT_CHARS else text[:_TEXT_CHARS] + "…"
-
-
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(
-        f"<tr{attributes}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for attributes, cells in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -2,6 +2,18 @@
 
 from semcache.store.audit import AuditReport, Problem, check, repair
 from semcache.store.judged import JudgedHit, JudgedHits, read_judged
+from semcache.store.ledger_reader import LedgerExtent, LedgerReader
 from semcache.store.lmdb_store import LmdbStore
 
-__all__ = ["AuditReport", "JudgedHit", "JudgedHits", "LmdbStore", "Problem", "check", "read_judged", "repair"]
+__all__ = [
+    "AuditReport",
+    "JudgedHit",
+    "JudgedHits",
+    "LedgerExtent",
+    "LedgerReader",
+    "LmdbStore",
+    "Problem",
+    "check",
+    "read_judged",
+    "repair",
+]

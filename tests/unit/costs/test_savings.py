@@ -2,7 +2,8 @@
 
 import pytest
 
-from semcache.costs.savings import SavingsGroup, savings
+from semcache.costs.periods import Calendar
+from semcache.costs.savings import SavingsGroup, savings, unpriced_models
 from semcache.errors import InvalidRequestError
 from semcache.model import LedgerHour, Status, Usage
 
@@ -84,7 +85,68 @@ def test_nothing_is_no_rows_and_a_total_of_nothing():
     assert report.total.savings_percent is None
 
 
-@pytest.mark.parametrize("groups", [[SavingsGroup.HOUR, SavingsGroup.DAY], [SavingsGroup.MODEL, SavingsGroup.MODEL]])
+def test_days_and_months_are_the_calendars():
+    # Berlin's clocks go back on 2027-10-31, the month's last day: it has 25 hours and ends at 23:00 UTC.
+    last_hour_s = 1_825_020_000  # 2027-10-31T22:00Z
+    hours = [
+        LedgerHour(last_hour_s - 25 * 3600, "t", "m", "", Status.MISS, requests=1),
+        LedgerHour(last_hour_s, "t", "m", "", Status.MISS, requests=2),
+        LedgerHour(last_hour_s + 3600, "t", "m", "", Status.MISS, requests=4),
+    ]
+
+    berlin = Calendar("Europe/Berlin")
+    days = savings(hours, [SavingsGroup.DAY], calendar=berlin).rows
+    months = savings(hours, [SavingsGroup.MONTH], calendar=berlin).rows
+
+    assert [row.total_requests for row in days] == [1, 2, 4]
+    assert days[1].period_start_s == last_hour_s - 24 * 3600
+    assert [row.total_requests for row in months] == [3, 4]
+    assert months[1].period_start_s == last_hour_s + 3600
+    assert [row.total_requests for row in savings(hours, [SavingsGroup.MONTH]).rows] == [7]
+
+
+def test_rows_by_tenant_and_status():
+    hours = [
+        LedgerHour(0, "b", "m", "", Status.MISS, requests=1, overhead_nanousd=5),
+        LedgerHour(0, "a", "m", "", Status.SEMANTIC_HIT, requests=2, overhead_nanousd=7, wrong_hits=1, saved_nanousd=9),
+        LedgerHour(0, "a", "m", "", Status.MISS, requests=4, cache_write_tokens=3),
+    ]
+
+    report = savings(hours, [SavingsGroup.STATUS, SavingsGroup.TENANT])
+
+    assert [(row.tenant, row.status, row.total_requests) for row in report.rows] == [
+        ("a", Status.MISS, 4),
+        ("a", Status.SEMANTIC_HIT, 2),
+        ("b", Status.MISS, 1),
+    ]
+    assert (report.total.tenant, report.total.status) == ("", None)
+    assert (report.total.overhead_nanousd, report.total.wrong_hits, report.total.net_saved_nanousd) == (12, 1, -3)
+    assert report.total.spent_usage.cache_write_tokens == 3
+
+
+def test_a_request_costs_what_was_spent_by_requests_with_a_price():
+    hours = [
+        LedgerHour(0, "t", "m", "", Status.MISS, requests=4, spent_output_nanousd=8_000_000_000),
+        LedgerHour(0, "t", "own", "", Status.MISS, requests=6, unpriced=6),
+        LedgerHour(0, "t", "other", "", Status.MISS, requests=1, unpriced=1),
+        LedgerHour(3600, "t", "own", "", Status.EXACT_HIT, requests=1, unpriced=1),
+    ]
+
+    total = savings(hours).total
+
+    assert (total.priced_requests, total.cost_per_request_usd) == (4, 2.0)
+    assert savings(hours[1:]).total.cost_per_request_usd is None
+    assert list(unpriced_models(hours).items()) == [("own", 7), ("other", 1)]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [SavingsGroup.HOUR, SavingsGroup.DAY],
+        [SavingsGroup.DAY, SavingsGroup.MONTH],
+        [SavingsGroup.MODEL, SavingsGroup.MODEL],
+    ],
+)
 def test_groups_that_contradict_or_repeat_are_refused(groups):
     with pytest.raises(InvalidRequestError, match="group_by"):
         savings(HOURS, groups)

@@ -1,0 +1,108 @@
+"""`semcache cost export`."""
+
+from __future__ import annotations
+
+import csv
+import json as json_format
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from semcache.cli.cost.csv_text import plain
+from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
+from semcache.cli.cost.writing import check_folder
+from semcache.cli.options import Config, Json
+from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, Cell, FlatRow, hour_row, line_row
+from semcache.costs.periods import Period
+from semcache.errors import InvalidRequestError
+
+
+class ExportFormat(StrEnum):
+    """How rows are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def export(
+    file_format: Annotated[ExportFormat, typer.Option("--format", help="CSV with a head, or a JSON object a line.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here; else to standard output.")] = None,
+    hours: Annotated[bool, typer.Option("--hours", help="The hourly rollup, which is kept, not the log.")] = False,
+    first: From = None,
+    last: To = None,
+    month: Month = None,
+    tenant: Tenants = None,
+    store: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """The request log line by line, oldest first, money in nanodollars (10⁻⁹ dollars), times in UTC."""
+    if json and output is None:
+        raise InvalidRequestError("--json needs --output.", hint="The rows themselves go to standard output.")
+    if output is not None:
+        check_folder(output)
+    with open_ledger(config, store) as ledger:
+        window = ledger.window(first, last, month)
+        with _opened(output) as out:
+            count = _write(
+                out, file_format, HOUR_COLUMNS if hours else LINE_COLUMNS, _rows(ledger, window, tenant, hours=hours)
+            )
+        told = [*_left_out(ledger, window, hours=hours), ledger.read()]
+        if json:
+            typer.echo(json_format.dumps({**ledger.as_json(window), "output": str(output), "rows": count}))
+        else:
+            for line in [*([f"{count:,} rows are in {output}."] if output else []), *told]:
+                typer.echo(line, err=output is None)
+
+
+def _rows(ledger: OpenLedger, window: Period, tenants: list[str] | None, *, hours: bool) -> Iterator[FlatRow]:
+    if hours:
+        return map(hour_row, ledger.hours(window, tenants))
+    return map(line_row, ledger.reader.records(window.start_s, window.end_s, tenants or ()))
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """The file or standard output."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        with output.open("w", encoding="utf-8", newline="") as out:
+            yield out
+
+
+def _write(out: TextIO, file_format: ExportFormat, columns: Sequence[str], rows: Iterator[FlatRow]) -> int:
+    count = 0
+    writer = csv.writer(out, lineterminator="\n")
+    if file_format is ExportFormat.CSV:
+        writer.writerow(columns)
+    for count, row in enumerate(rows, start=1):  # noqa: B007 - it is the result
+        if file_format is ExportFormat.CSV:
+            writer.writerow([_cell(value) for value in row.values()])
+        else:
+            out.write(json_format.dumps(row) + "\n")
+    return count
+
+
+def _cell(value: Cell) -> str | int | float | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return plain(value) if isinstance(value, str) else value
+
+
+def _left_out(ledger: OpenLedger, window: Period, *, hours: bool) -> list[str]:
+    """A word where the log no longer has what the window asks for."""
+    first_hour_s, first_line_s = ledger.extent.first_hour_s, ledger.extent.first_line_s
+    if hours or first_hour_s is None or first_hour_s >= window.end_s:
+        return []
+    asked_s = max(window.start_s, first_hour_s)
+    if first_line_s is not None and first_line_s - asked_s < 3600:
+        return []
+    begins = "is empty" if first_line_s is None else f"begins {ledger.time(first_line_s)}"
+    return [f"The request log {begins} (store.log_ttl_s); what is older is in the rollup alone: --hours."]

@@ -1,0 +1,81 @@
+"""`semcache cost report`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
+from semcache.cli.cost.report_tables import as_json, groups_table, money_table, requests_table, tokens_table
+from semcache.cli.cost.writing import prepare_page, write_page
+from semcache.cli.options import Config, Json
+from semcache.costs.periods import Period
+from semcache.costs.report import cost_report, remarks
+from semcache.costs.savings import SavingsGroup, savings, unpriced_models
+from semcache.costs.spread import cost_spreads
+from semcache.errors import InvalidRequestError
+from semcache.model import LedgerHour
+
+
+def report(
+    by: Annotated[list[SavingsGroup] | None, typer.Option("--by", help="What to group by; may be repeated.")] = None,
+    first: From = None,
+    last: To = None,
+    month: Month = None,
+    tenant: Tenants = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts: FILE.html.")] = None,
+    store: Store = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """What requests cost, what the cache saved, gross and net, and how requests ended."""
+    if html is not None:
+        prepare_page(html)
+    with open_ledger(config, store) as ledger:
+        window = ledger.window(first, last, month)
+        hours = ledger.hours(window, tenant)
+        told = savings(hours, by or (), calendar=ledger.calendar)
+        unpriced = unpriced_models(hours)
+        if html is not None:
+            _write(html, ledger, window, tenant, hours)
+        if json:
+            typer.echo(json_format.dumps(as_json(told, by or (), unpriced, ledger, window, tenant)))
+            return
+        console = Console()
+        if not hours:
+            empty = ledger.extent.first_hour_s is None
+            told_of = "is empty" if empty else f"has nothing in {_titled(window, tenant)}"
+            console.print(f"The ledger {told_of}.", markup=False, highlight=False)
+        elif by:
+            console.print(groups_table(told, by, _titled(window, tenant), ledger, console.width))
+        else:
+            console.print(money_table(told.total, _titled(window, tenant)))
+            console.print(requests_table(told.total))
+            console.print(tokens_table(told.total))
+        for remark in remarks(told.total, unpriced):
+            console.print(remark, markup=False, highlight=False)
+        console.print(ledger.read(), markup=False, highlight=False)
+    if html is not None:
+        typer.echo(f"The page is {html}.")
+
+
+def _titled(window: Period, tenants: list[str] | None) -> str:
+    return window.name + (f", {', '.join(tenants)}" if tenants else "")
+
+
+def _write(
+    html: Path, ledger: OpenLedger, window: Period, tenants: list[str] | None, hours: tuple[LedgerHour, ...]
+) -> None:
+    from semcache.reports import cost_page
+
+    if not hours:
+        raise InvalidRequestError(
+            f"The ledger has nothing in {_titled(window, tenants)} to draw.", hint="Name another window or tenant."
+        )
+    spreads = cost_spreads(ledger.reader.records(window.start_s, window.end_s, tenants or ()))
+    whole = cost_report(hours, ledger.calendar)
+    write_page(html, cost_page(whole, spreads, _titled(window, tenants), ledger.read()))

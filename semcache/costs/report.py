@@ -1,0 +1,83 @@
+"""The whole of a cost report: the sum, by time, by model and by task type, and what to keep in mind with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from semcache.costs.figures import counted, printable
+from semcache.costs.periods import Calendar, Period, PeriodKind
+from semcache.costs.savings import SavingsGroup, SavingsRow, savings, unpriced_models
+from semcache.model import LedgerHour
+
+_DAY_S = 86_400
+_MOST_DAYS = 120
+"""Beyond it months are told instead: no page is wide enough for a year of days."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """What a window of the ledger comes to.
+
+    Attributes:
+        total: the sum.
+        period_kind: what `by_period` is by.
+        by_period: every day (or month) from the first with a request to the last, those without any included.
+        by_model: the dearest first, by what would have been spent without the cache.
+        by_task_type: the same; a task type may be empty.
+        unpriced: requests without a price, by model.
+    """
+
+    total: SavingsRow
+    period_kind: PeriodKind
+    by_period: tuple[tuple[Period, SavingsRow | None], ...]
+    by_model: tuple[SavingsRow, ...]
+    by_task_type: tuple[SavingsRow, ...]
+    unpriced: Mapping[str, int]
+
+
+def cost_report(hours: Sequence[LedgerHour], calendar: Calendar) -> CostReport:
+    """Sum rollup rows in every way that a report shows."""
+    first_s, last_s = (end(hour.hour_s for hour in hours) if hours else 0 for end in (min, max))
+    kind: PeriodKind = "day" if last_s - first_s < _MOST_DAYS * _DAY_S else "month"
+    rows = savings(hours, [SavingsGroup(kind)], calendar=calendar).rows
+    by_start = {row.period_start_s: row for row in rows}
+    periods = []
+    period = calendar.period(kind, first_s)
+    while hours and period.start_s <= last_s:
+        periods.append((period, by_start.get(int(period.start_s))))
+        period = calendar.period(kind, period.end_s)
+    return CostReport(
+        total=savings(hours).total,
+        period_kind=kind,
+        by_period=tuple(periods),
+        by_model=_dearest_first(savings(hours, [SavingsGroup.MODEL]).rows),
+        by_task_type=_dearest_first(savings(hours, [SavingsGroup.TASK_TYPE]).rows),
+        unpriced=unpriced_models(hours),
+    )
+
+
+def remarks(total: SavingsRow, unpriced: Mapping[str, int]) -> list[str]:
+    """What to keep in mind with the figures, a sentence each."""
+    told = []
+    if unpriced:
+        models = ", ".join(f"{printable(model) or 'without a name'} ({count:,})" for model, count in unpriced.items())
+        told.append(
+            f"In no amount of money, for the price of the model isn't known: {counted(total.unpriced, 'request')} of "
+            f"{models}. A [[price]] in costs.price_file gives such models one from then on."
+        )
+    if total.estimated:
+        told.append(f"The tokens of {counted(total.estimated, 'request')} are an estimate: the upstream sent no usage.")
+    cached = total.spent_usage.cached_input_tokens
+    if cached:
+        told.append(
+            f"{cached:,} of {total.spent_usage.input_tokens:,} input tokens came from the providers' own prompt "
+            "caches, at the providers' lower price. What that spares is the providers' doing and is not in saved."
+        )
+    if total.saved_nanousd and not total.overhead_nanousd:
+        told.append("No overhead is booked (costs.overhead is 0, or was then), so net is the same as saved.")
+    return told
+
+
+def _dearest_first(rows: Sequence[SavingsRow]) -> tuple[SavingsRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (-row.spent_nanousd - row.saved_nanousd, -row.total_requests)))

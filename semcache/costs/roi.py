@@ -1,0 +1,233 @@
+"""Return on investment: what a change of the cost per request saves a month, and when that has paid for it.
+
+All figures are exact fractions of dollars; whoever shows them rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from semcache.costs.savings import SavingsRow
+from semcache.costs.toml_tables import read_toml
+from semcache.errors import InvalidRequestError
+from semcache.model import NANOUSD_PER_USD
+
+MONTHS = 6
+"""The totals are over half a year, as such cases are usually told."""
+DAYS_PER_MONTH = 30
+_DAY_S = 86_400
+
+CLAIMS = (
+    "before_usd_per_month",
+    "after_usd_per_month",
+    "saved_usd_per_month",
+    "saved_usd_in_six_months",
+    "payback_months",
+)
+"""The figures that a case may claim; each is computed anew and compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoiCase:
+    """A change of the cost per request.
+
+    Attributes:
+        name: for people.
+        before_usd: dollars for a request before the change.
+        after_usd: dollars for a request after it.
+        requests_per_day: of both.
+        days_per_month: that a month is taken to have.
+        investment_usd: what the change costs once; None: nobody said.
+        claimed: figures that somebody else computed, by their names in `CLAIMS`.
+        note: where the figures are from.
+    """
+
+    name: str
+    before_usd: Fraction
+    after_usd: Fraction
+    requests_per_day: Fraction
+    days_per_month: int = DAYS_PER_MONTH
+    investment_usd: Fraction | None = None
+    claimed: Mapping[str, Decimal] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claimed figure beside the computed one (None: there is none, as for a payback that never comes).
+
+    It agrees when it is the computed one rounded to as many decimals as the claim has.
+    """
+
+    name: str
+    claimed: Decimal
+    computed: Fraction | None
+    agrees: bool
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """What a case comes to, in dollars."""
+
+    case: RoiCase
+
+    @property
+    def requests_per_month(self) -> Fraction:
+        """Requests of one month."""
+        return self.case.requests_per_day * self.case.days_per_month
+
+    @property
+    def before_usd_per_month(self) -> Fraction:
+        """What a month cost before."""
+        return self.case.before_usd * self.requests_per_month
+
+    @property
+    def after_usd_per_month(self) -> Fraction:
+        """What a month costs after."""
+        return self.case.after_usd * self.requests_per_month
+
+    @property
+    def saved_usd_per_month(self) -> Fraction:
+        """Before less after; negative when the change made it dearer."""
+        return self.before_usd_per_month - self.after_usd_per_month
+
+    @property
+    def saved_usd_in_six_months(self) -> Fraction:
+        """Six months' savings, before the investment is taken off."""
+        return MONTHS * self.saved_usd_per_month
+
+    @property
+    def net_usd_in_six_months(self) -> Fraction:
+        """Six months' savings less the investment, where one is known."""
+        return self.saved_usd_in_six_months - (self.case.investment_usd or 0)
+
+    @property
+    def never_pays_back(self) -> bool:
+        """It saves nothing, so that no investment ever comes back."""
+        return self.saved_usd_per_month <= 0
+
+    @property
+    def payback_months(self) -> Fraction | None:
+        """The investment by a month's savings; None when it never pays back, or when nobody named an investment."""
+        if self.never_pays_back or self.case.investment_usd is None:
+            return None
+        return self.case.investment_usd / self.saved_usd_per_month
+
+    @property
+    def implied_investment_usd(self) -> Fraction | None:
+        """The investment that the claimed payback stands for: its months times the computed savings of one."""
+        months = self.case.claimed.get("payback_months")
+        return None if months is None or self.never_pays_back else Fraction(months) * self.saved_usd_per_month
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Every claimed figure beside the computed one."""
+        return tuple(
+            _claim(name, self.case.claimed[name], getattr(self, name)) for name in CLAIMS if name in self.case.claimed
+        )
+
+
+def _claim(name: str, claimed: Decimal, computed: Fraction | None) -> Claim:
+    if computed is None:
+        return Claim(name, claimed, None, agrees=False, remark="it never pays back, or no investment is named")
+    exponent = claimed.as_tuple().exponent
+    assert isinstance(exponent, int)  # the file's reader lets finite numbers pass alone
+    if round(computed, max(0, -exponent)) == Fraction(claimed):
+        return Claim(name, claimed, computed, agrees=True)
+    return Claim(name, claimed, computed, agrees=False, remark=_remark(Fraction(claimed), computed))
+
+
+def _remark(claimed: Fraction, computed: Fraction) -> str:
+    if claimed > 0 > computed:
+        return "it costs more, it saves nothing"
+    for zeros in range(1, 7):
+        if claimed * 10**zeros == computed:
+            return f"claimed a {10**zeros:,}th of it" if zeros > 1 else "claimed a tenth of it"
+        if computed * 10**zeros == claimed:
+            return f"claimed {10**zeros:,} times it"
+    return ""
+
+
+def read_roi_file(path: Path) -> RoiCase:
+    """The case in a TOML file.
+
+    Needed are `name`, `before_usd_per_request`, `after_usd_per_request` and `requests_per_day`; `days_per_month` (30),
+    `investment_usd`, `note` and a table `[claimed]` with figures of `CLAIMS` may be there.
+
+    Raises:
+        SettingsError: all problems of the file at once.
+    """
+    file = read_toml(path)
+    root = file.root
+    claimed = root.table("claimed")
+    claims: dict[str, Decimal] = {}
+    if claimed is not None:
+        for name in CLAIMS:
+            if claimed.has(name):
+                claims[name] = claimed.signed_amount(name, "months" if name == "payback_months" else "dollars")
+        claimed.finish()
+    case = RoiCase(
+        name=root.name("name"),
+        before_usd=Fraction(root.amount("before_usd_per_request")),
+        after_usd=Fraction(root.amount("after_usd_per_request")),
+        requests_per_day=Fraction(root.count("requests_per_day")),
+        days_per_month=root.count("days_per_month", default=DAYS_PER_MONTH),
+        investment_usd=Fraction(root.amount("investment_usd")) if root.has("investment_usd") else None,
+        claimed=claims,
+        note=root.name("note", default=""),
+    )
+    root.finish()
+    file.finish()
+    return case
+
+
+def measured_case(
+    name: str,
+    total: SavingsRow,
+    measured_s: float,
+    *,
+    days_per_month: int = DAYS_PER_MONTH,
+    investment_usd: Decimal | None = None,
+) -> RoiCase:
+    """The case that a ledger tells: without the cache a request would have cost (spent + saved) / requests.
+
+    With it, it costs (spent + overhead) / requests. Requests of models without a price are left out.
+
+    Args:
+        name: for people.
+        total: the window's sum.
+        measured_s: for how long the ledger has counted in the window, seconds.
+        days_per_month: that a month is taken to have.
+        investment_usd: what the cache cost once.
+
+    Raises:
+        InvalidRequestError: there are no requests, or less than a day of them: an hour says little about a month.
+    """
+    if not total.priced_requests:
+        raise InvalidRequestError(
+            "The ledger has no requests with a known price there.",
+            reason="NOTHING_MEASURED",
+            hint="Name another window or tenant.",
+        )
+    if measured_s < _DAY_S:
+        raise InvalidRequestError(
+            f"The ledger has {measured_s / 3600:.1f} hours there, and a month isn't told from less than a day.",
+            reason="TOO_LITTLE_MEASURED",
+            hint="Name a longer window, or ask again tomorrow.",
+        )
+    requests = total.priced_requests
+    return RoiCase(
+        name=name,
+        before_usd=Fraction(total.spent_nanousd + total.saved_nanousd, requests * NANOUSD_PER_USD),
+        after_usd=Fraction(total.spent_nanousd + total.overhead_nanousd, requests * NANOUSD_PER_USD),
+        requests_per_day=Fraction(requests * _DAY_S) / Fraction(measured_s),
+        days_per_month=days_per_month,
+        investment_usd=None if investment_usd is None else Fraction(investment_usd),
+        note="Before: what the upstreams charged and what they would have charged for hits. "
+        "After: what they charged, and what the cache's own work cost.",
+    )

@@ -289,7 +289,9 @@ class SemanticCache:
             exact_entry_id=entry.entry_id if entry else 0,
             partition_entries=size,
             embedded_tokens=self._embedder.count_tokens(keyed.text) if decision is not None else 0,
-            models=tuple(sorted(self._upstream.models(keyed.alias) or ())),
+            models=self._upstream.candidates(
+                keyed.alias, task_type=keyed.task.task_type, complexity=keyed.task.complexity
+            ),
         )
 
     # -- corrections -------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ class Filling:
             except BaseException:
                 account.book_later(record, reason)
                 raise
-        skip, booked = skip_reason(keyed, answer), False
+        skip, booked = skip_reason(keyed, answer) or self._lesser(keyed, answer), False
         if not skip and keyed.task.task_type in self._settings.tasks.critical:
             # The verifier takes its time, and what is spent already shall not wait for it.
             await self._see_through(account.book_durably(record, reason))
@@ -176,23 +176,28 @@ class Filling:
 
     def _call(self, account: Account, keyed: KeyedRequest) -> UpstreamCall:
         """What to ask, with room for it in the budgets."""
-        models = self._models(keyed.alias)
-        degraded = self._accounts.budgets.degrades(account.request.tenant, models)
-        barred = account.reserve(keyed, models)
+        budgets, upstream = self._accounts.budgets, self._upstream
+        task_type, complexity = keyed.task.task_type, keyed.task.complexity
+        degraded, barred = False, frozenset[str]()
+        if budgets:
+            upstream.press_budget(pressed=budgets.pressed())
+            models = upstream.candidates(keyed.alias, task_type=task_type, complexity=complexity)
+            degraded = budgets.degrades(account.request.tenant, frozenset(models))
+            if degraded:
+                models = upstream.candidates(keyed.alias, task_type=task_type, complexity=complexity, degraded=degraded)
+            barred = account.reserve(keyed, models or (keyed.alias,))
+        self._embedder.keep_batches_small(small="smaller_batches" in upstream.mode.measures)
         _log.debug("request.routed", request_id=account.request_id, alias=keyed.alias, **asdict(keyed.task))
         return UpstreamCall(
             alias=keyed.alias,
             body=keyed.request.body,
             deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
             request_id=account.request_id,
-            task_type=keyed.task.task_type,
-            complexity=keyed.task.complexity,
+            task_type=task_type,
+            complexity=complexity,
             degraded=degraded,
             barred=barred,
         )
-
-    def _models(self, alias: str) -> frozenset[str]:
-        return self._upstream.models(alias) or frozenset({alias})
 
     async def _ask(self, call: UpstreamCall, flight: Flight[Any], asking: _Asking) -> Answer:
         if not flight.streams:
@@ -209,8 +214,17 @@ class Filling:
             raise UpstreamError("The upstream's stream ended before the answer was whole.")
         return answer
 
+    def _lesser(self, keyed: KeyedRequest, answer: Answer) -> str:
+        """A degraded answer doesn't take the place of a full one, as a refresh's would."""
+        if not answer.degraded:
+            return ""
+        entry = self._store.find_exact(keyed.exact_key)
+        return "degraded" if entry is not None and not entry.answer.degraded else ""
+
     async def _unconfirmed(self, account: Account, keyed: KeyedRequest, status: Status, answer: Answer) -> str:
         """Why an answer to a critical task may not be stored; empty when the verifier confirms it."""
+        if "optional_off" in self._upstream.mode.measures:
+            return "verifier_off"
         alias = self._settings.tasks.verifier
         call = UpstreamCall(
             alias=alias,
@@ -219,7 +233,7 @@ class Filling:
             request_id=account.request_id,
         )
         try:
-            with account.reserved(self._models(alias), call.body, MAX_REPLY_TOKENS):
+            with account.reserved(self._upstream.candidates(alias) or (alias,), call.body, MAX_REPLY_TOKENS):
                 reply = await self._upstream.complete(call)
                 await account.book_beside(status, self._completed(keyed, reply), Purpose.VERIFIER)
         except SemcacheError as error:

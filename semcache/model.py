@@ -229,6 +229,18 @@ class UpstreamCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """How the upstream runs now: whether degraded, why, and by which measures (`settings.DegradedSettings`)."""
+
+    active: bool = False
+    reason: str = ""
+    measures: frozenset[str] = frozenset()
+
+
+NORMAL = Mode()
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """A request for which an entry was reported to be the wrong answer."""
 

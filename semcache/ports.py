@@ -14,6 +14,7 @@ from semcache.model import (
     Entry,
     LedgerHour,
     LedgerRecord,
+    Mode,
     Neighbour,
     Rejection,
     Selector,
@@ -67,6 +68,10 @@ class Embedder(Protocol):
 
     def queue_depth(self) -> int:
         """Texts waiting for the device or on it."""
+        ...
+
+    def keep_batches_small(self, *, small: bool) -> None:
+        """Compute fewer texts at once, or as many as usual again: nobody waits for a large batch to end. Idempotent."""
         ...
 
     def describe(self) -> Mapping[str, str]:
@@ -209,6 +214,15 @@ class Upstream(Protocol):
         self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
     ) -> tuple[str, ...]:
         """The models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """The degraded mode now."""
+        ...
+
+    def press_budget(self, *, pressed: bool) -> None:
+        """A budget over all tenants is nearly spent, or no longer: a condition of the degraded mode."""
         ...
 
     async def complete(self, call: UpstreamCall) -> Answer:

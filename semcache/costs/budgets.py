@@ -148,6 +148,16 @@ class Budgets:
             if balance.budget.degrade_at is not None
         )
 
+    def pressed(self) -> bool:
+        """Whether a budget over all tenants and models is at the share where it degrades, or all spent."""
+        now_s = self._clock.wall()
+        return any(
+            balance.degrades or balance.share >= 1
+            for budget in self._budgets
+            if budget.tenant is None and budget.model is None
+            for balance in self._opened(budget, now_s).values()
+        )
+
     def reserve(self, tenant: str, estimates: Mapping[str, Cost]) -> Reservation:
         """Room for one call to one of several models.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -20,6 +20,10 @@ _log = structlog.get_logger(__name__)
 
 OnBatch = Callable[[int, float], None]
 """Called from the device thread after each forward pass with its texts and its seconds."""
+
+
+_SMALLER = 8
+"""How much smaller small batches are: 4 texts of 32."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +76,7 @@ class DeviceThread:
     ) -> None:
         self._backend = backend
         self._dimension = dimension
+        self._rules = {False: rule, True: replace(rule, max_texts=max(1, rule.max_texts // _SMALLER))}
         self._rule = rule
         self._max_queue = max_queue
         self._monotonic = monotonic
@@ -88,6 +93,10 @@ class DeviceThread:
     def depth(self) -> int:
         """Texts waiting or being computed."""
         return self._depth
+
+    def keep_batches_small(self, *, small: bool) -> None:
+        """From the next batch on an eighth of the texts at once, or all that the rule allows again."""
+        self._rule = self._rules[small]
 
     async def submit(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Vectors (len(texts), dimension) of token ids, in order. A caller who is cancelled is skipped.

@@ -64,6 +64,10 @@ class ModelEmbedder:
         """Texts waiting for the device or on it."""
         return self._device.depth
 
+    def keep_batches_small(self, *, small: bool) -> None:
+        """An eighth of the configured size, from the next batch on; or that size again."""
+        self._device.keep_batches_small(small=small)
+
     def describe(self) -> Mapping[str, str]:
         """Model, source, backend, device and precision."""
         return self._description

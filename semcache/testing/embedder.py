@@ -32,6 +32,7 @@ class HashingEmbedder:
         self._window_words = window_words
         self._failure: Exception | None = None
         self._gate: asyncio.Event | None = None
+        self.small_batches = False
         self._closed = False
         self.batches: list[tuple[str, ...]] = []
 
@@ -90,6 +91,10 @@ class HashingEmbedder:
         if failure is not None:
             raise failure
         return np.array([self.vector(text) for text in texts], dtype=np.float32).reshape(len(texts), self._dimension)
+
+    def keep_batches_small(self, *, small: bool) -> None:
+        """Note it."""
+        self.small_batches = small
 
     def queue_depth(self) -> int:
         """Nothing ever waits for a device."""

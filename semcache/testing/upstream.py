@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
-from semcache.model import Answer, UpstreamCall, Usage
+from semcache.model import NORMAL, Answer, UpstreamCall, Usage
 from semcache.upstream.assembly import Assembler
 from semcache.upstream.wire import read_answer, replay_chunks
 
@@ -61,6 +61,8 @@ class ScriptedUpstream:
         running: calls that have begun and not ended.
         cancelled: calls that their caller left.
         closed: `close` was called.
+        pressed: what `press_budget` said last.
+        mode: the degraded mode, for a test to set.
     """
 
     def __init__(self, answers: Answers | None = None, *, models: Mapping[str, str] | None = None) -> None:
@@ -70,6 +72,8 @@ class ScriptedUpstream:
         self.running = 0
         self.cancelled = 0
         self.closed = False
+        self.pressed = False
+        self.mode = NORMAL
         self._arrived = asyncio.Condition()
 
     @property
@@ -94,6 +98,10 @@ class ScriptedUpstream:
         """As the table says, whatever the call."""
         del task_type, complexity, degraded
         return tuple(self.models(alias) or ())
+
+    def press_budget(self, *, pressed: bool) -> None:
+        """Note it."""
+        self.pressed = pressed
 
     async def complete(self, call: UpstreamCall) -> Answer:
         """The scripted answer in one piece."""

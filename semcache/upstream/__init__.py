@@ -1,7 +1,6 @@
 """Where answers come from: the OpenAI-compatible wire, and the router over its targets."""
 
 from semcache.upstream.body import edit_body
-from semcache.upstream.modes import Mode
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
 from semcache.upstream.wire import model_of, read_answer, read_usage, replay_chunks
@@ -9,7 +8,6 @@ from semcache.upstream.wire import model_of, read_answer, read_usage, replay_chu
 __all__ = [
     "MAX_REPLY_TOKENS",
     "HttpUpstream",
-    "Mode",
     "UpstreamObserver",
     "confirms",
     "edit_body",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from semcache.model import NORMAL, Mode
 from semcache.settings import DegradedSettings
 from semcache.upstream.sliding import SlidingCounts
 
@@ -20,18 +20,6 @@ _LATENCIES = 1024
 """Latencies kept: the last of the window, enough for a 95th percentile to within a point."""
 _LOOKS = 60
 """Looks per window: one costs a sort, so not every call takes one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """How the upstream runs now: `reason` is one of `REASONS`, empty while not active; `measures` the settings'."""
-
-    active: bool = False
-    reason: str = ""
-    measures: frozenset[str] = frozenset()
-
-
-NORMAL = Mode()
 
 
 class DegradedMode:

@@ -12,13 +12,13 @@ from typing import Protocol
 import structlog
 
 from semcache.errors import UpstreamError, UpstreamTimedOutError
-from semcache.model import Answer, UpstreamCall
+from semcache.model import Answer, Mode, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
 from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.fleet import Fleet
-from semcache.upstream.modes import DegradedMode, Mode
+from semcache.upstream.modes import DegradedMode
 from semcache.upstream.relay import Whole, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
 from semcache.upstream.retry_budget import RetryBudget

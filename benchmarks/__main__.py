@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "accounting": ["--json"],
     "books": ["--json"],
     "routing": ["--json"],
+    "stages": ["--json"],
     "recall": [],
     "templates": [],
     "guards": [],

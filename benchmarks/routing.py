@@ -1,4 +1,4 @@
-"""What routing adds to a miss: the route, the choice of a target, the books of breakers and budget, in this process.
+"""What routing adds to a miss: task type, route, choice of a target, books of breakers and budget, in this process.
 
 `python -m benchmarks.routing [--json]`; microseconds per call, the median of rounds with the quartiles beside it. The
 exchange with the target is not in it. The time moves on with each call, so that the sliding windows move too.
@@ -14,15 +14,19 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from semcache.errors import UpstreamError
-from semcache.settings import UpstreamSettings
+from semcache.model import Cacheability, KeyedRequest, Request, Tier
+from semcache.request import Tasks
+from semcache.settings import TaskSettings, UpstreamSettings
 from semcache.upstream.fleet import Fleet
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import RouteTable, without
 from semcache.upstream.tries import Tries
 
-KINDS = ("one target", "three targets, two fallbacks", "one of three dead", "one fails, another answers")
+KINDS = ("one target", "three targets, two fallbacks", "one of three dead", "one fails, another answers", "by exemplar")
 LIMIT_US = 50.0
 ROUNDS = 40
 CALLS = 2_000
@@ -53,6 +57,33 @@ SETTINGS = UpstreamSettings.model_validate(
         },
     }
 )
+TASKS = TaskSettings.model_validate(
+    {
+        "rules": [
+            {"task_type": "search", "pattern": r"\b(who|when) (was|is|did)\b"},
+            {"task_type": "reasoning", "pattern": r"\b(prove|derive|step by step|how many|probability)\b"},
+            {"task_type": "code", "pattern": r"```|\b(python|javascript|rust|sql|regex|function|compile)\b"},
+        ],
+        "complexity": [
+            {"complexity": "high", "min_chars": 1_500},
+            {"complexity": "high", "pattern": r"\b(design|refactor|debug|compare|trade-?offs?|why)\b"},
+        ],
+        "exemplars": [{"task_type": "support", "texts": [f"exemplar {number}" for number in range(32)]}],
+    }
+)
+VECTORS = np.random.default_rng(0).standard_normal((32, 384)).astype(np.float32)
+KEYED = KeyedRequest(
+    request=Request("default", b"{}"),
+    alias="big",
+    exact_key=bytes(32),
+    partition=bytes(32),
+    older_partitions=(),
+    text="Words that no rule knows come first, about a parser and its grammar: " * 3 + "compare it in rust, please.",
+    cacheability=Cacheability(Tier.SEMANTIC, "cacheable"),
+    prompt_chars=900,
+    output_limit=None,
+    include_usage=False,
+)
 TOLERANT = SETTINGS.model_copy(
     update={
         "retry": SETTINGS.retry.model_copy(update={"budget_ratio": 1.0}),
@@ -65,8 +96,12 @@ TOLERANT = SETTINGS.model_copy(
 class Routing:
     """The router's shared state, and one call after the other through it."""
 
-    def __init__(self, alias: str, failing: str = "", settings: UpstreamSettings = SETTINGS) -> None:
+    def __init__(
+        self, alias: str, failing: str = "", settings: UpstreamSettings = SETTINGS, *, by_exemplar: bool = False
+    ) -> None:
         self._alias = alias
+        self._tasks = Tasks(TASKS, VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True))
+        self._vector = VECTORS[7] / np.float32(np.linalg.norm(VECTORS[7])) if by_exemplar else None
         self._failing = failing
         self._now_s = 0.0
         self._retry = settings.retry
@@ -78,8 +113,11 @@ class Routing:
 
     def call(self) -> None:
         self._now_s = now_s = self._now_s + 1 / CALLS_PER_S
+        task = self._tasks.by_rule(KEYED)
+        if self._vector is not None:
+            task = self._tasks.by_exemplar(KEYED, self._vector)
         degraded = "mini_model" in self._mode.current(now_s).measures
-        plan = self._routes.resolve(self._alias, "code", "high", degraded=degraded)
+        plan = self._routes.resolve(self._alias, task.task_type, task.complexity, degraded=degraded)
         tries = Tries(
             without(plan, frozenset()),
             now_s + 300.0,
@@ -98,15 +136,17 @@ class Routing:
 
 
 def cases() -> dict[str, Callable[[], object]]:
-    table = RouteTable(SETTINGS)
+    table, tasks = RouteTable(SETTINGS), Tasks(TASKS)
     found = (
         Routing("small"),
         Routing("big"),
         Routing("big", failing="b"),
         Routing("shaky", failing="a", settings=TOLERANT),
+        Routing("big", by_exemplar=True),
     )
     return {
         **{kind: routing.call for kind, routing in zip(KINDS, found, strict=True)},
+        "(the task type by rule alone)": lambda: tasks.by_rule(KEYED),
         "(the route alone)": lambda: table.resolve("big", "code", "high"),
     }
 

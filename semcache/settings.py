@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import os
-import re
 import tomllib
 import zoneinfo
 from collections import Counter
@@ -19,6 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import re2
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -47,11 +47,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}$")]
 
 
 def _compiles(pattern: str) -> str:
+    options = re2.Options()
+    options.log_errors = False
     try:
-        re.compile(pattern)
-    except re.error as error:
-        message = f"not a regular expression ({error})"
-        raise ValueError(message) from error
+        re2.compile(pattern, options)
+    except re2.error as error:
+        told = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"{pattern!r} is no regular expression in RE2's syntax: {told}") from error
     return pattern
 
 
@@ -68,6 +70,7 @@ def _whole_hours(name: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression in RE2's syntax."""
 
 
 class Section(BaseModel):
@@ -231,9 +234,10 @@ class CacheabilitySettings(Section):
         r"\b(current|latest|live) (time|date|weather|news|score|scores|price|prices|status|exchange rate)\b",
         r"\bwhat (time|day|date) is it\b",
     )
-    """Matched, case aside, against the text that is compared: its answer goes stale, so neither read nor stored."""
+    """Searched, case aside, in the text that is compared: its answer goes stale, so neither read nor stored. The syntax
+    is RE2's: no look-around, and word boundaries know ASCII letters alone."""
     personal: tuple[Pattern, ...] = (
-        r"(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.]+",
+        r"[\w.+-]+@[\w-]+\.[\w.]+",
         r"\b(?:\d[ -]?){13,19}\b",
         r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
     )
@@ -499,7 +503,7 @@ class TaskRule(Section):
 
     task_type: Name
     pattern: Pattern
-    """Searched, case aside, in the text that is compared (the last user message)."""
+    """Searched, case aside and in RE2's syntax, in the text that is compared (the last user message)."""
 
 
 class TaskExemplars(Section):

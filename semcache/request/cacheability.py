@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from semcache.model import Cacheability, Tier
 from semcache.request.parsing import ChatBody
+from semcache.request.patterns import Patterns
 from semcache.settings import CacheabilitySettings
 
 _BYPASS: Mapping[str, Cacheability] = {
@@ -32,8 +32,8 @@ class CacheabilityPolicy:
     def __init__(self, settings: CacheabilitySettings, fits: Callable[[str], bool]) -> None:
         """`fits` says whether the embedding model reads all of a text."""
         self._max_temperature = settings.max_temperature
-        self._time_sensitive = _any_of(settings.time_sensitive)
-        self._personal = _any_of(settings.personal)
+        self._rules = Patterns((*settings.time_sensitive, *settings.personal))
+        self._time_sensitive = len(settings.time_sensitive)
         self._fits = fits
 
     def judge(self, body: ChatBody, text: str) -> Cacheability:
@@ -62,16 +62,10 @@ class CacheabilityPolicy:
             return "web_search"
         if fields.get("temperature", 0) > self._max_temperature:
             return "temperature"
-        if self._time_sensitive is not None and self._time_sensitive.search(text):
-            return "time_sensitive"
-        if self._personal is not None and self._personal.search(text):
-            return "personal"
-        return ""
-
-
-def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
-    joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return re.compile(joined, re.IGNORECASE) if joined else None
+        found = self._rules.found(text)
+        if not found:
+            return ""
+        return "time_sensitive" if found[0] < self._time_sensitive else "personal"
 
 
 def _has_media(messages: Iterable[Mapping[str, Any]]) -> bool:

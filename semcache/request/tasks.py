@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semcache.model import KeyedRequest, Task, Vector
+from semcache.request.patterns import Patterns
 from semcache.settings import ComplexityRule, TaskSettings
 
 
@@ -22,8 +22,12 @@ class Tasks:
     """
 
     def __init__(self, settings: TaskSettings, exemplars: NDArray[np.float32] | None = None) -> None:
-        self._rules = [(rule.task_type, re.compile(rule.pattern, re.IGNORECASE)) for rule in settings.rules]
-        self._complexity = [_Complexity(rule) for rule in settings.complexity]
+        self._rules = settings.rules
+        self._complexity = settings.complexity
+        # One search for all: a rule's pattern is at its own position, a complexity's behind them at its.
+        self._patterns = Patterns(
+            [rule.pattern for rule in settings.rules] + [rule.pattern or "" for rule in settings.complexity]
+        )
         self._exemplars = exemplars
         self._types = [group.task_type for group in settings.exemplars for _ in group.texts]
         self._least = settings.exemplar_similarity
@@ -35,13 +39,13 @@ class Tasks:
 
     def by_rule(self, keyed: KeyedRequest) -> Task:
         """What is known without an embedding."""
+        found = self._patterns.found(keyed.text)
         named = keyed.request.task_type
         if named:
-            return self._complete(keyed, named, "request")
-        for task_type, pattern in self._rules:
-            if pattern.search(keyed.text):
-                return self._complete(keyed, task_type, "rule")
-        return self._complete(keyed, "", "")
+            return self._complete(keyed, named, "request", found)
+        if found and found[0] < len(self._rules):
+            return self._complete(keyed, self._rules[found[0]].task_type, "rule", found)
+        return self._complete(keyed, "", "", found)
 
     def by_exemplar(self, keyed: KeyedRequest, vector: Vector) -> Task:
         """The task type of the exemplar nearest to a vector, if it is near enough."""
@@ -51,34 +55,26 @@ class Tasks:
         nearest = int(similarities.argmax())
         if similarities[nearest] < self._least:
             return keyed.task
-        return self._complete(keyed, self._types[nearest], "exemplar")
+        return self._complete(keyed, self._types[nearest], "exemplar", self._patterns.found(keyed.text))
 
-    def _complete(self, keyed: KeyedRequest, task_type: str, reason: str) -> Task:
-        for rule in self._complexity:
-            why = rule.why(keyed, task_type)
-            if why:
-                return Task(task_type, reason, rule.complexity, why)
+    def _complete(self, keyed: KeyedRequest, task_type: str, reason: str, found: Sequence[int]) -> Task:
+        for position, rule in enumerate(self._complexity, start=len(self._rules)):
+            if (
+                (not rule.task_types or task_type in rule.task_types)
+                and (rule.min_chars is None or keyed.prompt_chars >= rule.min_chars)
+                and (rule.pattern is None or position in found)
+            ):
+                return Task(task_type, reason, rule.complexity, _why(rule))
         return Task(task_type, reason)
 
 
-class _Complexity:
-    """One rule; all that it names must hold."""
-
-    def __init__(self, rule: ComplexityRule) -> None:
-        self.complexity = rule.complexity
-        self._min_chars = rule.min_chars
-        self._pattern = None if rule.pattern is None else re.compile(rule.pattern, re.IGNORECASE)
-        self._task_types = frozenset(rule.task_types)
-
-    def why(self, keyed: KeyedRequest, task_type: str) -> str:
-        """What decided, as a stable token; empty where the rule doesn't hold."""
-        if self._task_types and task_type not in self._task_types:
-            return ""
-        if self._min_chars is not None and keyed.prompt_chars < self._min_chars:
-            return ""
-        if self._pattern is not None:
-            return "pattern" if self._pattern.search(keyed.text) else ""
-        return "length" if self._min_chars is not None else "task_type" if self._task_types else "default"
+def _why(rule: ComplexityRule) -> str:
+    """What of a rule decided, as a stable token: the most particular that it names."""
+    if rule.pattern is not None:
+        return "pattern"
+    if rule.min_chars is not None:
+        return "length"
+    return "task_type" if rule.task_types else "default"
 
 
 def exemplar_texts(settings: TaskSettings) -> Sequence[str]:

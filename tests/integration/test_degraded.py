@@ -175,18 +175,16 @@ async def test_errors_bring_the_mode_and_calm_ends_it(tmp_path: Path) -> None:
         "hold_s": 30,
     }
     breaker = {"failures": 1_000, "min_samples": 1_000}
-    async with ScriptedServer(script) as server:
-        upstream = {"targets": [{"name": "t", "base_url": server.base_url}], "degraded": mode, "breaker": breaker}
-        async with stack(tmp_path, script, upstream=upstream) as run:
-            for number in range(4):
-                with pytest.raises(ClientError):
-                    await run.client.complete(model="chat", prompt=f"failing {number}")
-            run.clock.advance(2)
-            helped = await run.client.complete(model="chat", prompt="helped")
-            assert (helped.outcome.degraded, helped.outcome.served_model) == (True, "gpt-4o-mini")
-            failing[0] = False
-            run.clock.advance(120)
-            await run.client.complete(model="chat", prompt="calm")
-            run.clock.advance(31)
-            full = await run.client.complete(model="chat", prompt="full again")
-            assert (full.outcome.degraded, full.outcome.served_model) == (False, "gpt-4o")
+    async with stack(tmp_path, script, upstream={"degraded": mode, "breaker": breaker}) as run:
+        for number in range(4):
+            with pytest.raises(ClientError):
+                await run.client.complete(model="chat", prompt=f"failing {number}")
+        run.clock.advance(2)
+        helped = await run.client.complete(model="chat", prompt="helped")
+        assert (helped.outcome.degraded, helped.outcome.served_model) == (True, "gpt-4o-mini")
+        failing[0] = False
+        run.clock.advance(120)
+        await run.client.complete(model="chat", prompt="calm")
+        run.clock.advance(31)
+        full = await run.client.complete(model="chat", prompt="full again")
+        assert (full.outcome.degraded, full.outcome.served_model) == (False, "gpt-4o")

@@ -28,7 +28,7 @@ def main() -> int:
     if "--check" in sys.argv:
         if TARGET.read_text("utf-8") == text:
             return 0
-        sys.stderr.write("semcache.toml is not in step with semcache/settings.py: run scripts/gen_settings.py\n")
+        sys.stderr.write("semcache.toml is not in step with semcache/settings: run scripts/gen_settings.py\n")
         return 1
     TARGET.write_text(text, "utf-8")
     return 0

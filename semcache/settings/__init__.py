@@ -1,0 +1,78 @@
+"""One frozen, validated tree of settings; the only reader of the environment and of the TOML file.
+
+Every default stands beside its field with its unit and its reason. A value is looked up in the environment
+(`SEMCACHE_SERVER__PORT=…`, two underscores between levels) before the file.
+"""
+
+from semcache.settings.costs import Budget, CostModelSettings, CostSettings, OverheadSettings, ProviderCharge
+from semcache.settings.operations import LogSettings, MetricsSettings, StoreSettings
+from semcache.settings.requests import (
+    CacheabilitySettings,
+    ComplexityRule,
+    DeclaredTemplate,
+    TaskExemplars,
+    TaskRule,
+    TaskSettings,
+)
+from semcache.settings.section import DEFAULT_MODEL, Section
+from semcache.settings.semantic import DecisionSettings, EmbeddingSettings, IndexSettings, NamespaceThreshold
+from semcache.settings.server import (
+    ApiKey,
+    AuthSettings,
+    ClientCertificate,
+    KeySettings,
+    LimitSettings,
+    ServerSettings,
+    TlsSettings,
+)
+from semcache.settings.tree import Settings, load_settings
+from semcache.settings.upstream import (
+    BreakerSettings,
+    DegradedSettings,
+    Fallback,
+    RetrySettings,
+    Route,
+    Target,
+    UpstreamSettings,
+    WeightedTarget,
+)
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ApiKey",
+    "AuthSettings",
+    "BreakerSettings",
+    "Budget",
+    "CacheabilitySettings",
+    "ClientCertificate",
+    "ComplexityRule",
+    "CostModelSettings",
+    "CostSettings",
+    "DecisionSettings",
+    "DeclaredTemplate",
+    "DegradedSettings",
+    "EmbeddingSettings",
+    "Fallback",
+    "IndexSettings",
+    "KeySettings",
+    "LimitSettings",
+    "LogSettings",
+    "MetricsSettings",
+    "NamespaceThreshold",
+    "OverheadSettings",
+    "ProviderCharge",
+    "RetrySettings",
+    "Route",
+    "Section",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "Target",
+    "TaskExemplars",
+    "TaskRule",
+    "TaskSettings",
+    "TlsSettings",
+    "UpstreamSettings",
+    "WeightedTarget",
+    "load_settings",
+]

@@ -1,0 +1,130 @@
+"""What a request is to the cache: which may be answered from it, templates, task types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from semcache.settings.section import Cosine, Count, Name, Pattern, Seconds, Section
+
+
+class DeclaredTemplate(Section):
+    """A template that callers may name."""
+
+    id: Name
+    slots: tuple[Name, ...] = ()
+    """All that a use must fill, no more and no fewer."""
+    by_meaning: tuple[Name, ...] | None = None
+    """Slots that are compared by meaning, the others must be equal; None: those longer than `long_slot_chars`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.slots)) < len(self.slots):
+            raise ValueError(f"template {self.id} names a slot twice")
+        unknown = set(self.by_meaning or ()) - set(self.slots)
+        if unknown:
+            raise ValueError(f"template {self.id} has no slot {min(unknown)}, which by_meaning names")
+        return self
+
+
+class CacheabilitySettings(Section):
+    """Which requests may be answered from the cache at all."""
+
+    max_temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """An explicit temperature above this asks for variety: bypass. Unset is not above."""
+    time_sensitive: tuple[Pattern, ...] = (
+        r"\b(right now|as of now|at the moment|today'?s?|tonight'?s?|yesterday'?s?|tomorrow'?s?)\b",
+        r"\bthis (morning|afternoon|evening|week|weekend|month)\b",
+        r"\b(current|latest|live) (time|date|weather|news|score|scores|price|prices|status|exchange rate)\b",
+        r"\bwhat (time|day|date) is it\b",
+    )
+    """Searched, case aside, in the text that is compared: its answer goes stale, so neither read nor stored. The syntax
+    is RE2's: no look-around, and word boundaries know ASCII letters alone."""
+    personal: tuple[Pattern, ...] = (
+        r"[\w.+-]+@[\w-]+\.[\w.]+",
+        r"\b(?:\d[ -]?){13,19}\b",
+        r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
+    )
+    """The same for requests about one person."""
+    ttl_s: Seconds = 86_400.0
+    """How long an answer lives when the caller doesn't say: a day. Absolute, never refreshed by a hit."""
+    max_ttl_s: Seconds = 30 * 86_400.0
+    """A caller's longer ttl is cut to this."""
+    long_slot_chars: Count = 24
+    """A template's slot longer than this is compared by meaning, a shorter one exactly."""
+    templates: tuple[DeclaredTemplate, ...] = ()
+    """Templates that callers may name, checked slot by slot; empty: any, unchecked but for their values."""
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        ids = [template.id for template in self.templates]
+        if len(set(ids)) < len(ids):
+            raise ValueError("templates declares an id twice")
+        return self
+
+
+class TaskRule(Section):
+    """A pattern that tells a task type."""
+
+    task_type: Name
+    pattern: Pattern
+    """Searched, case aside and in RE2's syntax, in the text that is compared (the last user message)."""
+
+
+class TaskExemplars(Section):
+    """Prompts that are typical of a task type."""
+
+    task_type: Name
+    texts: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+
+
+class ComplexityRule(Section):
+    """What makes a request this complex: all that is named here must hold."""
+
+    complexity: Name
+    """A name of your own, for the routes: low, high, …"""
+    min_chars: Count | None = None
+    """Characters of all messages."""
+    pattern: Pattern | None = None
+    """As of a task's rule."""
+    task_types: tuple[Name, ...] = ()
+    """Only for requests of these; empty: all."""
+
+
+class TaskSettings(Section):
+    """How a request's task type and complexity are found: for its route, its decision's threshold and its costs."""
+
+    types: tuple[Name, ...] = ("chat", "code", "reasoning", "search", "support")
+    """The task types that rules and exemplars may name. Callers may name any."""
+    rules: tuple[TaskRule, ...] = ()
+    """For requests that name no task type: the first that matches."""
+    exemplars: tuple[TaskExemplars, ...] = ()
+    """For those that no rule knows: the task type of the nearest. They must then be embedded before they are routed."""
+    exemplar_similarity: Cosine = 0.5
+    """The cosine from which an exemplar is near enough: unrelated prompts mostly stay below .3."""
+    complexity: tuple[ComplexityRule, ...] = ()
+    """The first that matches; none: no complexity."""
+    critical: tuple[Name, ...] = ()
+    """Task types whose answers are stored only when the verifier confirms them."""
+    verifier: str = ""
+    """The model alias that is asked whether an answer is right. Its calls are spending like any other."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        named = [("rules", rule.task_type) for rule in self.rules]
+        named += [("exemplars", group.task_type) for group in self.exemplars]
+        named += [("critical", name) for name in self.critical]
+        problems = [
+            f"{where} name the unknown task type {name!r}; types lists those that are known"
+            for where, name in dict.fromkeys(named)
+            if name not in self.types
+        ]
+        if self.critical and not self.verifier:
+            problems.append("critical needs a verifier")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

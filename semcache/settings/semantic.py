@@ -1,0 +1,83 @@
+"""How meanings are compared: embedding, index, decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from semcache.settings.section import DEFAULT_MODEL, Cosine, Count, Section
+
+
+class EmbeddingSettings(Section):
+    """The embedding model and its device."""
+
+    model: str = DEFAULT_MODEL
+    """A local path, or a name that an installed package or the hub has."""
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """auto: torch on a GPU, else OpenVINO where it is installed, else torch."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the device computes in it faster, else fp32; cosines move by less than 1e-4."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of one forward pass on a CPU; 0: all cores."""
+    max_batch: Count = 32
+    """Texts in one forward pass. Beyond 32 a CPU gains nothing and every caller waits longer; a GPU takes 256."""
+    max_batch_gpu: Count = 256
+    max_queue: Count = 2048
+    """Texts waiting; beyond it a request is refused with OVERLOADED."""
+    cache_dir: Path | None = None
+    """Where a converted model is kept between starts; None: the user's cache folder."""
+
+
+class IndexSettings(Section):
+    """Nearest neighbours within a partition."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: a GPU when faiss sees one."""
+    numpy_below: Count = 256
+    """Vectors in a partition below which a plain matrix product beats a FAISS index."""
+    flat_below: Count = 20_000
+    """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors; beyond it IVF."""
+    gpu_from: Count = 20_000
+    """Below this the copy to a GPU costs more than the search."""
+    nprobe: Count = 32
+    """Lists searched per query of an IVF index."""
+    overfetch: Count = 20
+    """Candidates fetched per wanted one from a compressed index, to be rescored exactly."""
+    max_partitions: Count = 100_000
+    """Partitions in memory; the least recently searched leave first."""
+    max_vectors: Count = 5_000_000
+    """Vectors in memory over all partitions, 1.5 kB each at 384 dimensions."""
+    threads: Count = 1
+    """Threads of one search."""
+    max_queue: Count = 4096
+    """Searches waiting; beyond it a request is refused with OVERLOADED."""
+
+
+class NamespaceThreshold(Section):
+    """A threshold of its own for a namespace, a task type, or both."""
+
+    namespace: str = ""
+    task_type: str = ""
+    threshold: Cosine
+
+
+class DecisionSettings(Section):
+    """When a candidate may be served."""
+
+    policy: Literal["threshold"] = "threshold"
+    threshold: Cosine = 0.97
+    """Cosine. At .97 about 4 % of hard traps pass the cosine alone; the guards take most of those."""
+    overrides: tuple[NamespaceThreshold, ...] = ()
+    """The most specific that matches wins: namespace and task type, then namespace, then task type."""
+    k: Annotated[int, Field(ge=1, le=100)] = 5
+    """Candidates looked at: a vetoed one may hide a right one behind it."""
+    guards: tuple[str, ...] = (
+        *("numbers", "dates", "units", "identifiers", "polarity", "direction"),
+        *("language", "code", "quotes", "names", "wording"),
+    )
+    """Guards by name, in order; each may veto, or move the score by a stated amount."""

@@ -1,0 +1,281 @@
+"""Where answers come from: targets, routes, retries, breakers, the degraded mode; all that can be wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    model_validator,
+)
+
+from semcache.settings.section import Count, Name, Seconds, Section
+
+
+class Target(Section):
+    """One place that answers OpenAI-compatible chat completions."""
+
+    name: Name
+    base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """Up to and with `/v1`; `/chat/completions` is appended."""
+    api_key_env: str = ""
+    """The environment variable that holds the key."""
+    api_key_file: Path | None = None
+    """Or the file that does."""
+    requires_key: bool = False
+    """True: a start without a key is refused, for a target that answers nobody without one."""
+    headers: Mapping[str, str] = {}
+    """Sent with each request."""
+    connect_timeout_s: Seconds = 5.0
+    timeout_s: Seconds = 120.0
+    """For the whole answer; between two chunks of a stream, `stall_timeout_s`. Less where other targets could still
+    answer: each gets an equal share of what is left of `deadline_s`."""
+    stall_timeout_s: Seconds = 60.0
+    max_connections: Count = 256
+
+
+class WeightedTarget(Section):
+    """One of the places that a route may lead to."""
+
+    target: Name
+    model: str = ""
+    """What the target is asked for; empty: the alias itself."""
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Its share of the calls, beside the other weights of the route; 0: only when those with a weight can't answer."""
+
+
+class Fallback(Section):
+    """An alias that answers when a route can't."""
+
+    alias: Name
+    degraded: bool = False
+    """True: its answers are worse, and flagged so: callers are told, and nobody else is served them."""
+
+
+def _fallback(value: object) -> object:
+    return {"alias": value} if isinstance(value, str) else value
+
+
+class Route(Section):
+    """What an alias stands for, for all calls or for those of one task type or complexity; the most specific wins."""
+
+    alias: Name | Literal["*"]
+    """The model that callers ask for; `*` takes every alias that no other route names."""
+    task_type: str = ""
+    """Only calls of this task type; empty: of any. Counts for more than the complexity."""
+    complexity: str = ""
+    """Only calls of this complexity, a word of the callers' own; empty: of any."""
+    target: str = ""
+    """Where calls go: the short form for one target."""
+    model: str = ""
+    """What that target is asked for; empty: the alias itself."""
+    targets: tuple[WeightedTarget, ...] = ()
+    """Or several: `[{target = "openai", model = "gpt-5", weight = 3}, {target = "azure", model = "gpt-5"}]`."""
+    fallbacks: tuple[Annotated[Fallback, BeforeValidator(_fallback)], ...] = ()
+    """Aliases that are asked in order when no target of the route can answer: `["other", {alias = "mini", degraded =
+    true}]`. Their own fallbacks follow them."""
+    degraded: str = ""
+    """The alias that answers instead for degraded calls; its answers are flagged. Empty: there is none."""
+
+    @property
+    def destinations(self) -> tuple[WeightedTarget, ...]:
+        """Where the route leads, whichever form says it."""
+        return (WeightedTarget(target=self.target, model=self.model),) if self.target else self.targets
+
+    @property
+    def title(self) -> str:
+        """The route as a person would name it."""
+        narrower = (("task type", self.task_type), ("complexity", self.complexity))
+        return f"route {self.alias!r}" + "".join(f", {name} {value!r}" for name, value in narrower if value)
+
+
+class RetrySettings(Section):
+    """Tries beyond the first.
+
+    At the same target for 429, 502, 503, 504 and connection errors only; at another target for everything that isn't
+    the request's own fault.
+    """
+
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """Repeated tries of one call at targets that failed it already."""
+    backoff_s: Seconds = 0.25
+    """Before the first repeated try; doubles each time, with full jitter."""
+    max_backoff_s: Seconds = 8.0
+    """A longer Retry-After ends the repeated tries."""
+    budget_ratio: Annotated[float, Field(ge=0, le=10)] = 0.2
+    """Tries beyond their first that all calls together may make, as a share of the calls: trouble mustn't multiply."""
+    budget_floor: Annotated[int, Field(ge=0)] = 10
+    """As many are allowed in a window of few calls, twice what it takes to open a breaker."""
+    budget_window_s: Seconds = 60.0
+    """The window of the two."""
+
+
+class BreakerSettings(Section):
+    """When a target that fails is no longer asked, and for how long."""
+
+    failures: Count = 5
+    """In a row: where 10 % of calls fail by chance, five do so once in 100,000; each costs one more try elsewhere."""
+    failure_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Or this share of the calls in the window: a target that fails every other one costs more than it gives."""
+    window_s: Seconds = 30.0
+    min_samples: Count = 20
+    """Calls in the window below which the share says nothing."""
+    open_s: Seconds = 5.0
+    """Not asked for so long: the time of a restart. Doubles each time that it still fails then."""
+    max_open_s: Seconds = 120.0
+    """The longest, so that a target that is back is found within two minutes; also the longest Retry-After heeded."""
+    probes: Count = 3
+    """Calls at once that may try whether it is back: one alone could be an answer of minutes that holds up the rest."""
+
+
+class DegradedSettings(Section):
+    """When the server saves dollars or time at the price of quality. Conditions that are unset aren't looked at."""
+
+    enabled: bool = False
+    on_budget: bool = True
+    """While a budget is used up."""
+    error_rate_enter: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Entered above this share of failed upstream calls, such as 0.2."""
+    error_rate_leave: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Left at or below this one, which must be lower, or the mode would flutter."""
+    p95_enter_s: Seconds | None = None
+    """Entered above this 95th percentile of the time of upstream calls that succeed."""
+    p95_leave_s: Seconds | None = None
+    """Left at or below this one, which must be lower."""
+    window_s: Seconds = 60.0
+    """What both are measured over."""
+    min_samples: Count = 20
+    """Calls in the window below which they say nothing."""
+    hold_s: Seconds = 60.0
+    """All conditions must be over for so long."""
+    measures: tuple[Literal["mini_model", "optional_off", "smaller_batches"], ...] = ("mini_model", "optional_off")
+    """What is told to whoever can save: mini_model, each route's `degraded` alias answers; optional_off, what isn't
+    needed for an answer rests; smaller_batches, batches stay small."""
+
+
+class UpstreamSettings(Section):
+    """Where answers come from."""
+
+    targets: tuple[Target, ...] = ()
+    routes: tuple[Route, ...] = ()
+    """Empty with one target: every alias goes there as it is."""
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    degraded: DegradedSettings = DegradedSettings()
+    deadline_s: Seconds = 300.0
+    """An upstream call may run this long though its callers have left; all its tries share it."""
+    route_policy_version: str = "1"
+    """Part of every exact key: raise it when answers under the old routes should no longer be served."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        problems = [
+            *_target_problems(self.targets),
+            *_route_problems(self.routes, {target.name for target in self.targets}),
+            *_fallback_problems(self.routes),
+            *_degraded_problems(self.degraded, self.routes),
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _repeated(values: Iterable[Any]) -> list[Any]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _target_problems(targets: Sequence[Target]) -> Iterator[str]:
+    for name in _repeated(target.name for target in targets):
+        yield f"target {name!r} is named twice"
+    for target in targets:
+        if target.api_key_env and target.api_key_file:
+            yield f"target {target.name!r} has both api_key_env and api_key_file"
+        if target.api_key_env and target.api_key_env not in os.environ:
+            yield f"target {target.name!r}: environment variable {target.api_key_env} is not set"
+        elif target.requires_key and target.api_key_env and not os.environ[target.api_key_env].strip():
+            yield f"target {target.name!r} requires a key: environment variable {target.api_key_env} is empty"
+        if target.requires_key and not target.api_key_env and not target.api_key_file:
+            yield f"target {target.name!r} requires a key: set api_key_env or api_key_file"
+        if target.api_key_file and not os.access(target.api_key_file, os.R_OK):
+            yield f"target {target.name!r}: {target.api_key_file} can't be read"
+
+
+def _route_problems(routes: Sequence[Route], targets: AbstractSet[str]) -> Iterator[str]:
+    for route in routes:
+        if route.target and route.targets:
+            yield f"{route.title} has both target and targets"
+        elif route.model and not route.target:
+            yield f"{route.title} has a model without a target: name it beside each of its targets"
+        elif not route.destinations:
+            yield f"{route.title} goes to no target"
+        elif not any(place.weight for place in route.destinations):
+            yield f"{route.title} gives none of its targets a weight above 0"
+        for place in route.destinations:
+            if place.target not in targets:
+                yield f"{route.title} goes to unknown target {place.target!r}"
+        for target, model in _repeated((place.target, place.model) for place in route.destinations):
+            yield f"{route.title} names target {target!r} with model {model!r} twice"
+    for title in _repeated(route.title for route in routes):
+        yield f"there are two routes for {title.removeprefix('route ')}"
+
+
+def _fallback_problems(routes: Sequence[Route]) -> Iterator[str]:
+    # `*` doesn't make an alias known here: a slip of the pen would lead there unseen.
+    known = {route.alias for route in routes}
+    for route in routes:
+        for fallback in route.fallbacks:
+            if fallback.alias not in known:
+                yield f"{route.title} falls back to alias {fallback.alias!r}, which no route names"
+        if route.degraded and route.degraded not in known:
+            yield f"{route.title} degrades to alias {route.degraded!r}, which no route names"
+        if route.degraded == route.alias:
+            yield f"{route.title} degrades to itself"
+    leads_to: dict[str, list[str]] = {}
+    for route in routes:
+        leads_to.setdefault(route.alias, []).extend(fallback.alias for fallback in route.fallbacks)
+    for cycle in _cycles(leads_to):
+        yield f"fallbacks go round in a circle: {' → '.join([*cycle, cycle[0]])}"
+
+
+def _cycles(leads_to: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The cycles that a search from each name meets; each name is entered once."""
+    cycles: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        if name in path:
+            cycles.append(path[path.index(name) :])
+        elif name not in done:
+            done.add(name)
+            for following in dict.fromkeys(leads_to.get(name, ())):
+                visit(following, [*path, name])
+
+    for name in leads_to:
+        visit(name, [])
+    return cycles
+
+
+def _degraded_problems(settings: DegradedSettings, routes: Sequence[Route]) -> Iterator[str]:
+    if not settings.enabled:
+        return
+    pairs = (
+        ("error_rate_enter", settings.error_rate_enter, "error_rate_leave", settings.error_rate_leave),
+        ("p95_enter_s", settings.p95_enter_s, "p95_leave_s", settings.p95_leave_s),
+    )
+    for enter_name, enter, leave_name, leave in pairs:
+        if (enter is None) != (leave is None):
+            yield f"degraded: {enter_name} and {leave_name} go together"
+        elif enter is not None and leave is not None and leave >= enter:
+            yield f"degraded: {leave_name} {leave:g} must be below {enter_name} {enter:g}, or the mode can't be left"
+    if not settings.on_budget and all(enter is None for _, enter, _, _ in pairs):
+        yield "degraded: it is enabled, and nothing can start it: set on_budget, error_rate_enter or p95_enter_s"
+    if not settings.measures:
+        yield "degraded: it is enabled, and measures is empty"
+    if "mini_model" in settings.measures and not any(route.degraded for route in routes):
+        yield "degraded: measures has mini_model, and no route names a degraded alias"

@@ -82,14 +82,34 @@ def test_a_star_makes_no_alias_known(tmp_path):
     assert "falls back to alias 'mini'" in problems(tmp_path, text)
 
 
-def test_the_example_of_the_documents_is_one(tmp_path):
-    text = (Path(__file__).resolve().parents[2] / "docs" / "routing.md").read_text("utf-8")
-    (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def documented(page):
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text("utf-8")
+    return re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_routes_of_the_documents_are_some(tmp_path):
+    (example,) = (block for block in documented("routing.md") if "upstream.routes" in block)
     targets = "".join(
         f'[[upstream.targets]]\nname = "{name}"\nbase_url = "http://{name}.test/v1"\n'
         for name in ("openai", "azure", "anthropic")
     )
     assert len(load(tmp_path, example, targets).routes) == 4
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        block
+        for page in ("routing.md", "costs.md")
+        for block in documented(page)
+        if re.search(r"\[(tasks|costs)", block)
+    ],
+)
+def test_the_other_examples_of_the_documents_load(tmp_path, block):
+    path = tmp_path / "semcache.toml"
+    path.write_text(block, "utf-8")
+    settings = load_settings(path)
+    assert settings.tasks != TaskSettings() or settings.costs.budgets
 
 
 def test_two_routes_for_the_same_calls(tmp_path):

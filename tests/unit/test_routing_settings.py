@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from semcache.errors import SettingsError
-from semcache.settings import Fallback, WeightedTarget, load_settings
+from semcache.settings import Fallback, TaskSettings, WeightedTarget, load_settings
 
 TARGETS = """
 [[upstream.targets]]

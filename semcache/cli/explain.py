@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from semcache.cli.options import Address, ApiKey, Ca, Json, connect
@@ -42,12 +44,26 @@ def explain(
     console = Console()
     console.print(f"[bold]{pb.Status.Name(told.status).removeprefix('STATUS_')}[/bold]: {told.reason}")
     console.print(f"cacheability: {told.cacheability_reason}; entries in its partition: {told.partition_entries:,}")
+    for line in _task(told):
+        console.print(line)
     if told.HasField("effective_threshold"):
         console.print(f"policy {told.policy}: similarity of at least {told.effective_threshold:g}")
     if told.exact_entry_id:
         console.print(f"the same request is stored as {told.exact_entry_id}")
     if told.candidates:
         console.print(_candidates(told))
+
+
+def _task(told: pb.ExplainResponse) -> Iterator[str]:
+    """What kind of task it is, and who would be asked."""
+    if told.task_type:
+        yield f"task type {escape(told.task_type)}, by {told.task_type_reason}"
+    if told.complexity:
+        yield f"complexity {escape(told.complexity)}, by {told.complexity_reason}"
+    if told.candidate_models:
+        yield f"would be asked: {escape(', '.join(told.candidate_models))}"
+    else:
+        yield f"no route serves {escape(told.requested_model)}"
 
 
 def _read(file: Path) -> bytes:
@@ -66,8 +82,8 @@ def _candidates(told: pb.ExplainResponse) -> Table:
             candidate.entry_id,
             f"{candidate.similarity:.4f}",
             candidate.reason,
-            "; ".join(vetoes),
-            candidate.text[:80],
+            escape("; ".join(vetoes)),
+            escape(candidate.text[:80]),
             style=style,
         )
     return table

@@ -8,6 +8,7 @@ import pytest
 
 from semcache.errors import UpstreamError
 from semcache.model import Purpose, Status, Task, UpstreamCall, Usage
+from semcache.request import Tasks
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, check_books, request, rig
 
@@ -126,3 +127,13 @@ async def test_a_verifier_without_room_in_the_budget_confirms_nothing() -> None:
     response = await served.cache.complete(request("sort a list", task_type="code"))
     assert response.store_reason == "not_verified"
     assert len(upstream.calls) == 1
+
+
+async def test_an_exact_hit_costs_no_rule_and_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = rig(tasks=TASKS)
+    await served.cache.complete(request("sort a list in python"))
+    asked: list[str] = []
+    for where, name in ((Tasks, "by_rule"), (Tasks, "by_exemplar"), (ScriptedUpstream, "candidates")):
+        monkeypatch.setattr(where, name, lambda *_, name=name, **__: asked.append(name))
+    assert (await served.cache.complete(request("sort a list in python"))).status is Status.EXACT_HIT
+    assert asked == []

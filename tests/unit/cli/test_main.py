@@ -117,12 +117,23 @@ async def test_check_of_a_clean_store(tmp_path: Path) -> None:
 
 
 async def test_stats_and_explain_of_a_running_server() -> None:
-    async with serving() as served:
+    sections = {
+        "tasks": {
+            "rules": [{"task_type": "support", "pattern": "password"}],
+            "complexity": [{"complexity": "low"}],
+        },
+        "costs": {"budgets": [{"name": "a-day", "limit_usd": 2.5, "period": "day", "tenant": "*"}]},
+    }
+    async with serving(sections) as served:
         await complete(served, "How do I reset my 2 passwords?")
         stats = await asyncio.to_thread(run, "stats", "--json", SEMCACHE_ADDRESS=served.address)
         assert json.loads(stats.stdout.splitlines()[-1])["stats"]["requests"]["miss"] == "1"
         table = await asyncio.to_thread(run, "stats", SEMCACHE_ADDRESS=served.address)
         assert "hit ratio" in table.stdout
+        assert "This tenant's budgets" in table.stdout
+        assert "$2.500000" in table.stdout
         asked = ("explain", "-m", "gpt-4o-mini", "How do I reset my 2 passwords?")
         told = await asyncio.to_thread(run, *asked, SEMCACHE_ADDRESS=served.address)
         assert told.stdout.startswith("EXACT_HIT: exact_match")
+        for line in ("task type support, by rule", "complexity low, by default", "would be asked: gpt-4o-mini"):
+            assert line in told.stdout

@@ -7,16 +7,14 @@ writer does with the line on its own thread is not in it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from benchmarks.in_process import run
 from semcache.costs.accounts import Account, Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
@@ -39,8 +37,6 @@ from semcache.settings import CostSettings, MetricsSettings
 from semcache.testing.store import MemoryStore
 
 LIMITS_US = {"exact hit": 30.0, "semantic hit": 30.0, "miss": 60.0}
-ROUNDS = 40
-REQUESTS = 2_000
 USAGE = Usage(input_tokens=1_234, cached_input_tokens=200, output_tokens=321)
 BUDGETS = (
     {"name": "all", "limit_usd": 1_000_000},
@@ -127,17 +123,7 @@ def request(accounts: Accounts, play: Callable[[Account], None]) -> Callable[[],
     return account
 
 
-def microseconds(call: Callable[[], object], calls: int) -> float:
-    start_ns = time.perf_counter_ns()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter_ns() - start_ns) / calls / 1000
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    arguments = parser.parse_args()
     clock = SystemClock()
     settings = CostSettings.model_validate({"budgets": BUDGETS})
     prices, store = PriceBook.open(settings), Unwritten(clock)
@@ -146,22 +132,7 @@ def main() -> None:
     accounts = Accounts(store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings)
     calls: dict[str, Callable[[], object]] = {kind: request(accounts, play) for kind, play in KINDS.items()}
     calls["(the price alone)"] = lambda: prices.cost("gpt-4o", USAGE, clock.wall())
-    figures: dict[str, list[float]] = {kind: [] for kind in calls}
-    for _ in range(ROUNDS):  # in turn, so that a noisy moment falls on all
-        for kind, call in calls.items():
-            figures[kind].append(microseconds(call, REQUESTS))
-
-    print(f"Accounting per request, {ROUNDS} rounds of {REQUESTS}, Python {platform.python_version()}")
-    print(f"{'':<20}{'median µs':>10}{'quartiles':>16}{'limit':>8}")
-    results = {}
-    for kind, values in figures.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        limit_us = LIMITS_US.get(kind)
-        results[kind] = {"median_us": median, "quartiles_us": [low, high], "limit_us": limit_us}
-        limit = "" if limit_us is None else f"{limit_us:.0f}"
-        print(f"{kind:<20}{median:>10.1f}{f'{low:.1f} – {high:.1f}':>16}{limit:>8}")
-    if arguments.json:
-        print(json.dumps(results))
+    run("Accounting per request", calls, LIMITS_US, __doc__ or "")
 
 
 if __name__ == "__main__":

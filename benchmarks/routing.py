@@ -6,16 +6,12 @@ exchange with the target is not in it. The time moves on with each call, so that
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import random
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.in_process import run
 from semcache.errors import UpstreamError
 from semcache.model import Cacheability, KeyedRequest, Request, Tier
 from semcache.request import Tasks
@@ -28,8 +24,6 @@ from semcache.upstream.tries import Tries
 
 KINDS = ("one target", "three targets, two fallbacks", "one of three dead", "one fails, another answers", "by exemplar")
 LIMIT_US = 50.0
-ROUNDS = 40
-CALLS = 2_000
 CALLS_PER_S = 500.0
 DOWN = UpstreamError("down", http_status=503)
 SETTINGS = UpstreamSettings.model_validate(
@@ -151,35 +145,5 @@ def cases() -> dict[str, Callable[[], object]]:
     }
 
 
-def microseconds(call: Callable[[], object], calls: int) -> float:
-    start_ns = time.perf_counter_ns()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter_ns() - start_ns) / calls / 1000
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    arguments = parser.parse_args()
-    calls = cases()
-    figures: dict[str, list[float]] = {kind: [] for kind in calls}
-    for _ in range(ROUNDS):  # in turn, so that a noisy moment falls on all
-        for kind, call in calls.items():
-            figures[kind].append(microseconds(call, CALLS))
-
-    print(f"Routing per call, {ROUNDS} rounds of {CALLS}, Python {platform.python_version()}")
-    print(f"{'':<30}{'median µs':>10}{'quartiles':>16}{'limit':>8}")
-    results = {}
-    for kind, values in figures.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        limit_us = LIMIT_US if kind in KINDS else None
-        results[kind] = {"median_us": median, "quartiles_us": [low, high], "limit_us": limit_us}
-        limit = "" if limit_us is None else f"{limit_us:.0f}"
-        print(f"{kind:<30}{median:>10.1f}{f'{low:.1f} – {high:.1f}':>16}{limit:>8}")
-    if arguments.json:
-        print(json.dumps(results))
-
-
 if __name__ == "__main__":
-    main()
+    run("Routing per call", cases(), dict.fromkeys(KINDS, LIMIT_US), __doc__ or "")

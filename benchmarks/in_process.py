@@ -1,4 +1,4 @@
-"""Calls that take microseconds, timed in this process: rounds in turn, the median with its quartiles, against limits."""
+"""Calls that take microseconds, timed in this process: rounds in turn, medians and quartiles, against limits."""
 
 from __future__ import annotations
 

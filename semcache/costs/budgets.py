@@ -28,7 +28,8 @@ _MAX_PERIODS = 4
 """Of one budget in memory: the present one, and those that a clock set back returns to."""
 _MAX_SCOPES = 10_000
 """Tenants and models of one budget and period with a balance of their own: upstreams name models as they like."""
-_OTHERS = ("other", "other")
+_OTHERS = ("", "other")
+"""Whoever comes later, together. It belongs to no tenant, so that none sees it."""
 
 Scope = tuple[str, str]
 """The tenant and the model that a balance is of; empty where its budget takes all of them together."""
@@ -120,6 +121,16 @@ class Budgets:
 
     def __init__(self, settings: CostSettings, store: EntryStore, clock: Clock, observer: BudgetObserver) -> None:
         self._budgets = settings.budgets
+        # Looked up for every request: there may be a budget for each of some thousand tenants.
+        self._shared = [budget for budget in self._budgets if budget.tenant in {None, _EACH}]
+        self._whole = [budget for budget in self._shared if budget.tenant is None and budget.model is None]
+        self._own: dict[str, list[Budget]] = {}
+        for budget in self._budgets:
+            if budget.tenant not in {None, _EACH}:
+                self._own.setdefault(str(budget.tenant), []).append(budget)
+        self._models = {
+            budget.name: undated(budget.model.lower()) for budget in self._budgets if budget.model not in {None, _EACH}
+        }
         self._calendar = Calendar(settings.time_zone)
         self._store = store
         self._clock = clock
@@ -153,8 +164,7 @@ class Budgets:
         now_s = self._clock.wall()
         return any(
             balance.degrades or balance.share >= 1
-            for budget in self._budgets
-            if budget.tenant is None and budget.model is None
+            for budget in self._whole
             for balance in self._opened(budget, now_s).values()
         )
 
@@ -207,8 +217,8 @@ class Budgets:
         """
         now_s = self._clock.wall()
         found: list[Balance] = []
-        for budget in self._budgets:
-            if tenant is not None and budget.tenant not in {_EACH, tenant}:
+        for budget in self._budgets if tenant is None else self._of_tenant(tenant):
+            if tenant is not None and budget.tenant is None:
                 continue
             balances = self._opened(budget, now_s)
             if budget.model != _EACH and (budget.tenant != _EACH or tenant is not None):
@@ -229,16 +239,16 @@ class Budgets:
             fullest[budget.name] = max((balance.share for balance in list(balances.values())), default=0.0)
         return fullest
 
+    def _of_tenant(self, tenant: str) -> list[Budget]:
+        """The budgets that a tenant's calls draw on, whatever the model."""
+        return [*self._shared, *self._own.get(tenant, ())]
+
     def _of(self, tenant: str, model: str, at_s: float) -> Iterator[Balance]:
         """The balances that a call of a tenant to a model draws on."""
         name = undated(model.lower())
-        for budget in self._budgets:
-            if budget.tenant not in {None, _EACH, tenant}:
-                continue
-            if budget.model is not None and budget.model != _EACH and undated(budget.model.lower()) != name:
-                continue
-            scope = (tenant if budget.tenant == _EACH else "", name if budget.model == _EACH else "")
-            yield self._balance(self._opened(budget, at_s), budget, scope, at_s)
+        for budget in self._of_tenant(tenant):
+            if self._models.get(budget.name, name) == name:
+                yield self._balance(self._opened(budget, at_s), budget, _scope(budget, tenant, name), at_s)
 
     def _balance(self, balances: dict[Scope, Balance], budget: Budget, scope: Scope, at_s: float) -> Balance:
         balance = balances.get(scope)
@@ -256,18 +266,20 @@ class Budgets:
         balances = periods.get(period)
         if balances is not None:
             return balances
-        while len(periods) >= _MAX_PERIODS:
-            del periods[min(periods)]
-        balances = periods[period] = {}
+        opened: dict[Scope, Balance] = {}
         whose = None if budget.tenant in {None, _EACH} else budget.tenant
         for hour in self._store.ledger_hours(whose, period.start_s, period.end_s):
             name = undated(hour.model.lower())
-            if budget.model in {None, _EACH} or undated(str(budget.model).lower()) == name:
-                scope = (hour.tenant if budget.tenant == _EACH else "", name if budget.model == _EACH else "")
-                self._balance(balances, budget, scope, at_s).spent_nanousd += hour.spent_nanousd
-        for balance in balances.values():
+            if self._models.get(budget.name, name) == name:
+                balance = self._balance(opened, budget, _scope(budget, hour.tenant, name), at_s)
+                balance.spent_nanousd += hour.spent_nanousd
+        for balance in opened.values():
             balance.warned = balance.spent_nanousd >= balance.limit_nanousd * budget.warn_at
-        return balances
+        # Kept only now: a ledger that can't be read to its end is read again, not taken for all that was spent.
+        while len(periods) >= _MAX_PERIODS:
+            del periods[min(periods)]
+        periods[period] = opened
+        return opened
 
     def _refusal(self, balance: Balance) -> BudgetExceededError:
         budget, end_s = balance.budget, balance.period.end_s
@@ -282,6 +294,11 @@ class Budgets:
             retry_after_s=max(0.0, end_s - self._clock.wall()),
             metadata={"budget": budget.name, "period": balance.period.name, "resets_at": resets_at},
         )
+
+
+def _scope(budget: Budget, tenant: str, model: str) -> Scope:
+    """Whose balance of a budget a call draws on."""
+    return (tenant if budget.tenant == _EACH else "", model if budget.model == _EACH else "")
 
 
 def _told(balance: Balance) -> dict[str, object]:

@@ -424,6 +424,15 @@ async def test_a_right_hit_is_confirmed(store):
     assert store.served("h1").verdict == "right"
 
 
+async def test_a_hit_is_rejected_once_whatever_is_said_in_between(store):
+    store.record(record(), served())
+    verdicts = [await store.reject("h1", Rejection(digest("r"), b""), "wrong", record("w1", requests=0))]
+    await store.confirm("h1", "right")
+    verdicts.append(await store.reject("h1", Rejection(digest("r"), b""), "wrong", record("w2", requests=0)))
+    assert verdicts == [True, False]
+    assert store.served("h1").verdict == "wrong"
+
+
 async def test_a_hit_that_nobody_remembers_gets_no_verdict(store, clock):
     store.record(record(), served())
     await store.flush()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.costs.budgets import Budgets, BudgetState
-from semcache.errors import BudgetExceededError
+from semcache.errors import BudgetExceededError, StoreError
 from semcache.model import NO_COST, Cost
 from semcache.settings import CostSettings
 from semcache.testing.clock import FakeClock
@@ -177,6 +177,34 @@ def test_each_tenant_has_its_own_and_sees_no_other():
     assert [(balance.budget.name, balance.scope) for balance in bank.budgets.balances("acme")] == [("b0", ("acme", ""))]
     assert [balance.budget.name for balance in bank.budgets.balances("globex")] == ["b0", "b2"]
     assert [balance.spent_nanousd for balance in bank.budgets.balances("nobody")] == [0]
+
+
+def test_a_tenant_beyond_those_that_are_kept_apart_is_told_of_no_other(monkeypatch):
+    monkeypatch.setattr("semcache.costs.budgets._MAX_SCOPES", 2)
+    bank = Bank({"limit_usd": 10, "tenant": "*"})
+    for tenant in ("a", "b", "c", "d"):
+        bank.spend(1, tenant=tenant)
+    assert bank.spent() == [1, 1, 2]
+    assert bank.spent("a") == [1]
+    assert bank.spent("other") == []
+
+
+def test_a_ledger_that_fails_half_way_is_read_again_and_not_taken_for_the_whole():
+    bank = Bank({"limit_usd": 10, "period": "day"})
+    bank.spend(4, tenant="a")
+    bank.spend(5, tenant="b")
+    bank.restart()
+    ledger_hours = bank.store.ledger_hours
+
+    def broken(tenant, start_s, end_s):
+        yield next(ledger_hours(tenant, start_s, end_s))
+        raise StoreError("the disk failed")
+
+    bank.store.ledger_hours = broken
+    with pytest.raises(StoreError):
+        bank.reserve(m=usd(1))
+    bank.store.ledger_hours = ledger_hours
+    assert bank.spent() == [9]
 
 
 def test_a_model_without_room_is_barred_and_others_go_on():

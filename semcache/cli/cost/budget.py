@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_ledger
+from semcache.cli.cost.titles import of_tenants, titled
 from semcache.cli.options import Config, Json
 from semcache.costs.cost_model import (
     DAY_S,
@@ -68,7 +69,7 @@ def _cost(ledger: OpenLedger, month: Period, tenants: list[str] | None) -> Month
 
 def _table(cost: MonthlyCost, tenants: list[str] | None) -> Table:
     ended = "whole $" if _is_over(cost) else "projected $"
-    title = f"Costs of {cost.month.name}" + (f", {', '.join(tenants)}" if tenants else "")
+    title = titled(f"Costs of {of_tenants(cost.month.name, tenants)}")
     table = Table("", "so far $", ended, "share %", "usual %", title=title, title_justify="left")
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True

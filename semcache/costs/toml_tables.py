@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -94,6 +95,14 @@ class TomlTable:
     def signed_amount(self, key: str, unit: str = "dollars") -> Decimal:
         """An exact decimal of either sign."""
         return self._decimal(key, self._take(key, needed=True), -MAX_USD, MAX_USD, unit)
+
+    def date(self, key: str) -> dt.date | None:
+        """A date or a time of one; None when it isn't there."""
+        value = self._take(key, needed=False)
+        if value is None or isinstance(value, dt.date):
+            return value
+        self.problem(f"{key} must be a date, as in {key} = 2026-07-01")
+        return None
 
     def table(self, key: str) -> TomlTable | None:
         """A table inside; None when it isn't there."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from semcache.costs.periods import Calendar, Period
+from semcache.costs.periods import Calendar, Period, PeriodKind
 from semcache.costs.prices import undated
 from semcache.errors import BudgetExceededError
 from semcache.model import NANOUSD_PER_USD, Cost, LedgerRecord
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 _EACH = "*"
 _MAX_PERIODS = 4
-"""Of one budget in memory: the present one, and those that a clock set back returns to."""
+"""Days, or months, in memory: the present one, and those that a clock set back returns to."""
 _MAX_SCOPES = 10_000
 """Tenants and models of one budget and period with a balance of their own: upstreams name models as they like."""
 _OTHERS = ("", "other")
@@ -99,6 +99,10 @@ class Balance:
         return taken >= self.limit_nanousd or taken + estimate.total_nanousd > self.limit_nanousd
 
 
+Balances = dict[str, dict[Scope, Balance]]
+"""All of one period, by the name of the budget."""
+
+
 @dataclass(slots=True)
 class Reservation:
     """Room in budgets for one call, until it is released.
@@ -135,7 +139,7 @@ class Budgets:
         self._store = store
         self._clock = clock
         self._observer = observer
-        self._balances: dict[str, dict[Period, dict[Scope, Balance]]] = {budget.name: {} for budget in self._budgets}
+        self._periods: dict[PeriodKind, dict[Period, Balances]] = {budget.period: {} for budget in self._budgets}
 
     def __bool__(self) -> bool:
         return bool(self._budgets)
@@ -146,8 +150,8 @@ class Budgets:
         It must come before any spending of theirs is noted, and may run on another thread before the server serves: a
         month of a large ledger takes a second.
         """
-        for budget in self._budgets:
-            self._opened(budget, at_s)
+        for kind in self._periods:
+            self._period(kind, at_s)
 
     def degrades(self, tenant: str, models: frozenset[str]) -> bool:
         """Whether a budget asks that a tenant's calls go to cheaper models than these."""
@@ -235,7 +239,8 @@ class Budgets:
         now_s = self._clock.wall()
         fullest = {}
         for budget in self._budgets:
-            balances = self._balances[budget.name].get(self._calendar.period(budget.period, now_s), {})
+            period = self._calendar.period(budget.period, now_s)
+            balances = self._periods[budget.period].get(period, {}).get(budget.name, {})
             fullest[budget.name] = max((balance.share for balance in list(balances.values())), default=0.0)
         return fullest
 
@@ -261,20 +266,25 @@ class Budgets:
         return balance
 
     def _opened(self, budget: Budget, at_s: float) -> dict[Scope, Balance]:
-        periods = self._balances[budget.name]
-        period = self._calendar.period(budget.period, at_s)
-        balances = periods.get(period)
-        if balances is not None:
-            return balances
-        opened: dict[Scope, Balance] = {}
-        whose = None if budget.tenant in {None, _EACH} else budget.tenant
-        for hour in self._store.ledger_hours(whose, period.start_s, period.end_s):
+        return self._period(budget.period, at_s)[budget.name]
+
+    def _period(self, kind: PeriodKind, at_s: float) -> Balances:
+        """All budgets of a day or a month: what the ledger says of it is read once, however many they are."""
+        periods = self._periods[kind]
+        period = self._calendar.period(kind, at_s)
+        opened = periods.get(period)
+        if opened is not None:
+            return opened
+        opened = {budget.name: {} for budget in self._budgets if budget.period == kind}
+        for hour in self._store.ledger_hours(None, period.start_s, period.end_s):
             name = undated(hour.model.lower())
-            if self._models.get(budget.name, name) == name:
-                balance = self._balance(opened, budget, _scope(budget, hour.tenant, name), at_s)
-                balance.spent_nanousd += hour.spent_nanousd
-        for balance in opened.values():
-            balance.warned = balance.spent_nanousd >= balance.limit_nanousd * budget.warn_at
+            for budget in self._of_tenant(hour.tenant):
+                if budget.period == kind and self._models.get(budget.name, name) == name:
+                    scope = _scope(budget, hour.tenant, name)
+                    self._balance(opened[budget.name], budget, scope, at_s).spent_nanousd += hour.spent_nanousd
+        for balances in opened.values():
+            for balance in balances.values():
+                balance.warned = balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at
         # Kept only now: a ledger that can't be read to its end is read again, not taken for all that was spent.
         while len(periods) >= _MAX_PERIODS:
             del periods[min(periods)]

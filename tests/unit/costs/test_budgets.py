@@ -207,6 +207,25 @@ def test_a_ledger_that_fails_half_way_is_read_again_and_not_taken_for_the_whole(
     assert bank.spent() == [9]
 
 
+def test_the_ledger_is_read_once_a_period_however_many_budgets_there_are():
+    bank = Bank(
+        *({"limit_usd": 10, "tenant": f"t{i}"} for i in range(50)),
+        {"limit_usd": 10, "model": "m"},
+        {"limit_usd": 10, "period": "day", "tenant": "*"},
+    )
+    bank.spend(4, tenant="t7", model="M-2026-01-01")
+    bank.spend(5, tenant="t8", model="other")
+    bank.restart()
+    reads = []
+    ledger_hours = bank.store.ledger_hours
+    bank.store.ledger_hours = lambda *asked: reads.append(asked) or ledger_hours(*asked)
+    bank.budgets.open_periods(NOON_S)
+    assert bank.spent("t7") == [4, 4]
+    assert bank.spent("t8") == [5, 5]
+    assert [balance.spent_nanousd for balance in bank.budgets.balances() if balance.budget.model] == [4 * DOLLAR]
+    assert len(reads) == 2
+
+
 def test_a_model_without_room_is_barred_and_others_go_on():
     bank = Bank({"limit_usd": 10, "model": "gpt-4o"})
     bank.spend(9.5, model="gpt-4o-2024-08-06")

@@ -133,7 +133,7 @@ class Budgets:
             if budget.tenant not in {None, _EACH}:
                 self._own.setdefault(str(budget.tenant), []).append(budget)
         self._models = {
-            budget.name: undated(budget.model.lower()) for budget in self._budgets if budget.model not in {None, _EACH}
+            budget.name: _plain(budget.model) for budget in self._budgets if budget.model not in {None, _EACH}
         }
         self._calendar = Calendar(settings.time_zone)
         self._store = store
@@ -250,7 +250,7 @@ class Budgets:
 
     def _of(self, tenant: str, model: str, at_s: float) -> Iterator[Balance]:
         """The balances that a call of a tenant to a model draws on."""
-        name = undated(model.lower())
+        name = _plain(model)
         for budget in self._of_tenant(tenant):
             if self._models.get(budget.name, name) == name:
                 yield self._balance(self._opened(budget, at_s), budget, _scope(budget, tenant, name), at_s)
@@ -277,7 +277,7 @@ class Budgets:
             return opened
         opened = {budget.name: {} for budget in self._budgets if budget.period == kind}
         for hour in self._store.ledger_hours(None, period.start_s, period.end_s):
-            name = undated(hour.model.lower())
+            name = _plain(hour.model)
             for budget in self._of_tenant(hour.tenant):
                 if budget.period == kind and self._models.get(budget.name, name) == name:
                     scope = _scope(budget, hour.tenant, name)
@@ -304,6 +304,14 @@ class Budgets:
             retry_after_s=max(0.0, end_s - self._clock.wall()),
             metadata={"budget": budget.name, "period": balance.period.name, "resets_at": resets_at},
         )
+
+
+def _plain(model: str) -> str:
+    """What a model is called by whoever is asked for it and by whoever answers, so that both draw on one balance.
+
+    Asked for `openai/gpt-4o`, a router answers as `gpt-4o-2024-08-06`.
+    """
+    return undated(model.lower().rpartition("/")[2]).removesuffix("-latest")
 
 
 def _scope(budget: Budget, tenant: str, model: str) -> Scope:

@@ -226,6 +226,16 @@ def test_the_ledger_is_read_once_a_period_however_many_budgets_there_are():
     assert len(reads) == 2
 
 
+@pytest.mark.parametrize("model", ["*", "gpt-4o", "openai/gpt-4o", "GPT-4o-2024-08-06", "gpt-4o-latest"])
+@pytest.mark.parametrize("asked", ["gpt-4o", "openai/gpt-4o", "gpt-4o-latest", "azure/GPT-4o"])
+def test_a_model_is_the_same_by_the_name_that_it_is_asked_by_and_the_one_that_it_answers_by(model, asked):
+    bank = Bank({"limit_usd": 10, "model": model})
+    bank.spend(9, model="gpt-4o-2024-08-06")
+    with pytest.raises(BudgetExceededError):
+        bank.budgets.reserve("acme", {asked: usd(2)})
+    assert bank.budgets.reserve("acme", {"gpt-4o-mini": usd(2)}).barred == frozenset()
+
+
 def test_a_model_without_room_is_barred_and_others_go_on():
     bank = Bank({"limit_usd": 10, "model": "gpt-4o"})
     bank.spend(9.5, model="gpt-4o-2024-08-06")

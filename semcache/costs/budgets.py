@@ -207,7 +207,12 @@ class Budgets:
         nanousd = record.spent.total_nanousd
         if not self._budgets or not nanousd:
             return
-        for balance in self._of(record.tenant, record.model, record.at_s):
+        try:
+            balances = list(self._of(record.tenant, record.model, record.at_s))
+        except Exception:  # noqa: BLE001 - a period that can't be opened mustn't keep what was paid for from the ledger
+            _log.exception("budget.ledger_unreadable")  # Whoever opens it later finds the record there.
+            return
+        for balance in balances:
             balance.spent_nanousd += nanousd
             if not balance.warned and balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at:
                 balance.warned = True

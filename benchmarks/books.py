@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
+import io
 import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +25,8 @@ import grpc
 
 from benchmarks.server_process import scratch
 from benchmarks.worker import Worker, say
-from semcache.model import HIT_STATUSES, LedgerRecord, Status, Usage
+from semcache.cli.cost.export import ExportFormat, export
+from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Status, Usage
 from semcache.settings import StoreSettings
 from semcache.store.ledger import rolled_up
 from semcache.store.ledger_reader import LedgerReader
@@ -163,6 +168,55 @@ def compare(books: Books, lines: Sequence[LedgerRecord], lives: int, killed: set
     return {"told": len(books.told), "failed": books.failed, "lines": len(lines), "lost_to_kills": lost}
 
 
+Sums = dict[tuple[str, str, str], tuple[int, ...]]
+"""By tenant, model and status: the amounts of `AMOUNTS`."""
+AMOUNTS = (
+    "requests",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "spent_input_nanousd",
+    "spent_cached_input_nanousd",
+    "spent_output_nanousd",
+    "saved_nanousd",
+    "overhead_nanousd",
+)
+
+
+def summed(rows: Iterable[dict[str, str | int]]) -> Sums:
+    """What rows of an export come to."""
+    groups: dict[tuple[str, str, str], list[tuple[int, ...]]] = defaultdict(list)
+    for row in rows:
+        name = (str(row["tenant"]), str(row["model"]), str(row["status"]))
+        groups[name].append(tuple(int(row[amount]) for amount in AMOUNTS))
+    return {name: tuple(map(sum, zip(*amounts, strict=True))) for name, amounts in groups.items()}
+
+
+def compare_export(books: Books, store: Path, hours: Iterable[LedgerHour]) -> int:
+    """Holds what `semcache cost export` writes, in either format, against the rollup; how many lines it wrote."""
+    rollup = summed(
+        {amount: getattr(hour, amount) for amount in ("tenant", "model", "status", *AMOUNTS)} for hour in hours
+    )
+    lines = 0
+    for file_format in ExportFormat:
+        file = store.parent / f"log.{file_format}"
+        with redirect_stdout(io.StringIO()) as said:
+            export(file_format, output=file, store=store, json=True)
+        with file.open(encoding="utf-8", newline="") as text:
+            rows = list(csv.DictReader(text) if file_format is ExportFormat.CSV else map(json.loads, text))
+        lines = len(rows)
+        if json.loads(said.getvalue())["rows"] != lines:
+            books.problems.append(f"the {file_format} export has {lines} lines, and says that it has another number")
+        exported = summed(rows)
+        for name in sorted(rollup.keys() | exported.keys()):
+            if rollup.get(name) != exported.get(name):
+                books.problems.append(
+                    f"the {file_format} export has {exported.get(name)} of {name}, the rollup {rollup.get(name)}"
+                )
+    return lines
+
+
 def start(folder: Path) -> Worker:
     return Worker("benchmarks.books", "--serve", str(folder / "store"), log=folder / "server.log")
 
@@ -190,6 +244,7 @@ def play(folder: Path, *, requests: int, lives: int, callers: int, seed: int) ->
     figures = compare(books, lines, lives, killed)
     if sorted(rolled_up(lines).values(), key=repr) != sorted(hours, key=repr):
         books.problems.append("the rollup isn't the sum of the log")
+    figures["exported"] = compare_export(books, folder / "store", hours)
     figures["spent_nanousd"] = sum(hour.spent_nanousd for hour in hours)
     figures["saved_nanousd"] = sum(hour.saved_nanousd for hour in hours)
     with start(folder) as server, grpc.insecure_channel(server.ready["address"]) as channel:
@@ -266,7 +321,7 @@ def main() -> None:
     print(f"{arguments.requests:,} requests, {arguments.lives} lives of a server, {time.monotonic() - started:.0f} s")
     for name, value in figures.items():
         print(f"{name:<16}{value:>22,}")
-    print("\n".join(books.problems[:20]) or "told, log, rollup, counters and budget agree to the nanodollar")
+    print("\n".join(books.problems[:20]) or "told, log, rollup, export, counters and budget agree to the nanodollar")
     if arguments.json:
         print(json.dumps({**figures, "problems": len(books.problems)}))
     if books.problems:

@@ -207,7 +207,7 @@ class Filling:
             if isinstance(piece, Answer):
                 answer = piece
             else:
-                asking.model = asking.model if asking.pieces else model_of(piece)
+                asking.model = asking.model if asking.pieces else model_of(piece)[:_NAME_CHARS]
                 asking.pieces += 1
                 flight.feed(piece)
         if answer is None:
@@ -226,16 +226,19 @@ class Filling:
         if "optional_off" in self._upstream.mode.measures:
             return "verifier_off"
         alias = self._settings.tasks.verifier
-        call = UpstreamCall(
-            alias=alias,
-            body=verifier_body(alias, keyed.request.body, answer.text),
-            deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
-            request_id=account.request_id,
-        )
+        body = verifier_body(alias, keyed.request.body, answer.text)
         try:
-            with account.reserved(self._upstream.candidates(alias) or (alias,), call.body, MAX_REPLY_TOKENS):
+            with account.reserved(self._upstream.candidates(alias) or (alias,), body, MAX_REPLY_TOKENS) as barred:
+                call = UpstreamCall(
+                    alias=alias,
+                    body=body,
+                    deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
+                    request_id=account.request_id,
+                    barred=barred,
+                )
                 reply = await self._upstream.complete(call)
-                await account.book_beside(status, self._completed(keyed, reply), Purpose.VERIFIER)
+                record = account.spent_beside(status, self._completed(keyed, reply), Purpose.VERIFIER)
+            await self._see_through(account.book_beside(record))
         except SemcacheError as error:
             _log.warning("verifier.failed", request_id=account.request_id, error=str(error))
             return "not_verified"

@@ -178,7 +178,7 @@ class EntryStore(Protocol):
         ...
 
     async def confirm(self, hit_id: str, verdict: str) -> None:
-        """Remember a verdict that needs no action, durably."""
+        """Remember a verdict that needs no action, durably, unless there is one: what a rejection did isn't undone."""
         ...
 
     async def invalidate(self, selector: Selector, *, apply: bool) -> int:

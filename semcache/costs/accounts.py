@@ -230,19 +230,24 @@ class Account:
         finally:
             reservation.release()
 
-    async def book_beside(self, status: Status, answer: Answer, purpose: Purpose) -> None:
-        """Book what a call beside the request's own cost, durably, as a line of its own."""
+    def spent_beside(self, status: Status, answer: Answer, purpose: Purpose) -> LedgerRecord:
+        """The record of a call beside the request's own: a line of its own, counted in the budgets, for `book_beside`.
+
+        Within `reserved` nothing is awaited after it, so that nobody sees its room taken twice.
+        """
         accounts = self._accounts
         cost = accounts.prices.cost(answer.model, answer.usage, accounts.clock.wall())
-        line = self._record(status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route)
+        line = self._record(
+            status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route, degraded=answer.degraded
+        )
         record = replace(line, requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=purpose)
         accounts.budgets.spend(record)
-        try:
-            await accounts.store.record_durably(record)
-        except SemcacheError as error:
-            _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
-            accounts.store.record(record)
-        accounts.metrics.request_done(record, (), str(purpose))
+        return record
+
+    async def book_beside(self, record: LedgerRecord) -> None:
+        """Make the record of such a call durable and count it."""
+        await self._make_durable(record)
+        self._accounts.metrics.request_done(record, (), str(record.purpose))
 
     def _release(self) -> None:
         if self._reservation is not None:
@@ -349,13 +354,17 @@ class Account:
         self._settle(record, reason)
 
     async def book_durably(self, record: LedgerRecord, reason: str) -> None:
-        """Settle with a record that isn't stored yet; when it can't be, it is kept for the next commit and counted."""
+        """Settle with a record that isn't stored yet."""
+        await self._make_durable(record)
+        self._settle(record, reason)
+
+    async def _make_durable(self, record: LedgerRecord) -> None:
+        """Store a record; when it can't be, it is kept for the next commit and that is told."""
         try:
             await self._accounts.store.record_durably(record)
         except SemcacheError as error:
             _log.error("ledger.not_durable", request_id=record.request_id, error=str(error))
             self._accounts.store.record(record)
-        self._settle(record, reason)
 
     def failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> None:
         """Settle as an error, or as cancelled when the caller left.

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from semcache.costs.periods import Calendar, Period
+from semcache.costs.periods import Calendar, Period, PeriodKind
 from semcache.costs.prices import undated
 from semcache.errors import BudgetExceededError
 from semcache.model import NANOUSD_PER_USD, Cost, LedgerRecord
@@ -25,10 +25,11 @@ _log = structlog.get_logger(__name__)
 
 _EACH = "*"
 _MAX_PERIODS = 4
-"""Of one budget in memory: the present one, and those that a clock set back returns to."""
+"""Days, or months, in memory: the present one, and those that a clock set back returns to."""
 _MAX_SCOPES = 10_000
 """Tenants and models of one budget and period with a balance of their own: upstreams name models as they like."""
-_OTHERS = ("other", "other")
+_OTHERS = ("", "other")
+"""Whoever comes later, together. It belongs to no tenant, so that none sees it."""
 
 Scope = tuple[str, str]
 """The tenant and the model that a balance is of; empty where its budget takes all of them together."""
@@ -98,6 +99,10 @@ class Balance:
         return taken >= self.limit_nanousd or taken + estimate.total_nanousd > self.limit_nanousd
 
 
+Balances = dict[str, dict[Scope, Balance]]
+"""All of one period, by the name of the budget."""
+
+
 @dataclass(slots=True)
 class Reservation:
     """Room in budgets for one call, until it is released.
@@ -120,11 +125,21 @@ class Budgets:
 
     def __init__(self, settings: CostSettings, store: EntryStore, clock: Clock, observer: BudgetObserver) -> None:
         self._budgets = settings.budgets
+        # Looked up for every request: there may be a budget for each of some thousand tenants.
+        self._shared = [budget for budget in self._budgets if budget.tenant in {None, _EACH}]
+        self._whole = [budget for budget in self._shared if budget.tenant is None and budget.model is None]
+        self._own: dict[str, list[Budget]] = {}
+        for budget in self._budgets:
+            if budget.tenant not in {None, _EACH}:
+                self._own.setdefault(str(budget.tenant), []).append(budget)
+        self._models = {
+            budget.name: _plain(budget.model) for budget in self._budgets if budget.model not in {None, _EACH}
+        }
         self._calendar = Calendar(settings.time_zone)
         self._store = store
         self._clock = clock
         self._observer = observer
-        self._balances: dict[str, dict[Period, dict[Scope, Balance]]] = {budget.name: {} for budget in self._budgets}
+        self._periods: dict[PeriodKind, dict[Period, Balances]] = {budget.period: {} for budget in self._budgets}
 
     def __bool__(self) -> bool:
         return bool(self._budgets)
@@ -135,8 +150,8 @@ class Budgets:
         It must come before any spending of theirs is noted, and may run on another thread before the server serves: a
         month of a large ledger takes a second.
         """
-        for budget in self._budgets:
-            self._opened(budget, at_s)
+        for kind in self._periods:
+            self._period(kind, at_s)
 
     def degrades(self, tenant: str, models: frozenset[str]) -> bool:
         """Whether a budget asks that a tenant's calls go to cheaper models than these."""
@@ -153,8 +168,7 @@ class Budgets:
         now_s = self._clock.wall()
         return any(
             balance.degrades or balance.share >= 1
-            for budget in self._budgets
-            if budget.tenant is None and budget.model is None
+            for budget in self._whole
             for balance in self._opened(budget, now_s).values()
         )
 
@@ -193,7 +207,12 @@ class Budgets:
         nanousd = record.spent.total_nanousd
         if not self._budgets or not nanousd:
             return
-        for balance in self._of(record.tenant, record.model, record.at_s):
+        try:
+            balances = list(self._of(record.tenant, record.model, record.at_s))
+        except Exception:  # noqa: BLE001 - a period that can't be opened mustn't keep what was paid for from the ledger
+            _log.exception("budget.ledger_unreadable")  # Whoever opens it later finds the record there.
+            return
+        for balance in balances:
             balance.spent_nanousd += nanousd
             if not balance.warned and balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at:
                 balance.warned = True
@@ -207,8 +226,8 @@ class Budgets:
         """
         now_s = self._clock.wall()
         found: list[Balance] = []
-        for budget in self._budgets:
-            if tenant is not None and budget.tenant not in {_EACH, tenant}:
+        for budget in self._budgets if tenant is None else self._of_tenant(tenant):
+            if tenant is not None and budget.tenant is None:
                 continue
             balances = self._opened(budget, now_s)
             if budget.model != _EACH and (budget.tenant != _EACH or tenant is not None):
@@ -225,20 +244,21 @@ class Budgets:
         now_s = self._clock.wall()
         fullest = {}
         for budget in self._budgets:
-            balances = self._balances[budget.name].get(self._calendar.period(budget.period, now_s), {})
+            period = self._calendar.period(budget.period, now_s)
+            balances = self._periods[budget.period].get(period, {}).get(budget.name, {})
             fullest[budget.name] = max((balance.share for balance in list(balances.values())), default=0.0)
         return fullest
 
+    def _of_tenant(self, tenant: str) -> list[Budget]:
+        """The budgets that a tenant's calls draw on, whatever the model."""
+        return [*self._shared, *self._own.get(tenant, ())]
+
     def _of(self, tenant: str, model: str, at_s: float) -> Iterator[Balance]:
         """The balances that a call of a tenant to a model draws on."""
-        name = undated(model.lower())
-        for budget in self._budgets:
-            if budget.tenant not in {None, _EACH, tenant}:
-                continue
-            if budget.model is not None and budget.model != _EACH and undated(budget.model.lower()) != name:
-                continue
-            scope = (tenant if budget.tenant == _EACH else "", name if budget.model == _EACH else "")
-            yield self._balance(self._opened(budget, at_s), budget, scope, at_s)
+        name = _plain(model)
+        for budget in self._of_tenant(tenant):
+            if self._models.get(budget.name, name) == name:
+                yield self._balance(self._opened(budget, at_s), budget, _scope(budget, tenant, name), at_s)
 
     def _balance(self, balances: dict[Scope, Balance], budget: Budget, scope: Scope, at_s: float) -> Balance:
         balance = balances.get(scope)
@@ -251,23 +271,30 @@ class Budgets:
         return balance
 
     def _opened(self, budget: Budget, at_s: float) -> dict[Scope, Balance]:
-        periods = self._balances[budget.name]
-        period = self._calendar.period(budget.period, at_s)
-        balances = periods.get(period)
-        if balances is not None:
-            return balances
+        return self._period(budget.period, at_s)[budget.name]
+
+    def _period(self, kind: PeriodKind, at_s: float) -> Balances:
+        """All budgets of a day or a month: what the ledger says of it is read once, however many they are."""
+        periods = self._periods[kind]
+        period = self._calendar.period(kind, at_s)
+        opened = periods.get(period)
+        if opened is not None:
+            return opened
+        opened = {budget.name: {} for budget in self._budgets if budget.period == kind}
+        for hour in self._store.ledger_hours(None, period.start_s, period.end_s):
+            name = _plain(hour.model)
+            for budget in self._of_tenant(hour.tenant):
+                if budget.period == kind and self._models.get(budget.name, name) == name:
+                    scope = _scope(budget, hour.tenant, name)
+                    self._balance(opened[budget.name], budget, scope, at_s).spent_nanousd += hour.spent_nanousd
+        for balances in opened.values():
+            for balance in balances.values():
+                balance.warned = balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at
+        # Kept only now: a ledger that can't be read to its end is read again, not taken for all that was spent.
         while len(periods) >= _MAX_PERIODS:
             del periods[min(periods)]
-        balances = periods[period] = {}
-        whose = None if budget.tenant in {None, _EACH} else budget.tenant
-        for hour in self._store.ledger_hours(whose, period.start_s, period.end_s):
-            name = undated(hour.model.lower())
-            if budget.model in {None, _EACH} or undated(str(budget.model).lower()) == name:
-                scope = (hour.tenant if budget.tenant == _EACH else "", name if budget.model == _EACH else "")
-                self._balance(balances, budget, scope, at_s).spent_nanousd += hour.spent_nanousd
-        for balance in balances.values():
-            balance.warned = balance.spent_nanousd >= balance.limit_nanousd * budget.warn_at
-        return balances
+        periods[period] = opened
+        return opened
 
     def _refusal(self, balance: Balance) -> BudgetExceededError:
         budget, end_s = balance.budget, balance.period.end_s
@@ -282,6 +309,19 @@ class Budgets:
             retry_after_s=max(0.0, end_s - self._clock.wall()),
             metadata={"budget": budget.name, "period": balance.period.name, "resets_at": resets_at},
         )
+
+
+def _plain(model: str) -> str:
+    """What a model is called by whoever is asked for it and by whoever answers, so that both draw on one balance.
+
+    Asked for `openai/gpt-4o`, a router answers as `gpt-4o-2024-08-06`.
+    """
+    return undated(model.lower().rpartition("/")[2]).removesuffix("-latest")
+
+
+def _scope(budget: Budget, tenant: str, model: str) -> Scope:
+    """Whose balance of a budget a call draws on."""
+    return (tenant if budget.tenant == _EACH else "", model if budget.model == _EACH else "")
 
 
 def _told(balance: Balance) -> dict[str, object]:

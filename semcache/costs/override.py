@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from semcache.costs.tariff import MAX_TOKENS, MAX_USD_PER_MILLION, Band, Rate, Tariff
+from semcache.costs.tariff import MAX_USD_PER_MILLION, Band, Rate, Tariff
+from semcache.costs.toml_tables import TomlFile, TomlTable, read_toml
 from semcache.errors import SettingsError
-
-_NEEDED = ("input", "output")
-_OPTIONAL = ("cached_input", "cache_write")
-_KEYS = frozenset({"model", "from", "per_call", "tiers", *_NEEDED, *_OPTIONAL})
-_TIER_KEYS = frozenset({"above", *_NEEDED, *_OPTIONAL})
-_MAX_DECIMALS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +52,37 @@ NO_OVERRIDES = Overrides({}, {})
 def read_price_file(path: Path) -> Overrides:
     """The tariffs of a file of `[[price]]` tables.
 
-    Each has `model`, `input` and `output`, and may have `cached_input` (read from the provider's prompt cache; else as
-    `input`) and `cache_write` (written to it; else as `input`), in dollars per million tokens, read as exact decimals;
-    0 is a price (a model of one's own). `per_call` is a fee in dollars. `tiers` are tables with `above`, a number of
-    input tokens, and prices that hold for the whole of a call beyond it. `from` is the day (UTC) or time from which the
-    table counts, beside others of the same model; before the first, the bundled price does. The tariffs'
-    `price_version` is `override` with the first eight hex digits of the file's SHA-256.
-
     Raises:
         SettingsError: all problems of the file at once.
     """
     try:
-        content = path.read_bytes()
-        values = tomllib.loads(content.decode("utf-8"), parse_float=Decimal)
-    except OSError as error:
-        raise SettingsError([f"costs.price_file: {path} can't be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError([f"costs.price_file: not TOML: {error}"], source=str(path)) from error
-    price_version = f"override {hashlib.sha256(content).hexdigest()[:8]}"
-    problems = [f"unknown key {key!r}; prices stand in [[price]] tables" for key in values if key != "price"]
-    tables = values.get("price", [])
-    if not isinstance(tables, list) or not tables:
-        problems.append("no [[price]] table")
-        tables = []
+        return _overrides(read_toml(path))
+    except SettingsError as error:
+        problems = [f"costs.price_file: {problem}" for problem in error.problems]
+        raise SettingsError(problems, source=str(path)) from error
+
+
+def _overrides(file: TomlFile) -> Overrides:
+    root = file.root
+    tables = root.tables("price")
+    if not tables and not file.problems:
+        root.problem("no [[price]] table")
     histories: dict[str, dict[float, Tariff]] = {}
-    for number, table in enumerate(tables, start=1):
-        found = _problems(number, table)
-        if not found:
-            history = histories.setdefault(table["model"].lower(), {})
-            from_s = _from_s(table.get("from"))
-            if from_s in history:
-                since = f" from {table['from']}" if "from" in table else ""
-                found = [f"price {number} ({table['model']}): the model has a price{since} already"]
-            else:
-                history[from_s] = _tariff(table, price_version)
-        problems += found
-    if problems:
-        raise SettingsError([f"costs.price_file: {problem}" for problem in problems], source=str(path))
+    for table in tables:
+        model = table.name("model").lower()
+        if model:
+            table.where += f" ({model})"
+        if "*" in model[:-1]:
+            table.problem("model may have a * at its end alone")
+        since = table.date("from")
+        from_s = -math.inf if since is None else _wall_s(since)
+        history = histories.setdefault(model, {})
+        if model and from_s in history:
+            table.problem(f"the model has a price{'' if since is None else f' from {since}'} already")
+        history[from_s] = _tariff(table, f"override {file.digest}")
+        table.finish()
+    root.finish()
+    file.finish()
     dated = {model: sorted(history.items(), key=lambda item: -item[0]) for model, history in histories.items()}
     return Overrides(
         {model: history for model, history in dated.items() if not model.endswith("*")},
@@ -103,95 +90,29 @@ def read_price_file(path: Path) -> Overrides:
     )
 
 
-def _tariff(table: Mapping[str, Decimal | int], price_version: str) -> Tariff:
-    tiers: Sequence[Mapping[str, Decimal | int]] = table.get("tiers", ())  # type: ignore[assignment]  # checked before
-    ordered = sorted(tiers, key=lambda tier: -tier["above"])
-    bands = [_band(int(tier["above"]), tier) for tier in ordered] + [_band(-1, table)]
-    return Tariff(tuple(bands), price_version, Rate.of(Decimal(table.get("per_call", 0)), per=1))
+def _tariff(table: TomlTable, price_version: str) -> Tariff:
+    bands = {-1: _band(-1, table)}
+    for tier in table.tables("tiers"):
+        above = tier.count("above")
+        if above in bands:
+            tier.problem(f"there is another above {above}")
+        bands[above] = _band(above, tier)
+        tier.finish()
+    fee = table.amount("per_call", default=Decimal(0), most=MAX_USD_PER_MILLION)
+    return Tariff(tuple(bands[above] for above in sorted(bands, reverse=True)), price_version, Rate.of(fee, per=1))
 
 
-def _band(above: int, table: Mapping[str, Decimal | int]) -> Band:
-    input_usd = Decimal(table["input"])
-    return Band(
-        above,
-        Rate.of(input_usd),
-        Rate.of(Decimal(table.get("cached_input", input_usd))),
-        Rate.of(Decimal(table["output"])),
-        Rate.of(Decimal(table.get("cache_write", input_usd))),
-    )
+def _band(above: int, table: TomlTable) -> Band:
+    def price(key: str, default: Decimal | None = None) -> Decimal:
+        return table.amount(key, default=default, most=MAX_USD_PER_MILLION, unit="dollars per million tokens")
+
+    input_usd, output_usd = price("input"), price("output")
+    cached_usd, write_usd = price("cached_input", input_usd), price("cache_write", input_usd)
+    return Band(above, Rate.of(input_usd), Rate.of(cached_usd), Rate.of(output_usd), Rate.of(write_usd))
 
 
-def _from_s(value: object) -> float:
+def _wall_s(since: dt.date) -> float:
     """The wall-clock seconds of a TOML date or time; without a zone it is UTC."""
-    if value is None:
-        return -math.inf
-    if not isinstance(value, dt.datetime):
-        assert isinstance(value, dt.date)
-        value = dt.datetime.combine(value, dt.time())
-    return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
-
-
-def _problems(number: int, table: object) -> list[str]:
-    if not isinstance(table, Mapping):
-        return [f"price {number}: not a table"]
-    model = table.get("model")
-    named = isinstance(model, str) and bool(model.strip())
-    where = f"price {number} ({model})" if named else f"price {number}"
-    problems = [] if named else [f"{where}: model must be a name"]
-    if named and "*" in str(model)[:-1]:
-        problems.append(f"{where}: model may have a * at its end alone")
-    problems += [f"{where}: unknown key {key!r}" for key in table if key not in _KEYS]
-    if "from" in table and not isinstance(table["from"], dt.date):
-        problems.append(f"{where}: from must be a date, as in from = 2026-07-01")
-    problems += _faults(where, table)
-    if fault := _fault(table.get("per_call", 0), "dollars"):
-        problems.append(f"{where}: per_call {fault}")
-    return problems + _tier_problems(where, table.get("tiers", []))
-
-
-def _tier_problems(where: str, tiers: object) -> list[str]:
-    if not isinstance(tiers, list) or not all(isinstance(tier, Mapping) for tier in tiers):
-        return [f"{where}: tiers must be tables, as in tiers = [{{ above = 200_000, input = 2.5, output = 15 }}]"]
-    problems: list[str] = []
-    starts: set[int] = set()
-    for tier in tiers:
-        above = tier.get("above")
-        if type(above) is not int or not 0 < above <= MAX_TOKENS:
-            problems.append(f"{where}: a tier's above must be a number of tokens from 1")
-            continue
-        inside = f"{where}: tier above {above}"
-        if above in starts:
-            problems.append(f"{inside}: there is another with the same start")
-        starts.add(above)
-        problems += [f"{inside}: unknown key {key!r}" for key in tier if key not in _TIER_KEYS]
-        problems += _faults(inside, tier)
-    return problems
-
-
-def _faults(where: str, table: Mapping[str, object]) -> list[str]:
-    problems = []
-    for key in (*_NEEDED, *_OPTIONAL):
-        if key not in table:
-            if key in _NEEDED:
-                problems.append(f"{where}: {key} is missing")
-            continue
-        fault = _fault(table[key], "dollars per million tokens")
-        if fault:
-            problems.append(f"{where}: {key} {fault}")
-    return problems
-
-
-def _fault(price: object, unit: str) -> str:
-    if isinstance(price, bool) or not isinstance(price, int | Decimal):
-        return f"must be a number of {unit}"
-    value = Decimal(price)
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):  # nan and inf have a letter for an exponent
-        return "must be a finite number"
-    if value < 0:
-        return "must not be negative"
-    if value > MAX_USD_PER_MILLION:
-        return f"must not exceed {MAX_USD_PER_MILLION} {unit}"
-    if exponent < -_MAX_DECIMALS:
-        return f"must not have more than {_MAX_DECIMALS} decimals"
-    return ""
+    if not isinstance(since, dt.datetime):
+        since = dt.datetime.combine(since, dt.time())
+    return (since if since.tzinfo else since.replace(tzinfo=dt.UTC)).timestamp()

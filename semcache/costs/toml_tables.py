@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from semcache.errors import SettingsError
@@ -14,7 +15,7 @@ from semcache.errors import SettingsError
 MAX_USD = Decimal(1_000_000_000)
 """No amount in a file is larger; one that is has a slip of units."""
 MAX_COUNT = 10**15
-_MAX_DECIMALS = 18
+MAX_DECIMALS = 18
 
 
 class TomlTable:
@@ -95,6 +96,14 @@ class TomlTable:
         """An exact decimal of either sign."""
         return self._decimal(key, self._take(key, needed=True), -MAX_USD, MAX_USD, unit)
 
+    def date(self, key: str) -> dt.date | None:
+        """A date or a time of one; None when it isn't there."""
+        value = self._take(key, needed=False)
+        if value is None or isinstance(value, dt.date):
+            return value
+        self.problem(f"{key} must be a date, as in {key} = 2026-07-01")
+        return None
+
     def table(self, key: str) -> TomlTable | None:
         """A table inside; None when it isn't there."""
         value = self._take(key, needed=False)
@@ -142,8 +151,8 @@ class TomlTable:
             self.problem(f"{key} must not be {'negative' if not least else f'below {least:,} {unit}'}")
         elif number > most:
             self.problem(f"{key} must not exceed {most:,} {unit}")
-        elif exponent < -_MAX_DECIMALS:
-            self.problem(f"{key} must not have more than {_MAX_DECIMALS} decimals")
+        elif exponent < -MAX_DECIMALS:
+            self.problem(f"{key} must not have more than {MAX_DECIMALS} decimals")
         else:
             return number
         return Decimal(0)
@@ -176,10 +185,17 @@ def read_toml(path: Path) -> TomlFile:
     """
     try:
         content = path.read_bytes()
-        values = tomllib.loads(content.decode("utf-8"), parse_float=Decimal)
+        values = tomllib.loads(content.decode("utf-8"), parse_float=_number)
     except OSError as error:
         raise SettingsError([f"{path} can't be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError([f"{path}: not TOML: {error}"], source=str(path)) from error
     problems: list[str] = []
     return TomlFile(path, TomlTable("", values, problems), hashlib.sha256(content).hexdigest()[:8], problems)
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text} is beyond any number") from error

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from semcache.model import Usage
+
+_log = structlog.get_logger(__name__)
 
 _SAMPLE_CHARS = 4096
 """Tokenising more than this would hold up the event loop; longer texts are scaled up from it."""
@@ -31,6 +35,9 @@ def estimate_usage(prompt_chars: int, text: str, answer_text: str, count_tokens:
 
 def _tokens(sample: str, chars: int, count_tokens: Callable[[str], int]) -> int:
     sample = sample[:_SAMPLE_CHARS]
-    if not sample:
-        return -(-chars // _CHARS_PER_TOKEN)
-    return -(-max(count_tokens(sample), 1) * chars // len(sample))
+    try:
+        counted = max(count_tokens(sample), 1) if sample else 0
+    except Exception:  # noqa: BLE001 - the call is paid for and has to be booked, however roughly
+        _log.exception("usage.not_tokenized")
+        counted = 0
+    return -(-counted * chars // len(sample)) if counted else -(-chars // _CHARS_PER_TOKEN)

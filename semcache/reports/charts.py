@@ -155,8 +155,7 @@ def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
 
 def short(text: str) -> str:
     """A label that fits beside a bar."""
-    # A dollar sign would begin a formula.
-    return (text if len(text) <= 28 else text[:27] + "…").replace("$", r"\$")
+    return text if len(text) <= 28 else text[:27] + "…"
 
 
 def label_axes(axes: Axes, x: Axis, y: Axis) -> None:

@@ -41,8 +41,8 @@ class Budget(Section):
     tenant: Literal["*"] | Name | None = None
     """Whose spending counts; `*`: each tenant's by itself; None: all tenants' together."""
     model: Literal["*"] | Name | None = None
-    """The model whose spending counts, as the upstream names it, a snapshot's date left out; `*`: each model's by
-    itself; None: all models' together."""
+    """The model whose spending counts, as the upstream names it; what stands before a `/`, a snapshot's date and
+    `-latest` are left out. `*`: each model's by itself; None: all models' together."""
     warn_at: Annotated[float, Field(gt=0, le=1)] = 0.8
     """The share of the limit from which it is logged and counted, once a period."""
     degrade_at: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -53,6 +53,7 @@ _SAVED_PRICED, _HAS_SIMILARITY, _ONE_PRICE_VERSION, _DEGRADED_RECORD = (1 << bit
 # format | hour and 10 numbers | 4 lengths, run of strings
 _HOUR = struct.Struct("<B11q4HI")
 _HOUR_MORE = struct.Struct("<3q")  # three numbers more
+_MAX_SUM = (1 << 63) - 1
 # format | entry id | similarity, at | exact key | hit id, tenant, status, verdict | text, run of strings
 _SERVED = struct.Struct("<BQdd32s4HII")
 
@@ -315,12 +316,13 @@ def decode_record(row: bytes) -> LedgerRecord:
 
 
 def encode_hour(hour: LedgerHour) -> bytes:
-    """One row of the hourly rollup."""
+    """One row of the hourly rollup.
+
+    A sum beyond 64 bits, of tokens that nobody ever used, is cut: a row that can't be written would hold up all others.
+    """
     names = (hour.tenant, hour.model, hour.task_type, hour.status.value)
     run = "".join(names).encode("utf-8", "surrogatepass")
-    fixed = _HOUR.pack(
-        FORMAT,
-        hour.hour_s,
+    sums = (
         hour.requests,
         hour.input_tokens,
         hour.cached_input_tokens,
@@ -331,9 +333,12 @@ def encode_hour(hour: LedgerHour) -> bytes:
         hour.saved_nanousd,
         hour.unpriced,
         hour.estimated,
-        *map(len, names),
-        len(run),
-    ) + _HOUR_MORE.pack(hour.cache_write_tokens, hour.overhead_nanousd, hour.wrong_hits)
+        hour.cache_write_tokens,
+        hour.overhead_nanousd,
+        hour.wrong_hits,
+    )
+    cut = [min(value, _MAX_SUM) for value in sums]
+    fixed = _HOUR.pack(FORMAT, hour.hour_s, *cut[:10], *map(len, names), len(run)) + _HOUR_MORE.pack(*cut[10:])
     return _sealed(fixed + run)
 
 

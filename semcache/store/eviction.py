@@ -20,6 +20,7 @@ SAMPLE_PER_VICTIM = 5
 SMALLEST_SAMPLE = 64
 """A store of no more entries is looked at whole."""
 _SECONDS_PER_HOUR = 3600.0
+_MAX_SAVED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Access:
     last_s: float = 0.0
 
     def plus(self, other: Access) -> Access:
-        """Both together."""
-        return Access(self.uses + other.uses, self.saved_nanousd + other.saved_nanousd, max(self.last_s, other.last_s))
+        """Both together; savings beyond what a row holds are cut."""
+        saved_nanousd = min(self.saved_nanousd + other.saved_nanousd, _MAX_SAVED)
+        return Access(self.uses + other.uses, saved_nanousd, max(self.last_s, other.last_s))
 
 
 NO_ACCESS = Access()

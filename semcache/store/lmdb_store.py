@@ -339,12 +339,18 @@ class LmdbStore:
         return news
 
     async def confirm(self, hit_id: str, verdict: str) -> None:
-        """Remember a verdict that needs no action.
+        """Remember a verdict that needs no action, unless there is one: what a rejection did and cost isn't undone.
 
         Raises:
             NotFoundError: nobody remembers such a hit.
         """
-        await self._writer.write(lambda group: group.set_verdict(self._remembered(group, hit_id), verdict))
+
+        def apply(group: WriteTransaction) -> None:
+            hit = self._remembered(group, hit_id)
+            if not hit.verdict:
+                group.set_verdict(hit, verdict)
+
+        await self._writer.write(apply)
 
     def _remembered(self, group: WriteTransaction, hit_id: str) -> ServedHit:
         hit = group.served(hit_id)

@@ -190,9 +190,11 @@ class MemoryStore:
         return news
 
     async def confirm(self, hit_id: str, verdict: str) -> None:
-        """Remember a verdict that needs no action."""
+        """Remember a verdict that needs no action, unless there is one."""
         self._begin()
-        self._served[hit_id] = replace(self._remembered(hit_id), verdict=verdict)
+        hit = self._remembered(hit_id)
+        if not hit.verdict:
+            self._served[hit_id] = replace(hit, verdict=verdict)
         await self._commit()
 
     async def invalidate(self, selector: Selector, *, apply: bool) -> int:

@@ -424,6 +424,15 @@ async def test_a_right_hit_is_confirmed(store):
     assert store.served("h1").verdict == "right"
 
 
+async def test_a_hit_is_rejected_once_whatever_is_said_in_between(store):
+    store.record(record(), served())
+    verdicts = [await store.reject("h1", Rejection(digest("r"), b""), "wrong", record("w1", requests=0))]
+    await store.confirm("h1", "right")
+    verdicts.append(await store.reject("h1", Rejection(digest("r"), b""), "wrong", record("w2", requests=0)))
+    assert verdicts == [True, False]
+    assert store.served("h1").verdict == "wrong"
+
+
 async def test_a_hit_that_nobody_remembers_gets_no_verdict(store, clock):
     store.record(record(), served())
     await store.flush()
@@ -604,3 +613,14 @@ async def test_a_closed_store_takes_no_writes_and_may_be_closed_twice(store):
     with pytest.raises(ShuttingDownError):
         await store.put(entry("b"), None)
     await store.close()
+
+
+async def test_nonsense_that_adds_up_beyond_any_row_holds_up_nobody(store):
+    dear = Cost(output_nanousd=1 << 62, priced=True)
+    stored = await store.put(entry(), None)
+    for i in range(5):
+        store.record(record(f"r{i}", spent=dear, saved=dear))
+        store.touch(stored.entry_id, 1 << 62)
+    await store.flush()
+    await store.record_durably(record("last", tenant="other"))
+    assert [hour.tenant for hour in store.ledger_hours(None, 0, 1e12)] == ["acme", "other"]

@@ -1,19 +1,37 @@
-"""Servers killed and stopped under load: callers, log, rollup, counters and budgets agree to the nanodollar."""
+"""Servers killed and stopped under load: callers, log, rollup, export, counters and budgets agree to the nanodollar."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.books import Books, Told, compare, play
+from benchmarks.books import Books, Told, compare, compare_export, play
 from semcache.model import Cost, Status
+from semcache.store.ledger import rolled_up
+from tests.support.ledgers import mixed_days, trim_log, write_ledger
 from tests.support.stored import record
 
 
 def test_money_never_drifts_though_servers_are_killed(tmp_path: Path) -> None:
-    books, figures = play(tmp_path, requests=2_000, lives=4, callers=16, seed=7)
+    books, figures = play(tmp_path, requests=2_000, lives=3, callers=16, seed=7)
     assert books.problems == []
     assert figures["told"] > 1_500
+    assert figures["exported"] == figures["lines"]
     assert figures["spent_nanousd"] > 0 < figures["saved_nanousd"]
+
+
+def test_an_export_that_lacks_a_line_or_says_another_amount_is_seen(tmp_path: Path) -> None:
+    lines = mixed_days()
+    write_ledger(tmp_path / "store", lines)
+    hours = rolled_up(lines).values()
+    books = Books()
+    assert compare_export(books, tmp_path / "store", hours) == len(lines)
+    assert books.problems == []
+    trim_log(tmp_path / "store", 1)
+    compare_export(books, tmp_path / "store", hours)
+    compare_export(books, tmp_path / "store", [replace(hour, saved_nanousd=hour.saved_nanousd + 1) for hour in hours])
+    groups = {(hour.tenant, hour.model, hour.status) for hour in hours}
+    assert len(books.problems) == 2 * (1 + len(groups))
 
 
 SPENT = Cost(output_nanousd=10, priced=True)

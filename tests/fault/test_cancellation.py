@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from semcache.errors import EmbeddingFailedError, OverloadedError, StoreFullError, UpstreamError
-from semcache.model import CacheMode, Finished, Response, Status, Tier
+from semcache.model import CacheMode, Finished, Response, Status, Tier, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, deposit, request, rig
 
@@ -195,6 +195,33 @@ async def test_a_store_that_is_left_is_stored_and_booked_or_neither(leased: bool
 
 
 @pytest.mark.parametrize("kind", ["plain", "stream"])
+async def test_the_end_of_the_grace_books_what_a_verifier_cost(kind: str) -> None:
+    """Its answer's and its own cost, whatever the work was at; nothing stays reserved."""
+    tasks = {"critical": ["code"], "verifier": "judge"}
+    costs = {"budgets": [{"name": "all", "limit_usd": 1}]}
+
+    def answer(call: UpstreamCall) -> Scripted:
+        return Scripted("YES", model="gpt-4o-mini") if call.alias == "judge" else Scripted("answered")
+
+    async def case(turns: int) -> bool:
+        served = rig(ScriptedUpstream(answer), tasks=tasks, costs=costs)
+        caller = asyncio.get_running_loop().create_task(ask(served, kind, FAR, task_type="code"))
+        for _ in range(turns + 1):
+            await asyncio.sleep(0)
+        running = not caller.done()
+        await served.cache.drain(0.0)
+        caller.cancel()
+        await asyncio.wait([caller])
+        await settled(served)
+        spent = check_books(served, requests=1)
+        (balance,) = served.accounts.budgets.balances()
+        assert (balance.spent_nanousd, balance.reserved_nanousd) == (spent, 0)
+        return running
+
+    await at_each_turn(case)
+
+
+@pytest.mark.parametrize("kind", ["plain", "stream"])
 async def test_the_end_of_the_grace_books_what_was_spent(kind: str) -> None:
     """Draining cancels the work itself, at any await: what the upstream has answered by then is booked all the same."""
 
@@ -260,6 +287,27 @@ async def test_an_embedder_that_fails_beside_the_upstream_costs_the_vector_alone
     assert served.store.count_vectors(keyed.partition) == 0
     assert (await served.cache.complete(request(FAR))).status is Status.EXACT_HIT
     check_books(served, requests=2)
+
+
+async def test_an_answer_whose_tokens_cannot_be_counted_is_booked_all_the_same() -> None:
+    served = rig(ScriptedUpstream(lambda _: Scripted("answered", usage=None)))
+
+    def broken(_: str) -> int:
+        raise RuntimeError("no tokenizer")
+
+    served.embedder.count_tokens = broken  # type: ignore[method-assign]
+    response = await served.cache.complete(request(FAR))
+    assert response.usage.estimated
+    assert check_books(served, requests=1) > 0
+
+
+async def test_half_a_stream_of_a_model_with_an_endless_name_is_booked() -> None:
+    script = Scripted(model="m" * 70_000, pieces=("one ", "two"), break_after=1)
+    served = rig(ScriptedUpstream(lambda _: script))
+    with pytest.raises(UpstreamError):
+        await streamed(served, FAR)
+    (line,) = served.store.ledger_records(None, 0, 1e12)
+    assert (line.status, line.usage.output_tokens, len(line.model)) == (Status.ERROR, 1, 256)
 
 
 async def test_an_embedder_that_is_full_refuses_the_request_and_all_who_wait_with_it() -> None:

@@ -163,8 +163,8 @@ async def test_a_wrong_hit_costs_what_is_configured_once() -> None:
     async with serving({"costs": {"overhead": overhead}}) as served:
         await ask(served, "how do I reset my password")
         hit = (await ask(served, "how do I reset my password")).outcome
-        for _ in range(2):
-            await served.stub.ReportVerdict(pb.ReportVerdictRequest(hit_id=hit.hit_id, verdict=pb.VERDICT_WRONG))
+        for verdict in (pb.VERDICT_RIGHT, pb.VERDICT_WRONG, pb.VERDICT_WRONG, pb.VERDICT_RIGHT, pb.VERDICT_WRONG):
+            await served.stub.ReportVerdict(pb.ReportVerdictRequest(hit_id=hit.hit_id, verdict=verdict))
         total = (await served.stub.GetSavings(pb.GetSavingsRequest())).total
         assert (total.wrong_hits, total.requests.total, total.requests.exact_hit) == (1, 2, 1)
         assert total.overhead_nanousd == 250_000_000 + 2_000

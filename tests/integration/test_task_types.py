@@ -7,7 +7,7 @@ import json
 import pytest
 
 from semcache.errors import UpstreamError
-from semcache.model import Purpose, Status, Task, UpstreamCall, Usage
+from semcache.model import LedgerRecord, Purpose, Status, Task, UpstreamCall, Usage
 from semcache.request import Tasks
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, check_books, request, rig
@@ -137,3 +137,37 @@ async def test_an_exact_hit_costs_no_rule_and_no_route(monkeypatch: pytest.Monke
         monkeypatch.setattr(where, name, lambda *_, name=name, **__: asked.append(name))
     assert (await served.cache.complete(request("sort a list in python"))).status is Status.EXACT_HIT
     assert asked == []
+
+
+class _TwoJudges(ScriptedUpstream):
+    """`judge` may be answered by either of two models."""
+
+    def candidates(
+        self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
+    ) -> tuple[str, ...]:
+        return ("gpt-4o", "gpt-4o-mini") if alias == "judge" else (alias,)
+
+
+async def test_a_verifier_is_not_asked_of_a_model_without_room() -> None:
+    budget = {"name": "dear", "limit_usd": 0.000001, "model": "gpt-4o"}
+    served = rig(_TwoJudges(verified(Scripted("YES")).answers), tasks=CRITICAL, costs={"budgets": [budget]})
+    assert (await served.cache.complete(request("sort a list", task_type="code"))).stored
+    assert [call.barred for call in served.upstream.calls] == [frozenset(), {"gpt-4o"}]
+
+
+async def test_what_a_verifier_cost_is_counted_once_at_any_moment() -> None:
+    """Its room is given back in the moment in which it is spent, not when that is on disk."""
+    budget = {"name": "all", "limit_usd": 1}
+    upstream = verified(Scripted("YES", usage=VERDICT))
+    upstream.routes = {"gpt-4o-mini": "gpt-4o-mini", "judge": "gpt-4o"}
+    served = rig(upstream, tasks=CRITICAL, costs={"budgets": [budget]})
+    reserved = []
+    record_durably = served.store.record_durably
+
+    async def watched(record: LedgerRecord) -> None:
+        reserved.append((record.purpose, served.accounts.budgets.balances()[0].reserved_nanousd))
+        await record_durably(record)
+
+    served.store.record_durably = watched  # type: ignore[method-assign]
+    await served.cache.complete(request("sort a list", task_type="code"))
+    assert reserved == [(Purpose.REQUEST, 0), (Purpose.VERIFIER, 0)]

@@ -10,6 +10,10 @@ from typing import Any
 
 from semcache.model import NANOUSD_PER_USD, NO_COST, ZERO_COST, Cost, LedgerRecord, Purpose, Status, Usage
 from semcache.store import LmdbStore
+from semcache.store.eviction import NO_ACCESS
+from semcache.store.layout import Counters
+from semcache.store.opening import open_environment
+from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, record, store_settings
 
@@ -40,6 +44,14 @@ def write_ledger(path: Path, lines: Iterable[LedgerRecord]) -> None:
         await store.close()
 
     asyncio.run(run())
+
+
+def trim_log(path: Path, count: int) -> None:
+    """Delete the oldest lines of the log, as a sweep does; the rollup stays."""
+    env, dbs = open_environment(path, store_settings(path).map_size_bytes, readonly=False)
+    with env.begin(write=True) as txn:
+        assert WriteTransaction(txn, dbs, Counters(), lambda _: NO_ACCESS).trim_log(1e12, count) == count
+    env.close()
 
 
 def november() -> list[LedgerRecord]:

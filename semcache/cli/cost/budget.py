@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_ledger
+from semcache.cli.cost.titles import of_tenants, titled
 from semcache.cli.options import Config, Json
 from semcache.costs.cost_model import (
     DAY_S,
@@ -32,8 +33,22 @@ def budget(
     """What a month costs in all: tokens as measured, the rest as configured (costs.model), projected to its end."""
     with open_ledger(config, store) as ledger:
         chosen = ledger.calendar.period("month", ledger.now_s) if month is None else ledger.begun(ledger.month(month))
-        cost = _cost(ledger, chosen, tenant)
-        unpriced = unpriced_models(ledger.hours(chosen, tenant))
+        everybody = ledger.hours(chosen, None)
+        hours = [hour for hour in everybody if not tenant or hour.tenant in tenant]
+        spent = Spending.of(hours, _measured_s(ledger, chosen))
+        of_all = sum(hour.requests for hour in everybody)
+        share = Fraction(1) if not tenant else Fraction(spent.requests, of_all) if of_all else Fraction()
+        before = ledger.calendar.period("month", chosen.start_s - 1)
+        cost = monthly_cost(
+            chosen,
+            ledger.now_s,
+            spent,
+            Spending.of(ledger.hours(before, tenant), _measured_s(ledger, before)),
+            ledger.settings.costs.model,
+            store_bytes=ledger.reader.file_bytes(),
+            share=share,
+        )
+        unpriced = unpriced_models(hours)
         if json:
             typer.echo(json_format.dumps({**ledger.as_json(chosen), "tenants": tenant or [], **_as_json(cost)}))
             return
@@ -44,31 +59,13 @@ def budget(
         console.print(ledger.read(), markup=False, highlight=False)
 
 
-def _cost(ledger: OpenLedger, month: Period, tenants: list[str] | None) -> MonthlyCost:
-    before = ledger.calendar.period("month", month.start_s - 1)
-    first_hour_s = ledger.extent.first_hour_s
-    spent, spent_before = (
-        Spending.of(ledger.hours(period, tenants), measured_s(period, first_hour_s, ledger.now_s))
-        for period in (month, before)
-    )
-    share = Fraction(1)
-    if tenants:
-        everybody = sum(hour.requests for hour in ledger.hours(month, None))
-        share = Fraction(spent.requests, everybody) if everybody else Fraction()
-    return monthly_cost(
-        month,
-        ledger.now_s,
-        spent,
-        spent_before,
-        ledger.settings.costs.model,
-        store_bytes=ledger.reader.file_bytes(),
-        share=share,
-    )
+def _measured_s(ledger: OpenLedger, month: Period) -> float:
+    return measured_s(month, ledger.extent.first_hour_s, ledger.now_s)
 
 
 def _table(cost: MonthlyCost, tenants: list[str] | None) -> Table:
     ended = "whole $" if _is_over(cost) else "projected $"
-    title = f"Costs of {cost.month.name}" + (f", {', '.join(tenants)}" if tenants else "")
+    title = titled(f"Costs of {of_tenants(cost.month.name, tenants)}")
     table = Table("", "so far $", ended, "share %", "usual %", title=title, title_justify="left")
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True

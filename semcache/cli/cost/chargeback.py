@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from semcache.cli.cost.csv_text import plain
 from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_ledger
+from semcache.cli.cost.titles import named
 from semcache.cli.cost.writing import check_folder, write_page
 from semcache.cli.options import Config, Json
 from semcache.costs.chargeback import LINE_DECIMALS, Amounts, Chargeback, Invoice
@@ -106,8 +106,8 @@ def _table(told: Chargeback, month: str) -> Table:
     for invoice in told.invoices:
         for line in invoice.lines:
             amount = exactly(line.usd, LINE_DECIMALS)
-            table.add_row(Text(f"  {line.text}"), *_cells(line.used, dollars), amount, style="dim")
-        name = Text(f"{invoice.tenant}, {invoice.plan}")
+            table.add_row(named(f"  {line.text}"), *_cells(line.used, dollars), amount, style="dim")
+        name = named(f"{invoice.tenant}, {invoice.plan}")
         table.add_row(name, *_cells(invoice.used, dollars), f"{invoice.total_usd:,.2f}", style="bold")
         table.add_section()
     table.add_row("all", *_cells(told.invoiced, dollars), f"{told.total_usd:,.2f}", style="bold")

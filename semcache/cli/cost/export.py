@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json as json_format
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -18,7 +19,6 @@ from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To
 from semcache.cli.cost.writing import check_folder
 from semcache.cli.options import Config, Json
 from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, Cell, FlatRow, hour_row, line_row
-from semcache.costs.periods import Period
 from semcache.errors import InvalidRequestError
 
 
@@ -27,6 +27,14 @@ class ExportFormat(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
+
+
+@dataclass(slots=True)
+class _Written:
+    """How many rows were written, and what they say (`_told`)."""
+
+    rows: int = 0
+    told: int = 0
 
 
 def export(
@@ -48,22 +56,17 @@ def export(
         check_folder(output)
     with open_ledger(config, store) as ledger:
         window = ledger.window(first, last, month)
+        # Read before the lines are: what comes meanwhile can only add to these.
+        rollup = ledger.hours(window, tenant)
+        rows = map(hour_row, rollup) if hours else map(line_row, ledger.lines(window, tenant))
         with _opened(output) as out:
-            count = _write(
-                out, file_format, HOUR_COLUMNS if hours else LINE_COLUMNS, _rows(ledger, window, tenant, hours=hours)
-            )
-        told = [*_left_out(ledger, window, hours=hours), ledger.read()]
+            written = _write(out, file_format, HOUR_COLUMNS if hours else LINE_COLUMNS, rows)
+        told = [*_left_out(ledger, incomplete=written.told < sum(map(_told, map(hour_row, rollup)))), ledger.read()]
         if json:
-            typer.echo(json_format.dumps({**ledger.as_json(window), "output": str(output), "rows": count}))
+            typer.echo(json_format.dumps({**ledger.as_json(window), "output": str(output), "rows": written.rows}))
         else:
-            for line in [*([f"{count:,} rows are in {output}."] if output else []), *told]:
+            for line in [*([f"{written.rows:,} rows are in {output}."] if output else []), *told]:
                 typer.echo(line, err=output is None)
-
-
-def _rows(ledger: OpenLedger, window: Period, tenants: list[str] | None, *, hours: bool) -> Iterator[FlatRow]:
-    if hours:
-        return map(hour_row, ledger.hours(window, tenants))
-    return map(line_row, ledger.reader.records(window.start_s, window.end_s, tenants or ()))
 
 
 @contextmanager
@@ -77,17 +80,24 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
             yield out
 
 
-def _write(out: TextIO, file_format: ExportFormat, columns: Sequence[str], rows: Iterator[FlatRow]) -> int:
-    count = 0
+def _write(out: TextIO, file_format: ExportFormat, columns: Sequence[str], rows: Iterable[FlatRow]) -> _Written:
+    written = _Written()
     writer = csv.writer(out, lineterminator="\n")
     if file_format is ExportFormat.CSV:
         writer.writerow(columns)
-    for count, row in enumerate(rows, start=1):  # noqa: B007 - it is the result
+    for row in rows:
+        written.rows += 1
+        written.told += _told(row)
         if file_format is ExportFormat.CSV:
             writer.writerow([_cell(value) for value in row.values()])
         else:
             out.write(json_format.dumps(row) + "\n")
-    return count
+    return written
+
+
+def _told(row: FlatRow) -> int:
+    """What lines and hours both tell, in one number that is smaller where anything is missing: requests and tokens."""
+    return sum(int(row[name] or 0) for name in ("requests", "input_tokens", "output_tokens"))
 
 
 def _cell(value: Cell) -> str | int | float | None:
@@ -96,13 +106,10 @@ def _cell(value: Cell) -> str | int | float | None:
     return plain(value) if isinstance(value, str) else value
 
 
-def _left_out(ledger: OpenLedger, window: Period, *, hours: bool) -> list[str]:
-    """A word where the log no longer has what the window asks for."""
-    first_hour_s, first_line_s = ledger.extent.first_hour_s, ledger.extent.first_line_s
-    if hours or first_hour_s is None or first_hour_s >= window.end_s:
+def _left_out(ledger: OpenLedger, *, incomplete: bool) -> list[str]:
+    """A word where the log no longer has what the rollup has of the window."""
+    if not incomplete:
         return []
-    asked_s = max(window.start_s, first_hour_s)
-    if first_line_s is not None and first_line_s - asked_s < 3600:
-        return []
+    first_line_s = ledger.extent.first_line_s
     begins = "is empty" if first_line_s is None else f"begins {ledger.time(first_line_s)}"
     return [f"The request log {begins} (store.log_ttl_s); what is older is in the rollup alone: --hours."]

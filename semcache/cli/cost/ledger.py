@@ -14,7 +14,7 @@ import typer
 
 from semcache.costs.periods import Calendar, Period
 from semcache.errors import InvalidRequestError
-from semcache.model import LedgerHour
+from semcache.model import LedgerHour, LedgerRecord
 from semcache.settings import AuthSettings, ServerSettings, Settings, UpstreamSettings, load_settings
 from semcache.store import LedgerExtent, LedgerReader
 from semcache.store.ledger import SECONDS_PER_HOUR
@@ -93,13 +93,16 @@ class OpenLedger:
                     "Both --month and --from or --to are there.", hint="A month has its own first and last day."
                 )
             return self.month(month)
-        if first is None and last is None:
-            return self.whole()
-        if first is not None and last is not None and last < first:
+        if first is None:
+            if last is None:
+                return self.whole()
+            # Before the ledger's first day there is nothing, and nothing is what is told of it.
+            first = min(self._date(self.whole().start_s), last)
+        elif last is None:
+            last = max(first, self._date(self.now_s))
+        elif last < first:
             raise InvalidRequestError(f"--to {last} is before --from {first}.", hint="Exchange them.")
-        first = first or self._date(self.whole().start_s)
-        last = last or max(first, self._date(self.now_s))
-        return self.calendar.days(first, max(first, last))
+        return self.calendar.days(first, last)
 
     def month(self, day: dt.date) -> Period:
         """The month that a date lies in."""
@@ -118,6 +121,10 @@ class OpenLedger:
     def hours(self, window: Period, tenants: Sequence[str] | None) -> tuple[LedgerHour, ...]:
         """The rollup's rows of a window."""
         return self.reader.hours(window.start_s, window.end_s, tenants or ())
+
+    def lines(self, window: Period, tenants: Sequence[str] | None) -> Iterator[LedgerRecord]:
+        """The request log's lines of a window, oldest first, as they are read."""
+        return self.reader.records(window.start_s, window.end_s, tenants or ())
 
     def time(self, at_s: float) -> str:
         """A moment as people write it, in the costs' time zone."""

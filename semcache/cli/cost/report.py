@@ -11,8 +11,10 @@ from rich.console import Console
 
 from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
 from semcache.cli.cost.report_tables import as_json, groups_table, money_table, requests_table, tokens_table
+from semcache.cli.cost.titles import of_tenants
 from semcache.cli.cost.writing import prepare_page, write_page
 from semcache.cli.options import Config, Json
+from semcache.costs.figures import printable
 from semcache.costs.periods import Period
 from semcache.costs.report import cost_report, remarks
 from semcache.costs.savings import SavingsGroup, savings, unpriced_models
@@ -48,12 +50,12 @@ def report(
         console = Console()
         if not hours:
             empty = ledger.extent.first_hour_s is None
-            told_of = "is empty" if empty else f"has nothing in {_titled(window, tenant)}"
-            console.print(f"The ledger {told_of}.", markup=False, highlight=False)
+            told_of = "is empty" if empty else f"has nothing in {of_tenants(window.name, tenant)}"
+            console.print(printable(f"The ledger {told_of}."), markup=False, highlight=False)
         elif by:
-            console.print(groups_table(told, by, _titled(window, tenant), ledger, console.width))
+            console.print(groups_table(told, by, of_tenants(window.name, tenant), ledger, console.width))
         else:
-            console.print(money_table(told.total, _titled(window, tenant)))
+            console.print(money_table(told.total, of_tenants(window.name, tenant)))
             console.print(requests_table(told.total))
             console.print(tokens_table(told.total))
         for remark in remarks(told.total, unpriced):
@@ -63,10 +65,6 @@ def report(
         typer.echo(f"The page is {html}.")
 
 
-def _titled(window: Period, tenants: list[str] | None) -> str:
-    return window.name + (f", {', '.join(tenants)}" if tenants else "")
-
-
 def _write(
     html: Path, ledger: OpenLedger, window: Period, tenants: list[str] | None, hours: tuple[LedgerHour, ...]
 ) -> None:
@@ -74,8 +72,9 @@ def _write(
 
     if not hours:
         raise InvalidRequestError(
-            f"The ledger has nothing in {_titled(window, tenants)} to draw.", hint="Name another window or tenant."
+            f"The ledger has nothing in {of_tenants(window.name, tenants)} to draw.",
+            hint="Name another window or tenant.",
         )
-    spreads = cost_spreads(ledger.reader.records(window.start_s, window.end_s, tenants or ()))
+    spreads = cost_spreads(ledger.lines(window, tenants))
     whole = cost_report(hours, ledger.calendar)
-    write_page(html, cost_page(whole, spreads, _titled(window, tenants), ledger.read()))
+    write_page(html, cost_page(whole, spreads, of_tenants(window.name, tenants), ledger.read()))

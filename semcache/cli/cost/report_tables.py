@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from semcache.cli.cost.ledger import OpenLedger
+from semcache.cli.cost.titles import named, titled
 from semcache.costs import targets
-from semcache.costs.figures import Dollars, per_request, percent, printable
+from semcache.costs.figures import Dollars, per_request, percent
 from semcache.costs.periods import Period
 from semcache.costs.savings import Savings, SavingsGroup, SavingsRow
 from semcache.model import Status, Usage
@@ -24,7 +25,7 @@ def money_table(total: SavingsRow, window: str) -> Table:
     """Spent by part, saved, net and per request."""
     amounts = (total.spent_nanousd, total.saved_nanousd, total.overhead_nanousd)
     dollars = Dollars.fitting(amounts)
-    table = Table("", "$", title=f"Costs: {window}", title_justify="left")
+    table = Table("", "$", title=titled(f"Costs: {window}"), title_justify="left")
     table.columns[1].justify = "right"
     spent_rows = (
         ("input", total.spent_input_nanousd),
@@ -91,7 +92,7 @@ def tokens_table(total: SavingsRow) -> Table:
 
 def groups_table(told: Savings, by: Sequence[SavingsGroup], window: str, ledger: OpenLedger, width: int) -> Table:
     """A row for each group; a narrow terminal gets the figures that matter most."""
-    table = Table(title=f"Costs: {window}", title_justify="left")
+    table = Table(title=titled(f"Costs: {window}"), title_justify="left")
     for group in by:
         never_folded = group in _FORMATS or group is SavingsGroup.STATUS
         table.add_column(group.value.replace("_", " "), overflow="fold", no_wrap=never_folded)
@@ -131,7 +132,7 @@ def _group(row: SavingsRow, group: SavingsGroup, ledger: OpenLedger) -> Text:
         at = dt.datetime.fromtimestamp(row.period_start_s or 0, tz=ledger.calendar.zone)
         return Text(f"{at:{_FORMATS[group]}}")
     name = _name(row, group)
-    return Text(name.replace("_", " ") if group is SavingsGroup.STATUS else printable(name) or "–")
+    return named(name.replace("_", " ") if group is SavingsGroup.STATUS else name or "–")
 
 
 def _name(row: SavingsRow, group: SavingsGroup) -> str:

@@ -11,14 +11,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
+from semcache.cli.cost.titles import titled
 from semcache.cli.options import Config, Json
 from semcache.costs.cost_model import measured_s
 from semcache.costs.figures import exactly
 from semcache.costs.roi import DAYS_PER_MONTH, MONTHS, Claim, Roi, RoiCase, measured_case, read_roi_file
 from semcache.costs.savings import savings
+from semcache.costs.toml_tables import MAX_DECIMALS, MAX_USD
 from semcache.errors import InvalidRequestError, SettingsError
 
 _CLAIM_WORDS = {
@@ -35,8 +36,8 @@ def _amount(text: str) -> Decimal:
         amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal("nan")
-    if not amount.is_finite() or amount < 0:
-        raise typer.BadParameter(f"{text!r} is no number of dollars from 0 on.")
+    if not amount.is_finite() or not 0 <= amount <= MAX_USD or round(amount, MAX_DECIMALS) != amount:
+        raise typer.BadParameter(f"{text!r} is no number of dollars from 0 to {MAX_USD:,}.")
     return amount
 
 
@@ -126,7 +127,7 @@ def _measured(
 
 def _table(result: Roi) -> Table:
     case = result.case
-    table = Table("", "before $", "after $", "saved $", title=Text(case.name), title_justify="left")
+    table = Table("", "before $", "after $", "saved $", title=titled(case.name), title_justify="left")
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     decimals = 2 if min(case.before_usd, case.after_usd) >= 1 else 6

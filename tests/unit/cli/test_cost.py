@@ -17,7 +17,7 @@ from semcache.cli import main
 from semcache.cli.cost import ledger
 from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS
 from semcache.model import NO_COST, Status
-from tests.support.ledgers import at, line, mixed_days, november, write_ledger
+from tests.support.ledgers import at, line, mixed_days, november, trim_log, write_ledger
 from tests.support.stored import record
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -159,6 +159,21 @@ def test_a_month_that_ends_as_clocks_change_is_the_time_zones(run: Run, tmp_path
     assert told["total"]["spent_nanousd"] == 110_000
     assert told["window"]["end_time"] == "2027-11-01T00:00:00+01:00"
     assert [row["day"] for row in told["rows"]] == ["2027-10-01T00:00:00+02:00", "2027-10-31T00:00:00+02:00"]
+
+
+def test_before_the_ledger_begins_there_is_nothing(run: Run) -> None:
+    told = as_json(run("report --store MIXED --to 2027-10-28 --json"))
+    assert (told["total"]["requests"], told["window"]["name"]) == (0, "2027-10-28")
+
+
+@pytest.mark.parametrize("words", ["report --month 2026-11", "report --by tenant", "budget --month 2026-11"])
+def test_a_tenant_is_no_markup(run: Run, tmp_path: Path, words: str) -> None:
+    evil = "[/x]\x1b[2J"
+    write_ledger(tmp_path / "store", [line(at("2026-11-03"), Status.MISS, 9, tenant=evil)])
+    code, out, err = run(f"{words} --store TMP/store --tenant '{evil}'")
+    assert (code, err) == (0, "")
+    assert "[/x]?[2J" in out
+    assert "\x1b" not in run("chargeback --store TMP/store --month 2026-11 " + TARIFF)[1]
 
 
 def test_only_some_tenants(run: Run) -> None:
@@ -369,6 +384,34 @@ def test_an_export_to_a_file(run: Run, tmp_path: Path) -> None:
     assert "8 rows are in" in run("export --format jsonl --store MIXED -o TMP/log.jsonl --tenant beta")[1]
 
 
+def test_a_carriage_return_begins_no_row(run: Run, tmp_path: Path) -> None:
+    write_ledger(tmp_path / "store", [line(5.0, Status.MISS, 9, model="one\rtwo", namespace="\r=1")])
+    (row,) = read_export(run("export --format csv --store TMP/store")[1], "csv")
+    assert (row["model"], row["namespace"], row["spent_nanousd"]) == ("one?two", "?=1", "9")
+
+
+@pytest.mark.parametrize(
+    ("first_line", "words", "incomplete"),
+    [
+        (0, "", False),
+        (3, "", True),  # Of the first hour only a part is left.
+        (3, "--from 2026-11-02", False),  # Nothing came before noon, and nothing of it is missing.
+        (3, "--tenant beta", False),
+        (3, "--hours", False),
+        (9, "--from 2026-11-02", True),
+    ],
+)
+def test_an_export_says_when_the_log_no_longer_has_all(
+    run: Run, tmp_path: Path, first_line: int, words: str, incomplete: bool
+) -> None:
+    lines = [line(at("2026-11-01T09:00") + number, Status.MISS, 9) for number in range(6)]
+    lines += [line(at("2026-11-02T12:00") + number, Status.MISS, 9, tenant="beta") for number in range(3)]
+    write_ledger(tmp_path / "store", lines)
+    trim_log(tmp_path / "store", first_line)
+    _, _, err = run(f"export --format csv --store TMP/store {words}")
+    assert ("store.log_ttl_s" in err) == incomplete
+
+
 def test_an_empty_export_has_its_head(run: Run) -> None:
     assert run("export --format csv --store EMPTY")[1] == ",".join(LINE_COLUMNS) + "\n"
     assert run("export --format jsonl --store EMPTY")[1] == ""
@@ -400,6 +443,8 @@ def test_an_empty_export_has_its_head(run: Run) -> None:
         (f"chargeback --store NOVEMBER {TARIFF}", 1, "An invoice is for a month"),
         ("chargeback --store NOVEMBER --month 2026-11", 2, "--tariff"),
         ("chargeback --store NOVEMBER --month 2026-11 --tariff /nowhere.toml", 2, "/nowhere.toml can't be read"),
+        ("roi --measured --store NOVEMBER --investment 1e99999", 2, "no number of dollars"),
+        ("roi --measured --store NOVEMBER --investment 1e-99999", 2, "no number of dollars"),
         ("export --store NOVEMBER --format xml", 2, "xml"),
         ("export --store NOVEMBER --format csv --json", 1, "--json needs --output"),
         ("export --store NOVEMBER --format csv --output /nowhere/log.csv", 1, "There is no folder /nowhere"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.costs.budgets import Budgets, BudgetState
-from semcache.errors import BudgetExceededError
+from semcache.errors import BudgetExceededError, StoreError
 from semcache.model import NO_COST, Cost
 from semcache.settings import CostSettings
 from semcache.testing.clock import FakeClock
@@ -177,6 +177,64 @@ def test_each_tenant_has_its_own_and_sees_no_other():
     assert [(balance.budget.name, balance.scope) for balance in bank.budgets.balances("acme")] == [("b0", ("acme", ""))]
     assert [balance.budget.name for balance in bank.budgets.balances("globex")] == ["b0", "b2"]
     assert [balance.spent_nanousd for balance in bank.budgets.balances("nobody")] == [0]
+
+
+def test_a_tenant_beyond_those_that_are_kept_apart_is_told_of_no_other(monkeypatch):
+    monkeypatch.setattr("semcache.costs.budgets._MAX_SCOPES", 2)
+    bank = Bank({"limit_usd": 10, "tenant": "*"})
+    for tenant in ("a", "b", "c", "d"):
+        bank.spend(1, tenant=tenant)
+    assert bank.spent() == [1, 1, 2]
+    assert bank.spent("a") == [1]
+    assert bank.spent("other") == []
+
+
+def test_a_ledger_that_fails_half_way_is_read_again_and_not_taken_for_the_whole():
+    bank = Bank({"limit_usd": 10, "period": "day"})
+    bank.spend(4, tenant="a")
+    bank.spend(5, tenant="b")
+    bank.restart()
+    ledger_hours = bank.store.ledger_hours
+
+    def broken(tenant, start_s, end_s):
+        yield next(ledger_hours(tenant, start_s, end_s))
+        raise StoreError("the disk failed")
+
+    bank.store.ledger_hours = broken
+    with pytest.raises(StoreError):
+        bank.reserve(m=usd(1))
+    bank.spend(0.5)  # It is paid for: the ledger has it, whatever the budgets know.
+    bank.store.ledger_hours = ledger_hours
+    assert bank.spent() == [9.5]
+
+
+def test_the_ledger_is_read_once_a_period_however_many_budgets_there_are():
+    bank = Bank(
+        *({"limit_usd": 10, "tenant": f"t{i}"} for i in range(50)),
+        {"limit_usd": 10, "model": "m"},
+        {"limit_usd": 10, "period": "day", "tenant": "*"},
+    )
+    bank.spend(4, tenant="t7", model="M-2026-01-01")
+    bank.spend(5, tenant="t8", model="other")
+    bank.restart()
+    reads = []
+    ledger_hours = bank.store.ledger_hours
+    bank.store.ledger_hours = lambda *asked: reads.append(asked) or ledger_hours(*asked)
+    bank.budgets.open_periods(NOON_S)
+    assert bank.spent("t7") == [4, 4]
+    assert bank.spent("t8") == [5, 5]
+    assert [balance.spent_nanousd for balance in bank.budgets.balances() if balance.budget.model] == [4 * DOLLAR]
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("model", ["*", "gpt-4o", "openai/gpt-4o", "GPT-4o-2024-08-06", "gpt-4o-latest"])
+@pytest.mark.parametrize("asked", ["gpt-4o", "openai/gpt-4o", "gpt-4o-latest", "azure/GPT-4o"])
+def test_a_model_is_the_same_by_the_name_that_it_is_asked_by_and_the_one_that_it_answers_by(model, asked):
+    bank = Bank({"limit_usd": 10, "model": model})
+    bank.spend(9, model="gpt-4o-2024-08-06")
+    with pytest.raises(BudgetExceededError):
+        bank.budgets.reserve("acme", {asked: usd(2)})
+    assert bank.budgets.reserve("acme", {"gpt-4o-mini": usd(2)}).barred == frozenset()
 
 
 def test_a_model_without_room_is_barred_and_others_go_on():

@@ -73,6 +73,13 @@ def test_names_are_escaped() -> None:
     assert "&lt;script&gt;alert(&#x27;x &amp; y&#x27;)&lt;/script&gt;" in page(KINDS["evil names"])
 
 
+def test_a_dollar_sign_is_a_dollar_sign() -> None:
+    told = page([line(5.0, Status.MISS, 7, model="$big$", task_type="$small")])
+    assert ">$big$<" in told
+    assert ">$small<" in told
+    assert "\\$" not in told
+
+
 def test_the_same_ledger_makes_the_same_page() -> None:
     assert page(november()) == page(november())
 

@@ -72,3 +72,9 @@ def test_an_answers_text_that_stands_in_its_body_is_not_written_twice():
 def test_what_no_row_can_hold_is_a_value_error(encode, value):
     with pytest.raises(ValueError, match=r"out of range|32 bytes"):
         encode(value)
+
+
+def test_sums_beyond_a_row_are_cut_and_written():
+    whole = LedgerHour(3600, "acme", "m", "", Status.MISS, requests=1 << 63, spent_output_nanousd=1 << 80, wrong_hits=2)
+    read = codec.decode_hour(codec.encode_hour(whole))
+    assert (read.requests, read.spent_output_nanousd, read.wrong_hits) == ((1 << 63) - 1, (1 << 63) - 1, 2)

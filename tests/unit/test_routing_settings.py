@@ -84,12 +84,34 @@ def test_a_star_makes_no_alias_known(tmp_path):
 
 def test_the_example_of_the_documents_is_one(tmp_path):
     text = (Path(__file__).resolve().parents[2] / "docs" / "routing.md").read_text("utf-8")
-    (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    example = "\n".join(re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     targets = "".join(
         f'[[upstream.targets]]\nname = "{name}"\nbase_url = "http://{name}.test/v1"\n'
         for name in ("openai", "azure", "anthropic")
     )
     assert len(load(tmp_path, example, targets).routes) == 4
+
+
+VERIFIED = '[tasks]\ncritical = ["code"]\nverifier = "judge"\n'
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [MINI, MINI + route('target = "a"\ntask_type = "code"', "judge"), MINI + route('target = "a"', "judges"), ""],
+)
+def test_a_verifier_that_nothing_routes(tmp_path, routes):
+    assert "tasks.verifier 'judge'" in problems(tmp_path, routes + VERIFIED)
+
+
+@pytest.mark.parametrize("routes", [route('target = "a"', "judge"), route('target = "a"', "*")])
+def test_a_verifier_that_is_routed(tmp_path, routes):
+    assert load(tmp_path, routes + VERIFIED).leads_anywhere("judge")
+
+
+def test_a_verifier_at_the_only_target(tmp_path):
+    one = '[[upstream.targets]]\nname = "a"\nbase_url = "http://a.test/v1"\n'
+    assert load(tmp_path, VERIFIED, one).leads_anywhere("judge")
+    assert not load(tmp_path, "", one.replace('"a"', '"b"') + one).leads_anywhere("judge")
 
 
 def test_two_routes_for_the_same_calls(tmp_path):

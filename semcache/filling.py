@@ -29,6 +29,7 @@ from semcache.model import (
     LedgerRecord,
     Purpose,
     Status,
+    Task,
     Tier,
     UpstreamCall,
     Usage,
@@ -56,6 +57,7 @@ class Fetched:
     store_reason: str
     reason: str
     decision: Decision | None
+    task: Task
 
 
 @dataclass(slots=True)
@@ -172,6 +174,7 @@ class Filling:
             store_reason=store_reason,
             reason=reason,
             decision=decision,
+            task=keyed.task,
         )
 
     def _call(self, account: Account, keyed: KeyedRequest) -> UpstreamCall:
@@ -226,21 +229,26 @@ class Filling:
         if "optional_off" in self._upstream.mode.measures:
             return "verifier_off"
         alias = self._settings.tasks.verifier
-        call = UpstreamCall(
-            alias=alias,
-            body=verifier_body(alias, keyed.request.body, answer.text),
-            deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
-            request_id=account.request_id,
-        )
+        body = verifier_body(alias, keyed.request.body, answer.text)
         try:
-            with account.reserved(self._upstream.candidates(alias) or (alias,), call.body, MAX_REPLY_TOKENS):
+            with account.reserved(self._upstream.candidates(alias) or (alias,), body, MAX_REPLY_TOKENS) as barred:
+                call = UpstreamCall(
+                    alias=alias,
+                    body=body,
+                    deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
+                    request_id=account.request_id,
+                    barred=barred,
+                )
                 reply = await self._upstream.complete(call)
-                await account.book_beside(status, self._completed(keyed, reply), Purpose.VERIFIER)
+                booking = account.book_beside(status, self._completed(keyed, reply), Purpose.VERIFIER)
+                await self._see_through(booking)
         except SemcacheError as error:
             _log.warning("verifier.failed", request_id=account.request_id, error=str(error))
             return "not_verified"
         finally:
             account.lap("verify")
+        if reply.degraded:  # A lesser model's word isn't what the operator trusts.
+            return "not_verified"
         return "" if confirms(reply.text) else "rejected_by_verifier"
 
     async def _end_fetch(

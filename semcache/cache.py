@@ -6,7 +6,7 @@ Every other module does one step of it; the branching is here.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -158,7 +158,7 @@ class SemanticCache:
                 keyed = self._classify(account, keyed)
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
                 if await flight.asked() and flight.streams:
-                    yield Started(self._asking(account, keyed, leads=leads))
+                    yield Started(self._asking(account, keyed, flight, leads=leads))
                     async for chunk in flight.chunks():
                         if keyed.include_usage or not _only_tells_usage(chunk):
                             yield chunk
@@ -493,18 +493,21 @@ class SemanticCache:
         `under_way` are those that were there before the search; those that came meanwhile follow them.
         """
         seen: set[Twin[Outcome]] = set()
-        # Once more whenever one's vector was waited for: then the last look and what follows it are one step.
+        least = self._decider.least_similarity(keyed)
+        # Until there are no new ones: then the last look and what follows it are one step of the loop.
         while unseen := [twin for twin in (*under_way, *self._twins.of(keyed.partitions)) if twin not in seen]:
-            twin = unseen[0]
-            seen.add(twin)
-            other = await twin.vector()
-            if other is None or other.shape != vector.shape:
-                continue
-            entry = _entry_to_be(twin.keyed, self._decider.features(twin.keyed.text))
-            candidate = Candidate(entry, float(vector @ other))
-            decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
-            if decision.served is not None:
-                return twin, decision
+            seen.update(unseen)
+            for twin in unseen:
+                other = await twin.vector()
+                if other is None or other.shape != vector.shape:
+                    continue
+                similarity = float(vector @ other)
+                if similarity < least:  # Most are, and there may be as many as there are calls.
+                    continue
+                candidate = Candidate(_entry_to_be(twin.keyed), similarity)
+                decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
+                if decision.served is not None:
+                    return twin, decision
         return None, None
 
     async def _search(
@@ -622,11 +625,12 @@ class SemanticCache:
             saved=saved,
         )
 
-    def _asking(self, account: Account, keyed: KeyedRequest, *, leads: bool) -> Response:
+    def _asking(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool) -> Response:
         """What a stream's first frame says while the answer is on its way."""
         if not leads:
             return self._response(account, Status.COALESCED, "in_flight")
-        return self._response(account, *_asking_status(keyed, None))
+        status, _ = _asking_status(keyed, None)
+        return self._response(account, status, flight.why)
 
     def _response(self, account: Account, status: Status, reason: str, *, decision: Decision | None = None) -> Response:
         nearest = decision.judgements[0] if decision and decision.judgements else None
@@ -672,8 +676,8 @@ def _of_task(keyed: KeyedRequest, task: Task) -> KeyedRequest:
     return replace(keyed, request=request, task=task)
 
 
-def _entry_to_be(keyed: KeyedRequest, features: Mapping[str, tuple[str, ...]]) -> Entry:
-    """What the decision compares of a request whose answer is on its way."""
+def _entry_to_be(keyed: KeyedRequest) -> Entry:
+    """What the decision compares of a request whose answer is on its way; it reads the text where it is near."""
     return Entry(
         tenant=keyed.request.tenant,
         namespace=keyed.request.namespace,
@@ -685,7 +689,6 @@ def _entry_to_be(keyed: KeyedRequest, features: Mapping[str, tuple[str, ...]]) -
         cost=ZERO_COST,
         created_s=0.0,
         expires_s=0.0,
-        features=features,
     )
 
 

@@ -127,7 +127,7 @@ class Filling:
         asking = _Asking()
         try:
             call = self._call(account, keyed)
-            flight.start_asking()
+            flight.start_asking(reason)
             answer = await self._ask(call, flight, asking)
         except BaseException as error:
             if late_vector is not None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError
-from semcache.model import CacheMode, Finished, Response, Selector, Status, UpstreamCall
+from semcache.model import CacheMode, Finished, Response, Selector, Started, Status, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, request, rig
 
@@ -290,3 +290,14 @@ async def test_a_text_that_is_not_compared_costs_others_no_embedding() -> None:
     gate.set()
     await one
     assert "embed" not in dict((await two).stages)
+
+
+async def test_a_stream_says_at_its_start_why_the_upstream_is_asked_as_at_its_end() -> None:
+    served = rig()
+    await ask(served, FIRST)
+    for text in (OTHER, VETOED, "a question of its own"):
+        frames = [frame async for frame in served.cache.stream(request(text))]
+        first, last = frames[0], frames[-1]
+        assert isinstance(first, Started)
+        assert isinstance(last, Finished)
+        assert first.response.reason == last.response.reason in {"below_threshold", "vetoed"}

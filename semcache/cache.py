@@ -465,9 +465,9 @@ class SemanticCache:
     ) -> Found | None:
         """The answer of a request under way that a stored one might have been served for; None where there is none.
 
-        It waits once, as long as that takes, and shares its failure, unless that was the fault of the other's own text.
-        An answer that may not be stored is nobody else's: whoever waited for it asks by itself, and waits for no other,
-        since else the last of many would wait as many calls.
+        It waits once, as long as that takes, and shares its failure, unless that was the fault of the other's own text
+        or lies on a way that isn't its own. An answer that may not be stored is nobody else's: whoever waited for it
+        asks by itself, and waits for no other, since else the last of many would wait as many calls.
         """
         twin, decision = await self._find_twin(keyed, vector, under_way)
         if twin is None or decision is None:
@@ -475,7 +475,7 @@ class SemanticCache:
         try:
             outcome = await twin.flight.outcome()
         except UpstreamError as error:
-            if blame(error) is not Blame.REQUEST:
+            if blame(error) is not Blame.REQUEST and _route(twin.keyed) == _route(keyed):
                 raise
             return None
         finally:
@@ -674,6 +674,11 @@ def _of_task(keyed: KeyedRequest, task: Task) -> KeyedRequest:
     if task.task_type != request.task_type:
         request = replace(request, task_type=task.task_type)
     return replace(keyed, request=request, task=task)
+
+
+def _route(keyed: KeyedRequest) -> tuple[str, str]:
+    """What chooses among the routes of one alias."""
+    return keyed.task.task_type, keyed.task.complexity
 
 
 def _entry_to_be(keyed: KeyedRequest) -> Entry:

@@ -301,3 +301,21 @@ async def test_a_stream_says_at_its_start_why_the_upstream_is_asked_as_at_its_en
         assert isinstance(first, Started)
         assert isinstance(last, Finished)
         assert first.response.reason == last.response.reason in {"below_threshold", "vetoed"}
+
+
+async def test_a_failure_on_another_way_is_not_the_seconds() -> None:
+    gate = asyncio.Event()
+
+    def answer(call: UpstreamCall) -> Scripted:
+        error = UpstreamError("no", http_status=500) if call.task_type == "code" else None
+        return Scripted("An answer.", gate=gate, error=error)
+
+    served = rig(ScriptedUpstream(answer))
+    one = asyncio.create_task(ask(served, FIRST, task_type="code"))
+    await served.upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME, task_type="chat"))
+    await settle()
+    gate.set()
+    with pytest.raises(UpstreamError):
+        await one
+    assert (await two).status is Status.MISS

@@ -6,7 +6,7 @@ Every other module does one step of it; the branching is here.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -19,6 +19,7 @@ from semcache.errors import (
     InvalidRequestError,
     NotFoundError,
     PreconditionFailedError,
+    UpstreamError,
 )
 from semcache.filling import Fetched, Filling
 from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups, Twin, Twins
@@ -51,7 +52,7 @@ from semcache.model import (
 from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
 from semcache.request import Keying, Tasks
 from semcache.settings import Settings
-from semcache.upstream import replay_chunks
+from semcache.upstream import Blame, blame, replay_chunks
 
 _log = structlog.get_logger(__name__)
 _NO_ANSWER = Answer(b"", "", "", Usage())
@@ -157,7 +158,7 @@ class SemanticCache:
                 keyed = self._classify(account, keyed)
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
                 if await flight.asked() and flight.streams:
-                    yield Started(self._asking(account, keyed, leads=leads))
+                    yield Started(self._asking(account, keyed, flight, leads=leads))
                     async for chunk in flight.chunks():
                         if keyed.include_usage or not _only_tells_usage(chunk):
                             yield chunk
@@ -189,18 +190,17 @@ class SemanticCache:
                 entry = self._find_exact(account, keyed)
                 if entry is not None:
                     return self._serve(account, keyed, entry), "", None
-                keyed = self._classify(account, keyed)
                 generation = self._invalidations.generation
-                vector, decision = await self._search(account, keyed)
+                classified, vector, decision = await self._search(account, self._classify(account, keyed))
                 if vector is not None and decision is not None and decision.served is not None:
                     found = Found(decision.served.candidate.entry, decision, vector)
-                    return self._serve(account, keyed, found.entry, found), "", None
+                    return self._serve(account, classified, found.entry, found), "", None
                 if not waits or not self._leases.held(keyed.exact_key):
                     break
                 await self._leases.wait(keyed.exact_key)
                 account.lap("lease")
             lease = self._leases.take(keyed.exact_key, lease_s) if lease_s is not None else None
-            lookup_id = self._pending.remember(keyed, vector, generation, account.request_id)
+            lookup_id = self._pending.remember(classified, vector, generation, account.request_id)
             reason = _miss_reason(keyed, decision)
             account.looked_up(Status.MISS, reason=reason)
             return self._response(account, Status.MISS, reason, decision=decision), lookup_id, lease
@@ -272,17 +272,20 @@ class SemanticCache:
         decision: Decision | None = None
         size = 0
         if keyed.cacheability.tier is Tier.SEMANTIC:
-            vector, decision = await self._search(None, keyed)
-            keyed, _ = await self._classify_by_exemplar(None, keyed, vector)
+            keyed, vector, decision = await self._search(None, keyed)
+            if vector is None:
+                keyed, _ = await self._embed_to_classify(None, keyed)
             size = sum(self._store.count_vectors(partition) for partition in keyed.partitions)
-        status, reason = _asking_status(keyed, decision)
+        (status, reason), task = _asking_status(keyed, decision), keyed.task
         if status is Status.MISS and entry is not None:
             status, reason = Status.EXACT_HIT, "exact_match"
+            task = _task_of_hit(_said(request), entry)
         elif status is Status.MISS and decision is not None and decision.served is not None:
             status = Status.SEMANTIC_HIT
+            task = _task_of_hit(keyed.task, decision.served.candidate.entry)
         return Explanation(
             request_id=self._accounts.new_id(),
-            keyed=keyed,
+            keyed=_of_task(keyed, task),
             status=status,
             reason=reason,
             decision=decision,
@@ -347,7 +350,7 @@ class SemanticCache:
     def _key(self, account: Account, request: Request) -> KeyedRequest:
         keyed = self._keying.key(request)
         account.alias = keyed.alias
-        account.task = Task(request.task_type, "request") if request.task_type else NO_TASK
+        account.task = _said(request)
         account.lap("key")
         return keyed
 
@@ -356,23 +359,27 @@ class SemanticCache:
         account.task = task = self._tasks.by_rule(keyed)
         return _of_task(keyed, task)
 
-    async def _classify_by_exemplar(
-        self, account: Account | None, keyed: KeyedRequest, vector: Vector | None
-    ) -> tuple[KeyedRequest, Vector | None]:
-        """The same for one that no rule knows, and its vector, which this takes; exemplars cost an embedding."""
-        if keyed.task.task_type or not self._tasks.by_exemplars or keyed.cacheability.tier is not Tier.SEMANTIC:
-            return keyed, vector
-        if vector is None:
-            try:
-                vector = await self._filling.embed(keyed)
-            except EmbeddingFailedError as error:
-                _log.error("embedding.failed", error=str(error))
-                return keyed, None
+    def _classify_by_exemplar(self, account: Account | None, keyed: KeyedRequest, vector: Vector) -> KeyedRequest:
+        """The same for one that no rule knows, now that its vector is there."""
+        if keyed.task.task_type:
+            return keyed
         task = self._tasks.by_exemplar(keyed, vector)
         if account is not None:
             account.task = task
-            account.lap("classify")
-        return _of_task(keyed, task), vector
+        return _of_task(keyed, task)
+
+    async def _embed_to_classify(
+        self, account: Account | None, keyed: KeyedRequest
+    ) -> tuple[KeyedRequest, Vector | None]:
+        """The same for one that nothing was compared with: exemplars alone cost it an embedding before its call."""
+        if not self._bound_is_open(keyed):
+            return keyed, None
+        vector = await self._embed(account, keyed)
+        return (keyed, None) if vector is None else (self._classify_by_exemplar(account, keyed, vector), vector)
+
+    def _bound_is_open(self, keyed: KeyedRequest) -> bool:
+        """Whether an exemplar may still name the task type, and with it another threshold."""
+        return self._tasks.by_exemplars and not keyed.task.task_type and keyed.cacheability.tier is Tier.SEMANTIC
 
     def _find_exact(self, account: Account, keyed: KeyedRequest) -> Entry | None:
         entry = self._servable_exact(keyed) if _may_read(keyed) else None
@@ -401,7 +408,8 @@ class SemanticCache:
         control = keyed.request.control
         joinable = _may_join(keyed)
         # A tighter threshold or a younger age may refuse what a laxer request is served, so these never share.
-        key = (keyed.exact_key, control.mode, self._decider.threshold(keyed), control.max_age_s) if joinable else None
+        bound = (self._decider.threshold(keyed), self._bound_is_open(keyed))
+        key = (keyed.exact_key, control.mode, bound, control.max_age_s) if joinable else None
         flight = self._flights.find(key) if key is not None else None
         if flight is not None:
             return flight, False
@@ -419,24 +427,28 @@ class SemanticCache:
             account.hand_back()
 
     async def _find_or_fetch(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome]) -> Outcome:
-        """The semantic tier, then the upstream."""
+        """The semantic tier, then a request under way that means the same, then the upstream."""
         vector: Vector | None = None
         decision: Decision | None = None
+        # Looked at before the search: the search may miss the answer of one that ends meanwhile.
+        under_way = self._twins.of(keyed.partitions)
         if _may_read(keyed):
-            vector, decision = await self._search(account, keyed)
+            keyed, vector, decision = await self._search(account, keyed)
             if vector is not None and decision is not None and decision.served is not None:
                 return Found(decision.served.candidate.entry, decision, vector)
         if keyed.request.control.mode is CacheMode.CACHE_ONLY:
             return NotCached(decision)
-        keyed, vector = await self._classify_by_exemplar(account, keyed, vector)
-        found = await self._wait_for_twin(account, keyed, vector)
-        if found is not None:
-            return found
+        if vector is None:
+            keyed, vector = await self._embed_to_classify(account, keyed)
+        if vector is not None and _may_join(keyed):
+            found = await self._wait_for_twin(account, keyed, vector, under_way)
+            if found is not None:
+                return found
         status, reason = _asking_status(keyed, decision)
         late_vector = None if vector is not None else self._filling.embed_meanwhile(account, keyed)
-        # From here to the upstream call nothing is awaited since others under way were looked at: none slips through.
-        twin = Twin(keyed, flight, vector, late_vector)
-        with self._twins.under_way(twin) if _may_join(keyed) else nullcontext():
+        # Nothing was awaited since the last look at the others, unless one was waited for in vain: none slips through.
+        compared = _may_join(keyed) and keyed.cacheability.tier is Tier.SEMANTIC
+        with self._twins.under_way(Twin(keyed, flight, vector, late_vector)) if compared else nullcontext():
             return await self._filling.fetch(
                 account,
                 keyed,
@@ -448,56 +460,72 @@ class SemanticCache:
                 decision=decision,
             )
 
-    async def _wait_for_twin(self, account: Account, keyed: KeyedRequest, vector: Vector | None) -> Found | None:
+    async def _wait_for_twin(
+        self, account: Account, keyed: KeyedRequest, vector: Vector, under_way: Sequence[Twin[Outcome]]
+    ) -> Found | None:
         """The answer of a request under way that a stored one might have been served for; None where there is none.
 
-        It waits as long as that takes, and shares its failure. An answer that may not be stored is nobody else's.
+        It waits once, as long as that takes, and shares its failure, unless that was the fault of the other's own text
+        or lies on a way that isn't its own. An answer that may not be stored is nobody else's: whoever waited for it
+        asks by itself, and waits for no other, since else the last of many would wait as many calls.
         """
-        if vector is None or not _may_join(keyed):
-            return None
-        twin, decision = await self._find_twin(keyed, vector)
+        twin, decision = await self._find_twin(keyed, vector, under_way)
         if twin is None or decision is None:
             return None
-        outcome = await twin.flight.outcome()
-        account.lap("wait")
+        try:
+            outcome = await twin.flight.outcome()
+        except UpstreamError as error:
+            if blame(error) is not Blame.REQUEST and _route(twin.keyed) == _route(keyed):
+                raise
+            return None
+        finally:
+            account.lap("wait")
         entry = self._store.get(outcome.entry_id) if isinstance(outcome, Fetched) else None
         if entry is None or self._unservable(keyed, entry):
             return None
         return Found(entry, replace(decision, reason="paraphrase_in_flight"), vector, Status.COALESCED)
 
-    async def _find_twin(self, keyed: KeyedRequest, vector: Vector) -> tuple[Twin[Outcome] | None, Decision | None]:
-        """A request under way whose answer the decision would allow, were it stored."""
+    async def _find_twin(
+        self, keyed: KeyedRequest, vector: Vector, under_way: Sequence[Twin[Outcome]]
+    ) -> tuple[Twin[Outcome] | None, Decision | None]:
+        """A request under way whose answer the decision would allow, were it stored.
+
+        `under_way` are those that were there before the search; those that came meanwhile follow them.
+        """
         seen: set[Twin[Outcome]] = set()
-        # Once more whenever one was waited for: then the last look and what follows it are one step of the loop.
-        while unseen := [twin for twin in self._twins.of(keyed.partitions) if twin not in seen]:
-            twin = unseen[0]
-            seen.add(twin)
-            other = await twin.vector()
-            if other is None or other.shape != vector.shape:
-                continue
-            entry = _entry_to_be(twin.keyed, self._decider.features(twin.keyed.text))
-            candidate = Candidate(entry, float(vector @ other))
-            decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
-            if decision.served is not None:
-                return twin, decision
+        least = self._decider.least_similarity(keyed)
+        # Until there are no new ones: then the last look and what follows it are one step of the loop.
+        while unseen := [twin for twin in (*under_way, *self._twins.of(keyed.partitions)) if twin not in seen]:
+            seen.update(unseen)
+            for twin in unseen:
+                other = await twin.vector()
+                if other is None or other.shape != vector.shape:
+                    continue
+                similarity = float(vector @ other)
+                if similarity < least:  # Most are, and there may be as many as there are calls.
+                    continue
+                candidate = Candidate(_entry_to_be(twin.keyed), similarity)
+                decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
+                if decision.served is not None:
+                    return twin, decision
         return None, None
 
-    async def _search(self, account: Account | None, keyed: KeyedRequest) -> tuple[Vector | None, Decision | None]:
-        """The semantic tier: embed, search, decide. (None, None) where there is nothing to compare with."""
+    async def _search(
+        self, account: Account | None, keyed: KeyedRequest
+    ) -> tuple[KeyedRequest, Vector | None, Decision | None]:
+        """The semantic tier: embed, classify, search, decide; no decision where there is nothing to compare with.
+
+        The request comes back with its task type, where an exemplar tells it: the decision's threshold may hang on it.
+        """
         if keyed.cacheability.tier is not Tier.SEMANTIC:
-            return None, None
+            return keyed, None, None
         partitions = [partition for partition in keyed.partitions if self._store.has_vectors(partition)]
         if not partitions and not self._twins.of(keyed.partitions):
-            return None, None
-        try:
-            vector = await self._filling.embed(keyed)
-        except EmbeddingFailedError as error:
-            # A broken model costs hits, not answers.
-            _log.error("embedding.failed", error=str(error))
-            return None, None
-        if account is not None:
-            account.embedded += 1
-            account.lap("embed")
+            return keyed, None, None
+        vector = await self._embed(account, keyed)
+        if vector is None:
+            return keyed, None, None
+        keyed = self._classify_by_exemplar(account, keyed, vector)
         neighbours = await self._nearest(partitions, vector)
         if account is not None:
             account.lap("search")
@@ -508,7 +536,19 @@ class SemanticCache:
         )
         if account is not None:
             account.decided(decision)
-        return vector, decision
+        return keyed, vector, decision
+
+    async def _embed(self, account: Account | None, keyed: KeyedRequest) -> Vector | None:
+        """The vector that a request has to wait for; None from a broken model, which costs hits and not answers."""
+        try:
+            vector = await self._filling.embed(keyed)
+        except EmbeddingFailedError as error:
+            _log.error("embedding.failed", error=str(error))
+            return None
+        if account is not None:
+            account.embedded += 1
+            account.lap("embed")
+        return vector
 
     async def _nearest(self, partitions: Sequence[bytes], vector: Vector) -> Sequence[Neighbour]:
         """The neighbours of a vector, nearest first."""
@@ -526,8 +566,7 @@ class SemanticCache:
             status, reason, judgement = found.status, found.decision.reason, found.decision.served
         similarity = judgement.candidate.similarity if judgement else 1.0
         vector = found.vector if found else None
-        if not account.task.task_type and entry.task_type:
-            account.task = Task(entry.task_type, "entry")
+        account.task = _task_of_hit(account.task, entry)
         saved = account.hit(status, keyed, entry, similarity=similarity, reason=reason, vector=vector)
         return Response(
             request_id=account.request_id,
@@ -573,6 +612,8 @@ class SemanticCache:
                 stored=outcome.entry_id != 0,
                 store_reason=outcome.store_reason,
             )
+        if not account.task.task_type:
+            account.task = outcome.task
         saved = account.coalesced(outcome.answer, reason="in_flight")
         response = self._response(account, Status.COALESCED, "in_flight")
         return replace(
@@ -584,11 +625,12 @@ class SemanticCache:
             saved=saved,
         )
 
-    def _asking(self, account: Account, keyed: KeyedRequest, *, leads: bool) -> Response:
+    def _asking(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool) -> Response:
         """What a stream's first frame says while the answer is on its way."""
         if not leads:
             return self._response(account, Status.COALESCED, "in_flight")
-        return self._response(account, *_asking_status(keyed, None))
+        status, _ = _asking_status(keyed, None)
+        return self._response(account, status, flight.why)
 
     def _response(self, account: Account, status: Status, reason: str, *, decision: Decision | None = None) -> Response:
         nearest = decision.judgements[0] if decision and decision.judgements else None
@@ -614,6 +656,16 @@ def _may_join(keyed: KeyedRequest) -> bool:
     return _may_read(keyed) and not keyed.request.control.no_store and keyed.cacheability.tier is not Tier.NONE
 
 
+def _said(request: Request) -> Task:
+    """The caller's own word on the task."""
+    return Task(request.task_type, "request") if request.task_type else NO_TASK
+
+
+def _task_of_hit(task: Task, entry: Entry) -> Task:
+    """What is known of a hit's task: its own, else that of the request that its answer was stored for."""
+    return Task(entry.task_type, "entry") if entry.task_type and not task.task_type else task
+
+
 def _of_task(keyed: KeyedRequest, task: Task) -> KeyedRequest:
     """The request with what is known of its task."""
     if task == keyed.task:
@@ -624,8 +676,13 @@ def _of_task(keyed: KeyedRequest, task: Task) -> KeyedRequest:
     return replace(keyed, request=request, task=task)
 
 
-def _entry_to_be(keyed: KeyedRequest, features: Mapping[str, tuple[str, ...]]) -> Entry:
-    """What the decision compares of a request whose answer is on its way."""
+def _route(keyed: KeyedRequest) -> tuple[str, str]:
+    """What chooses among the routes of one alias."""
+    return keyed.task.task_type, keyed.task.complexity
+
+
+def _entry_to_be(keyed: KeyedRequest) -> Entry:
+    """What the decision compares of a request whose answer is on its way; it reads the text where it is near."""
     return Entry(
         tenant=keyed.request.tenant,
         namespace=keyed.request.namespace,
@@ -637,7 +694,6 @@ def _entry_to_be(keyed: KeyedRequest, features: Mapping[str, tuple[str, ...]]) -
         cost=ZERO_COST,
         created_s=0.0,
         expires_s=0.0,
-        features=features,
     )
 
 

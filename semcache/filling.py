@@ -29,6 +29,7 @@ from semcache.model import (
     LedgerRecord,
     Purpose,
     Status,
+    Task,
     Tier,
     UpstreamCall,
     Usage,
@@ -56,6 +57,7 @@ class Fetched:
     store_reason: str
     reason: str
     decision: Decision | None
+    task: Task
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ class Filling:
         asking = _Asking()
         try:
             call = self._call(account, keyed)
-            flight.start_asking()
+            flight.start_asking(reason)
             answer = await self._ask(call, flight, asking)
         except BaseException as error:
             if late_vector is not None:
@@ -172,6 +174,7 @@ class Filling:
             store_reason=store_reason,
             reason=reason,
             decision=decision,
+            task=keyed.task,
         )
 
     def _call(self, account: Account, keyed: KeyedRequest) -> UpstreamCall:
@@ -244,6 +247,8 @@ class Filling:
             return "not_verified"
         finally:
             account.lap("verify")
+        if reply.degraded:  # A lesser model's word isn't what the operator trusts.
+            return "not_verified"
         return "" if confirms(reply.text) else "rejected_by_verifier"
 
     async def _end_fetch(

@@ -46,6 +46,10 @@ class Decider:
         """The bound that holds for a request."""
         return self._policy.bound(keyed.request).threshold
 
+    def least_similarity(self, keyed: KeyedRequest) -> float:
+        """No guard can lift a candidate that is further away than this over a request's bound."""
+        return self.threshold(keyed) - _FLOAT_SLACK - self._most
+
     def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
         """The guards' parse of a text, to be stored with its entry."""
         return self._remembered(text)

@@ -23,13 +23,16 @@ class Flight(Generic[Outcome]):
     def __init__(self, *, streams: bool) -> None:
         self.streams = streams
         """The leader asked for a stream, so chunks come while the work runs."""
+        self.why = ""
+        """Why the upstream is asked, once it is."""
         self._chunks: list[bytes] = []
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking = False
         self._task: asyncio.Task[Outcome] | None = None
 
-    def start_asking(self) -> None:
+    def start_asking(self, why: str) -> None:
         """The cache holds no answer; the upstream is being asked."""
+        self.why = why
         self._asking = True
         self._wake()
 

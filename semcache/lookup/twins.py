@@ -30,7 +30,8 @@ class Twin(Generic[Outcome]):
         """Its vector; None when it got none. Cancelling the waiter leaves the embedding alone."""
         if self.known_vector is not None or self.late_vector is None:
             return self.known_vector
-        await asyncio.wait([self.late_vector])
+        if not self.late_vector.done():
+            await asyncio.wait([self.late_vector])
         if self.late_vector.cancelled() or self.late_vector.exception() is not None:
             return None
         return self.late_vector.result()

@@ -10,9 +10,15 @@ from collections.abc import Sequence
 
 import re2
 
+from semcache.errors import SettingsError
+
 
 class Patterns:
-    """Several patterns, searched case aside."""
+    """Several patterns, searched case aside.
+
+    Raises:
+        SettingsError: there are too many of them.
+    """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._set = None
@@ -22,7 +28,13 @@ class Patterns:
             self._set = re2.Set.SearchSet(options)
             for pattern in patterns:
                 self._set.Add(pattern)
-            self._set.Compile()
+            try:
+                self._set.Compile()
+            except re2.error as error:
+                told = (
+                    "the patterns of one list are each sound, and together more than RE2 holds: write fewer or simpler"
+                )
+                raise SettingsError([told]) from error
 
     def found(self, text: str) -> Sequence[int]:
         """The positions of the patterns that `text` has, in order."""

@@ -21,7 +21,13 @@ from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.embedding import open_embedder
-from semcache.errors import SemcacheError, StartError
+from semcache.errors import (
+    EmbeddingFailedError,
+    OverloadedError,
+    SemcacheError,
+    SettingsError,
+    StartError,
+)
 from semcache.index import open_index
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
@@ -297,7 +303,23 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
 
 async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:
     texts = exemplar_texts(settings)
-    return Tasks(settings, await embedder.embed(texts) if texts else None)
+    # A cut exemplar stands for all that begins like it.
+    problems = [
+        f"tasks.exemplars: the embedding model can't read all of {text[:60]!r}: it is too long, or has characters that "
+        "the model doesn't know"
+        for text in texts
+        if not embedder.fits(text)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    try:
+        return Tasks(settings, await embedder.embed(texts) if texts else None)
+    except (EmbeddingFailedError, OverloadedError) as error:
+        raise StartError(
+            f"The exemplars of tasks can't be embedded: {error}",
+            reason="EXEMPLARS_NOT_EMBEDDED",
+            hint="Mend the embedding model, or raise embedding.max_queue above their number.",
+        ) from error
 
 
 def _host_port(host: str, port: int) -> str:

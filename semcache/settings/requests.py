@@ -109,7 +109,7 @@ class TaskSettings(Section):
     complexity: tuple[ComplexityRule, ...] = ()
     """The first that matches; none: no complexity."""
     critical: tuple[Name, ...] = ()
-    """Task types whose answers are stored only when the verifier confirms them."""
+    """Task types whose answers are stored only when the verifier confirms them; a caller's Store is its own word."""
     verifier: str = ""
     """The model alias that is asked whether an answer is right. Its calls are spending like any other."""
 

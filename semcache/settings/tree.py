@@ -78,6 +78,11 @@ class Settings(BaseSettings):
             problems.append("auth.enabled needs at least one of auth.keys and auth.certificates")
         if self.auth.certificates and self.server.tls.client_ca_file is None:
             problems.append("auth.certificates needs server.tls.client_ca_file")
+        if self.tasks.critical and self.upstream.targets and not self.upstream.leads_anywhere(self.tasks.verifier):
+            problems.append(
+                f"tasks.verifier {self.tasks.verifier!r} is an alias that no route leads anywhere, "
+                "whatever the task type and complexity: nothing critical would be kept"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

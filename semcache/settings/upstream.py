@@ -185,6 +185,12 @@ class UpstreamSettings(Section):
             raise ValueError("; ".join(problems))
         return self
 
+    def leads_anywhere(self, alias: str) -> bool:
+        """Whether a call for this alias finds a target, without a task type and a complexity."""
+        if not self.routes:
+            return len(self.targets) == 1
+        return any(route.alias in {alias, "*"} and not route.task_type + route.complexity for route in self.routes)
+
 
 def _repeated(values: Iterable[Any]) -> list[Any]:
     return [value for value, count in Counter(values).items() if count > 1]

@@ -103,7 +103,7 @@ def parse_retry_after(value: str | None, now_s: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # The latter from numbers that no date has.
             return None
         # "-0000" reads as no time zone; HTTP dates are in GMT, whatever they say.
         aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -61,6 +61,7 @@ class Tries:
         self._rng = rng
         self._errors: dict[Destination, UpstreamError] = {}
         self._repeats = 0
+        self._charged = False
         self._ticket: Ticket | None = None
         self._staked = False
         self._limit_s = 0.0
@@ -82,14 +83,18 @@ class Tries:
             step = self._untried(now_s)
             if step is None:
                 raise self._unavailable(now_s)
-            self._budget.called(now_s)
+            if not self._charged:
+                self._budget.called(now_s)
+                self._charged = True
             return step
         error = self._errors[self._current().place]
         if blame(error) is Blame.REQUEST or now_s >= self._deadline_s:
             raise error
         step = self._untried(now_s) or self._repeated(now_s)
-        if step is None or not self._budget.take(now_s):
+        # One that was waited for, and may not be asked any more, was no try: what it took is still there.
+        if step is None or not (self._charged or self._budget.take(now_s)):
             raise error
+        self._charged = True
         return step
 
     def admits(self, place: Destination, now_s: float) -> bool:
@@ -99,6 +104,8 @@ class Tries:
     def begin(self, place: Destination, now_s: float) -> float:
         """A try begins; gives the seconds that it may take: what is left, shared with the targets not yet tried."""
         self.made += 1
+        self._charged = False
+        self._repeats += place in self._errors
         self._staked = not self._fleet.is_proven(place, now_s)
         if self._staked:
             self._budget.stake()
@@ -202,10 +209,7 @@ class Tries:
             delay_s = retry_delay_s(error, self._repeats + 1, self._deadline_s - now_s, self._settings, self._rng)
             if delay_s is not None and self._fleet.admits(place, now_s):
                 steps.append((error.retry_after_s or 0.0, Step(place, delay_s)))
-        if not steps:
-            return None
-        self._repeats += 1
-        return min(steps, key=lambda step: step[0])[1]
+        return min(steps, key=lambda step: step[0])[1] if steps else None
 
     def _unavailable(self, now_s: float) -> UpstreamError:
         places = [place for group in self._plan for place in group]

@@ -335,3 +335,33 @@ async def test_an_answer_that_only_waits_for_its_vector_when_the_grace_ends_is_b
     await asyncio.wait([caller])
     await settled(served)
     assert check_books(served, requests=1) == ANSWER_NANOUSD
+
+
+@pytest.mark.parametrize("ends", ["first", "second", "all"])
+@PLAIN_AND_STREAM
+async def test_paraphrases_in_flight_end_once_whoever_leaves_at_whichever_await(kind: str, ends: str) -> None:
+    """The first and the second leave by themselves; all end with the grace."""
+
+    async def case(turns: int) -> bool:
+        served = rig(ScriptedUpstream(answers))
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(ask(served, kind, SEED))
+        await served.upstream.called(1)
+        second = loop.create_task(ask(served, kind, NEAR))
+        follower = loop.create_task(ask(served, "plain", NEAR))
+        tasks = [first, second, follower]
+        for _ in range(turns + 1):
+            await asyncio.sleep(0)
+        running = not all(task.done() for task in tasks)
+        if ends == "all":
+            await served.cache.drain(0.0)
+        else:
+            (first if ends == "first" else second).cancel()
+        await asyncio.wait(tasks)
+        await settled(served)
+        check_books(served, requests=3)
+        if ends != "all":
+            assert follower.result().answer is not None
+        return running
+
+    await at_each_turn(case)

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from semcache.errors import StartError, StoreUnusableError
+from semcache.errors import SettingsError, StartError, StoreUnusableError
 from semcache.server.app import Application
 from semcache.settings import load_settings
 from semcache.testing.clock import FakeClock
@@ -203,6 +203,18 @@ async def test_a_start_that_fails_closes_what_was_open(tmp_path: Path) -> None:
         await Application.start(other, embedder=HashingEmbedder(), upstream=ScriptedUpstream())
     again = await Application.start(settings, embedder=HashingEmbedder(), upstream=ScriptedUpstream())
     await again.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("text", ["word " * 300, "word"])
+async def test_exemplars_that_cant_be_embedded_are_told_at_the_start(tmp_path: Path, text: str) -> None:
+    tasks = {"exemplars": [{"task_type": "support", "texts": ["I can't log in", text]}]}
+    embedder = HashingEmbedder()
+    embedder.fail_next()
+    with pytest.raises((SettingsError, StartError), match=r"tasks\.exemplars|exemplars of tasks") as error:
+        async with serving({"tasks": tasks}, embedder=embedder, path=tmp_path):
+            pass
+    assert isinstance(error.value, SettingsError) is (len(text) > 1_000)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

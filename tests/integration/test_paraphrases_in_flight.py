@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from semcache.errors import UpstreamError
-from semcache.model import CacheMode, Finished, Response, Status
+from semcache.errors import UpstreamError, UpstreamRefusedError
+from semcache.model import CacheMode, Finished, Response, Selector, Started, Status, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, request, rig
 
@@ -197,3 +197,125 @@ async def test_a_stream_waits_for_a_plain_one_and_is_replayed() -> None:
     assert isinstance(last, Finished)
     assert last.response.status is Status.COALESCED
     assert sum(isinstance(frame, bytes) for frame in frames) > 1
+
+
+async def test_a_refusal_of_the_firsts_text_is_not_the_seconds() -> None:
+    gate = asyncio.Event()
+
+    def answer(call: UpstreamCall) -> Scripted:
+        refused = UpstreamRefusedError("the prompt is filtered", http_status=400)
+        return Scripted("An answer.", gate=gate, error=refused if FIRST in call.body.decode() else None)
+
+    served = rig(ScriptedUpstream(answer))
+    one = asyncio.create_task(ask(served, FIRST))
+    await served.upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME))
+    await settle()
+    gate.set()
+    with pytest.raises(UpstreamRefusedError):
+        await one
+    assert (await two).status is Status.MISS
+    check_books(served, requests=2)
+
+
+async def test_one_that_ends_while_the_second_is_embedded_is_not_asked_again() -> None:
+    gate, upstream = held()
+    served = rig(upstream)
+    one = asyncio.create_task(ask(served, FIRST))
+    await served.upstream.called(1)
+    await settle()
+    embedded = served.embedder.hang_next()
+    two = asyncio.create_task(ask(served, SAME))
+    await settle()
+    gate.set()
+    await one
+    embedded.set()
+    second = await two
+    assert (second.status, second.reason) == (Status.COALESCED, "paraphrase_in_flight")
+    assert len(upstream.calls) == 1
+
+
+async def test_who_waited_in_vain_waits_for_no_other() -> None:
+    gate, upstream = held(finish_reason="content_filter")
+    served = rig(upstream)
+    texts = [FIRST, SAME, "how do i reset my password please", "How do I reset my password, please?"]
+    tasks = [asyncio.create_task(ask(served, text)) for text in texts]
+    await upstream.called(1)
+    await settle()
+    assert len(upstream.calls) == 1
+    behind = asyncio.Event()
+    upstream.answers = lambda _: Scripted("An answer.", gate=behind)
+    gate.set()
+    await upstream.called(4)
+    behind.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_an_invalidation_while_the_second_waits_is_heeded() -> None:
+    gate, upstream = held()
+    served = rig(upstream)
+    one = asyncio.create_task(ask(served, FIRST))
+    await upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME))
+    await settle()
+    await served.cache.invalidate(Selector(tenant="acme"), apply=True)
+    gate.set()
+    assert (await one).store_reason == "invalidated"
+    assert (await two).status is Status.MISS
+    assert len(upstream.calls) == 2
+
+
+async def test_all_end_with_the_grace() -> None:
+    _, upstream = held()
+    served = rig(upstream)
+    one = asyncio.create_task(ask(served, FIRST))
+    await upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME))
+    follower = asyncio.create_task(ask(served, SAME))
+    await settle()
+    await served.cache.drain(0.0)
+    await asyncio.wait([one, two, follower])
+    assert served.cache.queues()["flights"] == 0
+    check_books(served, requests=3)
+
+
+async def test_a_text_that_is_not_compared_costs_others_no_embedding() -> None:
+    gate, upstream = held()
+    served = rig(upstream)
+    long = " ".join(["word"] * 300)
+    one = asyncio.create_task(ask(served, long))
+    await upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME))
+    await upstream.called(2)
+    gate.set()
+    await one
+    assert "embed" not in dict((await two).stages)
+
+
+async def test_a_stream_says_at_its_start_why_the_upstream_is_asked_as_at_its_end() -> None:
+    served = rig()
+    await ask(served, FIRST)
+    for text in (OTHER, VETOED, "a question of its own"):
+        frames = [frame async for frame in served.cache.stream(request(text))]
+        first, last = frames[0], frames[-1]
+        assert isinstance(first, Started)
+        assert isinstance(last, Finished)
+        assert first.response.reason == last.response.reason in {"below_threshold", "vetoed"}
+
+
+async def test_a_failure_on_another_way_is_not_the_seconds() -> None:
+    gate = asyncio.Event()
+
+    def answer(call: UpstreamCall) -> Scripted:
+        error = UpstreamError("no", http_status=500) if call.task_type == "code" else None
+        return Scripted("An answer.", gate=gate, error=error)
+
+    served = rig(ScriptedUpstream(answer))
+    one = asyncio.create_task(ask(served, FIRST, task_type="code"))
+    await served.upstream.called(1)
+    two = asyncio.create_task(ask(served, SAME, task_type="chat"))
+    await settle()
+    gate.set()
+    with pytest.raises(UpstreamError):
+        await one
+    assert (await two).status is Status.MISS

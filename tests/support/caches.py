@@ -52,9 +52,11 @@ def rig(
     prices: PriceBook | None = None,
     costs: Mapping[str, Any] | None = None,
     tasks: Mapping[str, Any] | None = None,
+    decision: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
 ) -> Rig:
-    settings = load_settings(None, {"decision": {"threshold": threshold}, "costs": costs or {}, "tasks": tasks or {}})
+    decides = {"threshold": threshold, **(decision or {})}
+    settings = load_settings(None, {"decision": decides, "costs": costs or {}, "tasks": tasks or {}})
     clock = clock or FakeClock()
     store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()

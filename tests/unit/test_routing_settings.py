@@ -112,6 +112,28 @@ def test_the_other_examples_of_the_documents_load(tmp_path, block):
     assert settings.tasks != TaskSettings() or settings.costs.budgets
 
 
+VERIFIED = '[tasks]\ncritical = ["code"]\nverifier = "judge"\n'
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [MINI, MINI + route('target = "a"\ntask_type = "code"', "judge"), MINI + route('target = "a"', "judges"), ""],
+)
+def test_a_verifier_that_nothing_routes(tmp_path, routes):
+    assert "tasks.verifier 'judge'" in problems(tmp_path, routes + VERIFIED)
+
+
+@pytest.mark.parametrize("routes", [route('target = "a"', "judge"), route('target = "a"', "*")])
+def test_a_verifier_that_is_routed(tmp_path, routes):
+    assert load(tmp_path, routes + VERIFIED).leads_anywhere("judge")
+
+
+def test_a_verifier_at_the_only_target(tmp_path):
+    one = '[[upstream.targets]]\nname = "a"\nbase_url = "http://a.test/v1"\n'
+    assert load(tmp_path, VERIFIED, one).leads_anywhere("judge")
+    assert not load(tmp_path, "", one.replace('"a"', '"b"') + one).leads_anywhere("judge")
+
+
 def test_two_routes_for_the_same_calls(tmp_path):
     same = 'target = "a"\ntask_type = "code"'
     assert "two routes for 'big', task type 'code'" in problems(tmp_path, route(same) + route(same))

@@ -77,7 +77,7 @@ async def test_a_late_reader_gets_the_stream_from_its_first_chunk() -> None:
     more, end = asyncio.Event(), asyncio.Event()
 
     async def work(flight: Flight[str]) -> str:
-        flight.start_asking()
+        flight.start_asking("")
         flight.feed(b"1")
         flight.feed(b"2")
         more.set()
@@ -100,7 +100,7 @@ async def test_readers_end_when_the_work_fails() -> None:
     flights: Flights[str] = Flights()
 
     async def work(flight: Flight[str]) -> str:
-        flight.start_asking()
+        flight.start_asking("")
         flight.feed(b"1")
         raise ValueError("half")
 

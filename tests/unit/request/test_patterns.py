@@ -5,6 +5,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
+from semcache.errors import SettingsError
 from semcache.request.patterns import Patterns
 from semcache.settings import CacheabilitySettings
 
@@ -19,6 +20,11 @@ def test_none_and_nothing():
     assert list(Patterns([]).found("anything")) == []
     assert list(Patterns(["x"]).found("")) == []
     assert list(Patterns(["x"]).found("größer, 大きい\n\0")) == []
+
+
+def test_more_of_them_than_re2_holds_are_refused_at_the_start():
+    with pytest.raises(SettingsError, match="write fewer or simpler"):
+        Patterns([rf"(\pL{{1,100}}x){number}" for number in range(100)])
 
 
 def test_no_text_makes_a_pattern_run_for_ever():

@@ -92,6 +92,8 @@ def test_no_wait_reaches_the_deadline():
         ("inf", None),
         ("soon", None),
         ("Thu, 99 Foo 2020 00:00:00 GMT", None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999999999", None),
         (formatdate(NOW_S + 7, usegmt=True), 7.0),
         (formatdate(NOW_S + 7), 7.0),
         (formatdate(NOW_S - 7, usegmt=True), 0.0),

@@ -53,6 +53,18 @@ def fail(tries, destination, error=DOWN, now_s=0.0):
     tries.failed(error, now_s)
 
 
+def test_a_wait_that_led_to_no_try_costs_none(rig):
+    tries = rig.tries((A,))
+    fail(tries, tries.next(0.0).destination)
+    for _ in range(5):  # Each time it was waited for, and somebody else's probe was faster.
+        assert tries.next(0.0).destination == A
+    for _ in range(2):
+        fail(tries, tries.next(0.0).destination)
+    with pytest.raises(UpstreamError):
+        tries.next(0.0)
+    assert sum(rig.budget.take(0.0) for _ in range(100)) == 8
+
+
 def test_weights_are_kept(rig):
     heavy, light, never = Destination("a", "m", 3.0), Destination("b", "m", 1.0), Destination("c", "m", 0.0)
     chosen = Counter(rig.tries((never, heavy, light)).next(0.0).destination.target for _ in range(4000))

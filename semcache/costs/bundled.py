@@ -11,7 +11,7 @@ from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
 
-from semcache.costs.tariff import FREE, Band, Rate, Tariff, bands_above
+from semcache.costs.tariff import FREE, Band, Rate, Tariff
 
 BUNDLED_VERSION = f"genai-prices {genai_prices.__version__}"
 
@@ -63,12 +63,12 @@ def _tariff(price: ModelPrice) -> Tariff | None:
     cached_price = input_price if price.cache_read_mtok is None else price.cache_read_mtok
     write_price = input_price if price.cache_write_mtok is None else price.cache_write_mtok
     fee = price.requests_kcount
-    starts = [
+    starts = {
         tier.start
         for tiered in (input_price, output_price, cached_price, write_price)
         if isinstance(tiered, TieredPrices)
         for tier in tiered.tiers
-    ]
+    }
     bands = tuple(
         Band(
             above,
@@ -77,7 +77,7 @@ def _tariff(price: ModelPrice) -> Tariff | None:
             Rate.of(_in_band(output_price, above)),
             Rate.of(_in_band(write_price, above)),
         )
-        for above in bands_above(starts)
+        for above in (*sorted(starts, reverse=True), -1)
     )
     call_fee = FREE if fee is None else Rate.of(_in_band(fee, -1), per=_CALLS_PER_PRICE)
     return Tariff(bands, BUNDLED_VERSION, call_fee)

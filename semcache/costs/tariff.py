@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -65,15 +64,6 @@ class Tariff:
     price_version: str
     call_fee: Rate = FREE
 
-    @classmethod
-    def flat(
-        cls, *, input_usd: Decimal, output_usd: Decimal, cached_input_usd: Decimal | None, price_version: str
-    ) -> Tariff:
-        """One band from dollars per million tokens; cached input costs as much as other input where nothing is said."""
-        cached_usd = input_usd if cached_input_usd is None else cached_input_usd
-        band = Band(-1, Rate.of(input_usd), Rate.of(cached_usd), Rate.of(output_usd), Rate.of(input_usd))
-        return cls((band,), price_version)
-
     def charge(self, usage: Usage) -> Cost:
         """The cost of one call, each part rounded to the nanodollar by itself, so that the parts add up to the total.
 
@@ -97,8 +87,3 @@ class Tariff:
             True,
             self.price_version,
         )
-
-
-def bands_above(starts: Iterable[int]) -> list[int]:
-    """The lower limits of the bands that tiers starting at `starts` make, highest first, -1 last."""
-    return [*sorted(set(starts), reverse=True), -1]

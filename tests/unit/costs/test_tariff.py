@@ -8,13 +8,9 @@ from semcache.costs.tariff import MAX_TOKENS, MAX_USD_PER_MILLION, Band, Rate, T
 from semcache.model import Cost, Usage
 
 
-def flat(input_usd, output_usd, cached_usd=None):
-    return Tariff.flat(
-        input_usd=Decimal(input_usd),
-        output_usd=Decimal(output_usd),
-        cached_input_usd=None if cached_usd is None else Decimal(cached_usd),
-        price_version="test",
-    )
+def flat(input_usd, output_usd, cached_usd):
+    of_input, of_cached, of_output = (Rate.of(Decimal(usd)) for usd in (input_usd, cached_usd, output_usd))
+    return Tariff((Band(-1, of_input, of_cached, of_output, of_input),), "test")
 
 
 def test_the_parts_are_priced_each_at_its_own_rate():
@@ -23,12 +19,6 @@ def test_the_parts_are_priced_each_at_its_own_rate():
     assert flat("2.5", "10", "1.25").charge(usage) == Cost(
         1_500_000, 500_000, 100_000, priced=True, price_version="test"
     )
-
-
-def test_cached_input_costs_as_other_input_where_nothing_is_said():
-    cost = flat("2.5", "10").charge(Usage(input_tokens=1000, cached_input_tokens=400))
-
-    assert (cost.input_nanousd, cost.cached_input_nanousd) == (1_500_000, 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +75,7 @@ def test_nonsense_is_clamped(nonsense, sense):
 
 def test_the_dearest_call_fits_64_bits():
     dearest = str(MAX_USD_PER_MILLION)
-    cost = flat(dearest, dearest).charge(Usage(MAX_TOKENS, 0, MAX_TOKENS))
+    cost = flat(dearest, dearest, dearest).charge(Usage(MAX_TOKENS, 0, MAX_TOKENS))
 
     assert cost.total_nanousd < 2**63
 

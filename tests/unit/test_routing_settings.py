@@ -92,6 +92,15 @@ def test_the_example_of_the_documents_is_one(tmp_path):
     assert len(load(tmp_path, example, targets).routes) == 4
 
 
+@pytest.mark.parametrize(("how", "told"), [('fallbacks = ["mini"]', "falls back"), ('degraded = "mini"', "degrades")])
+def test_an_alias_for_other_calls_only_is_no_way_out(tmp_path, how, told):
+    mini = route('target = "a"\ntask_type = "code"', "mini")
+    assert f"{told} to alias 'mini', whose routes are for other calls only" in problems(
+        tmp_path, mini + route(f'target = "b"\n{how}')
+    )
+    assert load(tmp_path, mini + route(f'target = "b"\ntask_type = "code"\n{how}')).routes
+
+
 VERIFIED = '[tasks]\ncritical = ["code"]\nverifier = "judge"\n'
 
 

@@ -88,6 +88,10 @@ class Route(Section):
         """Where the route leads, whichever form says it."""
         return (WeightedTarget(target=self.target, model=self.model),) if self.target else self.targets
 
+    def takes_calls_of(self, other: Route) -> bool:
+        """Whether whatever calls come to the other's task type and complexity may come here as well."""
+        return self.task_type in {"", other.task_type} and self.complexity in {"", other.complexity}
+
     @property
     def title(self) -> str:
         """The route as a person would name it."""
@@ -235,11 +239,13 @@ def _fallback_problems(routes: Sequence[Route]) -> Iterator[str]:
     # `*` doesn't make an alias known here: a slip of the pen would lead there unseen.
     known = {route.alias for route in routes}
     for route in routes:
-        for fallback in route.fallbacks:
-            if fallback.alias not in known:
-                yield f"{route.title} falls back to alias {fallback.alias!r}, which no route names"
-        if route.degraded and route.degraded not in known:
-            yield f"{route.title} degrades to alias {route.degraded!r}, which no route names"
+        others = [("falls back", fallback.alias) for fallback in route.fallbacks]
+        others += [("degrades", route.degraded)] if route.degraded else []
+        for how, alias in others:
+            if alias not in known:
+                yield f"{route.title} {how} to alias {alias!r}, which no route names"
+            elif not any(other.alias == alias and other.takes_calls_of(route) for other in routes):
+                yield f"{route.title} {how} to alias {alias!r}, whose routes are for other calls only"
         if route.degraded == route.alias:
             yield f"{route.title} degrades to itself"
     leads_to: dict[str, list[str]] = {}

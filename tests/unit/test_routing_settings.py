@@ -112,6 +112,15 @@ def test_the_other_examples_of_the_documents_load(tmp_path, block):
     assert settings.tasks != TaskSettings() or settings.costs.budgets
 
 
+@pytest.mark.parametrize(("how", "told"), [('fallbacks = ["mini"]', "falls back"), ('degraded = "mini"', "degrades")])
+def test_an_alias_for_other_calls_only_is_no_way_out(tmp_path, how, told):
+    mini = route('target = "a"\ntask_type = "code"', "mini")
+    assert f"{told} to alias 'mini', whose routes are for other calls only" in problems(
+        tmp_path, mini + route(f'target = "b"\n{how}')
+    )
+    assert load(tmp_path, mini + route(f'target = "b"\ntask_type = "code"\n{how}')).routes
+
+
 VERIFIED = '[tasks]\ncritical = ["code"]\nverifier = "judge"\n'
 
 

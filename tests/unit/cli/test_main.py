@@ -135,5 +135,5 @@ async def test_stats_and_explain_of_a_running_server() -> None:
         asked = ("explain", "-m", "gpt-4o-mini", "How do I reset my 2 passwords?")
         told = await asyncio.to_thread(run, *asked, SEMCACHE_ADDRESS=served.address)
         assert told.stdout.startswith("EXACT_HIT: exact_match")
-        for line in ("task type support, by entry", "task type support, by entry", "would be asked: gpt-4o-mini"):
+        for line in ("task type support, by entry", "would be asked: gpt-4o-mini"):
             assert line in told.stdout

@@ -220,9 +220,10 @@ class Writer:
     def _run(self) -> None:
         while (group := self._gather()) is not None:
             self._encode(group)
-            self._commit(group)
+            changes = self._commit(group)
             with self._changed:
                 self._busy = False
+            self._deliver(group, changes)  # Last: who is told that it is on disk finds that the store says so, too.
 
     def _gather(self) -> _Group | None:
         """The next group, as soon as it is due; None when the store is closed and nothing waits."""
@@ -260,7 +261,8 @@ class Writer:
             else:
                 group.notes.append(Note(note.record, note.served, row))
 
-    def _commit(self, group: _Group) -> None:
+    def _commit(self, group: _Group) -> Changes:
+        """Write a group; what its waiters are to be told is in it afterwards, what changed is returned."""
         touched = self._take_touched()
         failure: SemcacheError | None = None
         changes = Changes()
@@ -280,7 +282,7 @@ class Writer:
             self._failed(group, touched, failure)
             if failure.reason == StoreFullError.default_reason:
                 changes = self._make_room()
-        self._deliver(group, changes)
+        return changes
 
     def _fill(self, transaction: WriteTransaction, group: _Group, touched: dict[int, Access]) -> None:
         notes = list(group.notes)

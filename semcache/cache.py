@@ -315,6 +315,7 @@ class SemanticCache:
         if right:
             await self._store.confirm(hit_id, "right")
         else:
+            await self._store.flush()  # The hit's own line says what the verdict's is booked under.
             record = self._accounts.wrong_hit(served, self._store.get(served.entry_id))
             if await self._store.reject(hit_id, Rejection(served.exact_key, served.vector), "wrong", record):
                 self._accounts.metrics.request_done(record, (), "wrong_hit")

@@ -171,6 +171,16 @@ async def test_a_wrong_hit_costs_what_is_configured_once() -> None:
         assert total.saved_net_nanousd == CALL_NANOUSD - total.overhead_nanousd
 
 
+async def test_a_wrong_hit_is_booked_under_the_hits_own_task() -> None:
+    async with serving() as served:
+        await ask(served, "how do I reset my password", task_type="chat")
+        hit = (await ask(served, "how do I reset my password", task_type="code")).outcome
+        await served.stub.ReportVerdict(pb.ReportVerdictRequest(hit_id=hit.hit_id, verdict=pb.VERDICT_WRONG))
+        request = pb.GetSavingsRequest(group_by=[pb.SAVINGS_GROUP_TASK_TYPE])
+        rows = (await served.stub.GetSavings(request)).rows
+        assert [(row.task_type, row.wrong_hits) for row in rows] == [("chat", 0), ("code", 1)]
+
+
 async def test_what_was_written_to_the_providers_cache_is_told() -> None:
     usage = Usage(2_000, 500, 10, cache_write_tokens=1_000)
     upstream = ScriptedUpstream(lambda _: Scripted("fine", usage=usage))

@@ -157,6 +157,11 @@ def hour_key(hour: LedgerHour) -> bytes:
     return _U64.pack(max(hour.hour_s, 0)) + blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def hours_from(start_s: float) -> bytes:
+    """Where in `hours` those begin whose hour starts at or after a moment."""
+    return max(0, -int(-start_s // 1)).to_bytes(8, "big")
+
+
 def served_key(hit_id: str) -> bytes | None:
     """The row of `served` that a hit has; None when nothing can be stored under such an id."""
     key = hit_id.encode("utf-8", "surrogatepass")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,9 +16,8 @@ from semcache.model import LedgerHour, LedgerRecord
 from semcache.settings import StoreSettings
 from semcache.store import layout, opening
 from semcache.store.codec import decode_hour, decode_record
+from semcache.store.scanning import rows_between, rows_in
 
-_ROWS_PER_SNAPSHOT = 512
-"""Log lines read in one transaction: a snapshot holds back the pages that a server would reuse, so none lasts long."""
 _US_PER_S = 1_000_000
 
 _Row = TypeVar("_Row")
@@ -67,7 +65,7 @@ class LedgerReader:
 
     def extent(self) -> LedgerExtent:
         """From when to when the ledger tells of."""
-        with self._snapshot() as txn:
+        with self._readable(), self._env.begin() as txn:
             first_hour, last_hour = _ends(txn, self._dbs.hours)
             first_us, last_us = _ends(txn, self._dbs.log)
         return LedgerExtent(
@@ -88,9 +86,9 @@ class LedgerReader:
         Raises:
             StoreUnusableError: the store can't be read.
         """
-        first, end = _whole_seconds(start_s), _whole_seconds(end_s)
-        with self._snapshot() as txn:
-            rows = list(_rows(txn, self._dbs.hours, first, end))
+        first, end = layout.hours_from(start_s), layout.hours_from(end_s)
+        with self._readable(), self._env.begin() as txn:
+            rows = list(rows_in(txn, self._dbs.hours, first, end))
         found = (self._decoded(decode_hour, row) for _, row in rows)
         return tuple(hour for hour in found if hour is not None and (not tenants or hour.tenant in tenants))
 
@@ -101,13 +99,8 @@ class LedgerReader:
             StoreUnusableError: the store can't be read.
         """
         first, end = layout.pack_time(start_s), layout.pack_time(end_s)
-        while True:
-            with self._snapshot() as txn:
-                rows = list(islice(_rows(txn, self._dbs.log, first, end), _ROWS_PER_SNAPSHOT))
-            if not rows:
-                return
-            first = rows[-1][0] + b"\0"
-            for _, row in rows:
+        with self._readable():
+            for _, row in rows_between(self._env, self._dbs.log, first, end):
                 record = self._decoded(decode_record, row)
                 if record is not None and (not tenants or record.tenant in tenants):
                     yield record
@@ -122,23 +115,13 @@ class LedgerReader:
             return None
 
     @contextmanager
-    def _snapshot(self) -> Iterator[lmdb.Transaction[bytes]]:
+    def _readable(self) -> Iterator[None]:
         try:
-            with self._env.begin() as txn:
-                yield txn
+            yield
         except lmdb.Error as error:
             raise StoreUnusableError(
                 f"the store at {self.path} can't be read ({error}).", hint="`semcache check` audits it."
             ) from error
-
-
-def _rows(txn: lmdb.Transaction[bytes], db: lmdb._Database, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys in [first, end) with their values."""
-    with txn.cursor(db=db) as cursor:
-        found = cursor.set_range(first)
-        while found and cursor.key() < end:
-            yield cursor.key(), cursor.value()
-            found = cursor.next()
 
 
 def _ends(txn: lmdb.Transaction[bytes], db: lmdb._Database) -> tuple[int | None, int | None]:
@@ -147,8 +130,3 @@ def _ends(txn: lmdb.Transaction[bytes], db: lmdb._Database) -> tuple[int | None,
         first = int.from_bytes(cursor.key()[:8], "big") if cursor.first() else None
         last = int.from_bytes(cursor.key()[:8], "big") if cursor.last() else None
     return first, last
-
-
-def _whole_seconds(at_s: float) -> bytes:
-    """The key of the first hour that starts at or after a moment."""
-    return max(0, -int(-at_s // 1)).to_bytes(8, "big")

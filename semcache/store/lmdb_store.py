@@ -32,6 +32,7 @@ from semcache.store.codec import decode_entry, decode_hour, decode_record, decod
 from semcache.store.invalidation import Invalidation
 from semcache.store.layout import Counters, Databases
 from semcache.store.opening import OwnerLock
+from semcache.store.scanning import rows_between
 from semcache.store.transaction import WriteTransaction, labelled_ids
 from semcache.store.writer import UNFINISHED, Note, Writer
 
@@ -41,8 +42,6 @@ _Row = TypeVar("_Row")
 
 SWEEP_ROWS = 256
 """Of each kind in one group, so that a large sweep doesn't hold up a put."""
-_READ_ROWS = 512
-"""Ledger rows read in one transaction: whoever iterates may pause between two for as long as they like."""
 
 
 class LmdbStore:
@@ -246,32 +245,19 @@ class LmdbStore:
 
     def ledger_hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
         """Rollup rows on disk whose hour starts in [start, end), of one tenant or of all, by hour."""
-        first = max(0, -int(-start_s // 1)).to_bytes(8, "big")
-        for row in self._rows(self._dbs.hours, first, max(0, -int(-end_s // 1)).to_bytes(8, "big")):
+        first, end = layout.hours_from(start_s), layout.hours_from(end_s)
+        for _, row in rows_between(self._env, self._dbs.hours, first, end):
             hour = self._decoded(decode_hour, row)
             if hour is not None and tenant in {None, hour.tenant}:
                 yield hour
 
     def ledger_records(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerRecord]:
         """Log lines on disk in [start, end), of one tenant or of all, oldest first."""
-        for row in self._rows(self._dbs.log, layout.pack_time(start_s), layout.pack_time(end_s) + b"\xff"):
+        first, end = layout.pack_time(start_s), layout.pack_time(end_s) + b"\xff"
+        for _, row in rows_between(self._env, self._dbs.log, first, end):
             record = self._decoded(decode_record, row)
             if record is not None and tenant in {None, record.tenant} and start_s <= record.at_s < end_s:
                 yield record
-
-    def _rows(self, db: lmdb._Database, first: bytes, end: bytes) -> Iterator[bytes]:
-        """The values of keys in [first, end), some per transaction."""
-        while True:
-            with self._env.begin() as txn, txn.cursor(db=db) as cursor:
-                rows: list[bytes] = []
-                found = cursor.set_range(first)
-                while found and cursor.key() < end and len(rows) < _READ_ROWS:
-                    first = cursor.key() + b"\0"
-                    rows.append(cursor.value())
-                    found = cursor.next()
-            if not rows:
-                return
-            yield from rows
 
     # -- noting
 

@@ -8,7 +8,6 @@ writer does with the line on its own thread is not in it.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -33,6 +32,7 @@ from semcache.model import (
     Usage,
 )
 from semcache.observe.metrics import Metrics
+from semcache.server.clock import SystemClock
 from semcache.settings import CostSettings, MetricsSettings
 from semcache.testing.store import MemoryStore
 
@@ -61,16 +61,6 @@ KEYED = KeyedRequest(
 )
 ENTRY = Entry("default", "default", "gpt-4o", bytes(32), bytes(32), "", ANSWER, ZERO_COST, 0.0, 1e12, entry_id=17)
 VECTOR = np.full(384, 384**-0.5, dtype=np.float32)
-
-
-class SystemClock:
-    """The machine's own time."""
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
 
 
 class Unwritten(MemoryStore):

@@ -24,7 +24,6 @@ from semcache.errors import (
 from semcache.filling import Fetched, Filling
 from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups, Twin, Twins
 from semcache.model import (
-    NO_TASK,
     ZERO_COST,
     Answer,
     CacheMode,
@@ -279,7 +278,7 @@ class SemanticCache:
         (status, reason), task = _asking_status(keyed, decision), keyed.task
         if status is Status.MISS and entry is not None:
             status, reason = Status.EXACT_HIT, "exact_match"
-            task = _task_of_hit(_said(request), entry)
+            task = _task_of_hit(request.said_task, entry)
         elif status is Status.MISS and decision is not None and decision.served is not None:
             status = Status.SEMANTIC_HIT
             task = _task_of_hit(keyed.task, decision.served.candidate.entry)
@@ -351,7 +350,6 @@ class SemanticCache:
     def _key(self, account: Account, request: Request) -> KeyedRequest:
         keyed = self._keying.key(request)
         account.alias = keyed.alias
-        account.task = _said(request)
         account.lap("key")
         return keyed
 
@@ -655,11 +653,6 @@ def _may_read(keyed: KeyedRequest) -> bool:
 def _may_join(keyed: KeyedRequest) -> bool:
     """Whether a request may wait for another's answer, and others for its."""
     return _may_read(keyed) and not keyed.request.control.no_store and keyed.cacheability.tier is not Tier.NONE
-
-
-def _said(request: Request) -> Task:
-    """The caller's own word on the task."""
-    return Task(request.task_type, "request") if request.task_type else NO_TASK
 
 
 def _task_of_hit(task: Task, entry: Entry) -> Task:

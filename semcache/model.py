@@ -124,6 +124,11 @@ class Request:
     knowledge_version: str = ""
     control: CacheControl = field(default_factory=CacheControl)
 
+    @property
+    def said_task(self) -> Task:
+        """The caller's own word on its task."""
+        return Task(self.task_type, "request") if self.task_type else NO_TASK
+
 
 @dataclass(frozen=True, slots=True)
 class Cacheability:

@@ -21,7 +21,6 @@ from semcache.costs.prices import PriceBook
 from semcache.costs.tariff import Rate
 from semcache.errors import SemcacheError
 from semcache.model import (
-    NO_TASK,
     ZERO_COST,
     Answer,
     Cost,
@@ -176,7 +175,7 @@ class Account:
         self.request = request
         self.request_id = accounts.new_id()
         self.alias = ""
-        self.task = NO_TASK
+        self.task = request.said_task
         self.stages: list[tuple[str, float]] = []
         self._started_s = self._lap_s = accounts.clock.monotonic()
         self._settled = False
@@ -209,10 +208,8 @@ class Account:
         Raises:
             BudgetExceededError: there is room for none of them.
         """
-        budgets = self._accounts.budgets
-        if not budgets:
-            return frozenset()
-        self._reservation = budgets.reserve(self.request.tenant, self._accounts.estimates(keyed, models))
+        accounts = self._accounts
+        self._reservation = accounts.budgets.reserve(self.request.tenant, accounts.estimates(keyed, models))
         return self._reservation.barred
 
     @contextmanager
@@ -412,7 +409,7 @@ class Account:
             namespace=request.namespace,
             alias=self.alias,
             model=model,
-            task_type=self.task.task_type or request.task_type,
+            task_type=self.task.task_type,
             status=status,
             usage=usage,
             spent=spent,

@@ -70,14 +70,19 @@ class Balance:
     refused: bool = False
 
     @property
+    def taken_nanousd(self) -> int:
+        """What is spent and reserved."""
+        return self.spent_nanousd + self.reserved_nanousd
+
+    @property
     def share(self) -> float:
-        """What is spent and reserved, as a share of the limit."""
-        return (self.spent_nanousd + self.reserved_nanousd) / self.limit_nanousd
+        """The same, as a share of the limit."""
+        return self.taken_nanousd / self.limit_nanousd
 
     @property
     def state(self) -> BudgetState:
         """How full it is."""
-        if self.spent_nanousd + self.reserved_nanousd >= self.limit_nanousd:
+        if self.taken_nanousd >= self.limit_nanousd:
             return BudgetState.EXHAUSTED
         if self.degrades:
             return BudgetState.DEGRADING
@@ -88,13 +93,18 @@ class Balance:
         """Whether calls are to go to cheaper models."""
         return self.budget.degrade_at is not None and self.share >= self.budget.degrade_at
 
+    @property
+    def warns(self) -> bool:
+        """Whether what is spent is at the share at which the budget warns."""
+        return self.spent_nanousd >= self.limit_nanousd * self.budget.warn_at
+
     def refuses(self, estimate: Cost) -> bool:
         """Whether a call of this estimated cost has no room."""
         if not estimate.priced and self.budget.unpriced == "refuse":
             return True
         if self.budget.on_limit != "refuse":
             return False
-        taken = self.spent_nanousd + self.reserved_nanousd
+        taken = self.taken_nanousd
         # A call that costs nothing, or nobody knows what, may not go on where all is spent.
         return taken >= self.limit_nanousd or taken + estimate.total_nanousd > self.limit_nanousd
 
@@ -156,12 +166,7 @@ class Budgets:
     def degrades(self, tenant: str, models: frozenset[str]) -> bool:
         """Whether a budget asks that a tenant's calls go to cheaper models than these."""
         now_s = self._clock.wall()
-        return any(
-            balance.degrades
-            for model in (models or {""})
-            for balance in self._of(tenant, model, now_s)
-            if balance.budget.degrade_at is not None
-        )
+        return any(balance.degrades for model in (models or {""}) for balance in self._of(tenant, model, now_s))
 
     def pressed(self) -> bool:
         """Whether a budget over all tenants and models is at the share where it degrades, or all spent."""
@@ -214,7 +219,7 @@ class Budgets:
             return
         for balance in balances:
             balance.spent_nanousd += nanousd
-            if not balance.warned and balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at:
+            if balance.warns and not balance.warned:
                 balance.warned = True
                 self._observer.budget_warned(balance.budget.name)
                 _log.warning("budget.warning", **_told(balance))
@@ -289,7 +294,7 @@ class Budgets:
                     self._balance(opened[budget.name], budget, scope, at_s).spent_nanousd += hour.spent_nanousd
         for balances in opened.values():
             for balance in balances.values():
-                balance.warned = balance.spent_nanousd >= balance.limit_nanousd * balance.budget.warn_at
+                balance.warned = balance.warns
         # Kept only now: a ledger that can't be read to its end is read again, not taken for all that was spent.
         while len(periods) >= _MAX_PERIODS:
             del periods[min(periods)]

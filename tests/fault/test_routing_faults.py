@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,6 +9,7 @@ import pytest
 
 from semcache.errors import OverLimitError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.model import Answer, UpstreamCall
+from semcache.server.clock import SystemClock
 from semcache.settings import UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import completion_body
@@ -42,16 +42,6 @@ class Seen:
 
     def degraded_changed(self, reason):
         self.reasons.append(reason)
-
-
-class RealClock:
-    """For what takes time by itself."""
-
-    def monotonic(self):
-        return time.monotonic()
-
-    def wall(self):
-        return time.time()
 
 
 class Rig:
@@ -228,7 +218,7 @@ async def test_targets_that_hang_leave_time_for_the_one_that_answers(kind):
         {"alias": "n", "target": "b"},
         {"alias": "o", "target": "c"},
     ]
-    async with rig(routes, clock=RealClock()) as it:
+    async with rig(routes, clock=SystemClock()) as it:
         it.scripts["a"] = it.scripts["b"] = FAULTS["hang"]
         answer = await it.ask(kind, within_s=0.6)
     assert (answer.route, answer.attempts) == ("c", 3)
@@ -238,7 +228,7 @@ async def test_targets_that_hang_leave_time_for_the_one_that_answers(kind):
 async def test_comments_that_keep_coming_before_the_first_chunk_dont_eat_the_time_of_the_others():
     drip = Reply(headers=EVENT_STREAM, pieces=(b": wait\n\n",) * 1000, chunked=True, piece_delay_s=0.005)
     routes = [{"alias": "m", "target": "a", "fallbacks": ["n"]}, {"alias": "n", "target": "b"}]
-    async with rig(routes, names="ab", clock=RealClock()) as it:
+    async with rig(routes, names="ab", clock=SystemClock()) as it:
         it.scripts["a"] = drip
         assert (await it.ask("stream", within_s=0.3)).route == "b"
         del it.scripts["a"]
@@ -254,7 +244,7 @@ async def test_a_stream_that_drips_ends_with_the_calls_time():
     chunks = list(replay_chunks(completion_body("Good."), include_usage=True))
     rest = b"data: " + chunks[1]
     pieces = (b"data: " + chunks[0] + b"\n\n", *(rest[i : i + 1] for i in range(len(rest))))
-    async with rig([{"alias": "m", "target": "a"}], names="a", clock=RealClock()) as it:
+    async with rig([{"alias": "m", "target": "a"}], names="a", clock=SystemClock()) as it:
         it.scripts["a"] = Reply(headers=EVENT_STREAM, pieces=pieces, chunked=True, piece_delay_s=0.005)
         with pytest.raises(UpstreamTimedOutError, match="deadline"):
             await it.ask("stream", within_s=0.08)

@@ -601,8 +601,7 @@ class SemanticCache:
             )
         if leads:
             response = self._response(account, outcome.status, outcome.reason, decision=outcome.decision)
-            return replace(
-                response,
+            return response._replace(
                 answer=outcome.answer,
                 entry_id=outcome.entry_id,
                 usage=outcome.answer.usage,
@@ -615,8 +614,7 @@ class SemanticCache:
             account.task = outcome.task
         saved = account.coalesced(outcome.answer, reason="in_flight")
         response = self._response(account, Status.COALESCED, "in_flight")
-        return replace(
-            response,
+        return response._replace(
             answer=outcome.answer,
             entry_id=outcome.entry_id,
             usage=outcome.answer.usage,

@@ -1,4 +1,7 @@
-"""The values that travel through semcache: frozen, free of behaviour that needs a library beyond numpy."""
+"""The values that travel through semcache: frozen, free of behaviour that needs a library beyond numpy.
+
+What each request makes anew is a named tuple: a frozen dataclass takes three times as long to make.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +56,7 @@ class Tier(StrEnum):
     SEMANTIC = "semantic"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one upstream call.
 
     `input_tokens` includes `cached_input_tokens`, read from the provider's prompt cache, and `cache_write_tokens`,
@@ -67,8 +70,7 @@ class Usage:
     cache_write_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """The price of one usage in integer nanodollars; `priced` is False when the model has no known price.
 
     What the provider charges for writing its prompt cache, and any fee per call, is in `input_nanousd`.
@@ -86,6 +88,7 @@ class Cost:
         return self.input_nanousd + self.cached_input_nanousd + self.output_nanousd
 
 
+NO_USAGE = Usage()
 NO_COST = Cost()
 ZERO_COST = Cost(priced=True)
 """What a hit spends upstream: nothing, and that is known."""
@@ -123,6 +126,10 @@ class Request:
     template: Template | None = None
     knowledge_version: str = ""
     control: CacheControl = field(default_factory=CacheControl)
+
+    def __hash__(self) -> int:
+        """Of what alone mostly tells requests apart; over all fields it would take longer than to look one up."""
+        return hash((self.tenant, self.body))
 
     @property
     def said_task(self) -> Task:
@@ -348,33 +355,37 @@ class Decision:
         return next((j for j in self.judgements if j.served), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What the cache answers, and why.
 
     `answer` is None only for a lookup that missed. `stages` are (name, seconds). `reason` is a stable snake_case token,
     `detail` the sentence for a person.
     """
 
-    request_id: str
     status: Status
     reason: str
     alias: str
     answer: Answer | None = None
     detail: str = ""
     entry_id: int = 0
-    hit_id: str = ""
     similarity: float | None = None
-    age_s: float | None = None
     verdicts: tuple[GuardVerdict, ...] = ()
     effective_threshold: float | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     cost: Cost = NO_COST
     saved: Cost = NO_COST
-    stages: tuple[tuple[str, float], ...] = ()
     stored: bool = False
     store_reason: str = ""
     task: Task = NO_TASK
+    request_id: str = ""
+    hit_id: str = ""
+    age_s: float | None = None
+    stages: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def standing(self) -> tuple[object, ...]:
+        """All but the last four: what is the same each time that one entry is served to one request."""
+        return self[:-4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,8 +462,7 @@ class Purpose(StrEnum):
     __hash__ = str.__hash__
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRecord:
+class LedgerRecord(NamedTuple):
     """One line of the request log. `request_id` sorts by time; `at_s` is wall-clock seconds.
 
     `spent` is what the upstream charged for this request (counted once per upstream call), `saved` what it would have
@@ -480,6 +490,11 @@ class LedgerRecord:
     """The target that answered, or had produced the answer; empty for none and for a caller's own stack."""
     degraded: bool = False
     purpose: Purpose = Purpose.REQUEST
+
+    @property
+    def uses_entry(self) -> bool:
+        """Whether it is the line of a hit on the entry `entry_id`."""
+        return self.entry_id > 0 and self.requests > 0 and self.status in HIT_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,8 +526,7 @@ class LedgerHour:
         return self.spent_input_nanousd + self.spent_cached_input_nanousd + self.spent_output_nanousd
 
 
-@dataclass(frozen=True, slots=True)
-class ServedHit:
+class ServedHit(NamedTuple):
     """A hit as it was served, kept so that a later verdict can be tied to it. `hit_id` is the request's id."""
 
     hit_id: str

@@ -150,10 +150,6 @@ class EntryStore(Protocol):
         """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
         ...
 
-    def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a hit, in memory, for eviction."""
-        ...
-
     async def put(self, entry: Entry, vector: Vector | None, record: LedgerRecord | None = None) -> Entry:
         """Store `entry` (replacing the one under its exact key) with `record` in one commit; returns it with its id.
 
@@ -163,7 +159,10 @@ class EntryStore(Protocol):
         ...
 
     def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
-        """Note a request in the log and the rollup; durable with the next commit group."""
+        """Note a request in the log and the rollup; durable with the next commit group.
+
+        The line of a hit counts as a use of its entry, for eviction.
+        """
         ...
 
     async def record_durably(self, record: LedgerRecord) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -237,7 +236,7 @@ class Account:
         line = self._record(
             status, answer.model, answer.usage, cost, ZERO_COST, route=answer.route, degraded=answer.degraded
         )
-        record = replace(line, requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=purpose)
+        record = line._replace(requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=purpose)
         accounts.budgets.spend(record)
         return record
 
@@ -298,7 +297,6 @@ class Account:
             at_s=record.at_s,
             vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
         )
-        self._accounts.store.touch(entry.entry_id, saved.total_nanousd)
         self._accounts.store.record(record, served)
         self._settle(record, reason)
         return saved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _MAX_QUOTES = 4096
 """Upstreams and callers name models as they like: beyond this the remembered prices are looked up anew."""
+_MAX_CHARGED = 256
+"""Usages of one model."""
 _MAX_UNPRICED = 1000
 _MAX_NAME = 256
 _OTHER = "other"
@@ -37,11 +39,21 @@ def undated(model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Quote:
-    """A model's tariff for calls in [start_s, end_s); None: no price is known."""
+    """A model's tariff for calls in [start_s, end_s); None: no price is known. `charged` remembers what calls cost."""
 
     tariff: Tariff | None
     start_s: float
     end_s: float
+    charged: dict[Usage, Cost] = field(default_factory=dict)
+
+    def cost(self, usage: Usage) -> Cost:
+        # Every hit on one entry asks for the same usage again.
+        cost = self.charged.get(usage)
+        if cost is None:
+            if len(self.charged) >= _MAX_CHARGED:
+                self.charged.clear()
+            cost = self.charged[usage] = NO_COST if self.tariff is None else self.tariff.charge(usage)
+        return cost
 
 
 class PriceBook:
@@ -89,7 +101,7 @@ class PriceBook:
         quote = self._quotes.get(model)
         if quote is None or not quote.start_s <= at_s < quote.end_s:
             quote = self._look_up(model, at_s)
-        return NO_COST if quote.tariff is None else quote.tariff.charge(usage)
+        return quote.cost(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
         """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""

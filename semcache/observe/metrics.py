@@ -6,10 +6,10 @@ allow-list with `other`, tokens that code makes up by a number; never a prompt, 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import Metric
@@ -40,6 +40,30 @@ _COUNTED_TOGETHER = 64
 counting takes three times as long (measured, 64 callers)."""
 _BREAKER_STATES = ("closed", "half_open", "open")
 _IN_RATIO = HIT_STATUSES | {Status.MISS}
+
+
+class _Ended(NamedTuple):
+    """A request that ended, at a moment in monotonic seconds."""
+
+    record: LedgerRecord
+    stages: Sequence[tuple[str, float]]
+    reason: str
+    at_s: float
+
+
+class _Alike(NamedTuple):
+    """What requests have in common that are counted together: whatever chooses a label, or whether something counts."""
+
+    status: Status
+    model: str
+    alias: str
+    task_type: str
+    reason: str
+    requests: int
+    spent_priced: bool
+    saved_priced: bool
+    used_tokens: bool
+    slot: int
 
 
 class MetricsOptions(Protocol):
@@ -90,7 +114,7 @@ class Metrics:
         self._models = frozenset(settings.models or known_models)
         self._task_types = frozenset(settings.task_types)
         self._clock = clock
-        self._ended: deque[tuple[LedgerRecord, Sequence[tuple[str, float]], str, float]] = deque()
+        self._ended: deque[_Ended] = deque()
         self._counting = Lock()
         registry.register(_BeforeScrape(self._count_ended))
         self._window = Window(clock, settings.ratio_window_s)
@@ -194,47 +218,76 @@ class Metrics:
             stages: (name, seconds).
             reason: why it ended as it did, a stable token; for an error, the error's reason.
         """
-        self._ended.append((record, stages, reason, self._clock.monotonic()))
+        self._ended.append(_Ended(record, stages, reason, self._clock.monotonic()))
         if len(self._ended) >= _COUNTED_TOGETHER:
             self._count_ended()
 
     def _count_ended(self) -> None:
-        """Count all requests that have ended."""
+        """Count all requests that have ended, those that are alike together."""
         with self._counting:
+            groups: defaultdict[_Alike, list[_Ended]] = defaultdict(list)
             while self._ended:
-                self._count(*self._ended.popleft())
+                ended = self._ended.popleft()
+                groups[self._alike(ended)].append(ended)
+            for alike, group in groups.items():
+                self._count(alike, group)
 
-    def _count(self, record: LedgerRecord, stages: Sequence[tuple[str, float]], reason: str, at_s: float) -> None:
-        status, usage = record.status, record.usage
-        labels = self._labels(record)
-        spent_nanousd, saved_nanousd = record.spent.total_nanousd, record.saved.total_nanousd
-        if record.requests:
-            self._requests.add((status, *labels), record.requests)
-            self._duration.add((status,), record.latency_s)
+    def _alike(self, ended: _Ended) -> _Alike:
+        record = ended.record
+        usage = record.usage
+        return _Alike(
+            record.status,
+            record.model,
+            record.alias,
+            record.task_type,
+            ended.reason,
+            record.requests,
+            record.spent.priced,
+            record.saved.priced,
+            usage.input_tokens + usage.output_tokens > 0,
+            self._window.slot(ended.at_s),
+        )
+
+    def _count(self, alike: _Alike, group: Sequence[_Ended]) -> None:
+        status = alike.status
+        labels = self._labels(alike)
+        requests = alike.requests * len(group)
+        spent_nanousd = [ended.record.spent.total_nanousd for ended in group]
+        saved_nanousd = sum([ended.record.saved.total_nanousd for ended in group])
+        if requests:
+            self._requests.add((status, *labels), requests)
+            self._duration.add_all((status,), [ended.record.latency_s for ended in group])
             if status is not Status.ERROR:  # Its reason is counted with the call's, in `call_failed`.
-                self._decisions.add((self._reason_values(reason),))
-        for stage, seconds in stages:
-            self._stage_duration.add((self._stage_values(stage),), seconds)
+                self._decisions.add((self._reason_values(alike.reason),), requests)
+        self._count_stages(group)
         for amounts, nanousd in (
-            (self._cost, spent_nanousd),
+            (self._cost, sum(spent_nanousd)),
             (self._saved, saved_nanousd),
-            (self._overhead, record.overhead_nanousd),
+            (self._overhead, sum([ended.record.overhead_nanousd for ended in group])),
         ):
             if nanousd:
                 amounts.add(labels, nanousd)
-        if usage.input_tokens or usage.output_tokens:
-            if record.spent.priced:
-                self._request_cost.add(labels, spent_nanousd / NANOUSD_PER_USD)
-            if not (record.saved if status in HIT_STATUSES else record.spent).priced:
-                self._unpriced.add()
-        if status in _IN_RATIO or spent_nanousd:
+        if alike.used_tokens:
+            if alike.spent_priced:
+                self._request_cost.add_all(labels, [nanousd / NANOUSD_PER_USD for nanousd in spent_nanousd])
+            if not (alike.saved_priced if status in HIT_STATUSES else alike.spent_priced):
+                self._unpriced.add(count=len(group))
+        if status in _IN_RATIO or any(spent_nanousd):
             self._window.add(
-                at_s,
-                hits=record.requests if status in HIT_STATUSES else 0,
-                misses=record.requests if status is Status.MISS else 0,
-                spent_nanousd=spent_nanousd,
+                alike.slot,
+                hits=requests if status in HIT_STATUSES else 0,
+                misses=requests if status is Status.MISS else 0,
+                spent_nanousd=sum(spent_nanousd),
                 saved_nanousd=saved_nanousd,
             )
+
+    def _count_stages(self, group: Sequence[_Ended]) -> None:
+        stages: defaultdict[str, list[float]] = defaultdict(list)
+        for ended in group:
+            for stage, seconds in ended.stages:
+                stages[stage].append(seconds)
+        for stage, times in stages.items():
+            self._stage_duration.add_all((self._stage_values(stage),), times)
 
     def counts(self) -> Mapping[Status, int]:
         """Requests since the start, by status; every status, and their sum is all requests."""
@@ -337,7 +390,7 @@ class Metrics:
         """Export what of each budget is spent or reserved, by name, at each scrape."""
         self._watches.budgets(read)
 
-    def _labels(self, record: LedgerRecord) -> tuple[str, str]:
+    def _labels(self, record: _Alike) -> tuple[str, str]:
         # Upstreams answer with a snapshot's dated name; then the alias that was asked for says more than `other`.
         models = self._models
         model = record.model if record.model in models else record.alias if record.alias in models else OTHER

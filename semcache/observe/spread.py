@@ -67,6 +67,17 @@ class Spread(Collector):
             series.counts[bucket] += 1
             series.total += value
 
+    def add_all(self, labels: tuple[str, ...], values: Sequence[float]) -> None:
+        """Counts each of `values` under the same labels."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._open(labels)
+        bounds, counts = self._bounds, series.counts
+        with self._lock:
+            for value in values:
+                counts[bisect_left(bounds, value)] += 1
+                series.total += value
+
     def _open(self, labels: tuple[str, ...]) -> _Series:
         return self._series.setdefault(labels, _Series(len(self._bounds) + 1))
 

@@ -29,9 +29,12 @@ class Window:
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
         self._lock = Lock()
 
-    def add(self, at_s: float, *, hits: int, misses: int, spent_nanousd: int, saved_nanousd: int) -> None:
-        """Counts into the slot of a moment (monotonic seconds), which is no earlier than the last one's."""
-        number = int(at_s / self._slot_s)
+    def slot(self, at_s: float) -> int:
+        """The number of the slot that a moment (monotonic seconds) lies in."""
+        return int(at_s / self._slot_s)
+
+    def add(self, number: int, *, hits: int, misses: int, spent_nanousd: int, saved_nanousd: int) -> None:
+        """Counts into the slot of that number, which is no earlier than the last one's."""
         with self._lock:
             slots = self._slots
             if not slots or slots[-1].number != number:
@@ -55,7 +58,7 @@ class Window:
         return 100 * _ratio(saved, saved + sum(slot.spent_nanousd for slot in slots))
 
     def _live(self) -> list[_Slot]:
-        oldest = int(self._clock.monotonic() / self._slot_s) - _SLOTS + 1
+        oldest = self.slot(self._clock.monotonic()) - _SLOTS + 1
         with self._lock:
             return [slot for slot in self._slots if slot.number >= oldest]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -47,6 +48,8 @@ from semcache.upstream import HttpUpstream
 
 _log = structlog.get_logger(__name__)
 _LAST_RESPONSES_S = 1.0
+_YOUNG_OBJECTS = 10_000
+"""Made and not freed since the last look for garbage; Python's own number is 700."""
 _HARD_LIMIT_FACTOR = 4
 """gRPC itself refuses messages beyond this many limits, without a reason; up to there semcache says why."""
 
@@ -288,6 +291,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     application = await Application.start(settings)
+    _look_for_garbage_less_often()
     if on_ready is not None:
         on_ready(application)
     await stop.wait()
@@ -299,6 +303,16 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+
+
+def _look_for_garbage_less_often() -> None:
+    """What a server consists of stays, and what a request leaves behind is freed without the collector, but for cycles.
+
+    With Python's own thresholds an exact hit costs a twentieth more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import lru_cache
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -19,7 +20,12 @@ from semcache.server.status import DETAILS_KEY, code_of, internal_error, status_
 _log = structlog.get_logger(__name__)
 
 In = TypeVar("In", bound=Message)
+Asked = TypeVar("Asked")
 Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_REMEMBERED_MESSAGES = 4096
+_REMEMBERED_BYTES = 4096
+"""Of one message; together at most about 40 MB."""
 
 
 class Calls:
@@ -39,11 +45,41 @@ class Calls:
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method with one request and one response; `handle` gets the message and the tenant."""
 
+        async def answered(asked: tuple[In, str]) -> bytes:
+            return (await handle(*asked)).SerializeToString()
+
+        return self._unary(lambda raw, tenant: (_parsed(raw, kind), tenant), answered)
+
+    def repeating(
+        self, kind: type[In], read: Callable[[In, str], Asked], handle: Callable[[Asked], Awaitable[bytes]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The same for calls that come again word for word.
+
+        What `read` makes of a message and its tenant hangs on nothing else, and is remembered where the message is
+        short: reading one anew takes longer than looking up its answer. `handle` gives the response serialised.
+        """
+
+        def reading(raw: bytes, tenant: str) -> Asked:
+            return read(_parsed(raw, kind), tenant)
+
+        remembering = lru_cache(_REMEMBERED_MESSAGES)(reading)
+
+        def asked(raw: bytes, tenant: str) -> Asked:
+            return remembering(raw, tenant) if len(raw) <= _REMEMBERED_BYTES else reading(raw, tenant)
+
+        return self._unary(asked, handle)
+
+    def _unary(
+        self, read: Callable[[bytes, str], Asked], handle: Callable[[Asked], Awaitable[bytes]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def method(raw: bytes, context: Context) -> bytes:
             try:
-                with self._gate.enter(tenant := self._authenticator.tenant(context)):
-                    response = await handle(self._read(raw, kind, context), tenant)
-                    return response.SerializeToString()
+                self._gate.enter(tenant := self._authenticator.tenant(context))
+                try:
+                    self._check(raw, context)
+                    return await handle(read(raw, tenant))
+                finally:
+                    self._gate.leave(tenant)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 failure = self._translate(error)
             # Outside the block: abort ends the call by raising.
@@ -58,19 +94,23 @@ class Calls:
 
         async def method(raw: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                with self._gate.enter(tenant := self._authenticator.tenant(context)):
-                    responses = handle(self._read(raw, kind, context), tenant)
+                self._gate.enter(tenant := self._authenticator.tenant(context))
+                try:
+                    self._check(raw, context)
+                    responses = handle(_parsed(raw, kind), tenant)
                     async with aclosing(responses):  # type: ignore[type-var]
                         async for response in responses:
                             yield response.SerializeToString()
                     return
+                finally:
+                    self._gate.leave(tenant)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 failure = self._translate(error)
             await self._abort(context, failure)
 
         return grpc.unary_stream_rpc_method_handler(method)
 
-    def _read(self, raw: bytes, kind: type[In], context: Context) -> In:
+    def _check(self, raw: bytes, context: Context) -> None:
         if len(raw) > self._max_message_bytes:
             raise OverLimitError(
                 f"The message has {len(raw)} bytes; the limit is {self._max_message_bytes}.",
@@ -80,12 +120,6 @@ class Calls:
         remaining_s: float | None = context.time_remaining()  # The stubs leave out that it may be None.
         if remaining_s is not None and remaining_s <= 0:
             raise DeadlineExceededError("The call's deadline had passed when it arrived.")
-        try:
-            return kind.FromString(raw)
-        except DecodeError as error:
-            raise InvalidRequestError(
-                f"The bytes are no {kind.DESCRIPTOR.full_name}.", reason="UNDECODABLE", hint="Check the client's proto."
-            ) from error
 
     def _translate(self, error: Exception) -> SemcacheError:
         if isinstance(error, SemcacheError):
@@ -99,3 +133,12 @@ class Calls:
     async def _abort(self, context: Context, failure: SemcacheError) -> NoReturn:
         details = status_of(failure).SerializeToString()
         await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))
+
+
+def _parsed(raw: bytes, kind: type[In]) -> In:
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise InvalidRequestError(
+            f"The bytes are no {kind.DESCRIPTOR.full_name}.", reason="UNDECODABLE", hint="Check the client's proto."
+        ) from error

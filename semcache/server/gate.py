@@ -3,28 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 
 from semcache.errors import OverLimitError, OverloadedError, ShuttingDownError
 from semcache.settings import LimitSettings, ServerSettings
-
-
-class Entrance:
-    """One call that was let in; leaving the block lets it out."""
-
-    __slots__ = ("_gate", "_tenant")
-
-    def __init__(self, gate: Gate, tenant: str) -> None:
-        self._gate = gate
-        self._tenant = tenant
-
-    def __enter__(self) -> None:
-        """It was let in already."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._gate.leave(self._tenant)
 
 
 class Gate:
@@ -36,16 +17,15 @@ class Gate:
         self._by_tenant: dict[str, int] = {}
         self._total = 0
         self._closed = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._emptied: asyncio.Event | None = None
 
     @property
     def in_flight(self) -> int:
         """Calls that run now."""
         return self._total
 
-    def enter(self, tenant: str) -> Entrance:
-        """Let one call in, for as long as the block of the returned entrance runs.
+    def enter(self, tenant: str) -> None:
+        """Let one call in; `leave` must follow.
 
         Raises:
             ShuttingDownError, OverloadedError, OverLimitError.
@@ -66,8 +46,6 @@ class Gate:
             )
         self._by_tenant[tenant] = running + 1
         self._total += 1
-        self._empty.clear()
-        return Entrance(self, tenant)
 
     def leave(self, tenant: str) -> None:
         """One call of the tenant has ended."""
@@ -77,13 +55,15 @@ class Gate:
             self._by_tenant[tenant] = left
         else:
             del self._by_tenant[tenant]
-        if not self._total:
-            self._empty.set()
+        if not self._total and self._emptied is not None:
+            self._emptied.set()
 
     def close(self) -> None:
         """Let nobody in any more."""
         self._closed = True
 
     async def emptied(self) -> None:
-        """Wait until no call runs."""
-        await self._empty.wait()
+        """Wait until no call runs; the gate must be closed."""
+        if self._total:
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()

@@ -14,12 +14,13 @@ from google.protobuf.message import Message
 from semcache.cache import SemanticCache
 from semcache.costs.savings import Savings, savings
 from semcache.errors import InvalidRequestError, SemcacheError
-from semcache.model import Deposit, Finished, Started, format_entry_id
+from semcache.model import Deposit, Finished, Request, Started, Status, format_entry_id
 from semcache.ports import Clock, Embedder, EntryStore
 from semcache.server import wire_answer, wire_in, wire_out, wire_savings
 from semcache.server.calls import Calls
 from semcache.server.reports import Reports, savings_message
 from semcache.server.status import code_of
+from semcache.server.wire_hits import HitMessages
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -53,15 +54,16 @@ class Service:
         self._store = store
         self._embedder = embedder
         self._reports = reports
+        self._hits = HitMessages()
 
     def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
         """All calls, wrapped, to be added to a gRPC server."""
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
-                "Complete": calls.unary(pb.CompleteRequest, self.complete),
+                "Complete": calls.repeating(pb.CompleteRequest, self.read_complete, self.complete),
                 "CompleteStream": calls.streaming(pb.CompleteStreamRequest, self.complete_stream),
-                "Lookup": calls.unary(pb.LookupRequest, self.lookup),
+                "Lookup": calls.repeating(pb.LookupRequest, self.read_lookup, self.lookup),
                 "Store": calls.unary(pb.StoreRequest, self.store),
                 "LookupBatch": calls.unary(pb.LookupBatchRequest, self.lookup_batch),
                 "StoreBatch": calls.unary(pb.StoreBatchRequest, self.store_batch),
@@ -74,10 +76,16 @@ class Service:
             },
         )
 
-    async def complete(self, message: pb.CompleteRequest, tenant: str) -> pb.CompleteResponse:
+    def read_complete(self, message: pb.CompleteRequest, tenant: str) -> Request:
+        """What is asked of `complete`."""
+        return wire_in.complete_call(message, tenant=tenant, limits=self._limits)
+
+    async def complete(self, request: Request) -> bytes:
         """See the proto, as for all that follow."""
-        request = wire_in.complete_call(message, tenant=tenant, limits=self._limits)
-        return wire_out.complete_response(await self._cache.complete(request))
+        response = await self._cache.complete(request)
+        if response.status is Status.EXACT_HIT:
+            return self._hits.serialised(pb.CompleteResponse, response)
+        return wire_out.complete_response(response).SerializeToString()
 
     async def complete_stream(
         self, message: pb.CompleteStreamRequest, tenant: str
@@ -92,19 +100,24 @@ class Service:
             elif isinstance(frame, Finished):
                 yield wire_out.finished(frame.response)
 
-    async def lookup(self, message: pb.LookupRequest, tenant: str) -> pb.LookupResponse:
+    def read_lookup(self, message: pb.LookupRequest, tenant: str) -> wire_in.LookupCall:
+        """What is asked of `lookup`."""
+        return wire_in.lookup_call(message, tenant=tenant)
+
+    async def lookup(self, call: wire_in.LookupCall) -> bytes:
         """See the proto."""
-        call = wire_in.lookup_call(message, tenant=tenant)
         longest_s = self._limits.lease_max_s
         lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
         response, lookup_id, lease = await self._cache.lookup(call.request, lease_s)
+        if response.status is Status.EXACT_HIT:
+            return self._hits.serialised(pb.LookupResponse, response)
         left_s = lease.expires_s - self._clock.monotonic() if lease else 0.0
         return wire_out.lookup_response(
             response,
             lookup_id=lookup_id,
             lease_id=lease.lease_id if lease else "",
             lease_expires_s=self._clock.wall() + left_s,
-        )
+        ).SerializeToString()
 
     async def store(self, message: pb.StoreRequest, tenant: str) -> pb.StoreResponse:
         """See the proto."""

@@ -42,11 +42,16 @@ _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
 def complete_response(response: Response) -> pb.CompleteResponse:
     """The message of a Complete."""
     message = pb.CompleteResponse()
+    fill_answer(message, response)
+    fill_outcome(message.outcome, response)
+    return message
+
+
+def fill_answer(message: pb.CompleteResponse | pb.LookupResponse, response: Response) -> None:
+    """Fill in the answer, where there is one."""
     if response.answer is not None:
         message.openai_json = response.answer.body
         message.text = utf8(response.answer.text)
-    fill_outcome(message.outcome, response)
-    return message
 
 
 def started(response: Response) -> pb.CompleteStreamResponse:
@@ -77,9 +82,7 @@ def lookup_response(
 ) -> pb.LookupResponse:
     """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
     message = pb.LookupResponse()
-    if response.answer is not None:
-        message.openai_json = response.answer.body
-        message.text = utf8(response.answer.text)
+    fill_answer(message, response)
     message.lookup_id = lookup_id
     if lease_id:
         message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))

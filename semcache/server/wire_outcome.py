@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from semcache.model import (
     NO_COST,
     NO_TASK,
+    NO_USAGE,
     ZERO_COST,
     Cost,
     Effect,
@@ -20,7 +21,6 @@ from semcache.model import (
 from semcache.v1 import semcache_pb2 as pb
 
 NANOS_PER_S = 1_000_000_000
-_NO_USAGE = Usage()
 
 STATUSES: dict[Status, pb.Status.ValueType] = {
     Status.EXACT_HIT: pb.STATUS_EXACT_HIT,
@@ -43,8 +43,24 @@ def fill_outcome(message: pb.Outcome, response: Response) -> None:
 
     Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
     """
-    answer = response.answer
+    fill_passing(message, response)
+    fill_standing(message, response)
+
+
+def fill_passing(message: pb.Outcome, response: Response) -> None:
+    """Fill in what `Response.standing` leaves out."""
     message.request_id = response.request_id
+    message.hit_id = response.hit_id
+    if response.age_s is not None:
+        message.age.seconds, message.age.nanos = seconds_and_nanos(response.age_s)
+        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
+    for stage, seconds in response.stages:
+        message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
+
+
+def fill_standing(message: pb.Outcome, response: Response) -> None:
+    """Fill in what `Response.standing` holds."""
+    answer = response.answer
     message.status = STATUSES[response.status]
     message.reason = response.reason
     message.requested_model = utf8(response.alias)
@@ -54,12 +70,8 @@ def fill_outcome(message: pb.Outcome, response: Response) -> None:
         message.degraded = answer.degraded
     if response.entry_id:
         message.entry_id = format_entry_id(response.entry_id)
-    message.hit_id = response.hit_id
     if response.similarity is not None:
         message.similarity = response.similarity
-    if response.age_s is not None:
-        message.age.seconds, message.age.nanos = seconds_and_nanos(response.age_s)
-        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
     if response.detail:
         message.detail = utf8(response.detail)
     if response.verdicts:
@@ -73,8 +85,6 @@ def fill_outcome(message: pb.Outcome, response: Response) -> None:
     fill_cost(message.saved, response.saved)
     message.stored = response.stored
     message.store_skipped_reason = response.store_reason
-    for stage, seconds in response.stages:
-        message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
 
 
 def _fill_task(message: pb.Outcome, task: Task) -> None:
@@ -87,7 +97,7 @@ def _fill_task(message: pb.Outcome, task: Task) -> None:
 def fill_usage(message: pb.Usage, usage: Usage) -> None:
     """Fill an empty message with a call's tokens; it is there also when they are 0."""
     message.SetInParent()
-    if usage != _NO_USAGE:
+    if usage != NO_USAGE:
         message.input_tokens = usage.input_tokens
         message.cached_input_tokens = usage.cached_input_tokens
         message.output_tokens = usage.output_tokens

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from semcache.model import Entry
+from semcache.model import Entry, LedgerRecord
 
 START_RATIO = 0.8
 """Of `max_bytes`: deletes need free pages too, and whoever reads holds pages back."""
@@ -38,6 +38,11 @@ class Access:
 
 
 NO_ACCESS = Access()
+
+
+def access_of(hit: LedgerRecord) -> Access:
+    """The one use of an entry that the line of a hit on it tells of."""
+    return Access(1, max(hit.saved.total_nanousd, 0), hit.at_s)
 
 
 @dataclass(frozen=True, slots=True)

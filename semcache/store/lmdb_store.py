@@ -265,12 +265,11 @@ class LmdbStore:
         """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
         self._writer.subscribe(listener)
 
-    def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a hit, in memory, for eviction."""
-        self._writer.touch(entry_id, saved_nanousd)
-
     def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
-        """Note a request in the log and the rollup; on disk with the next group, within about 250 ms."""
+        """Note a request in the log and the rollup; on disk with the next group, within about 250 ms.
+
+        The line of a hit counts as a use of its entry, for eviction.
+        """
         self._writer.note(Note(record, served))
 
     # -- writing

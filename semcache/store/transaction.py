@@ -221,7 +221,7 @@ class WriteTransaction:
         """Write the verdict into what was served."""
         key = layout.served_key(served.hit_id)
         if key is not None:
-            row = encode_served(replace(served, verdict=verdict))
+            row = encode_served(served._replace(verdict=verdict))
             old = self._txn.replace(key, row, db=self._dbs.served)
             self._history_bytes += layout.served_bytes(len(key), len(row)) - layout.served_bytes(
                 len(key), len(old or b"")

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import lmdb
 import structlog
@@ -54,8 +54,7 @@ Apply = Callable[[WriteTransaction], Any]
 A SemcacheError that it raises before it has changed anything is its waiter's alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A log line with its row, and the hit that was served with it.
 
     Who waits for the line brings its row, so that they hear what is wrong with it. The thread makes the others, many at
@@ -124,7 +123,6 @@ class Writer:
         self._retrying = False
         self._durable_through_s = clock.wall()
         self._served: dict[str, ServedHit] = {}
-        self._uses: deque[tuple[int, int, float]] = deque()  # filled by the event loop, emptied by the thread
         self._touched: dict[int, Access] = {}  # the thread's own
         self._access_saved_s = clock.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -171,23 +169,21 @@ class Writer:
 
     def note(self, note: Note) -> None:
         """Write a log line with the next group. When too many wait (a disk full for long) it is dropped and counted."""
-        with self._changed:
-            if self._closing or len(self._notes) >= self._settings.max_queue:
-                self.counts.notes_dropped += 1
-                return
-            self._notes.append(note)
-            if note.served is not None:
-                self._served[note.served.hit_id] = note.served
-            if len(self._notes) == 1:
+        if self._closing or len(self._notes) >= self._settings.max_queue:
+            self.counts.notes_dropped += 1
+            return
+        if note.served is not None:
+            self._served[note.served.hit_id] = note.served
+        # Without the lock, which would cost as much as the rest: the thread takes notes one by one, and looks for the
+        # first while it holds the lock, so that it either sees this one or is waiting when it is told.
+        self._notes.append(note)
+        if len(self._notes) == 1:
+            with self._changed:
                 self._changed.notify()
 
     def noted_served(self, hit_id: str) -> ServedHit | None:
         """A served hit that isn't on disk yet."""
         return self._served.get(hit_id)
-
-    def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a use. The thread adds them up, many at once: here each would cost three times as much."""
-        self._uses.append((entry_id, max(saved_nanousd, 0), self._clock.wall()))
 
     @property
     def counters(self) -> Counters:
@@ -238,28 +234,34 @@ class Writer:
                     lambda: len(self._writes) >= self._settings.commit_items or self._urgent or self._closing,
                     self._settings.commit_wait_s,
                 )
-            if self._closing and not self._writes and not self._notes and not self._uses and not self._touched:
+            if self._closing and not self._writes and not self._notes and not self._touched:
                 return None
             writes = [self._writes.popleft() for _ in range(min(len(self._writes), self._settings.commit_items))]
             self._urgent -= sum(write.urgent for write in writes)
             # Notes come before the writes that were made after them: a verdict finds the hit that it is about.
-            notes = list(self._notes)
-            self._notes.clear()
+            drained_at_s = self._clock.wall()
+            notes = [self._notes.popleft() for _ in range(len(self._notes))]
             self._busy = True
-            return _Group(writes, notes, self._clock.wall(), whole=not self._writes)
+            return _Group(writes, notes, drained_at_s, whole=not self._writes)
 
     def _encode(self, group: _Group) -> None:
         notes, group.notes = group.notes, []
         for note in notes:
+            if note.row:  # of a group that failed
+                group.notes.append(note)
+                continue
+            record = note.record
             try:
-                row = note.row or encode_record(note.record)
+                row = encode_record(record)
             except ValueError as error:
                 self.counts.notes_dropped += 1
                 if note.served is not None:
                     self._served.pop(note.served.hit_id, None)
-                _log.error("store.note_unwritable", request_id=note.record.request_id, error=str(error))
-            else:
-                group.notes.append(Note(note.record, note.served, row))
+                _log.error("store.note_unwritable", request_id=record.request_id, error=str(error))
+                continue
+            group.notes.append(Note(record, note.served, row))
+            if record.uses_entry:
+                self._touched[record.entry_id] = self._access_of(record.entry_id).plus(eviction.access_of(record))
 
     def _commit(self, group: _Group) -> Changes:
         """Write a group; what its waiters are to be told is in it afterwards, what changed is returned."""
@@ -340,7 +342,6 @@ class Writer:
             if self._closing and not group.writes:
                 # Nobody waits any more and the disk refuses: what is left can't be kept.
                 self.counts.notes_dropped += len(group.notes)
-                self._uses.clear()
                 self._touched.clear()
                 return
             self._notes.extendleft(reversed(group.notes))
@@ -383,14 +384,7 @@ class Writer:
             return transaction.changes
         return Changes()
 
-    def _add_up_uses(self) -> None:
-        uses = self._uses
-        while uses:
-            entry_id, saved_nanousd, at_s = uses.popleft()
-            self._touched[entry_id] = self._access_of(entry_id).plus(Access(1, saved_nanousd, at_s))
-
     def _take_touched(self) -> dict[int, Access]:
-        self._add_up_uses()
         now_s = self._clock.monotonic()
         due = (
             self._closing

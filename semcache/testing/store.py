@@ -25,7 +25,6 @@ from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import embedders, eviction
 from semcache.store.codec import encode_entry, encode_record, encode_served
-from semcache.store.eviction import Access
 from semcache.store.layout import entry_bytes
 from semcache.store.ledger import HourName, merged, rolled_up
 from semcache.store.transaction import MAX_REJECTIONS
@@ -52,7 +51,7 @@ class MemoryStore:
         self._served: dict[str, ServedHit] = {}
         self._records: list[LedgerRecord] = []
         self._hours: dict[HourName, LedgerHour] = {}
-        self._access: dict[int, Access] = {}
+        self._access: dict[int, eviction.Access] = {}
         self._bytes: dict[int, int] = {}
         self._entry_bytes = 0
         self._next_id = 1
@@ -120,14 +119,12 @@ class MemoryStore:
         """Call `listener` after each write that changed entries, before its writer is told."""
         self._listeners.append(listener)
 
-    def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        """Note a hit, for eviction."""
-        access = Access(1, max(saved_nanousd, 0), self._clock.wall())
-        self._access[entry_id] = self._access.get(entry_id, eviction.NO_ACCESS).plus(access)
-
     def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
-        """Note a request in the log and the rollup."""
+        """Note a request in the log and the rollup; the line of a hit counts as a use of its entry."""
         encode_record(record)
+        if record.uses_entry:
+            access = self._access.get(record.entry_id, eviction.NO_ACCESS)
+            self._access[record.entry_id] = access.plus(eviction.access_of(record))
         if served is not None:
             encode_served(served)
             self._served[served.hit_id] = served
@@ -182,7 +179,7 @@ class MemoryStore:
                 self._entries[entry.entry_id] = entry
                 self._rewritten[entry.entry_id] = None
                 self._measure(entry)
-        self._served[hit_id] = replace(hit, verdict=verdict)
+        self._served[hit_id] = hit._replace(verdict=verdict)
         news = hit.verdict != verdict
         if news and record is not None:
             self._log(record)
@@ -194,7 +191,7 @@ class MemoryStore:
         self._begin()
         hit = self._remembered(hit_id)
         if not hit.verdict:
-            self._served[hit_id] = replace(hit, verdict=verdict)
+            self._served[hit_id] = hit._replace(verdict=verdict)
         await self._commit()
 
     async def invalidate(self, selector: Selector, *, apply: bool) -> int:

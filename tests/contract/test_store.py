@@ -15,7 +15,7 @@ from semcache.model import ZERO_COST, Changes, Cost, LedgerHour, Rejection, Sele
 from semcache.store import LmdbStore
 from semcache.testing.clock import START_WALL_S, FakeClock
 from semcache.testing.store import MemoryStore
-from tests.support.stored import SECRET, answer, digest, entry, record, served, store_settings, vector
+from tests.support.stored import SECRET, answer, digest, entry, hit, record, served, store_settings, vector
 
 Store = LmdbStore | MemoryStore
 Make = Callable[..., Awaitable[Store]]
@@ -388,7 +388,7 @@ async def test_a_wrong_semantic_hit_is_remembered_at_the_entry(store, changes):
     rejection = Rejection(hit.exact_key, hit.vector)
     await store.reject("h1", rejection, "wrong")
     assert store.get(stored.entry_id) == replace(stored, rejections=(rejection,))
-    assert store.served("h1") == replace(hit, verdict="wrong")
+    assert store.served("h1") == hit._replace(verdict="wrong")
     assert changes[-1] == Changes(rewritten=(stored.entry_id,))
 
 
@@ -551,7 +551,8 @@ async def test_the_least_recently_used_leave_when_there_are_too_many(make, clock
         clock.advance(1)
         stored.append(await store.put(entry(name, created_s=clock.wall()), vector()))
     clock.advance(1)
-    store.touch(stored[0].entry_id, 0)
+    store.record(hit(stored[0].entry_id, at_s=clock.wall()))
+    await store.flush()
     clock.advance(1)
     stored.append(await store.put(entry("d", created_s=clock.wall()), vector()))
     assert removed == [stored[1].entry_id]
@@ -563,7 +564,8 @@ async def test_by_cost_what_saves_least_leaves_first(make):
     store = await make(max_entries=2, eviction="cost")
     cheap_and_used = await store.put(entry("a", cost=Cost(1, priced=True)), None)
     dear = await store.put(entry("b", cost=Cost(5_000, priced=True)), None)
-    store.touch(cheap_and_used.entry_id, 50_000)
+    store.record(hit(cheap_and_used.entry_id, 50_000))
+    await store.flush()
     newer = await store.put(entry("c", cost=Cost(10_000, priced=True)), None)
     assert store.get(dear.entry_id) is None
     assert store.get(cheap_and_used.entry_id) == cheap_and_used
@@ -620,7 +622,7 @@ async def test_nonsense_that_adds_up_beyond_any_row_holds_up_nobody(store):
     stored = await store.put(entry(), None)
     for i in range(5):
         store.record(record(f"r{i}", spent=dear, saved=dear))
-        store.touch(stored.entry_id, 1 << 62)
+        store.record(hit(stored.entry_id, 1 << 62))
     await store.flush()
     await store.record_durably(record("last", tenant="other"))
-    assert [hour.tenant for hour in store.ledger_hours(None, 0, 1e12)] == ["acme", "other"]
+    assert {hour.tenant for hour in store.ledger_hours(None, 0, 1e12)} == {"acme", "other"}

@@ -43,8 +43,7 @@ VALUES = {
         lambda row: codec.decode_entry(7, row),
     ),
     "log line of format 2": (
-        replace(
-            LINE,
+        LINE._replace(
             usage=WRITTEN,
             overhead_nanousd=9,
             route="openai",

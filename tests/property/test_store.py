@@ -37,7 +37,7 @@ COUNT = st.integers(0, 2**62)
 FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 KEY = st.binary(min_size=32, max_size=32)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
-USAGE = st.builds(Usage, COUNT, COUNT, COUNT, st.booleans())
+USAGE = st.builds(Usage, COUNT, COUNT, COUNT, st.booleans(), COUNT)
 COST = st.builds(Cost, COUNT, COUNT, COUNT, st.booleans(), TEXT)
 SURROGATE_FREE = st.text(max_size=40)
 
@@ -91,6 +91,8 @@ RECORDS = st.builds(
     similarity=st.none() | FLOAT,
     latency_s=FLOAT,
     requests=st.integers(0, 2**32 - 1),
+    overhead_nanousd=COUNT,
+    route=TEXT,
 )
 HITS = st.builds(
     ServedHit,
@@ -126,7 +128,7 @@ def test_a_served_hit_comes_back_as_it_was_written(value):
 def test_rolled_up_hours_come_back_and_lose_no_nanodollar(values):
     # Within the rollup's range of 2^63: nine billion dollars an hour.
     values = [
-        replace(value, usage=Usage(1, 0, 2), spent=Cost(value.spent.input_nanousd // 16), saved=Cost(7), at_s=5.0)
+        value._replace(usage=Usage(1, 0, 2), spent=Cost(value.spent.input_nanousd // 16), saved=Cost(7), at_s=5.0)
         for value in values
     ]
     hours = rolled_up(values)
@@ -241,7 +243,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.records.append(line)
         rejection = Rejection(digest(str(self.hits)), b"v")
         self.run(self.store.reject(hit.hit_id, rejection, "wrong"))
-        assert self.store.served(hit.hit_id) == replace(hit, verdict="wrong")
+        assert self.store.served(hit.hit_id) == hit._replace(verdict="wrong")
         if entry_id in self.entries and exact:
             self.forget(entry_id)
         elif entry_id in self.entries:

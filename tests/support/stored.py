@@ -85,6 +85,12 @@ def record(request_id: str = "r1", **fields: Any) -> LedgerRecord:
     return LedgerRecord(**defaults | fields)
 
 
+def hit(entry_id: int, saved_nanousd: int = 0, at_s: float = START_WALL_S + 1.5) -> LedgerRecord:
+    """The line of a hit on an entry."""
+    saved = Cost(output_nanousd=saved_nanousd, priced=True)
+    return record(f"hit {at_s}", at_s=at_s, status=Status.EXACT_HIT, entry_id=entry_id, spent=ZERO_COST, saved=saved)
+
+
 def served(hit_id: str = "h1", entry_id: int = 1, **fields: Any) -> ServedHit:
     defaults: dict[str, Any] = {
         "hit_id": hit_id,

@@ -1,6 +1,6 @@
 """A clock that stands still, metrics on a registry of their own, and ledger records by the dozen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -51,10 +51,10 @@ def record():
             task_type="code",
             status=status,
             usage=Usage(100, 0, 10) if status not in {Status.ERROR, Status.CANCELLED} else Usage(),
-            spent=NO_COST if spent is None else replace(ZERO_COST, output_nanousd=spent),
+            spent=NO_COST if spent is None else ZERO_COST._replace(output_nanousd=spent),
             saved=NO_COST if saved is None else Cost(output_nanousd=saved, priced=True),
             latency_s=0.004,
         )
-        return replace(line, **fields)
+        return line._replace(**fields)
 
     return record

@@ -9,12 +9,12 @@ import lmdb
 import numpy as np
 import pytest
 
-from semcache.model import Rejection, Selector
+from semcache.model import Rejection, Selector, Status
 from semcache.store import AuditReport, LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.layout import Databases, pack_id
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, digest, entry, record, served, store_settings, vector
+from tests.support.stored import SECRET, digest, entry, hit, record, served, store_settings, vector
 
 KEPT, HURT = 1, 2
 PARTITION = digest("partition")
@@ -38,10 +38,9 @@ def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
 async def filled(path: Path) -> None:
     """Two entries, the second of which something happens to, and a row of everything else."""
     store = open_store(path)
-    await store.put(entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1"))
-    await store.put(entry("hurt", tags=("t",), sources=("s",)), vector(2), record("r2"))
-    store.record(record("r3"), served("h1", HURT))
-    store.touch(HURT, 5)
+    await store.put(entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1", status=Status.EXACT_HIT))
+    await store.put(entry("hurt", tags=("t",), sources=("s",)), vector(2), record("r2", status=Status.EXACT_HIT))
+    store.record(hit(HURT, 5), served("h1", HURT))
     await store.close()
 
 
@@ -324,7 +323,7 @@ async def test_damaged_history_is_left_out_and_a_damaged_hour_is_made_again_from
     store = open_store(tmp_path)
     assert store.served("h1") is None
     assert list(store.ledger_hours(None, 0, 1e11)) == []
-    await store.record_durably(record("r4"))
+    await store.record_durably(record("r4", status=Status.EXACT_HIT))
     assert [hour.requests for hour in store.ledger_hours(None, 0, 1e11)] == [4]
     await store.close()
     with writing(tmp_path) as (txn, dbs):

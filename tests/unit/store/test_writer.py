@@ -11,7 +11,7 @@ from semcache.model import Changes, Usage
 from semcache.store import LmdbStore, check
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import START_WALL_S, FakeClock
-from tests.support.stored import SECRET, digest, entry, record, served, store_settings, vector
+from tests.support.stored import SECRET, digest, entry, hit, record, served, store_settings, vector
 
 
 def open_store(path: Path, clock: FakeClock | None = None, **fields) -> LmdbStore:
@@ -147,7 +147,7 @@ async def test_uses_survive_a_restart_and_decide_who_leaves(tmp_path):
     store = open_store(tmp_path, clock, eviction="lru")
     stored = [await store.put(entry(name, created_s=START_WALL_S), None) for name in "abc"]
     clock.advance(60)
-    store.touch(stored[0].entry_id, 7)
+    store.record(hit(stored[0].entry_id, 7, clock.wall()))
     await store.close()
     store = open_store(tmp_path, clock, eviction="lru", max_entries=3)
     clock.advance(60)

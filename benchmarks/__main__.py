@@ -59,7 +59,7 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory_bytes / 1024**3, 1),
-        "bf16": sorted(flags & {"amx_bf16", "avx512_bf16"}),
+        "instructions": sorted(flags & {"amx_bf16", "avx512_bf16", "avx512_vnni", "avx_vnni"}),
         "python": platform.python_version(),
         "packages": found,
     }
@@ -99,8 +99,9 @@ def main() -> None:
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     where = machine()
+    instructions = ", ".join(where["instructions"]) or "no bf16 or int8 instructions"
     print(
-        f"{where['processor']}, {where['cores']} cores ({', '.join(where['bf16']) or 'no bf16 instructions'}), "
+        f"{where['processor']}, {where['cores']} cores ({instructions}), "
         f"{where['memory_gib']} GiB, Python {where['python']}; load {os.getloadavg()[0]:.1f}"
     )
     print(", ".join(f"{package} {number}" for package, number in where["packages"].items()), flush=True)

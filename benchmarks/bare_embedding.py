@@ -29,8 +29,9 @@ class BareEmbedding(Worker):
         return self.ask({"texts": list(texts), "size": size})
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (n, d), kept in a file between runs."""
-        name = hashlib.sha256("\0".join([self.ready["fingerprint"], *texts]).encode()).hexdigest()[:32]
+        """Unit vectors (n, d) in the server's own precision, kept in a file between runs."""
+        space = [self.ready["fingerprint"], self.ready["precision"]]
+        name = hashlib.sha256("\0".join([*space, *texts]).encode()).hexdigest()[:32]
         path = CACHE / f"prompts-{name}.npy"
         if not path.exists():
             CACHE.mkdir(exist_ok=True)

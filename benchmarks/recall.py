@@ -97,12 +97,13 @@ async def embed(texts: Sequence[str], console: Console) -> NDArray[np.float32]:
     """Vectors of `texts` by the default model, kept under benchmarks/.cache chunk by chunk: a stopped run goes on."""
     settings = EmbeddingSettings(max_queue=2 * CHUNK)
     embedder = open_embedder(settings)
+    space = [embedder.fingerprint, embedder.describe()["precision"]]
     chunks = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("embedding", total=len(texts))
         for start in range(0, len(texts), CHUNK):
             part = texts[start : start + CHUNK]
-            digest = hashlib.sha256("\0".join([embedder.fingerprint, *part]).encode()).hexdigest()[:32]
+            digest = hashlib.sha256("\0".join([*space, *part]).encode()).hexdigest()[:32]
             kept = CACHE / f"{digest}.npy"
             if kept.is_file():
                 chunks.append(np.load(kept).astype(np.float32))

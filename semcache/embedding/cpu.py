@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni")
 UNCERTAIN_BF16 = frozenset({"avx512_bf16"})
 """With these alone bf16 may be the slower one: MiniLM takes 0.55 × the time of fp32 on a Zen 4, and 1.6 × on an Intel
 Xeon of model 207 whose AMX the hypervisor hides."""
@@ -17,6 +19,20 @@ def bf16_support(cpuinfo: Path = _CPUINFO) -> str:
     Measured at one thread, MiniLM: bf16 takes 0.33 × the time of fp32 with AMX. Without any it is emulated and slower
     than fp32.
     """
+    return _first(_BF16_FLAGS, cpuinfo)
+
+
+def int8_support(cpuinfo: Path = _CPUINFO) -> str:
+    """The instruction set for int8 dot products (VNNI) that OpenVINO's dynamic quantisation needs, or an empty string.
+
+    Measured at one thread, MiniLM, an Intel Xeon of model 207 without AMX: int8 takes 0.56 × the time of fp32 in
+    batches of 32 and 0.52 × for a single text. Without VNNI the weights would be widened at every pass, which takes
+    twice the time of fp32.
+    """
+    return _first(_INT8_FLAGS, cpuinfo)
+
+
+def _first(wanted: Sequence[str], cpuinfo: Path) -> str:
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -27,4 +43,4 @@ def bf16_support(cpuinfo: Path = _CPUINFO) -> str:
         if name.strip() in {"flags", "Features"}:
             flags = set(value.split())
             break
-    return next((flag for flag in _BF16_FLAGS if flag in flags), "")
+    return next((flag for flag in wanted if flag in flags), "")

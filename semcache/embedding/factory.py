@@ -19,11 +19,12 @@ from semcache.embedding.batching import (
     GPU_PASS_TOKENS,
     BatchRule,
 )
-from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support
+from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
 from semcache.embedding.device import DeviceThread, OnBatch
 from semcache.embedding.embedder import ModelEmbedder
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.embedding.tokenizer import TextTokenizer
+from semcache.embedding.trial import CHECK_SENTENCES, open_fastest
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
 
@@ -35,14 +36,14 @@ class Choice:
     """The backend to run, and why.
 
     Attributes:
-        rival: another precision that may be the faster one here, which only a measurement tells; empty for none.
+        rivals: other precisions that may be the better ones here, which only a trial tells; empty for none.
     """
 
     backend: str
     device: str
     precision: str
     why: str
-    rival: str = ""
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ class Machine:
         torch: torch is installed.
         cuda_precision: the half precision of the GPU that torch sees, empty without one.
         cpu_bf16: the processor's bfloat16 instructions, empty without them.
+        cpu_int8: the processor's int8 instructions (VNNI), empty without them.
     """
 
     openvino: bool
     torch: bool
     cuda_precision: str
     cpu_bf16: str
+    cpu_int8: str = ""
 
 
 def choose(settings: EmbeddingSettings, machine: Machine) -> Choice:
@@ -83,25 +86,56 @@ def choose(settings: EmbeddingSettings, machine: Machine) -> Choice:
             "embedding.backend is openvino and OpenVINO is not installed.", hint="Install semcache-server[cpu]."
         )
     if settings.backend != "openvino" and settings.device != "cpu" and machine.cuda_precision:
+        if settings.precision == "int8":
+            raise StartError(
+                "embedding.precision is int8 and the model runs on a GPU.",
+                hint="Use auto, fp16, bf16 or fp32 on a GPU, or set embedding.device to cpu.",
+            )
         precision = settings.precision if settings.precision != "auto" else machine.cuda_precision
         return Choice("torch", "cuda", precision, "torch sees a GPU")
+    return _choose_on_cpu(settings, machine)
+
+
+def _choose_on_cpu(settings: EmbeddingSettings, machine: Machine) -> Choice:
+    by_openvino = settings.backend != "torch" and machine.openvino
     if settings.precision == "fp16":
         raise StartError(
-            "embedding.precision is fp16 and the model runs on a CPU.", hint="Use auto, bf16 or fp32 on a CPU."
+            "embedding.precision is fp16 and the model runs on a CPU.", hint="Use auto, bf16, fp32 or int8 on a CPU."
         )
-    precision, reason, rival = settings.precision, "as set", ""
-    if precision == "auto":
-        precision = "bf16" if machine.cpu_bf16 else "fp32"
-        rival = "fp32" if machine.cpu_bf16 in UNCERTAIN_BF16 else ""
-        reason = f"the CPU has {machine.cpu_bf16}" if machine.cpu_bf16 else "the CPU has no bf16 instructions"
-    if settings.backend != "torch" and machine.openvino:
-        return Choice("openvino", "cpu", precision, f"CPU, OpenVINO is installed; precision: {reason}", rival)
+    if settings.precision == "int8" and not by_openvino:
+        raise StartError(
+            "embedding.precision is int8, which OpenVINO alone computes, and embedding.backend is torch or OpenVINO is "
+            "not installed.",
+            hint="Install semcache-server[cpu] and set embedding.backend to auto or openvino.",
+        )
+    if settings.precision == "int8" and not machine.cpu_int8:
+        raise StartError(
+            "embedding.precision is int8 and the CPU has neither avx512_vnni nor avx_vnni.",
+            hint="Use auto or fp32: without these instructions int8 is slower than fp32.",
+        )
+    if settings.precision == "auto":
+        precision, reason, rivals = _precision(machine, by_openvino=by_openvino)
+    else:
+        precision, reason, rivals = settings.precision, "as set", ()
+    if by_openvino:
+        return Choice("openvino", "cpu", precision, f"CPU, OpenVINO is installed; precision: {reason}", rivals)
     if not machine.torch:
         raise StartError(
             "neither OpenVINO nor torch is installed, and the embedding model needs one of them.",
             hint="Install semcache-server[cpu] or semcache-server[gpu].",
         )
-    return Choice("torch", "cpu", precision, f"CPU, torch; precision: {reason}", rival)
+    return Choice("torch", "cpu", precision, f"CPU, torch; precision: {reason}", rivals)
+
+
+def _precision(machine: Machine, *, by_openvino: bool) -> tuple[str, str, tuple[str, ...]]:
+    """The precision that the processor's flags speak for, why, and the others that they leave open."""
+    bf16, int8 = machine.cpu_bf16, machine.cpu_int8 if by_openvino else ""
+    if bf16 and bf16 not in UNCERTAIN_BF16:
+        return "bf16", f"the CPU has {bf16}", ()
+    flags = " and ".join(flag for flag in (bf16, int8) if flag)
+    reason = f"the CPU has {flags}" if flags else "the CPU has no bf16 instructions"
+    ranked = [*(("bf16",) if bf16 else ()), "fp32", *(("int8",) if int8 else ())]
+    return ranked[0], reason, tuple(ranked[1:])
 
 
 def _look(settings: EmbeddingSettings) -> Machine:
@@ -113,7 +147,9 @@ def _look(settings: EmbeddingSettings) -> Machine:
         from semcache.embedding.torch_backend import cuda_available, cuda_precision
 
         cuda = cuda_precision() if cuda_available() else ""
-    return Machine(openvino=openvino, torch=torch, cuda_precision=cuda, cpu_bf16=bf16_support())
+    return Machine(
+        openvino=openvino, torch=torch, cuda_precision=cuda, cpu_bf16=bf16_support(), cpu_int8=int8_support()
+    )
 
 
 def _may_have_gpu() -> bool:
@@ -151,7 +187,9 @@ def open_embedder(
     choice = choose(settings, _look(settings))
     threads = settings.threads or os.cpu_count() or 1
     tokenizer = TextTokenizer(files)
-    choice, backend = _open_faster(choice, lambda one: _open_backend(settings, one, files, threads), monotonic)
+    choice, backend = _open_chosen(
+        choice, lambda one: _open_backend(settings, one, files, threads), tokenizer, monotonic
+    )
     _check(backend, tokenizer, files)
     description = backend.describe()
     _log.info(
@@ -180,34 +218,19 @@ def open_embedder(
     return ModelEmbedder(files, tokenizer, device, description)
 
 
-def _open_faster(
-    choice: Choice, opened: Callable[[Choice], Backend], monotonic: Callable[[], float]
+def _open_chosen(
+    choice: Choice, opened: Callable[[Choice], Backend], tokenizer: TextTokenizer, monotonic: Callable[[], float]
 ) -> tuple[Choice, Backend]:
-    """The backend of a choice, or its rival's where that is faster on this processor; takes a second where one is."""
-    backend = opened(choice)
-    if not choice.rival:
-        return choice, backend
-    rival = replace(choice, precision=choice.rival)
-    other = opened(rival)
-    taken_s, rivals_s = _pass_s(backend, monotonic), _pass_s(other, monotonic)
-    measured = (
-        f"measured, {choice.precision} {1e3 * taken_s:.1f} ms and {rival.precision} {1e3 * rivals_s:.1f} ms a batch"
+    """The backend of a choice, or of that of its rivals which a trial of all prefers; a trial takes about a second."""
+    if not choice.rivals:
+        return choice, opened(choice)
+    precision, why, backend = open_fastest(
+        (choice.precision, *choice.rivals),
+        lambda one: opened(replace(choice, precision=one)),
+        [tokenizer.ids(sentence) for sentence in CHECK_SENTENCES],
+        monotonic,
     )
-    if rivals_s < taken_s:
-        choice, backend, other = rival, other, backend
-    other.close()
-    return replace(choice, why=f"{choice.why}; {measured}"), backend
-
-
-def _pass_s(backend: Backend, monotonic: Callable[[], float]) -> float:
-    """Seconds of a forward pass of 16 short texts, the best of five after two to warm up."""
-    batch = [range(1000, 1016)] * 16
-    times = []
-    for _ in range(7):
-        started = monotonic()
-        backend.forward(batch)
-        times.append(monotonic() - started)
-    return min(times[2:])
+    return replace(choice, precision=precision, why=f"{choice.why}; {why}"), backend
 
 
 def _check(backend: Backend, tokenizer: TextTokenizer, files: ModelFiles) -> None:

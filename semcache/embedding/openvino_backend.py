@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from semcache.embedding.backend import padded
 from semcache.embedding.models import ModelFiles, sha256_of
+from semcache.embedding.quantised import DYNAMIC_QUANTISATION, quantise
 from semcache.errors import StartError
 
 if TYPE_CHECKING:
     import types
 
 _log = structlog.get_logger(__name__)
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""What the compiler is told; int8 says what the rest of the network, beside its products, is computed in."""
 _STREAMS = 2
 _LEAST_TEXTS = 4
 """A pass costs what about one short text does, so fewer aren't worth one of their own."""
@@ -57,9 +59,12 @@ class OpenVinoBackend:
 
     Args:
         files: the model.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16" or "int8".
         threads: of one forward pass, all its streams together.
-        cache_dir: where the converted network is kept.
+        cache_dir: where the converted network is kept, in float32 whatever the precision.
+
+    Raises:
+        StartError: the model can't be converted, or has nothing to quantise.
     """
 
     def __init__(self, files: ModelFiles, *, precision: str, threads: int, cache_dir: Path) -> None:
@@ -70,6 +75,8 @@ class OpenVinoBackend:
         self._pad_id = files.pad_id
         core = ov.Core()
         network = _network(ov, core, files, cache_dir / f"openvino-{self._version}-{files.fingerprint[:32]}")
+        if precision == "int8":
+            quantise(ov, network)
         streams = min(threads, _STREAMS)
         compiled = core.compile_model(
             network,
@@ -79,6 +86,7 @@ class OpenVinoBackend:
                 "INFERENCE_NUM_THREADS": threads,
                 "NUM_STREAMS": streams,
                 "PERFORMANCE_HINT": "LATENCY",
+                **(DYNAMIC_QUANTISATION if precision == "int8" else {}),
             },
         )
         self._requests: list[Any] = [compiled.create_infer_request() for _ in range(streams)]

@@ -39,10 +39,10 @@ REFUSED = {"number": 0.9, "date": 0.9, "identifier": 1.0, "code": 1.0, "antonym"
 """How many of our own set's traps of a plain kind a guard refuses by name, at least."""
 
 
-async def judge(path: Path) -> list[Judged]:
+async def judge(path: Path, embedding: EmbeddingSettings | None = None) -> list[Judged]:
     pairs = load_pairs(path)
     pairs = tuple(random.Random(1).sample(pairs, min(MOST_PAIRS, len(pairs))))
-    embedder = open_embedder(EmbeddingSettings())
+    embedder = open_embedder(embedding or EmbeddingSettings())
     try:
         compared = await compare_pairs(pairs, embedder, SETTINGS, lambda count: None)
     finally:

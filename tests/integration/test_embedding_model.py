@@ -1,9 +1,11 @@
 """The real model: its backends agree, a damaged conversion is made anew, and starting it asks nobody."""
 
+import asyncio
 import hashlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 import structlog
 
 from semcache.embedding import open_embedder
+from semcache.embedding.cpu import int8_support
 from semcache.settings import EmbeddingSettings
+from tests.support.int8 import require_int8
 
 pytestmark = pytest.mark.model
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,31 +103,73 @@ PAIRS = [
 ]
 
 
+LEAST_COSINE = {"fp32": 0.9995, "bf16": 0.9995, "int8": 0.998}
+"""Of a vector to the reference's."""
+
+
 @pytest.fixture
 async def vectors_by_backend():
+    settings = {
+        "reference": EmbeddingSettings(backend="torch", device="cpu", precision="fp32"),
+        "torch-bf16": EmbeddingSettings(backend="torch", device="cpu", precision="bf16"),
+        "auto": EmbeddingSettings(device="cpu"),
+    }
+    if int8_support() and find_spec("openvino") is not None:
+        settings["int8"] = EmbeddingSettings(device="cpu", precision="int8")
     found = {}
     with structlog.testing.capture_logs():
-        for name, settings in {
-            "reference": EmbeddingSettings(backend="torch", device="cpu", precision="fp32"),
-            "torch-bf16": EmbeddingSettings(backend="torch", device="cpu", precision="bf16"),
-            "auto": EmbeddingSettings(device="cpu"),
-        }.items():
-            embedder = open_embedder(settings)
+        for name, one in settings.items():
+            embedder = open_embedder(one)
             texts = [text for pair in PAIRS for text in pair]
-            found[name] = (embedder.fingerprint, await embedder.embed(texts))
+            found[name] = (embedder.fingerprint, embedder.describe()["precision"], await embedder.embed(texts))
             await embedder.close()
     return found
 
 
 async def test_backends_and_precisions_agree_and_share_a_fingerprint(vectors_by_backend):
-    fingerprint, reference = vectors_by_backend["reference"]
-    for other, vectors in vectors_by_backend.values():
+    fingerprint, _, reference = vectors_by_backend["reference"]
+    for other, precision, vectors in vectors_by_backend.values():
         assert other == fingerprint
-        assert (reference * vectors).sum(axis=1).min() > 0.9995
+        assert (reference * vectors).sum(axis=1).min() > LEAST_COSINE[precision], precision
+
+
+def test_a_first_start_in_int8_keeps_the_float32_conversion_and_a_second_quantises_it(tmp_path):
+    require_int8()
+    texts = [text for pair in PAIRS for text in pair]
+
+    async def vectors(precision):
+        embedder = open_embedder(EmbeddingSettings(device="cpu", precision=precision, cache_dir=tmp_path))
+        try:
+            return await embedder.embed(texts)
+        finally:
+            await embedder.close()
+
+    first = asyncio.run(vectors("int8"))
+    (network,) = tmp_path.glob("*/network.bin")
+    kept = network.read_bytes()
+    exact = asyncio.run(vectors("fp32"))
+    second = asyncio.run(vectors("int8"))
+
+    assert network.read_bytes() == kept
+    assert len(kept) > 80e6  # four bytes a weight
+    assert (first * second).sum(axis=1).min() > 0.999  # the last bits differ, and may tip a rounding
+    for vectors_in_int8 in (first, second):
+        assert 0.998 < (vectors_in_int8 * exact).sum(axis=1).min() < 0.99999
+
+
+def test_the_log_says_which_precision_runs_and_why():
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(open_embedder(EmbeddingSettings(device="cpu")).close())
+    (line,) = [entry for entry in logs if entry["event"] == "embedder_open"]
+    assert line["precision"] in LEAST_COSINE
+    assert "precision: the CPU has" in line["why"]
+    if int8_support() and line["backend"] == "openvino" and "amx" not in line["why"]:
+        assert "the lowest cosine of int8 to fp32 is 0.99" in line["why"]
+        assert " ms a batch" in line["why"]
 
 
 async def test_real_rewordings_are_near_and_other_questions_far(vectors_by_backend):
-    _, vectors = vectors_by_backend["auto"]
+    _, _, vectors = vectors_by_backend["auto"]
     similarities = vectors @ vectors.T
     for pair in range(len(PAIRS)):
         mine = similarities[2 * pair, 2 * pair + 1]

@@ -289,8 +289,7 @@ class Entry:
     entry_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     """An entry near a vector. Similarity is the exact cosine."""
 
     entry_id: int
@@ -590,9 +589,12 @@ class Changes:
     rewritten: tuple[int, ...] = ()
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def canonical_json(value: object) -> bytes:
     """JSON with sorted keys and no white space: equal values give equal bytes, whatever the order they came in."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _canonical(value).encode()
 
 
 def format_entry_id(entry_id: int) -> str:

@@ -83,7 +83,8 @@ class DeviceThread:
         self._on_batch = on_batch
         self._inbox: SimpleQueue[list[_Text] | None] = SimpleQueue()
         self._waiting: list[_Text] = []  # the thread's own
-        self._depth = 0  # the event loop's own
+        self._depth = 0  # the event loop's own, as is what follows
+        self._gathered: list[_Text] = []
         self._text_s = 0.002  # a guess until the first batch; read by the event loop, written by the thread
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="semcache-embedding", daemon=True)
@@ -120,13 +121,22 @@ class DeviceThread:
             return vectors
         job = _Job(loop=loop, future=loop.create_future(), vectors=vectors, missing=len(texts))
         self._depth += len(texts)
-        self._inbox.put([_Text(job, row, ids) for row, ids in enumerate(texts)])
+        # Those of one turn of the loop go together: each alone would wake the thread.
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered.extend(_Text(job, row, ids) for row, ids in enumerate(texts))
         return await job.future
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._inbox.put(self._gathered)
+            self._gathered = []
 
     async def close(self, patience_s: float = 30.0) -> None:
         """Computes what has queued, ends the thread and closes the backend; leaves a hung device after `patience_s`."""
         if not self._closing:
             self._closing = True
+            self._hand_over()
             self._inbox.put(None)
         await asyncio.to_thread(self._thread.join, patience_s)
         if self._thread.is_alive():

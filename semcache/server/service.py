@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import structlog
@@ -24,11 +24,14 @@ from semcache.server.wire_hits import HitMessages
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
 
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 _log = structlog.get_logger(__name__)
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["SemanticCacheService"].full_name
 _LIST_PAGE = 256
 BatchItem = TypeVar("BatchItem", bound=Message)
-BatchResult = TypeVar("BatchResult", bound=Message)
+BatchResult = TypeVar("BatchResult", pb.LookupResult, pb.StoreResult)
 
 
 class Service:
@@ -151,22 +154,24 @@ class Service:
     async def lookup_batch(self, message: pb.LookupBatchRequest, tenant: str) -> pb.LookupBatchResponse:
         """See the proto. An item waits for nobody's lease."""
 
-        async def one(item: pb.LookupRequest) -> pb.LookupResult:
+        async def one(item: pb.LookupRequest, result: pb.LookupResult) -> None:
             call = wire_in.lookup_call(item, tenant=tenant, in_batch=True)
             response, lookup_id, _ = await self._cache.lookup(call.request, waits=False)
-            return pb.LookupResult(response=wire_out.lookup_response(response, lookup_id=lookup_id))
+            wire_out.fill_lookup(result.response, response, lookup_id=lookup_id)
 
-        results = await self._each(message.requests, one, lambda error: pb.LookupResult(error=error))
-        return pb.LookupBatchResponse(results=results)
+        batch = pb.LookupBatchResponse()
+        await self._each(message.requests, batch.results, one)
+        return batch
 
     async def store_batch(self, message: pb.StoreBatchRequest, tenant: str) -> pb.StoreBatchResponse:
         """See the proto."""
 
-        async def one(item: pb.StoreRequest) -> pb.StoreResult:
-            return pb.StoreResult(response=await self.store(item, tenant))
+        async def one(item: pb.StoreRequest, result: pb.StoreResult) -> None:
+            result.response.CopyFrom(await self.store(item, tenant))
 
-        results = await self._each(message.requests, one, lambda error: pb.StoreResult(error=error))
-        return pb.StoreBatchResponse(results=results)
+        batch = pb.StoreBatchResponse()
+        await self._each(message.requests, batch.results, one)
+        return batch
 
     async def explain(self, message: pb.ExplainRequest, tenant: str) -> pb.ExplainResponse:
         """See the proto."""
@@ -267,10 +272,10 @@ class Service:
     async def _each(
         self,
         items: Sequence[BatchItem],
-        one: Callable[[BatchItem], Awaitable[BatchResult]],
-        failed: Callable[[pb.ItemStatus], BatchResult],
-    ) -> list[BatchResult]:
-        """Results in order; an item that fails fails alone."""
+        results: RepeatedCompositeFieldContainer[BatchResult],
+        one: Callable[[BatchItem, BatchResult], Awaitable[None]],
+    ) -> None:
+        """Adds a result for each item, in order, for `one` to fill where it stands; an item that fails fails alone."""
         if not 1 <= len(items) <= self._limits.batch_items:
             raise InvalidRequestError(
                 f"A batch of {len(items)} items; it may have 1 to {self._limits.batch_items}.",
@@ -278,12 +283,13 @@ class Service:
                 hint="Split it, or raise limits.batch_items.",
             )
 
-        async def guarded(item: BatchItem) -> BatchResult:
+        async def guarded(item: BatchItem, result: BatchResult) -> None:
             try:
-                return await one(item)
+                await one(item, result)
             except SemcacheError as error:
                 self._on_failure(error.reason)
-                status = pb.ItemStatus(code=code_of(error).value[0], message=str(error), reason=error.reason)
-                return failed(status)
+                result.error.code = code_of(error).value[0]
+                result.error.message = str(error)
+                result.error.reason = error.reason
 
-        return list(await asyncio.gather(*(guarded(item) for item in items)))
+        await asyncio.gather(*[guarded(item, results.add()) for item in items])

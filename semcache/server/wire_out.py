@@ -82,12 +82,17 @@ def lookup_response(
 ) -> pb.LookupResponse:
     """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
     message = pb.LookupResponse()
-    fill_answer(message, response)
-    message.lookup_id = lookup_id
+    fill_lookup(message, response, lookup_id=lookup_id)
     if lease_id:
         message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))
-    fill_outcome(message.outcome, response)
     return message
+
+
+def fill_lookup(message: pb.LookupResponse, response: Response, *, lookup_id: str) -> None:
+    """Fill an empty message of a Lookup where it stands."""
+    fill_answer(message, response)
+    message.lookup_id = lookup_id
+    fill_outcome(message.outcome, response)
 
 
 def store_response(

@@ -112,7 +112,7 @@ def _times(decider: Decider, sets: Sequence[Labelled]) -> Iterator[Figure]:
         parsing, comparing = [], []
         for asked, stored in some:
             started = time.perf_counter()
-            query = Reading(decider.features(asked))
+            query = decider.reading(asked)
             parsed = time.perf_counter()
             features = decider.features(stored)
             before = time.perf_counter()
@@ -136,7 +136,7 @@ def _judge(decider: Decider, labelled: Labelled) -> Verdicts:
     texts = list(dict.fromkeys((*labelled.asked, *labelled.stored)))
     vectors = asyncio.run(embed(texts, Console(stderr=True)))
     places = {text: number for number, text in enumerate(texts)}
-    readings = {text: Reading(decider.features(text)) for text in texts}
+    readings = {text: decider.reading(text) for text in texts}
     cosines, scores, vetoes = [], [], []
     for asked, stored in zip(labelled.asked, labelled.stored, strict=True):
         cosine = float(vectors[places[asked]] @ vectors[places[stored]])

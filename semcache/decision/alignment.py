@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
 from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, known, spread, stem, unaccented
 from semcache.decision.opposites import opposite, positive
+from semcache.decision.remembered import Remembered
 from semcache.decision.synonyms import ABBREVIATIONS, synonymous
 from semcache.decision.tables import words as word_list
 
@@ -37,13 +37,17 @@ class Word(NamedTuple):
         return "n" in self.flags
 
     @property
+    def negative(self) -> bool:
+        """Whether it carries a negation."""
+        return "-" in self.flags
+
+    @property
     def foreign(self) -> bool:
         """Whether what is known of English words doesn't hold for it."""
         return "f" in self.flags
 
 
-@dataclass(frozen=True, slots=True)
-class Alignment:
+class Alignment(NamedTuple):
     """The outcome.
 
     Attributes:
@@ -54,6 +58,7 @@ class Alignment:
             matched ones: 0, 1, 2, … when nothing moved.
         relinked: matched words that another small word links (from / to).
         matched: all pairs, in the order of the asked text.
+        moved: whether matched words stand in another order.
     """
 
     asked_only: tuple[Word, ...]
@@ -64,6 +69,7 @@ class Alignment:
     order: tuple[int, ...]
     relinked: tuple[tuple[Word, Word], ...]
     matched: tuple[tuple[Word, Word], ...]
+    moved: bool
 
     @property
     def inflected(self) -> bool:
@@ -85,11 +91,6 @@ class Alignment:
         start = self.order.index(0) if self.order else 0
         return self.moved and (*self.order[start:], *self.order[:start]) == tuple(range(len(self.order)))
 
-    @property
-    def moved(self) -> bool:
-        """Whether matched words stand in another order."""
-        return any(place != number for number, place in enumerate(self.order))
-
 
 def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = frozenset()) -> tuple[Word, ...]:
     """The content words of a text.
@@ -102,28 +103,26 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
     first = True
     joins = follows = False  # Two content words with nothing but "and" between.
     words = tuple(words)
-    shouted = all(word.isupper() for word in words)
-    titled = sum(word[:1].isupper() for word in words) > len(words) // 2
+    shouted = all(map(str.isupper, words))
+    titled = sum([word[0].isupper() for word in words]) > len(words) // 2
+    foreign = "" if language in {"", "en"} else "f"
     for raw in words:
         if len(found) >= MAX_WORDS:
             break
-        lowered = unaccented(raw.casefold())
-        whole = ABBREVIATIONS.get(lowered, lowered)
-        for folded in spread(whole):
-            # "US" and "IT" are no pronouns, "Go" is a language, "A" a vitamin, and "May" a name.
-            abbreviated = (
-                not first and not shouted and raw != "I" and raw[:1].isupper() and (raw.isupper() or not titled)
-            )
-            if folded in NEGATIONS or ((folded in SMALL_WORDS or folded in small) and not abbreviated):
-                if folded in LINKS:
-                    link = folded
-                joins = folded in {"and", "or"} and follows
+        capital = raw[0].isupper() and not first
+        # "US" and "IT" are no pronouns, "Go" is a language, "A" a vitamin, and "May" a name.
+        abbreviated = capital and not shouted and raw != "I" and (raw.isupper() or not titled)
+        name = "n" if capital and language != "de" else ""  # All nouns have a capital there.
+        for bare, is_small, negates in _parts_of[raw]:
+            if negates or ((is_small or bare.folded in small) and not abbreviated):
+                if bare.folded in LINKS:
+                    link = bare.folded
+                joins = bare.folded in {"and", "or"} and follows
                 follows = False
                 continue
-            base = positive(folded)
-            named = not first and raw[:1].isupper() and language != "de"  # All nouns have a capital there.
-            flags = ("n" if named else "") + ("-" if base else "") + ("f" if language not in {"", "en"} else "")
-            word = Word(folded, stem(base or folded), link, flags)
+            word = bare
+            if name or link or foreign:
+                word = Word(bare.folded, bare.stem, link, name + bare.flags + foreign)
             if joins and word.stem < found[-1].stem:
                 found[-1:] = [word._replace(link=found[-1].link), found[-1]._replace(link=word.link)]
             else:
@@ -133,8 +132,29 @@ def content(words: Iterable[str], language: str = "", small: AbstractSet[str] = 
     return tuple(found)
 
 
+def _find_parts(raw: str) -> tuple[tuple[Word, bool, bool], ...]:
+    """The words that a written one stands for, and whether each is a small word, a negation.
+
+    Each is as it stands where nothing links it and nothing makes it a name.
+    """
+    lowered = unaccented(raw.casefold())
+    parts = []
+    for folded in spread[ABBREVIATIONS.get(lowered, lowered)]:
+        base = positive(folded)
+        word = Word(folded, stem(base or folded), "", "-" if base else "")
+        parts.append((word, folded in SMALL_WORDS, folded in NEGATIONS))
+    return tuple(parts)
+
+
+_parts_of = Remembered(_find_parts)
+
+
 def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
     """Match equal stems first, then slips, words written apart on one side, synonyms, opposites."""
+    if [word.stem for word in asked] == [word.stem for word in stored]:
+        # So it is with most near repeats: nothing was added, dropped or moved, and nothing is left to look for.
+        matched = tuple(zip(asked, stored, strict=True))
+        return Alignment((), (), (), (), (), tuple(range(len(asked))), _relinked(matched), matched, moved=False)
     matching = _Matching(asked, stored)
     matching.equal()
     slips = matching.by(slip)
@@ -142,18 +162,25 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
         matching.join()
     synonyms = matching.by(lambda one, other: synonymous(one.stem, other.stem))
     opposites = matching.by(lambda one, other: opposite(one.folded, other.folded) or opposite(one.stem, other.stem))
-    pairs = sorted(matching.partner.items())
+    places = sorted(matching.partner.items())
     rank = {place: number for number, place in enumerate(sorted(matching.partner.values()))}
+    order = tuple([rank[place] for _, place in places])
+    matched = tuple([(asked[a], stored[b]) for a, b in places])
     return Alignment(
-        tuple(asked[position] for position in matching.left if not _small_slip(asked[position])),
-        tuple(stored[position] for position in matching.right if not _small_slip(stored[position])),
+        tuple([asked[position] for position in matching.left if not _small_slip(asked[position])]),
+        tuple([stored[position] for position in matching.right if not _small_slip(stored[position])]),
         slips,
         synonyms,
         opposites,
-        tuple(rank[place] for _, place in pairs),
-        tuple((asked[a], stored[b]) for a, b in pairs if asked[a].link != stored[b].link),
-        tuple((asked[a], stored[b]) for a, b in pairs),
+        order,
+        _relinked(matched),
+        matched,
+        moved=order != tuple(range(len(order))),
     )
+
+
+def _relinked(matched: tuple[tuple[Word, Word], ...]) -> tuple[tuple[Word, Word], ...]:
+    return tuple([(one, other) for one, other in matched if one.link != other.link])
 
 
 _FEW = 24

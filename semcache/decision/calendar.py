@@ -99,6 +99,8 @@ _AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
 _HOURS = frozenset({"noon", "midday", "midnight"})
 _PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
 _NAMES = _MONTHS.keys() | _DAYS.keys() | {f"{day}s" for day in _DAYS} | _RELATIVE.keys() | _PERIODS
+TELLING = _NAMES | _HOURS
+"""Folded words of which a text in ASCII without a digit has one, if it has a date or a time of day at all."""
 _NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b", re.IGNORECASE)
 _TIME = re.compile(
     r"(?<![\d:.])(?P<h>[012]?\d)(?:[:.h](?P<min>[0-5]\d))?\s*(?P<half>[ap]\.?m\.?)(?![a-z])"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from types import MappingProxyType
 
 import numpy as np
 
 from semcache.decision import lexicon
-from semcache.decision.guards import GUARDS, Guard, features_of
+from semcache.decision.guards import GUARDS, Guard, feature_name, features_of, passed, read
 from semcache.decision.pair import Pair, Reading
 from semcache.decision.policy import Policy
 from semcache.errors import SettingsError
@@ -36,9 +35,14 @@ class Decider:
         self._policy = policy
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
         self._most = sum(guard.most for guard in self._guards)
+        # How each is asked; the parse of which it finds nothing in two that are the same; what it says then.
+        self._asked = [
+            (guard.compare, feature_name(guard) if guard.passes_equal else "", passed(guard.name))
+            for guard in self._guards
+        ]
         self._parsed = features_of("", self._guards).keys()
         # A miss is parsed when its candidates are judged, and when its answer is stored.
-        self._remembered = lru_cache(_REMEMBERED_TEXTS)(self._features)
+        self._remembered = lru_cache(_REMEMBERED_TEXTS)(lambda text: read(text, self._guards))
         if self._guards:
             lexicon.load()  # Now, and not while the first request waits.
 
@@ -50,23 +54,33 @@ class Decider:
         """No guard can lift a candidate that is further away than this over a request's bound."""
         return self.threshold(keyed) - _FLOAT_SLACK - self._most
 
-    def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
-        """The guards' parse of a text, to be stored with its entry."""
+    def reading(self, text: str) -> Reading:
+        """A text as `compare_readings` takes it."""
         return self._remembered(text)
 
-    def _features(self, text: str) -> Mapping[str, tuple[str, ...]]:
-        return MappingProxyType(features_of(text, self._guards))
+    def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
+        """The guards' parse of a text, to be stored with its entry."""
+        return self.reading(text).features
 
     def compare(self, asked: str, stored: str, similarity: float) -> tuple[float, tuple[GuardVerdict, ...]]:
         """Score and verdicts of one text against another, as `decide` finds them: for evaluation and tuning."""
-        return self.compare_readings(Reading(self.features(asked)), Reading(self.features(stored)), similarity)
+        return self.compare_readings(self.reading(asked), self.reading(stored), similarity)
 
     def compare_readings(
         self, asked: Reading, stored: Reading, similarity: float
     ) -> tuple[float, tuple[GuardVerdict, ...]]:
-        """The same of two texts that were read before: `Reading(decider.features(text))`."""
+        """The same of two texts that were read before: by `reading`, or `Reading(entry.features)`.
+
+        A guard that finds nothing where its parses are the same isn't asked where they are, as most are.
+        """
         pair = Pair(asked, stored)
-        verdicts = tuple(guard.compare(pair) for guard in self._guards)
+        ours, theirs = asked.features, stored.features
+        verdicts = tuple(
+            [
+                nothing if feature and ours[feature] == theirs[feature] else compare(pair)
+                for compare, feature, nothing in self._asked
+            ]
+        )
         return score_of(similarity, verdicts), verdicts
 
     def decide(
@@ -99,7 +113,7 @@ class Decider:
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
             if query is None:
-                query = Reading(self.features(keyed.text))
+                query = self.reading(keyed.text)
             score, verdicts = self.compare_readings(query, self._read(candidate.entry), candidate.similarity)
             reason = (
                 unservable(candidate.entry)
@@ -123,10 +137,9 @@ class Decider:
         return Decision(tuple(judgements), reason, bound.threshold)
 
     def _read(self, entry: Entry) -> Reading:
-        features = entry.features
-        if not self._parsed <= features.keys():  # Stored before a guard was switched on, or by an older version of it.
-            features = self.features(entry.text)
-        return Reading(features)
+        if self._parsed <= entry.features.keys():
+            return Reading(entry.features)
+        return self.reading(entry.text)  # Stored before a guard was switched on, or by an older version of it.
 
 
 def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:

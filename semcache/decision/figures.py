@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from text_to_num import alpha2digit
 
-from semcache.decision.calendar import find_dates, find_times, find_years
+from semcache.decision.calendar import TELLING, find_dates, find_times, find_years
 from semcache.decision.tables import meanings, words
 from semcache.decision.units import UNITS, Unit
 
@@ -30,6 +30,7 @@ _ONE = 1.5
 """Below it a number word alone is left to stand: "which one"."""
 # Alone they are more often a pronoun, an article, an order or a unit of time than a number.
 _AMBIGUOUS = {"one": "1", "first": "1", "second": "2", "third": "3", "ein": "1", "eine": "1", "uno": "1", "una": "1"}
+_TELLING = TELLING | _ENGLISH_NUMBERS | _AMBIGUOUS.keys()
 _CJK_DIGITS = {
     "〇": 0,
     "零": 0,
@@ -107,10 +108,18 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
         language: en, de, es, fr, or empty for one that isn't known.
         vocabulary: its words, folded. Most texts have few figures or none: what can't be there isn't looked for.
     """
+    language_of_numbers = language or _language_of_numbers(vocabulary)
+    if (
+        language_of_numbers == "en"
+        and plain.isascii()
+        and vocabulary.isdisjoint(_TELLING)
+        and not _ANY_DIGIT.search(plain)
+    ):
+        return Figures((), (), (), (), (), plain)
     rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
     rest, dates = find_dates(rest, vocabulary)
     rest, times = find_times(rest, vocabulary)
-    rest = _spoken(rest, language or _language_of_numbers(vocabulary), vocabulary)
+    rest = _spoken(rest, language_of_numbers, vocabulary)
     numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
     if not _ANY_DIGIT.search(rest):
         return Figures(_bounded(dates), _bounded(times), (), (), tuple(numbers), rest)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import snowballstemmer
 from spellchecker import SpellChecker
 
+from semcache.decision.remembered import Remembered
 from semcache.decision.tables import meanings, words
 
 CONTRACTIONS: Mapping[str, tuple[str, ...]] = meanings("contractions")
@@ -67,9 +68,7 @@ def unaccented(word: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
 
 
-@lru_cache(65_536)
-def spread(word: str) -> tuple[str, ...]:
-    """The words that a contraction stands for: "don't" is ("do", "not"); a possessive is its owner."""
+def _spread(word: str) -> tuple[str, ...]:
     whole = CONTRACTIONS.get(word)
     if whole is not None:
         return whole
@@ -78,6 +77,10 @@ def spread(word: str) -> tuple[str, ...]:
             if word.endswith(ending) and len(word) > len(ending):
                 return (word[: -len(ending)], *rest)
     return (word,)
+
+
+spread = Remembered(_spread)
+"""By folded word, the words that it stands for: "don't" for ("do", "not"); a possessive is its owner."""
 
 
 def known(word: str) -> bool:

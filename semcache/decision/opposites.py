@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from semcache.decision.lexicon import common, stem, unaccented
 from semcache.decision.tables import groups, words
@@ -30,7 +29,6 @@ def opposite(one: str, other: str) -> bool:
     return other in _ANTONYMS.get(one, ())
 
 
-@lru_cache(65_536)
 def positive(word: str) -> str:
     """The word without the negation that it carries ("unacceptable" is "acceptable"); empty where it carries none."""
     if word in _NEGATIVE_FORMS:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache
 from typing import Protocol
 
 from semcache.decision.alignment import Alignment, Word, align
+from semcache.decision.remembered import Remembered
 from semcache.decision.stance import Stance
 
 WORDS = "words/1"
@@ -28,50 +29,85 @@ class Parser(Protocol):
         """Of its parse."""
         ...
 
+    def __hash__(self) -> int:
+        """It is one of a few that there are as long as the process."""
+        ...
 
+
+@cache
 def feature_name(parser: Parser) -> str:
     """Under which name a parse is stored."""
     return f"{parser.name}/{parser.version}"
 
 
+# By how it is stored.
+_decoded = Remembered(lambda encoded: Word(*encoded.split("\t")))
+
+
 class Reading:
-    """The parses of one text, by name and version."""
+    """The parses of one text, by name and version.
 
-    def __init__(self, features: Mapping[str, tuple[str, ...]]) -> None:
+    Its content words and its stance are read from them when they are asked for, unless they come along.
+    """
+
+    __slots__ = ("_stance", "_words", "features")
+
+    def __init__(
+        self,
+        features: Mapping[str, tuple[str, ...]],
+        words: tuple[Word, ...] | None = None,
+        stance: Stance | None = None,
+    ) -> None:
         self.features = features
+        self._words = words
+        self._stance = stance
 
-    @cached_property
+    @property
     def words(self) -> tuple[Word, ...]:
         """The content words."""
-        return tuple(Word(*encoded.split("\t")) for encoded in self.features[WORDS])
+        if self._words is None:
+            self._words = tuple([_decoded[encoded] for encoded in self.features[WORDS]])
+        return self._words
 
-    @cached_property
+    @property
     def stance(self) -> Stance:
         """How it asks."""
-        return Stance.decoded(self.features[STANCE])
+        if self._stance is None:
+            self._stance = Stance.decoded(self.features[STANCE])
+        return self._stance
 
 
 class Pair:
     """What a guard is given."""
 
+    __slots__ = ("_alignment", "_reversed", "asked", "stored")
+
     def __init__(self, asked: Reading, stored: Reading) -> None:
         self.asked, self.stored = asked, stored
+        self._alignment: Alignment | None = None
+        self._reversed: bool | None = None
 
     def parses(self, parser: Parser) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The request's and the entry's parse by one guard."""
         feature = feature_name(parser)
         return self.asked.features[feature], self.stored.features[feature]
 
-    @cached_property
+    @property
     def alignment(self) -> Alignment:
         """Which words stand for each other."""
-        return align(self.asked.words, self.stored.words)
+        if self._alignment is None:
+            self._alignment = align(self.asked.words, self.stored.words)
+        return self._alignment
 
-    @cached_property
+    @property
     def reversed(self) -> bool:
         """Whether an odd number of reversals lies between the two: negation words, negative forms, antonyms."""
-        alignment = self.alignment
-        forms = sum(("-" in one.flags) != ("-" in other.flags) for one, other in alignment.matched)
-        return (self.asked.stance.negated != self.stored.stance.negated) != (
-            (forms + len(alignment.opposites)) % 2 == 1
-        )
+        if self._reversed is None:
+            alignment = self.alignment
+            forms = sum(
+                [one.negative != other.negative for one, other in alignment.matched if one.flags != other.flags]
+            )
+            self._reversed = (self.asked.stance.negated != self.stored.stance.negated) != (
+                (forms + len(alignment.opposites)) % 2 == 1
+            )
+        return self._reversed

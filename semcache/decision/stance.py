@@ -41,6 +41,12 @@ _CLASSES: dict[str, str] = {
 _PERSONS = frozenset({"i", "you", "we", "they"})
 _FILLERS = words("fillers")
 _ALIKE = {"could": "can", "would": "will", "has": "have", "cannot": "can"}
+_COUNTED = {
+    word: _ALIKE.get(word, word)
+    for word in SMALL_WORDS | NEGATIONS
+    if word in NEGATIONS or _ALIKE.get(word, word) not in _FILLERS
+}
+"""Of an English text: what counts of its small words, and as which."""
 _HOW_TO = re.compile(r"\bhow (?:can|to|will|should)\b")
 _ONLY = "only:only"
 _POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
@@ -99,33 +105,27 @@ class Stance:
 
 def stance(text: Text) -> Stance:
     """The stance of a text."""
-    parts = [part for word in text.request_words for part in spread(word.casefold())]
-    says = frozenset(_CLASSES[part] for part in parts if part in _CLASSES)
-    frame = " ".join(part if part in SMALL_WORDS else "_" for part in parts)
+    parts = [part for word in text.request_words for part in spread[word.casefold()]]
+    says = frozenset([_CLASSES[part] for part in parts if part in _CLASSES])
+    frame = " ".join([part if part in SMALL_WORDS else "_" for part in parts])
     return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame, _small(text, parts))
 
 
 def _small(text: Text, parts: list[str]) -> str:
-    english = text.language in {"", "en"}
-    kept = []
-    for part in parts:
-        word = _ALIKE.get(part, part)
-        if (
-            part in NEGATIONS
-            or (english and part in SMALL_WORDS and word not in _FILLERS)
-            or (not english and unaccented(part) in text.small_words)
-        ):
-            kept.append(word)
+    if text.language in {"", "en"}:
+        kept = [_COUNTED[part] for part in parts if part in _COUNTED]
+    else:
+        kept = [_ALIKE.get(part, part) for part in parts if part in NEGATIONS or unaccented(part) in text.small_words]
     # "How can I", "how do I" and "how to" ask alike.
     return _HOW_TO.sub("how", " ".join(kept))
 
 
 def _negations(text: Text, parts: list[str]) -> int:
-    if text.plain.isascii() and not any(part in NEGATIONS for part in parts):
+    if text.plain.isascii() and NEGATIONS.isdisjoint(parts):
         return 0
     plain = _QUESTION_TAG.sub(" ", _IDIOMS.sub(" ", text.plain))
     count = len(CJK_NEGATIONS.findall(plain)) if text.script in {"han", "kana", "hangul"} else 0
-    left = (part for raw in words_of(plain) for part in spread(raw.casefold()))
+    left = (part for raw in words_of(plain) for part in spread[raw.casefold()])
     return count + sum(part in NEGATIONS for part in left)
 
 

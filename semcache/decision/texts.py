@@ -6,8 +6,8 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from functools import cached_property
 
 from semcache.decision.figures import Figures, figures
 from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
@@ -26,6 +26,22 @@ _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
 MAX_CHARS = 8192
 """What is read of a text, more than a MiniLM does; what follows counts as one identifier: equal, or another request."""
 _SIGNS = re.compile(r"[^\w\s]|_")
+_PROSE_ALONE = re.compile(
+    r"""
+    (?:
+      [^\W_a-z]*+ [^\W_A-Z]*+             # a word, unless it is camelCase
+      (?:
+        (?<=[A-Za-z]) ' (?=[A-Za-z])      # an apostrophe within one
+      | [.,;:!?]++ (?=\s|\Z)              # the end of a clause
+      | \s++
+      | \Z
+      )
+    )*+
+    \Z
+    """,
+    re.VERBOSE,
+)
+"""It gives nothing back (`++`): what is no prose after all is left after one look at each letter."""
 _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
@@ -37,17 +53,58 @@ def words_of(plain: str) -> tuple[str, ...]:
 
 
 class Text:
-    """One side of a comparison."""
+    """One side of a comparison, read at once: each guard needs nearly all of it.
+
+    Attributes:
+        raw: the text as it came.
+        plain_with_backticks: as `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are
+            quotation marks.
+        plain: NFKC (full-width digits and letters become plain ones), one kind of apostrophe and minus; case kept.
+        is_prose: nothing but words with the punctuation of prose behind them, as most prompts are: no code, nothing
+            quoted, and no sign that means something.
+        words: the words of `plain` in order: runs of letters and digits, with inner apostrophes; Han and kana singly.
+        vocabulary: the words, folded.
+        scripts: how many letters each script has (latin, han, kana, hangul and so on); 1 for a text in ASCII.
+        script: the script that most letters are written in; empty for a text without letters.
+        language_scores: how many different small words of each language stand in the text; empty for a text without
+            Latin letters.
+        language: en, de, es or fr by its small words; empty where there are none.
+        small_words: the small words of its language, without accents.
+        figures: dates, times, identifiers, quantities and numbers, and the text without them.
+        request_words: the words behind what politeness begins with; verbs with their particle.
+        content_words: the same without figures and signs that negate.
+    """
 
     def __init__(self, raw: str) -> None:
         self.raw = raw
+        self.plain_with_backticks = _normalised(raw[:MAX_CHARS])
+        self.plain = self.plain_with_backticks.replace("`", "'")
+        self.is_prose = _PROSE_ALONE.match(self.plain_with_backticks) is not None
+        self.words = words_of(self.plain)
+        self.vocabulary = frozenset([word.casefold() for word in self.words])
+        self.scripts = _scripts(self.plain)
+        self.script = max(self.scripts, key=self.scripts.__getitem__, default="")
+        self.language_scores = _language_scores(self.vocabulary)
+        self.language = _language(self.language_scores)
+        self.small_words = _SMALL_WORDS.get(self.language, frozenset())
+        self.figures = _figures(self)
+        begun = PREAMBLE.match(self.plain)
+        self.request_words = joined(words_of(self.plain[begun.end() :]) if begun else self.words)
+        rest = self.figures.rest
+        self.content_words = (
+            self.request_words
+            if rest == self.plain and rest.isascii()
+            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", rest))))
+        )
 
-    @cached_property
+    @property
     def signs(self) -> str:
         """All signs that are no letters and no digits, but for prose's punctuation: "C++" isn't "C".
 
         They stand in order, with a blank where they follow one: "++i" isn't "i++".
         """
+        if self.is_prose:
+            return ""
         padded = f" {self.plain} "
         found = []
         for match in _SIGNS.finditer(padded):
@@ -56,97 +113,53 @@ class Text:
                 found.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
         return "".join(found)
 
-    @cached_property
-    def plain(self) -> str:
-        """NFKC (full-width digits and letters become plain ones), one kind of apostrophe and minus; case kept."""
-        return self.plain_with_backticks.replace("`", "'")
 
-    @cached_property
-    def plain_with_backticks(self) -> str:
-        """As `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are quotation marks."""
-        text = unicodedata.normalize("NFKC", self.raw[:MAX_CHARS]).translate(_MARKS)
-        if "  " in text or "\t" in text:
-            text = _SPACES.sub(" ", text)
-        if "w/" in text:
-            text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
-        if "``" in text and "''" in text and "```" not in text:
-            text = text.replace("``", '"').replace("''", '"')
-        return text
+def _normalised(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_MARKS)
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    if "w/" in text:
+        text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
+    if "``" in text and "''" in text and "```" not in text:
+        text = text.replace("``", '"').replace("''", '"')
+    return text
 
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """The words of `plain` in order: runs of letters and digits, with inner apostrophes; Han and kana singly."""
-        return words_of(self.plain)
 
-    @cached_property
-    def vocabulary(self) -> frozenset[str]:
-        """The words, folded."""
-        return frozenset(word.casefold() for word in self.words)
+def _figures(text: Text) -> Figures:
+    found = figures(text.plain, text.language, text.vocabulary)
+    rest = text.raw[MAX_CHARS:]
+    if not rest:
+        return found
+    digest = hashlib.sha256(rest.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return replace(found, identifiers=(*found.identifiers, digest))
 
-    @cached_property
-    def figures(self) -> Figures:
-        """Dates, times, identifiers, quantities and numbers, and the text without them."""
-        found = figures(self.plain, self.language, self.vocabulary)
-        rest = self.raw[MAX_CHARS:]
-        if not rest:
-            return found
-        digest = hashlib.sha256(rest.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        return replace(found, identifiers=(*found.identifiers, digest))
 
-    @cached_property
-    def request_words(self) -> tuple[str, ...]:
-        """The words behind what politeness begins with; verbs with their particle."""
-        begun = PREAMBLE.match(self.plain)
-        return joined(words_of(self.plain[begun.end() :]) if begun else self.words)
+def _language_scores(vocabulary: AbstractSet[str]) -> Mapping[str, int]:
+    if not any(word[0] < "\u0250" and word[0].isalpha() for word in vocabulary):
+        return {}
+    return {name: len(known & vocabulary) for name, known in _FUNCTION_WORDS.items()}
 
-    @cached_property
-    def content_words(self) -> tuple[str, ...]:
-        """The same without figures and signs that negate."""
-        rest = self.figures.rest
-        if rest == self.plain and rest.isascii():
-            return self.request_words
-        return joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", rest))))
 
-    @cached_property
-    def language(self) -> str:
-        """en, de, es or fr by its small words; empty where there are none."""
-        scores = self.language_scores
-        if not any(scores.values()):
-            return ""
-        return max(scores, key=lambda name: (scores[name], name == "en"))
+def _language(scores: Mapping[str, int]) -> str:
+    """The one with the most small words, of several English or else the first."""
+    most = max(scores.values(), default=0)
+    if not most:
+        return ""
+    return "en" if scores["en"] == most else next(name for name, score in scores.items() if score == most)
 
-    @cached_property
-    def small_words(self) -> frozenset[str]:
-        """The small words of its language, without accents."""
-        return _SMALL_WORDS.get(self.language, frozenset())
 
-    @cached_property
-    def language_scores(self) -> Mapping[str, int]:
-        """How many different small words of each language stand in the text; empty for a text without Latin letters."""
-        words = self.vocabulary
-        if not any(word[0] < "\u0250" and word[0].isalpha() for word in words):
-            return {}
-        return {name: len(words & known) for name, known in _FUNCTION_WORDS.items()}
-
-    @cached_property
-    def script(self) -> str:
-        """The script that most letters are written in; empty for a text without letters."""
-        scripts = self.scripts
-        return max(scripts, key=lambda name: scripts[name], default="")
-
-    @cached_property
-    def scripts(self) -> Mapping[str, int]:
-        """How many letters each script has (latin, han, kana, hangul and so on); 1 for a text in ASCII."""
-        if self.plain.isascii():
-            return {"latin": 1} if any(map(str.isalpha, self.plain)) else {}
-        counts: dict[str, int] = {}
-        for letter in self.plain:
-            if letter.isalpha():
-                name = "latin" if letter < "\u0250" else _script_of(letter)
-                counts[name] = counts.get(name, 0) + 1
-        if "kana" in counts and "han" in counts:
-            counts["kana"] += counts.pop("han")  # Japanese is written in both.
-        return counts
+def _scripts(plain: str) -> Mapping[str, int]:
+    if plain.isascii():
+        return {"latin": 1} if any(map(str.isalpha, plain)) else {}
+    counts: dict[str, int] = {}
+    for letter in plain:
+        if letter.isalpha():
+            name = "latin" if letter < "\u0250" else _script_of(letter)
+            counts[name] = counts.get(name, 0) + 1
+    if "kana" in counts and "han" in counts:
+        counts["kana"] += counts.pop("han")  # Japanese is written in both.
+    return counts
 
 
 def _is_prose(before: str, sign: str, after: str) -> bool:

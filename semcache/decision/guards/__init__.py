@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from semcache.decision.alignment import content
 from semcache.decision.guards.code import CodeGuard
 from semcache.decision.guards.dates import DatesGuard
 from semcache.decision.guards.direction import DirectionGuard
-from semcache.decision.guards.guard import Guard
+from semcache.decision.guards.guard import Guard, passed
 from semcache.decision.guards.identifiers import IdentifiersGuard
 from semcache.decision.guards.language import LanguageGuard
 from semcache.decision.guards.names import NamesGuard
@@ -17,7 +18,7 @@ from semcache.decision.guards.polarity import PolarityGuard
 from semcache.decision.guards.quotes import QuotesGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
-from semcache.decision.pair import STANCE, WORDS, feature_name
+from semcache.decision.pair import STANCE, WORDS, Reading, feature_name
 from semcache.decision.stance import stance
 from semcache.decision.texts import Text
 
@@ -40,21 +41,23 @@ GUARDS: Mapping[str, Guard] = {
 """By name, in the order in which they are asked."""
 
 
-def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, ...]]:
+def read(text: str, guards: Iterable[Guard]) -> Reading:
     """The parses of `text` by guard, and its words and stance; what is empty is there as well."""
+    asking = tuple(guards)
+    if not asking:
+        return Reading({})
     whole = Text(text)
-    parses = {feature_name(guard): guard.parse(whole) for guard in guards}
-    if parses:
-        parses[STANCE] = stance(whole).encoded()
-        parses[WORDS] = tuple(
-            "\t".join(word)
-            for word in content(
-                whole.content_words,
-                whole.language,
-                whole.small_words,
-            )
-        )
-    return parses
+    parses = {feature_name(guard): guard.parse(whole) for guard in asking}
+    asks = stance(whole)
+    words = content(whole.content_words, whole.language, whole.small_words)
+    parses[STANCE] = asks.encoded()
+    parses[WORDS] = tuple(map("\t".join, words))
+    return Reading(MappingProxyType(parses), words, asks)
 
 
-__all__ = ["GUARDS", "Guard", "feature_name", "features_of"]
+def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, ...]]:
+    """The same parses as they are stored."""
+    return read(text, guards).features
+
+
+__all__ = ["GUARDS", "Guard", "feature_name", "features_of", "passed", "read"]

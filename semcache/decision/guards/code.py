@@ -46,9 +46,12 @@ class CodeGuard:
     name = "code"
     version = 1
     most = 0.0
+    passes_equal = True
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The code tokens, without backticks and white space, in order."""
+        if text.is_prose:
+            return ()
         plain = text.plain_with_backticks
         return (*code_tokens(plain), *(f"`{span}" for span in marked(plain)))
 

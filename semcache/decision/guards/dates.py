@@ -22,6 +22,7 @@ class DatesGuard:
     name = "dates"
     version = 1
     most = 0.0
+    passes_equal = True
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """Dates as `calendar.find_dates` writes them, and times of day as "at " and minutes since midnight."""

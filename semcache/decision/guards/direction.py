@@ -41,6 +41,7 @@ class DirectionGuard:
     name = "direction"
     version = 1
     most = 0.0
+    passes_equal = False
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The figures in their order: "7th of 77" isn't "77th of 7"."""

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Protocol
 
 from semcache.decision.figures import unmatched
-from semcache.decision.pair import Pair
+from semcache.decision.pair import Pair, Parser
 from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
 
@@ -19,7 +19,7 @@ _MUCH_ELSE = 2
 """Words without a counterpart beyond which a text is another wording, in which a figure may be said in words."""
 
 
-class Guard(Protocol):
+class Guard(Parser, Protocol):
     """One kind of difference that changes the answer."""
 
     @property
@@ -35,6 +35,11 @@ class Guard(Protocol):
     @property
     def most(self) -> float:
         """The most that a FEATURE of this guard can add to a score; 0 for one that only lowers or vetoes."""
+        ...
+
+    @property
+    def passes_equal(self) -> bool:
+        """Whether it finds nothing where both parses are the same, whatever else the texts say: it isn't asked then."""
         ...
 
     def parse(self, text: Text) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ class FiguresGuard:
     name: str
     version: int
     most = 0.0
+    passes_equal = True
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """See `differing`."""
@@ -97,6 +103,7 @@ class WordsGuard:
     name: str
     version: int
     most = 0.0
+    passes_equal = False
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """Nothing of its own."""

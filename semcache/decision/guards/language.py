@@ -21,13 +21,14 @@ class LanguageGuard:
     name = "language"
     version = 1
     most = 0.0
+    passes_equal = True
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The language, empty where it isn't clear; the script that most is written in; all scripts."""
         scores = text.language_scores
         language = text.language
-        others = sum(score for name, score in scores.items() if name != language)
-        clear = scores.get(language, 0) >= max(_CLEAR, _TIMES * others)
+        ours = scores.get(language, 0)
+        clear = ours >= max(_CLEAR, _TIMES * (sum(scores.values()) - ours))
         return (language if clear else "", text.script, *sorted(text.scripts))
 
     def compare(self, pair: Pair) -> GuardVerdict:

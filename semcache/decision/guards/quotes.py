@@ -30,10 +30,11 @@ class QuotesGuard:
     name = "quotes"
     version = 1
     most = 0.0
+    passes_equal = True
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """What is quoted, folded, white space and closing punctuation evened out."""
-        if not _MARKS.search(text.plain):
+        if text.is_prose or not _MARKS.search(text.plain):
             return ()
         found = (
             next(group for group in match.groups() if group) for match in _QUOTED.finditer(text.plain_with_backticks)

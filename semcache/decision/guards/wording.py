@@ -31,13 +31,17 @@ class WordingGuard:
     name = "wording"
     version = 1
     most = LIFT
+    passes_equal = False
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """All that is compared to the letter, each kind in order: figures, code tokens, marked code, signs."""
         figures = text.figures
         kinds = (figures.dates, figures.times, figures.identifiers, figures.quantities, figures.numbers)
-        plain = text.plain_with_backticks
-        return (*(figure for kind in kinds for figure in kind), *code_tokens(plain), *marked(plain), text.signs)
+        exact = [figure for kind in kinds for figure in kind]
+        if not text.is_prose:
+            plain = text.plain_with_backticks
+            exact += (*code_tokens(plain), *marked(plain))
+        return (*exact, text.signs)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where the same words ask otherwise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -281,6 +282,8 @@ class Application:
 
 async def serve(settings: Settings, *, on_ready: Callable[[Application], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the grace at once."""
+    if settings.server.batch_scheduling:
+        _ask_for_batch_scheduling()
     stop = asyncio.Event()
     hurry = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -303,6 +306,20 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+
+
+def _ask_for_batch_scheduling() -> None:
+    """Let the kernel treat this thread, and those that it starts, as work whose threads don't interrupt each other.
+
+    A call crosses three threads of gRPC before it reaches the event loop, and each wake-up would otherwise interrupt
+    that loop in the middle of another call: seven times a call when all share a core (measured). See sched(7).
+    """
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # a sandbox may forbid it
+        _log.info("server.scheduling_unchanged", error=str(error), effect="an exact hit takes more of the processor")
 
 
 def _look_for_garbage_less_often() -> None:

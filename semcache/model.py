@@ -128,8 +128,14 @@ class Request:
     control: CacheControl = field(default_factory=CacheControl)
 
     def __hash__(self) -> int:
-        """Of what alone mostly tells requests apart; over all fields it would take longer than to look one up."""
-        return hash((self.tenant, self.body))
+        """Over what tells requests apart, without the Python code of the parts' own hashes: it's asked each time."""
+        control = self.control
+        return hash(
+            (
+                *(self.tenant, self.body, self.namespace, self.tags, self.sources, self.task_type),
+                *(self.knowledge_version, control.ttl_s, control.max_age_s, control.similarity_threshold),
+            )
+        )
 
     @property
     def said_task(self) -> Task:

@@ -244,7 +244,7 @@ class Metrics:
             record.requests,
             record.spent.priced,
             record.saved.priced,
-            usage.input_tokens + usage.output_tokens > 0,
+            bool(usage.input_tokens or usage.output_tokens),
             self._window.slot(ended.at_s),
         )
 

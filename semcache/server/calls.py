@@ -25,7 +25,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _REMEMBERED_MESSAGES = 4096
 _REMEMBERED_BYTES = 4096
-"""Of one message; together at most about 40 MB."""
+"""Of one message; together at most about 40 MB a method."""
 
 
 class Calls:

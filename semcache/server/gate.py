@@ -65,5 +65,5 @@ class Gate:
     async def emptied(self) -> None:
         """Wait until no call runs; the gate must be closed."""
         if self._total:
-            self._emptied = asyncio.Event()
+            self._emptied = self._emptied or asyncio.Event()
             await self._emptied.wait()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from semcache.errors import StoreError, StoreFullError, StoreUnusableError
-from semcache.model import Selector
-from semcache.store import LmdbStore, check
+from semcache.model import Selector, Status
+from semcache.store import LmdbStore, check, layout
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, answer, entry, record, served, store_settings, vector
+from tests.support.stored import SECRET, answer, entry, hit, record, served, store_settings, vector
 
 
 @pytest.fixture
@@ -181,3 +181,25 @@ async def test_notes_that_can_not_be_kept_are_counted_and_closing_ends(tmp_path,
     assert store.stats()["notes_dropped"] == 3
     await store.close()
     assert store._writer.counts.notes_dropped == 8
+
+
+async def test_a_hit_counts_once_as_a_use_though_its_commit_was_repeated(tmp_path, monkeypatch):
+    import lmdb
+
+    store = open_store(tmp_path / "store")
+    kept = await store.put(entry("kept"), vector())
+    refusal = Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
+    store.record(hit(kept.entry_id, 7))
+    for name in "ab":
+        with pytest.raises(StoreFullError):
+            await store.put(entry(name), vector())
+    refusal.on = False
+    for line in (record("miss"), record("deposit", requests=0, entry_id=kept.entry_id, status=Status.EXACT_HIT)):
+        store.record(line)
+    await store.close()
+    path = str(tmp_path / "store")
+    with lmdb.Environment(path, max_dbs=20, readonly=True, lib_version=layout.LIB_VERSION) as env:
+        dbs = layout.Databases.open(env, create=False)
+        with env.begin() as txn:
+            rows = [layout.ACCESS.unpack(row) for _, row in txn.cursor(db=dbs.access)]
+    assert [(uses, saved) for uses, saved, _ in rows] == [(1, 7)]

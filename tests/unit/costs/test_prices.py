@@ -172,3 +172,11 @@ def test_an_override_doesnt_reach_another_provider(book_with):
 
 def test_the_librarys_prices_are_exact_decimals():
     assert isinstance(library_nanousd(USAGE, "gpt-4o"), Decimal)
+
+
+def test_a_charge_that_is_remembered_is_the_one_that_would_be_made(book, monkeypatch):
+    monkeypatch.setattr(prices, "_MAX_CHARGED", 3)
+    usages = [Usage(tokens, tokens // 2, 7) for tokens in range(10)]
+    fresh = [PriceBook.open(CostSettings()).cost("gpt-4o", usage, AT_S) for usage in usages]
+    for _ in range(2):
+        assert [book.cost("gpt-4o", usage, AT_S) for usage in usages] == fresh

@@ -283,3 +283,30 @@ def test_what_ended_is_counted_before_anyone_reads(metrics, record, clock, value
     metrics.request_done(record(Status.MISS), [], "miss")
     clock.now_s += 10_000
     assert math.isnan(value("llm_cache_hit_ratio"))  # it ended in a window that is over, not when it was counted
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_counting_alike_requests_together_counts_as_each_by_itself(record, clock, data):
+    one_by_one, together = CollectorRegistry(), CollectorRegistry()
+    at_once, later = (Metrics(registry, MetricsSettings(), clock, ["gpt-4o"]) for registry in (one_by_one, together))
+    ends = st.tuples(
+        st.sampled_from(Status),
+        st.none() | st.integers(0, 9),
+        st.none() | st.integers(0, 9),
+        st.sampled_from([{}, {"model": "gpt-4o-mini"}, {"usage": Usage()}, {"requests": 0}, {"task_type": ""}]),
+        st.sampled_from(["why", "else"]),
+        st.floats(0, 40),
+    )
+    for status, spent, saved, fields, reason, pause_s in data.draw(st.lists(ends, max_size=90)):
+        line = record(status, spent=spent, saved=saved, **fields)
+        clock.now_s += pause_s
+        for metrics in (at_once, later):
+            metrics.request_done(line, [("key", 0.001), ("exact", 0.02)], reason)
+        at_once.counts()
+
+    def page(registry):
+        lines = generate_latest(registry).decode().splitlines()
+        return [line for line in lines if "_created" not in line]
+
+    assert page(together) == page(one_by_one)

@@ -200,3 +200,14 @@ async def test_a_line_that_cannot_be_written_is_dropped_and_counted_alone(tmp_pa
     assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["good"]
     assert store.stats()["notes_dropped"] == 1
     await store.close()
+
+
+async def test_notes_that_come_while_the_thread_takes_some_are_all_written(tmp_path):
+    store = open_store(tmp_path, max_queue=50_000)
+    for number in range(10_000):
+        store.record(record(f"r{number}"))
+        if number % 500 == 0:
+            await store.put(entry(f"e{number}"), None)  # the thread drains meanwhile
+    await store.flush()
+    assert sum(1 for _ in store.ledger_records(None, 0, 1e11)) == 10_000
+    await store.close()

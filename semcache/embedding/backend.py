@@ -1,4 +1,4 @@
-"""What the device thread asks of a backend: token ids in, unit vectors out."""
+"""What the device threads ask of a backend: token ids in, unit vectors out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 
 
 class Backend(Protocol):
-    """A network on a device. Used by one thread at a time."""
+    """A network on a device.
 
-    def forward(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Unit vectors (len(batch), dimension) of token ids, special tokens included; may raise anything."""
+    Attributes:
+        streams: forward passes that it runs at the same time, each for a thread of its own.
+    """
+
+    streams: int
+
+    def forward(self, batch: Sequence[Sequence[int]], stream: int = 0) -> NDArray[np.float32]:
+        """Unit vectors (len(batch), dimension) of token ids, special tokens included; may raise anything.
+
+        Args:
+            batch: token ids of each text.
+            stream: which of the streams; used by one thread at a time.
+        """
         ...
 
     def describe(self) -> Mapping[str, str]:

@@ -1,11 +1,14 @@
-"""The one thread that owns the device: token ids in, one-shot replies out, what queued meanwhile is the next batch."""
+"""The threads that own the device: token ids in, one-shot replies out, what queued meanwhile is the next batch."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import ceil
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -19,11 +22,16 @@ from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownE
 _log = structlog.get_logger(__name__)
 
 OnBatch = Callable[[int, float], None]
-"""Called from the device thread after each forward pass with its texts and its seconds."""
-
+"""Called from a device thread after each forward pass with its texts and its seconds."""
 
 _SMALLER = 8
 """How much smaller small batches are: 4 texts of 32."""
+_LEAST = 4
+"""How many times its own cost a pass must have to do, for a stream to take a part of what another could do whole."""
+_FULL = 16
+"""From how many times its own cost on a pass isn't worth waiting with: company would save a sixteenth of it."""
+_PATIENCE_TEXTS = 2
+"""How long a stream waits for such company, in the time of so many texts: about what the pass costs by itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +60,19 @@ class _Replies:
     freed: int = 0
 
 
-class DeviceThread:
-    """Runs `backend` on a thread of its own. `submit` is called on an event loop.
+class DeviceThreads:
+    """Runs `backend`, each of its streams on a thread of its own. `submit` is called on an event loop.
+
+    Whichever is free takes the next batch from all that waits, or an even share of it while others are free too. So
+    none waits for another's pass, and the event loop works on one's answers while the others compute. Against streams
+    that take the halves of one batch and wait for each other: 64 callers on two cores get a tenth more short texts
+    embedded, and a third more of mixed lengths (measured with AMX).
+
+    While others compute, a free stream that finds little waits for moments until there is more: passes of four texts
+    instead of sixteen cost a third more a text. A text that finds no pass under way never waits.
 
     Args:
-        backend: used by the thread alone.
+        backend: used by these threads alone.
         dimension: length of a vector.
         rule: how to batch.
         max_queue: texts waiting or being computed; beyond it `submit` refuses.
@@ -82,13 +98,23 @@ class DeviceThread:
         self._monotonic = monotonic
         self._on_batch = on_batch
         self._inbox: SimpleQueue[list[_Text] | None] = SimpleQueue()
-        self._waiting: list[_Text] = []  # the thread's own
+        self._turn = threading.Lock()  # who holds it receives, and takes the next batch
+        self._lock = threading.Lock()  # held for moments, over what the threads share:
+        self._waiting: list[_Text] = []
+        self._streams = self._free = self._open = backend.streams
+        self._left_to_others = False  # what waits is the others' share of what a stream took its own from
+        self._in_company = False  # a stream waits for more texts, or for the others to be done
+        self._ending = False
+        self._text_s = 0.002  # a guess until the first batch; the event loop reads it
         self._depth = 0  # the event loop's own, as is what follows
         self._gathered: list[_Text] = []
-        self._text_s = 0.002  # a guess until the first batch; read by the event loop, written by the thread
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="semcache-embedding", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(stream,), name=f"semcache-embedding-{stream}", daemon=True)
+            for stream in range(backend.streams)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def depth(self) -> int:
@@ -138,35 +164,84 @@ class DeviceThread:
             self._closing = True
             self._hand_over()
             self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join, patience_s)
-        if self._thread.is_alive():
+        ends = time.monotonic() + patience_s
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, max(0.0, ends - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
             _log.warning("embedding_device_hangs", patience_s=patience_s, effect="its thread is left behind")
 
-    def _run(self) -> None:
-        closing = False
-        while not closing or self._waiting:
-            closing = self._receive() or closing
+    # What follows runs on the device threads.
+
+    def _run(self, stream: int) -> None:
+        last = False
+        while True:
             replies: dict[asyncio.AbstractEventLoop, _Replies] = {}
-            self._drop_abandoned(replies)
-            if self._waiting:
-                self._compute(replies)
+            with self._turn:
+                batch = self._next(replies)
+            if batch:
+                self._compute(stream, batch, replies)
             for loop, reply in replies.items():
                 self._send(loop, reply)
-        self._backend.close()
+            with self._lock:
+                if batch:
+                    self._free += 1
+                    if self._in_company and self._free == self._streams:
+                        self._inbox.put([])  # nobody is left to wait for
+                elif self._ending:
+                    self._open -= 1
+                    last = self._open == 0
+                    break
+        if last:
+            self._backend.close()
 
-    def _receive(self) -> bool:
-        """Takes all that has queued, waiting only when there is nothing to do; True once closing was asked for."""
-        closing = False
-        try:
-            message = self._inbox.get(block=not self._waiting)
+    def _next(self, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> list[_Text]:
+        """Waits for texts while there are none and takes a batch; none when all had left or the end has come."""
+        while not self._waiting and not self._ending:
+            self._receive(self._inbox.get())
+        with suppress(Empty):
             while True:
-                if message is None:
-                    closing = True
-                else:
-                    self._waiting.extend(message)
-                message = self._inbox.get_nowait()
-        except Empty:
-            return closing
+                self._receive(self._inbox.get_nowait())
+        self._wait_for_company()
+        with self._lock:
+            self._drop_abandoned(replies)
+            if not self._waiting:
+                return []
+            rule = self._rule
+            worth = sum(len(text.ids) for text in self._waiting) // (_LEAST * rule.pass_tokens)
+            share = ceil(len(self._waiting) / max(1, min(self._free, worth)))
+            rule = replace(rule, max_texts=min(rule.max_texts, share))
+            positions = next_batch([len(text.ids) for text in self._waiting], rule)
+            batch = [self._waiting[position] for position in positions]
+            taken = set(positions)
+            self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
+            self._free -= 1
+            self._left_to_others = self._free > 0 and bool(self._waiting)
+            return batch
+
+    def _wait_for_company(self) -> None:
+        """Waits for moments while other streams compute and a pass over what waits would be small."""
+        ends = time.monotonic() + _PATIENCE_TEXTS * self._text_s
+        enough = _FULL * self._rule.pass_tokens
+        while True:
+            with self._lock:
+                left_s = ends - time.monotonic()
+                self._in_company = (
+                    self._free < self._streams
+                    and not (self._left_to_others or self._ending)
+                    and sum(len(text.ids) for text in self._waiting) < enough
+                    and left_s > 0
+                )
+                if not self._in_company:
+                    return
+            with suppress(Empty):
+                self._receive(self._inbox.get(timeout=left_s))
+
+    def _receive(self, message: list[_Text] | None) -> None:
+        with self._lock:
+            if message is None:
+                self._ending = True
+            else:
+                self._waiting.extend(message)
 
     def _drop_abandoned(self, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
         if not any(text.job.future.done() for text in self._waiting):
@@ -179,14 +254,10 @@ class DeviceThread:
                 kept.append(text)
         self._waiting = kept
 
-    def _compute(self, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
-        positions = next_batch([len(text.ids) for text in self._waiting], self._rule)
-        batch = [self._waiting[position] for position in positions]
-        taken = set(positions)
-        self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
+    def _compute(self, stream: int, batch: list[_Text], replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
         started = self._monotonic()
         try:
-            vectors = self._backend.forward([text.ids for text in batch])
+            vectors = self._backend.forward([text.ids for text in batch], stream)
             if vectors.shape != (len(batch), self._dimension):
                 raise ValueError(f"the backend gave shape {vectors.shape} for {len(batch)} texts")
             if not np.isfinite(vectors).all():
@@ -195,9 +266,8 @@ class DeviceThread:
             _log.exception("embedding_batch_failed", texts=len(batch))
             self._fail(batch, error, replies)
             return
-        self._fill(batch, vectors, replies)
         seconds = self._monotonic() - started
-        self._text_s += 0.1 * (seconds / len(batch) - self._text_s)
+        self._fill(batch, vectors, seconds, replies)
         if self._on_batch is not None:
             try:
                 self._on_batch(len(batch), seconds)
@@ -205,29 +275,36 @@ class DeviceThread:
                 _log.exception("embedding_observer_failed")
 
     def _fill(
-        self, batch: list[_Text], vectors: NDArray[np.float32], replies: dict[asyncio.AbstractEventLoop, _Replies]
+        self,
+        batch: list[_Text],
+        vectors: NDArray[np.float32],
+        seconds: float,
+        replies: dict[asyncio.AbstractEventLoop, _Replies],
     ) -> None:
-        for text, vector in zip(batch, vectors, strict=True):
-            job = text.job
-            reply = replies.setdefault(job.loop, _Replies())
-            reply.freed += 1
-            job.vectors[text.row] = vector
-            job.missing -= 1
-            if job.missing == 0:
-                reply.done.append(job)
+        with self._lock:
+            for text, vector in zip(batch, vectors, strict=True):
+                job = text.job
+                reply = replies.setdefault(job.loop, _Replies())
+                reply.freed += 1
+                job.vectors[text.row] = vector
+                job.missing -= 1
+                if job.missing == 0:
+                    reply.done.append(job)
+            self._text_s += 0.1 * (seconds / len(batch) - self._text_s)
 
     def _fail(self, batch: list[_Text], cause: Exception, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
         """Answers every job of the batch; the rest of such a job's texts is of no more use."""
         jobs = {text.job for text in batch}
         for text in batch:
             replies.setdefault(text.job.loop, _Replies()).freed += 1
-        kept = []
-        for text in self._waiting:
-            if text.job in jobs:
-                replies.setdefault(text.job.loop, _Replies()).freed += 1
-            else:
-                kept.append(text)
-        self._waiting = kept
+        with self._lock:
+            kept = []
+            for text in self._waiting:
+                if text.job in jobs:
+                    replies.setdefault(text.job.loop, _Replies()).freed += 1
+                else:
+                    kept.append(text)
+            self._waiting = kept
         for job in jobs:
             error = EmbeddingFailedError(
                 f"the embedding model failed on a batch of {len(batch)}: {type(cause).__name__}: {cause}",

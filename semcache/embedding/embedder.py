@@ -1,4 +1,4 @@
-"""The real `Embedder`: the model's tokenizer before the queue, the device thread behind it."""
+"""The real `Embedder`: the model's tokenizer before the queue, the device threads behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.embedding.device import DeviceThread
+from semcache.embedding.device import DeviceThreads
 from semcache.embedding.models import ModelFiles
 from semcache.embedding.tokenizer import TextTokenizer
 
@@ -20,7 +20,7 @@ class ModelEmbedder:
     """A sentence-transformers model behind `semcache.ports.Embedder`."""
 
     def __init__(
-        self, files: ModelFiles, tokenizer: TextTokenizer, device: DeviceThread, description: Mapping[str, str]
+        self, files: ModelFiles, tokenizer: TextTokenizer, device: DeviceThreads, description: Mapping[str, str]
     ) -> None:
         self._files = files
         self._tokenizer = tokenizer

@@ -20,7 +20,7 @@ from semcache.embedding.batching import (
     BatchRule,
 )
 from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
-from semcache.embedding.device import DeviceThread, OnBatch
+from semcache.embedding.device import DeviceThreads, OnBatch
 from semcache.embedding.embedder import ModelEmbedder
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.embedding.tokenizer import TextTokenizer
@@ -171,11 +171,11 @@ def _open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles
 def open_embedder(
     settings: EmbeddingSettings, *, on_batch: OnBatch | None = None, monotonic: Callable[[], float] = time.monotonic
 ) -> ModelEmbedder:
-    """Finds the model, loads it on the backend that fits the machine and starts the device thread. Takes seconds.
+    """Finds the model, loads it on the backend that fits the machine and starts the device threads. Takes seconds.
 
     Args:
         settings: the embedding section.
-        on_batch: called from the device thread after each forward pass with its texts and its seconds.
+        on_batch: called from a device thread after each forward pass with its texts and its seconds.
         monotonic: seconds, for those given to `on_batch`.
 
     Raises:
@@ -207,7 +207,7 @@ def open_embedder(
         max_tokens=GPU_MAX_TOKENS if on_gpu else CPU_MAX_TOKENS,
         pass_tokens=GPU_PASS_TOKENS if on_gpu else CPU_PASS_TOKENS,
     )
-    device = DeviceThread(
+    device = DeviceThreads(
         backend,
         dimension=files.dimension,
         rule=rule,

@@ -39,6 +39,8 @@ class TorchBackend:
         threads: of one forward pass on a CPU; torch has one such number for the whole process.
     """
 
+    streams = 1
+
     def __init__(self, files: ModelFiles, *, device: str, precision: str, threads: int) -> None:
         self._device = torch.device(device)
         self._precision = precision
@@ -48,7 +50,7 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self._network = SentenceNetwork(files, _DTYPES[precision]).to(self._device).eval()
 
-    def forward(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def forward(self, batch: Sequence[Sequence[int]], stream: int = 0) -> NDArray[np.float32]:  # noqa: ARG002
         """Unit vectors; the copy from the device is the only point that waits for it."""
         tokens, mask = (torch.from_numpy(array) for array in padded(batch, self._pad_id))
         if self._device.type == "cuda":

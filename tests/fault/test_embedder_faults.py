@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from semcache.embedding.batching import BatchRule
-from semcache.embedding.device import DeviceThread
+from semcache.embedding.device import DeviceThreads
 from semcache.errors import EmbeddingFailedError
 from tests.support.backends import GatedBackend
 
@@ -20,8 +20,8 @@ class Nonsense(GatedBackend):
         self.answers = list(answers)
         self.open()
 
-    def forward(self, batch):
-        return self.answers.pop(0) if self.answers else super().forward(batch)
+    def forward(self, batch, stream=0):
+        return self.answers.pop(0) if self.answers else super().forward(batch, stream)
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,9 @@ def logs():
         yield captured
 
 
-def start(backend) -> DeviceThread:
+def start(backend) -> DeviceThreads:
     rule = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
-    return DeviceThread(backend, dimension=2, rule=rule, max_queue=100, monotonic=lambda: 0.0)
+    return DeviceThreads(backend, dimension=2, rule=rule, max_queue=100, monotonic=lambda: 0.0)
 
 
 async def test_a_failing_batch_reaches_every_waiter_of_it_and_nobody_else(logs):

@@ -1,4 +1,4 @@
-"""The device thread over a backend whose every step the test decides."""
+"""The device threads over a backend whose every step the test decides."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from semcache.embedding.batching import BatchRule
-from semcache.embedding.device import DeviceThread
-from semcache.errors import OverloadedError, ShuttingDownError
-from tests.support.backends import GatedBackend
+from semcache.embedding.device import DeviceThreads
+from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownError
+from tests.support.backends import GatedBackend, StreamsBackend
 
 RULE = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
 
@@ -21,7 +21,7 @@ def ticks():
 @pytest.fixture
 async def gated():
     backend = GatedBackend()
-    device = DeviceThread(
+    device = DeviceThreads(
         backend, dimension=2, rule=RULE, max_queue=8, monotonic=ticks(), on_batch=backend.observed.append_batch
     )
     yield backend, device
@@ -107,3 +107,113 @@ async def test_an_observer_that_fails_harms_nobody(gated):
     backend.observed.failing = True
     assert (await device.submit([[1, 1]])).shape == (1, 2)
     assert np.isfinite(await device.submit([[1, 2]])).all()
+
+
+@pytest.fixture
+async def two_streams():
+    backend = StreamsBackend(2)
+    device = DeviceThreads(backend, dimension=2, rule=RULE, max_queue=100, monotonic=ticks())
+    yield backend, device
+    backend.open_all()
+    await device.close()
+    assert backend.closed == 1
+
+
+async def test_free_streams_share_what_waits_and_each_has_a_thread_of_its_own(two_streams):
+    backend, device = two_streams
+    call = asyncio.create_task(device.submit([[1, n, *range(20)] for n in range(6)]))
+    await backend.entered(2)
+    assert sorted(len(batch) for batch, _ in backend.running) == [3, 3]
+    assert {stream for _, stream in backend.running} == {0, 1}
+    backend.open_all()
+    assert (await call)[:, 1].tolist() == list(range(6))
+
+
+async def test_a_few_short_texts_are_one_stream_s(two_streams):
+    backend, device = two_streams
+    call = asyncio.create_task(device.submit([[1, 0], [1, 1]]))
+    await backend.entered(1)
+    assert [len(batch) for batch, _ in backend.running] == [2]
+    backend.open_all()
+    await call
+
+
+async def test_a_pass_does_not_wait_for_another_stream_s(two_streams):
+    backend, device = two_streams
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    for n in range(3):  # whichever stream: the other one is busy
+        quick = asyncio.create_task(device.submit([[1, n] * 100]))
+        await backend.entered(2)
+        backend.open_one(lambda batch, n=n: batch[0][1] == n)
+        assert (await quick).tolist() == [[1, n]]
+    assert not slow.done()
+    backend.open_all()
+    await slow
+
+
+async def test_little_waits_for_company_while_others_compute_and_only_for_moments(two_streams):
+    backend, device = two_streams
+    device._text_s = 1.0  # two seconds' patience: the test's own timing doesn't decide
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    first = asyncio.create_task(device.submit([[1, 0]]))
+    await asyncio.sleep(0.05)
+    assert len(backend.running) == 1
+    second = asyncio.create_task(device.submit([[1, 1] * 100]))  # now a pass is worth its cost
+    await backend.entered(2)
+    assert [[1, 0]] in [batch for batch, _ in backend.running]
+    backend.open_all()
+    await asyncio.gather(slow, first, second)
+
+
+async def test_who_waits_for_company_goes_on_when_the_others_are_done(two_streams):
+    backend, device = two_streams
+    device._text_s = 1_000.0
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    lonely = asyncio.create_task(device.submit([[1, 0]]))
+    await asyncio.sleep(0.05)
+    backend.open_all()
+    await asyncio.wait_for(asyncio.gather(slow, lonely), 30)
+
+
+async def test_patience_ends(two_streams):
+    backend, device = two_streams
+    device._text_s = 0.001
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    lonely = asyncio.create_task(device.submit([[1, 0]]))
+    await backend.entered(2)
+    backend.open_one(lambda batch: batch[0][1] == 0)
+    assert (await lonely).tolist() == [[1, 0]]
+    assert not slow.done()
+    backend.open_all()
+    await slow
+
+
+async def test_closing_waits_for_no_company(two_streams):
+    backend, device = two_streams
+    device._text_s = 1_000.0
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    lonely = asyncio.create_task(device.submit([[1, 0]]))
+    await asyncio.sleep(0.05)
+    closing = asyncio.create_task(device.close())
+    await backend.entered(2)
+    backend.open_all()
+    await asyncio.wait_for(asyncio.gather(slow, lonely, closing), 30)
+
+
+async def test_a_call_over_both_streams_fails_once_and_frees_all_its_texts(two_streams):
+    backend, device = two_streams
+    backend.failing = True
+    call = asyncio.create_task(device.submit([[1, n, *range(20)] for n in range(16)]))
+    await backend.entered(2)
+    backend.open_all()
+    with pytest.raises(EmbeddingFailedError):
+        await call
+    backend.failing = False
+    assert (await device.submit([[1, 9]])).tolist() == [[1, 9]]
+    await device.close()
+    assert device.depth == 0

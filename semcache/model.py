@@ -128,12 +128,13 @@ class Request:
     control: CacheControl = field(default_factory=CacheControl)
 
     def __hash__(self) -> int:
-        """Over what tells requests apart, without the Python code of the parts' own hashes: it's asked each time."""
+        """Over all but the mode, without the Python code of the parts' own: each request is looked up by it."""
         control = self.control
         return hash(
             (
-                *(self.tenant, self.body, self.namespace, self.tags, self.sources, self.task_type),
+                *(self.tenant, self.body, self.namespace, self.tags, self.sources, self.task_type, self.template),
                 *(self.knowledge_version, control.ttl_s, control.max_age_s, control.similarity_threshold),
+                control.no_store,
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _MAX_QUOTES = 4096
 """Upstreams and callers name models as they like: beyond this the remembered prices are looked up anew."""
-_MAX_CHARGED = 256
-"""Usages of one model."""
+_MAX_CHARGED = 4096
+"""Charges remembered, of all models together."""
 _MAX_UNPRICED = 1000
 _MAX_NAME = 256
 _OTHER = "other"
@@ -37,23 +37,16 @@ def undated(model: str) -> str:
     return _DATED.sub("", model)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Quote:
-    """A model's tariff for calls in [start_s, end_s); None: no price is known. `charged` remembers what calls cost."""
+    """A model's tariff for calls in [start_s, end_s); None: no price is known."""
 
     tariff: Tariff | None
     start_s: float
     end_s: float
-    charged: dict[Usage, Cost] = field(default_factory=dict)
 
-    def cost(self, usage: Usage) -> Cost:
-        # Every hit on one entry asks for the same usage again.
-        cost = self.charged.get(usage)
-        if cost is None:
-            if len(self.charged) >= _MAX_CHARGED:
-                self.charged.clear()
-            cost = self.charged[usage] = NO_COST if self.tariff is None else self.tariff.charge(usage)
-        return cost
+    def charge(self, usage: Usage) -> Cost:
+        return NO_COST if self.tariff is None else self.tariff.charge(usage)
 
 
 class PriceBook:
@@ -64,6 +57,7 @@ class PriceBook:
         self._load_bundled = load_bundled
         self._bundled = load_bundled()
         self._quotes: dict[str, _Quote] = {}
+        self._charged: dict[tuple[_Quote, Usage], Cost] = {}
         self._unpriced: dict[str, int] = {}
 
     @classmethod
@@ -91,21 +85,31 @@ class PriceBook:
             usage: its tokens.
             at_s: when the call was made, wall-clock seconds: prices have dates.
         """
-        cost = self.quote(model, usage, at_s)
+        quote = self._quote(model, at_s)
+        # Every hit on one entry asks for the same usage again.
+        cost = self._charged.get((quote, usage))
+        if cost is None:
+            cost = quote.charge(usage)
+            if len(self._charged) >= _MAX_CHARGED:
+                self._charged.clear()
+            self._charged[quote, usage] = cost
         if not cost.priced:
             self._count_unpriced(model)
         return cost
 
     def quote(self, model: str, usage: Usage, at_s: float) -> Cost:
         """What a call would cost; as `cost`, but nothing is counted."""
-        quote = self._quotes.get(model)
-        if quote is None or not quote.start_s <= at_s < quote.end_s:
-            quote = self._look_up(model, at_s)
-        return quote.cost(usage)
+        return self._quote(model, at_s).charge(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
         """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""
         return dict(self._unpriced)
+
+    def _quote(self, model: str, at_s: float) -> _Quote:
+        quote = self._quotes.get(model)
+        if quote is None or not quote.start_s <= at_s < quote.end_s:
+            quote = self._look_up(model, at_s)
+        return quote
 
     def _look_up(self, model: str, at_s: float) -> _Quote:
         if len(self._quotes) >= _MAX_QUOTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import snowballstemmer
@@ -52,13 +52,19 @@ PREAMBLE = re.compile(
 _stemmer = snowballstemmer.stemmer("english")
 
 
-@lru_cache(65_536)
-def stem(word: str) -> str:
-    """The stem of a folded English word; words of other scripts come back as they are."""
+def _stem(word: str) -> str:
     if len(word) < 4 or not word.isascii() or not word.isalpha():
         return word
     found: str = _stemmer.stemWord(word)
     return found
+
+
+_stems = Remembered(_stem)
+
+
+def stem(word: str) -> str:
+    """The stem of a folded English word; words of other scripts come back as they are."""
+    return _stems[word]
 
 
 def unaccented(word: str) -> str:

@@ -7,13 +7,16 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 _MOST = 65_536
+_MOST_CHARS = 64
+"""Longer ones aren't words of a language but hashes, data and scripts without spaces: they don't come again, and what
+is found out of one takes six times its length (measured: 48 kB of 8,000 characters)."""
 
 
 class Remembered(dict[str, Found]):
     """What a pure function returns for a word, as `remembered[word]`.
 
-    Bounded: when it is full it begins anew. An `lru_cache` notes each look-up in a list, through memory that is far
-    apart, and costs more than what most look-ups save.
+    Bounded: when it is full it begins anew, and long words aren't remembered. An `lru_cache` notes each look-up in a
+    list, through memory that is far apart, and costs more than what most look-ups save.
     """
 
     def __init__(self, find: Callable[[str], Found]) -> None:
@@ -21,6 +24,8 @@ class Remembered(dict[str, Found]):
         self._find = find
 
     def __missing__(self, word: str) -> Found:
+        if len(word) > _MOST_CHARS:
+            return self._find(word)
         if len(self) >= _MOST:
             self.clear()
         found = self[word] = self._find(word)

@@ -50,7 +50,7 @@ from semcache.upstream import HttpUpstream
 _log = structlog.get_logger(__name__)
 _LAST_RESPONSES_S = 1.0
 _YOUNG_OBJECTS = 10_000
-"""Made and not freed since the last look for garbage; Python's own number is 700."""
+"""Made and not freed since the last look for garbage; Python's own number is 700, or 2,000 in later versions."""
 _HARD_LIMIT_FACTOR = 4
 """gRPC itself refuses messages beyond this many limits, without a reason; up to there semcache says why."""
 
@@ -309,17 +309,23 @@ async def serve(settings: Settings, *, on_ready: Callable[[Application], None] |
 
 
 def _ask_for_batch_scheduling() -> None:
-    """Let the kernel treat this thread, and those that it starts, as work whose threads don't interrupt each other.
+    """Let the kernel treat this thread, and those that it starts, as work that interrupts no other thread by waking.
 
     A call crosses three threads of gRPC before it reaches the event loop, and each wake-up would otherwise interrupt
     that loop in the middle of another call: seven times a call when all share a core (measured). See sched(7).
     """
-    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if not hasattr(os, "SCHED_BATCH"):
         return
     try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError as error:  # a sandbox may forbid it
-        _log.info("server.scheduling_unchanged", error=str(error), effect="an exact hit takes more of the processor")
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # a sandbox may forbid it, and musl has neither
+        _log.info(
+            "server.scheduling_unchanged",
+            error=str(error),
+            effect="an exact hit takes more of the processor",
+            hint="Set server.batch_scheduling to false where it shall not be tried.",
+        )
 
 
 def _look_for_garbage_less_often() -> None:

@@ -180,3 +180,13 @@ def test_a_charge_that_is_remembered_is_the_one_that_would_be_made(book, monkeyp
     fresh = [PriceBook.open(CostSettings()).cost("gpt-4o", usage, AT_S) for usage in usages]
     for _ in range(2):
         assert [book.cost("gpt-4o", usage, AT_S) for usage in usages] == fresh
+
+
+def test_the_charges_of_all_models_together_are_bounded_and_estimates_leave_none(book, monkeypatch):
+    monkeypatch.setattr(prices, "_MAX_CHARGED", 5)
+    for number in range(40):
+        book.quote("gpt-4o", Usage(number), AT_S)
+    assert not book._charged
+    for number in range(40):
+        book.cost(("gpt-4o", "gpt-4o-mini", "nobody-prices-this")[number % 3], Usage(number), AT_S)
+        assert len(book._charged) <= 5

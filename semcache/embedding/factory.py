@@ -29,6 +29,8 @@ from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
 
 _log = structlog.get_logger(__name__)
+_MOST_TRIED_BYTES = 512 * 1024 * 1024
+"""Weights of a model whose precisions are tried: all of them are in memory at once, and the start waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,14 @@ def _precision(machine: Machine, *, by_openvino: bool) -> tuple[str, str, tuple[
     return ranked[0], reason, tuple(ranked[1:])
 
 
+def tried(choice: Choice, weights_bytes: int) -> Choice:
+    """The choice without its rivals where the model is too large to try them. Pure."""
+    if not choice.rivals or weights_bytes <= _MOST_TRIED_BYTES:
+        return choice
+    untried = " and ".join(choice.rivals)
+    return replace(choice, why=f"{choice.why}; the model is too large to try {untried} at the start", rivals=())
+
+
 def _look(settings: EmbeddingSettings) -> Machine:
     """Looks at the machine; torch is imported only where its answer can matter (two seconds)."""
     openvino = importlib.util.find_spec("openvino") is not None
@@ -184,7 +194,7 @@ def open_embedder(
     """
     started = monotonic()
     files = find_model(settings.model)
-    choice = choose(settings, _look(settings))
+    choice = tried(choose(settings, _look(settings)), sum(path.stat().st_size for path in files.weights))
     threads = settings.threads or os.cpu_count() or 1
     tokenizer = TextTokenizer(files)
     choice, backend = _open_chosen(

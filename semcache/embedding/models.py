@@ -70,6 +70,11 @@ class ModelFiles:
     prefix: str = ""
 
     @property
+    def weights(self) -> list[Path]:
+        """The files that hold the weights."""
+        return sorted(self.path.glob("*.safetensors"))
+
+    @property
     def fingerprint(self) -> str:
         """Names the vector space: hex SHA-256 over all that moves a vector, and neither backend nor precision."""
         parts = {

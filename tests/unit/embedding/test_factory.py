@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from semcache.embedding.cpu import bf16_support, int8_support
-from semcache.embedding.factory import Machine, choose
+from semcache.embedding.factory import Machine, choose, tried
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
 
@@ -65,7 +65,7 @@ def test_what_the_machine_does_not_have_is_refused_with_a_way_out(settings, mach
 
 
 @pytest.mark.parametrize(
-    ("settings", "machine", "tried"),
+    ("settings", "machine", "expected"),
     [
         ({}, PLAIN, ("fp32",)),
         ({}, BF16, ("bf16",)),
@@ -80,9 +80,17 @@ def test_what_the_machine_does_not_have_is_refused_with_a_way_out(settings, mach
         ({}, replace(GPU, cpu_int8="avx512_vnni"), ("bf16",)),
     ],
 )
-def test_what_the_flags_leave_open_is_tried(settings, machine, tried):
+def test_what_the_flags_leave_open_is_tried(settings, machine, expected):
     choice = choose(EmbeddingSettings(**settings), machine)
-    assert (choice.precision, *choice.rivals) == tried
+    assert (choice.precision, *choice.rivals) == expected
+
+
+def test_a_large_model_takes_what_the_flags_speak_for_and_says_so():
+    choice = choose(EmbeddingSettings(), replace(VNNI, cpu_bf16="avx512_bf16"))
+    assert tried(choice, 90_000_000) is choice
+    large = tried(choice, 1_300_000_000)
+    assert (large.precision, large.rivals) == ("bf16", ())
+    assert large.why.endswith("the model is too large to try fp32 and int8 at the start")
 
 
 @pytest.mark.parametrize(

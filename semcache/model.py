@@ -389,9 +389,12 @@ class Response(NamedTuple):
     stages: tuple[tuple[str, float], ...] = ()
 
     @property
-    def standing(self) -> tuple[object, ...]:
-        """All but the last four: what is the same each time that one entry is served to one request."""
-        return self[:-4]
+    def lasting(self) -> tuple[object, ...]:
+        """All before `request_id`: what is the same each time that one entry is served to one request."""
+        return self[:_LASTING]
+
+
+_LASTING = Response._fields.index("request_id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from semcache.server.reports import Reports
 from semcache.server.secret import partition_secrets
 from semcache.server.service import SERVICE_NAME, Service
 from semcache.server.tls import ReloadingCertificates
+from semcache.server.wire_hits import HitMessages
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.upstream import HttpUpstream
@@ -191,6 +192,8 @@ class Application:
             accounts=accounts,
             queues=queues,
         )
+        hits = HitMessages()
+        store.subscribe(hits.follow)
         service = Service(
             settings=settings,
             clock=clock,
@@ -198,6 +201,7 @@ class Application:
             store=store,
             embedder=embedder,
             reports=reports,
+            hits=hits,
             on_failure=metrics.call_failed,
         )
         self._repeat(store.sweep, settings.store.sweep_interval_s)

@@ -46,6 +46,7 @@ class Service:
         store: EntryStore,
         embedder: Embedder,
         reports: Reports,
+        hits: HitMessages,
         on_failure: Callable[[str], None],
     ) -> None:
         """`on_failure` is told the reason of each batch item that failed."""
@@ -57,7 +58,7 @@ class Service:
         self._store = store
         self._embedder = embedder
         self._reports = reports
-        self._hits = HitMessages()
+        self._hits = hits
 
     def handler(self, calls: Calls) -> grpc.GenericRpcHandler:
         """All calls, wrapped, to be added to a gRPC server."""

@@ -44,11 +44,11 @@ def fill_outcome(message: pb.Outcome, response: Response) -> None:
     Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
     """
     fill_passing(message, response)
-    fill_standing(message, response)
+    fill_lasting(message, response)
 
 
 def fill_passing(message: pb.Outcome, response: Response) -> None:
-    """Fill in what `Response.standing` leaves out."""
+    """Fill in what `Response.lasting` leaves out; no field of these is one of `fill_lasting`."""
     message.request_id = response.request_id
     message.hit_id = response.hit_id
     if response.age_s is not None:
@@ -58,8 +58,8 @@ def fill_passing(message: pb.Outcome, response: Response) -> None:
         message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
 
 
-def fill_standing(message: pb.Outcome, response: Response) -> None:
-    """Fill in what `Response.standing` holds."""
+def fill_lasting(message: pb.Outcome, response: Response) -> None:
+    """Fill in what `Response.lasting` holds."""
     answer = response.answer
     message.status = STATUSES[response.status]
     message.reason = response.reason

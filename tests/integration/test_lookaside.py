@@ -8,6 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from semcache.server import app
+from semcache.server.wire_hits import HitMessages
 from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
@@ -231,6 +233,24 @@ async def test_an_answer_in_flight_that_an_invalidation_does_not_name_is_stored(
         await served.stub.Invalidate(pb.InvalidateRequest(apply=True, tags=["blue"]))
         gate.set()
         assert (await waiting).outcome.stored
+
+
+async def test_no_response_stays_in_memory_of_an_entry_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = HitMessages()
+    monkeypatch.setattr(app, "HitMessages", lambda: kept)
+    async with serving() as served:
+        await complete(served, "one")
+        hit = await complete(served, "one")
+        await lookup(served, "one")
+        assert hit.outcome.status == pb.STATUS_EXACT_HIT
+        assert kept.size_bytes > 0
+        await served.stub.Invalidate(pb.InvalidateRequest(apply=True, entry_ids=[hit.outcome.entry_id]))
+        assert kept.size_bytes == 0
+        await complete(served, "one")
+        hit = await complete(served, "one")
+        assert kept.size_bytes > 0
+        await served.stub.ReportVerdict(pb.ReportVerdictRequest(hit_id=hit.outcome.hit_id, verdict=pb.VERDICT_WRONG))
+        assert kept.size_bytes == 0
 
 
 async def test_what_may_not_be_cached_is_a_bypass() -> None:

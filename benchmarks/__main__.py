@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "batch": [],
     "latency": [],
     "mixed_lengths": [],
+    "attention": [],
     "startup": [],
     "accounting": ["--json"],
     "books": ["--json"],

@@ -10,7 +10,7 @@ from semcache.server.wire_out import fill_answer
 from semcache.server.wire_outcome import fill_lasting, fill_passing
 from semcache.v1 import semcache_pb2 as pb
 
-KEPT_BYTES = 16 * 1024 * 1024
+KEPT_BYTES = 32 * 1024 * 1024
 _LARGEST_SHARE = 16
 """The part of all that one may take; else a large one would drive out all others."""
 _OVERHEAD_BYTES = 1_100

@@ -1,20 +1,21 @@
-"""The streams of a network by OpenVINO; what it computes is the contract suite's."""
+"""How a network runs by OpenVINO; what it computes is the contract suite's."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 pytest.importorskip("openvino")
 
 from semcache.embedding.models import find_model
-from semcache.embedding.openvino_backend import OpenVinoBackend
+from semcache.embedding.openvino_backend import OpenVinoBackend, compiled
 from semcache.settings import EmbeddingSettings
 
-pytestmark = pytest.mark.model
 
-
+@pytest.mark.model
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (3, 2)])
 def test_streams_compute_at_the_same_time_and_each_what_it_was_given(threads: int, streams: int):
     files = find_model(EmbeddingSettings().model)
@@ -33,3 +34,30 @@ def test_streams_compute_at_the_same_time_and_each_what_it_was_given(threads: in
         for found in pool.map(passes, range(streams)):
             for vectors, wanted in zip(found, expected, strict=True):
                 np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+
+
+class OlderCore:
+    """Knows no `SNIPPETS_MODE`, as OpenVINO says it."""
+
+    def __init__(self, problem: str = "") -> None:
+        self.problem = problem
+
+    def compile_model(self, network: object, device: str, options: Mapping[str, object]) -> tuple[object, dict]:
+        if "SNIPPETS_MODE" in options:
+            raise RuntimeError("Exception from src/plugin.cpp:54:\nUnsupported property SNIPPETS_MODE by CPU plugin.\n")
+        if self.problem:
+            raise RuntimeError(self.problem)
+        return network, dict(options)
+
+
+def test_an_openvino_without_the_option_runs_the_network_as_it_does_and_says_so():
+    with structlog.testing.capture_logs() as logs:
+        assert compiled(OlderCore(), "a network", {"NUM_STREAMS": 2}) == ("a network", {"NUM_STREAMS": 2})
+    assert [(line["event"], line["why"]) for line in logs] == [
+        ("embedding_attention_fused", "Unsupported property SNIPPETS_MODE by CPU plugin.")
+    ]
+
+
+def test_a_network_that_can_not_be_compiled_at_all_fails_with_its_own_reason():
+    with pytest.raises(RuntimeError, match="no memory"):
+        compiled(OlderCore("no memory"), "a network", {})

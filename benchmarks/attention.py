@@ -1,0 +1,55 @@
+"""Forward passes with attention as OpenVINO fuses it and with its products apart: the ratio of their times.
+
+`python -m benchmarks.attention`. One thread; the precision that the server takes here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure, ratios, report
+
+ROUNDS = 21
+SHAPES = ((1, 14), (8, 14), (32, 14), (8, 56), (4, 112), (4, 224))
+"""Texts of a pass and tokens of each."""
+
+
+def main() -> None:
+    from semcache.embedding import open_embedder, openvino_backend
+    from semcache.embedding.models import find_model
+    from semcache.settings import EmbeddingSettings
+
+    settings = EmbeddingSettings()
+    chosen = open_embedder(settings).describe()
+    if chosen["backend"] != "openvino":
+        sys.exit(f"attention: the embedding runs on {chosen['backend']} here, and OpenVINO is what fuses it")
+    files = find_model(settings.model)
+    cache_dir = settings.cache_dir or Path.home() / ".cache" / "semcache"
+
+    def opened(options: dict[str, str]) -> openvino_backend.OpenVinoBackend:
+        openvino_backend.ATTENTION.clear()
+        openvino_backend.ATTENTION.update(options)
+        return openvino_backend.OpenVinoBackend(files, precision=chosen["precision"], threads=1, cache_dir=cache_dir)
+
+    apart, fused = opened(dict(openvino_backend.ATTENTION)), opened({})
+    figures = []
+    for texts, tokens in SHAPES:
+        batch = [range(1000, 1000 + tokens)] * texts
+        times: dict[str, list[float]] = {"apart": [], "fused": []}
+        for _ in range(ROUNDS + 2):
+            for name, backend in (("apart", apart), ("fused", fused)):
+                started = time.perf_counter()
+                backend.forward(batch)
+                times[name].append(1e3 * (time.perf_counter() - started))
+        of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two warm up
+        figures += [
+            Figure(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
+            Figure(f"{texts} × {tokens} tokens: apart", "ms", of_apart),
+        ]
+    report("attention", figures, notes=[f"openvino {chosen['version']}, {chosen['precision']}, one thread."])
+
+
+if __name__ == "__main__":
+    main()

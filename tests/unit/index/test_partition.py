@@ -7,7 +7,7 @@ import structlog
 
 from semcache.index.ivf import lists_for, samples_for, train
 from semcache.index.nearest import neighbours
-from semcache.index.partition import Partition, Plan
+from semcache.index.partition import Partition, Plan, product
 from semcache.index.rows import Rows
 
 DIMENSION = 16
@@ -220,3 +220,11 @@ def test_lists_and_samples_grow_with_the_partition():
     assert lists_for(100_000) > lists_for(20_000)
     assert samples_for(100) == 100
     assert samples_for(10**6) < 10**6
+
+
+@pytest.mark.parametrize("queries", [2, 3, 7, 16, 17, 40])
+@pytest.mark.parametrize("rows", [1, 63, 64, 512, 1000, 1025])
+def test_products_in_blocks_are_the_whole_product(rows: int, queries: int):
+    rng = np.random.default_rng(rows * 100 + queries)
+    matrix, few = (rng.standard_normal((count, 48)).astype(np.float32) for count in (rows, queries))
+    np.testing.assert_allclose(product(matrix, few), matrix @ few.T, atol=1e-4)

@@ -13,6 +13,7 @@ import structlog
 
 from semcache.embedding.backend import Backend
 from semcache.embedding.batching import (
+    CPU_BF16_PASS_TOKENS,
     CPU_MAX_TOKENS,
     CPU_PASS_TOKENS,
     GPU_MAX_TOKENS,
@@ -211,21 +212,22 @@ def open_embedder(
         seconds=round(monotonic() - started, 2),
         **description,
     )
-    on_gpu = choice.device == "cuda"
-    rule = BatchRule(
-        max_texts=settings.max_batch_gpu if on_gpu else settings.max_batch,
-        max_tokens=GPU_MAX_TOKENS if on_gpu else CPU_MAX_TOKENS,
-        pass_tokens=GPU_PASS_TOKENS if on_gpu else CPU_PASS_TOKENS,
-    )
     device = DeviceThreads(
         backend,
         dimension=files.dimension,
-        rule=rule,
+        rule=_batch_rule(settings, choice),
         max_queue=settings.max_queue,
         monotonic=monotonic,
         on_batch=on_batch,
     )
     return ModelEmbedder(files, tokenizer, device, description)
+
+
+def _batch_rule(settings: EmbeddingSettings, choice: Choice) -> BatchRule:
+    if choice.device == "cuda":
+        return BatchRule(settings.max_batch_gpu, GPU_MAX_TOKENS, GPU_PASS_TOKENS)
+    pass_tokens = CPU_BF16_PASS_TOKENS if choice.precision == "bf16" else CPU_PASS_TOKENS
+    return BatchRule(settings.max_batch, CPU_MAX_TOKENS, pass_tokens)
 
 
 def _open_chosen(

@@ -3,11 +3,12 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,13 @@ def missing(what: str) -> NoReturn:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{what}, and {REQUIRE}=1 allows no skip", pytrace=False)
     pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def logging_is_set_up_for_one_test_alone() -> Iterator[None]:
+    """A command that runs in the test's own process sets up its level, which would silence what later ones look for."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from benchmarks.server_process import ServerProcess, answer_mark, answer_text, c
 
 ENTRIES = 10_000
 ROUNDS = 7
-HITS = 1_280
+HITS = 2_560
 GPTCACHE_HITS = 80
 WARM = 320
 CALLERS = 64

@@ -154,7 +154,7 @@ async def test_a_pass_does_not_wait_for_another_stream_s(two_streams):
 
 async def test_little_waits_for_company_while_others_compute_and_only_for_moments(two_streams):
     backend, device = two_streams
-    device._text_s = 1.0  # two seconds' patience: the test's own timing doesn't decide
+    device._token_s = 1.0  # long patience: the test's own timing doesn't decide
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     first = asyncio.create_task(device.submit([[1, 0]]))
@@ -169,7 +169,7 @@ async def test_little_waits_for_company_while_others_compute_and_only_for_moment
 
 async def test_who_waits_for_company_goes_on_when_the_others_are_done(two_streams):
     backend, device = two_streams
-    device._text_s = 1_000.0
+    device._token_s = 1_000.0
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))
@@ -180,7 +180,7 @@ async def test_who_waits_for_company_goes_on_when_the_others_are_done(two_stream
 
 async def test_patience_ends(two_streams):
     backend, device = two_streams
-    device._text_s = 0.001
+    device._token_s = 0.0001
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))
@@ -194,7 +194,7 @@ async def test_patience_ends(two_streams):
 
 async def test_closing_waits_for_no_company(two_streams):
     backend, device = two_streams
-    device._text_s = 1_000.0
+    device._token_s = 1_000.0
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))

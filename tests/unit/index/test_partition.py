@@ -222,8 +222,8 @@ def test_lists_and_samples_grow_with_the_partition():
     assert samples_for(10**6) < 10**6
 
 
-@pytest.mark.parametrize("queries", [2, 3, 7, 16, 17, 40])
-@pytest.mark.parametrize("rows", [1, 63, 64, 512, 1000, 1025])
+@pytest.mark.parametrize("queries", [2, 3, 7, 32, 33, 40])
+@pytest.mark.parametrize("rows", [1, 63, 64, 1023, 1024, 2050])
 def test_products_in_blocks_are_the_whole_product(rows: int, queries: int):
     rng = np.random.default_rng(rows * 100 + queries)
     matrix, few = (rng.standard_normal((count, 48)).astype(np.float32) for count in (rows, queries))

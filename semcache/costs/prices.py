@@ -86,6 +86,9 @@ class PriceBook:
             at_s: when the call was made, wall-clock seconds: prices have dates.
         """
         quote = self._quote(model, at_s)
+        if quote.tariff is None:
+            self._count_unpriced(model)
+            return NO_COST
         # Every hit on one entry asks for the same usage again.
         cost = self._charged.get((quote, usage))
         if cost is None:

@@ -1,4 +1,4 @@
-"""Text to unit vectors: finding the model, choosing its backend, and the one thread that owns the device."""
+"""Text to unit vectors: finding the model, choosing its backend, and the threads that own the device."""
 
 from semcache.embedding.factory import open_embedder
 

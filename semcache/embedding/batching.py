@@ -25,12 +25,27 @@ class BatchRule:
 CPU_PASS_TOKENS = 12
 """Measured: batch 1 of 14 tokens takes 3.2 ms, batch 32 takes 1.8 ms a text: a pass costs what about 12 tokens do."""
 CPU_BF16_PASS_TOKENS = 24
-"""Where tokens cost a third (AMX: 38 µs) and a pass almost as much as elsewhere (1.4 ms)."""
+"""Where tokens cost a third (AMX: 38 µs) and a pass almost as much as elsewhere (1.4 ms). That would be 37; with 24, 64
+callers got most hits."""
 CPU_MAX_TOKENS = 1024
 """A CPU gains nothing from larger batches, and whoever comes next waits for this one: about 0.13 s."""
 GPU_PASS_TOKENS = 4096
 """Below this a pass on a GPU is bound by launching its kernels, not by its tokens."""
 GPU_MAX_TOKENS = 65_536
+
+
+FULL = 16
+"""From how many times its own cost on a pass isn't worth waiting with: company would save a sixteenth of it."""
+
+
+def is_full(lengths: Sequence[int], rule: BatchRule) -> bool:
+    """Whether a pass over texts of these tokens gains little by company, or can't have any.
+
+    Args:
+        lengths: tokens of each waiting text.
+        rule: the device's limits.
+    """
+    return len(lengths) >= rule.max_texts or sum(lengths) >= min(FULL * rule.pass_tokens, rule.max_tokens)
 
 
 def next_batch(lengths: Sequence[int], rule: BatchRule) -> list[int]:

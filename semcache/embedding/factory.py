@@ -246,13 +246,16 @@ def _open_chosen(
 
 
 def _check(backend: Backend, tokenizer: TextTokenizer, files: ModelFiles) -> None:
-    """One forward pass: a model that can't run fails at the start, and the first caller doesn't pay for warming up.
+    """One pass on each stream: a model that can't run fails at the start, and no caller pays for warming up.
 
     Raises:
         StartError: the network fails or gives something else than unit vectors of the promised length.
     """
     try:
-        vectors = backend.forward([tokenizer.ids("warm up"), tokenizer.ids("a longer text to warm up with")])
+        texts = [tokenizer.ids("warm up"), tokenizer.ids("a longer text to warm up with")]
+        for stream in range(1, backend.streams):
+            backend.forward(texts, stream)
+        vectors = backend.forward(texts)
         norms = (vectors.astype("float64") ** 2).sum(axis=1) ** 0.5
     except Exception as error:
         raise StartError(

@@ -29,9 +29,10 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """What the compiler is told; int8 says what the rest of the network, beside its products, is computed in."""
 _STREAMS = 2
 ATTENTION = {"SNIPPETS_MODE": "DISABLE"}
-"""OpenVINO fuses attention into one kernel that goes head by head. For short texts separate products over all heads are
-faster: 32 texts of 14 tokens take 18.6 instead of 24.8 ms in bf16 with AMX, 70 instead of 75 in fp32, 40 instead of 46
-in int8; from 112 tokens on they are slower by up to a twentieth (`benchmarks/attention.py`)."""
+"""OpenVINO fuses attention into one kernel that goes head by head, unless its fused subgraphs ("snippets") are off. For
+short texts separate products over all heads are faster: 32 texts of 14 tokens take 18.6 instead of 24.8 ms in bf16 with
+AMX, 70 instead of 75 in fp32, 40 instead of 46 in int8; from 112 tokens on they are slower by up to a twentieth
+(`benchmarks/attention.py`)."""
 _FILES = ("network.xml", "network.bin")
 
 
@@ -60,7 +61,7 @@ class OpenVinoBackend:
     Args:
         files: the model.
         precision: "fp32", "bf16", "fp16" or "int8".
-        threads: of one forward pass, all its streams together.
+        threads: of all streams together.
         cache_dir: where the converted network is kept, in float32 whatever the precision.
 
     Raises:
@@ -119,7 +120,10 @@ def compiled(core: Any, network: Any, options: Mapping[str, Any]) -> Any:
     """The network for this CPU, its attention as `ATTENTION` says where this OpenVINO knows how."""
     try:
         return core.compile_model(network, "CPU", {**options, **ATTENTION})
-    except RuntimeError as error:  # the option isn't a documented one
+    except RuntimeError as error:
+        if not any(option in str(error) for option in ATTENTION):
+            raise
+        # It isn't a documented one, and a later version may have dropped it.
         plain = core.compile_model(network, "CPU", options)
         _log.info("embedding_attention_fused", why=str(error).strip().rpartition("\n")[2], effect="batches take longer")
         return plain

@@ -212,7 +212,7 @@ class Partition:
 def product(rows: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float32]:
     """Inner products, (rows, queries)."""
     count, few = rows.shape[0], queries.shape[0]
-    if few > _FEW_QUERIES:
+    if not 0 < few <= _FEW_QUERIES:
         return rows @ queries.T
     block = _SMALL_PRODUCT // few
     even = count // block * block

@@ -23,10 +23,11 @@ class EmbeddingSettings(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     """auto: the faster of bf16 and fp32, whose cosines differ by less than 1e-4; or int8, where a trial at the start
     finds it 1.3 × as fast as both and within a cosine of .998 on check sentences. int8 is OpenVINO's alone, on a CPU
-    with VNNI, and isn't tried where AMX makes bf16 faster. It is about 1.8 × as fast as fp32; cosines above .9 move by
-    .001 to .002 (rms), .008 at most of what was measured. Set fp32 for figures that are the same on every machine."""
+    with VNNI, and isn't tried where AMX makes bf16 faster or a model has more than 512 MiB. It is about 1.8 × as fast
+    as fp32; cosines above .9 move by .001 to .002 (rms), .008 at most of what was measured. Set fp32 for figures that
+    are the same on every machine."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of one forward pass on a CPU; 0: all cores."""
+    """Threads of all forward passes on a CPU together; 0: all cores."""
     max_batch: Count = 32
     """Texts in one forward pass. Beyond 32 a CPU gains nothing and every caller waits longer; a GPU takes 256."""
     max_batch_gpu: Count = 256

@@ -1,11 +1,14 @@
 """The device threads over a backend whose every step the test decides."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
+import structlog
 
-from semcache.embedding.batching import BatchRule
+from semcache.embedding import device as device_module
+from semcache.embedding.batching import BatchRule, is_full
 from semcache.embedding.device import DeviceThreads
 from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownError
 from tests.support.backends import GatedBackend, StreamsBackend
@@ -109,6 +112,24 @@ async def test_an_observer_that_fails_harms_nobody(gated):
     assert np.isfinite(await device.submit([[1, 2]])).all()
 
 
+async def in_company(device):
+    """Returns once a stream waits for company, whose patience is long."""
+
+    def wait() -> None:
+        until = time.monotonic() + 30
+        while not device._in_company and time.monotonic() < until:
+            time.sleep(0.001)
+
+    await asyncio.to_thread(wait)
+    assert device._in_company
+
+
+@pytest.fixture
+def long_patience(monkeypatch):
+    monkeypatch.setattr(device_module, "_MOST_PATIENCE_S", 1_000.0)
+    monkeypatch.setattr(device_module, "_PATIENCE", 1e9)
+
+
 @pytest.fixture
 async def two_streams():
     backend = StreamsBackend(2)
@@ -152,13 +173,13 @@ async def test_a_pass_does_not_wait_for_another_stream_s(two_streams):
     await slow
 
 
-async def test_little_waits_for_company_while_others_compute_and_only_for_moments(two_streams):
+@pytest.mark.usefixtures("long_patience")
+async def test_little_waits_for_company_while_others_compute(two_streams):
     backend, device = two_streams
-    device._token_s = 1.0  # long patience: the test's own timing doesn't decide
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     first = asyncio.create_task(device.submit([[1, 0]]))
-    await asyncio.sleep(0.05)
+    await in_company(device)
     assert len(backend.running) == 1
     second = asyncio.create_task(device.submit([[1, 1] * 100]))  # now a pass is worth its cost
     await backend.entered(2)
@@ -167,20 +188,19 @@ async def test_little_waits_for_company_while_others_compute_and_only_for_moment
     await asyncio.gather(slow, first, second)
 
 
+@pytest.mark.usefixtures("long_patience")
 async def test_who_waits_for_company_goes_on_when_the_others_are_done(two_streams):
     backend, device = two_streams
-    device._token_s = 1_000.0
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))
-    await asyncio.sleep(0.05)
+    await in_company(device)
     backend.open_all()
     await asyncio.wait_for(asyncio.gather(slow, lonely), 30)
 
 
 async def test_patience_ends(two_streams):
     backend, device = two_streams
-    device._token_s = 0.0001
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))
@@ -192,13 +212,13 @@ async def test_patience_ends(two_streams):
     await slow
 
 
+@pytest.mark.usefixtures("long_patience")
 async def test_closing_waits_for_no_company(two_streams):
     backend, device = two_streams
-    device._token_s = 1_000.0
     slow = asyncio.create_task(device.submit([[1, 7] * 60]))
     await backend.entered(1)
     lonely = asyncio.create_task(device.submit([[1, 0]]))
-    await asyncio.sleep(0.05)
+    await in_company(device)
     closing = asyncio.create_task(device.close())
     await backend.entered(2)
     backend.open_all()
@@ -217,3 +237,82 @@ async def test_a_call_over_both_streams_fails_once_and_frees_all_its_texts(two_s
     assert (await device.submit([[1, 9]])).tolist() == [[1, 9]]
     await device.close()
     assert device.depth == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "full"),
+    [
+        ([14], False),
+        ([14, 14, 14], False),
+        ([1, 1, 1, 1], True),  # no more fit into a batch
+        ([192], True),  # the pass's own cost is a sixteenth of it
+        ([191], False),
+        ([100, 92], True),
+    ],
+)
+def test_what_a_pass_is_worth_starting_with(lengths, full):
+    assert is_full(lengths, RULE) is full
+
+
+def test_a_device_that_takes_few_tokens_waits_for_no_more():
+    assert is_full([60], BatchRule(max_texts=4, max_tokens=50, pass_tokens=12))
+
+
+@pytest.mark.usefixtures("long_patience")
+async def test_a_full_batch_waits_for_no_company(two_streams):
+    backend, device = two_streams
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    four = asyncio.create_task(device.submit([[1, n] for n in range(4)]))
+    await backend.entered(2)
+    backend.open_all()
+    await asyncio.gather(slow, four)
+
+
+@pytest.mark.usefixtures("long_patience")
+async def test_who_leaves_while_a_stream_waits_for_company_is_skipped(two_streams):
+    backend, device = two_streams
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    leaving = asyncio.create_task(device.submit([[1, 0]]))
+    await in_company(device)
+    leaving.cancel()
+    backend.open_all()
+    await slow
+    assert (await device.submit([[1, 2]])).tolist() == [[1, 2]]
+    await device.close()
+    assert device.depth == 0
+
+
+async def test_a_log_that_is_closed_takes_no_stream_along(two_streams, monkeypatch):
+    class Closed:
+        def exception(self, event: str, **fields: object) -> None:
+            raise ValueError("I/O operation on closed file.")
+
+    backend, device = two_streams
+    monkeypatch.setattr(device_module, "_log", Closed())
+    backend.open_all()
+    backend.failing = True
+    for _ in range(3):
+        with pytest.raises(EmbeddingFailedError):
+            await device.submit([[1, 1]])
+    backend.failing = False
+    assert (await device.submit([[1, 2]])).tolist() == [[1, 2]]
+    assert device.depth == 0
+
+
+async def test_beside_a_stream_that_hangs_the_other_goes_on_and_closing_gives_up(two_streams):
+    backend, device = two_streams
+    hanging = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    for n in range(3):
+        quick = asyncio.create_task(device.submit([[1, n]]))
+        await backend.entered(2)
+        backend.open_one(lambda batch, n=n: batch[0][1] == n)
+        assert (await quick).tolist() == [[1, n]]
+    with structlog.testing.capture_logs() as logs:
+        await device.close(patience_s=0.01)
+    assert [line["event"] for line in logs] == ["embedding_device_hangs"]
+    assert not backend.closed
+    backend.open_all()
+    await hanging

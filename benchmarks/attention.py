@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path
 
 import structlog
 
@@ -21,6 +20,8 @@ SHAPES = ((1, 14), (8, 14), (32, 14), (8, 56), (4, 112), (4, 224))
 
 def main() -> None:
     from semcache.embedding import open_embedder, openvino_backend
+    from semcache.embedding.backend import Backend
+    from semcache.embedding.factory import Choice, open_backend
     from semcache.embedding.models import find_model
     from semcache.settings import EmbeddingSettings
 
@@ -31,15 +32,13 @@ def main() -> None:
     if chosen["backend"] != "openvino":
         sys.exit(f"attention: the embedding runs on {chosen['backend']} here, and OpenVINO is what fuses it")
     files = find_model(settings.model)
-    cache_dir = settings.cache_dir or Path.home() / ".cache" / "semcache"
 
-    def opened(options: dict[str, str]) -> openvino_backend.OpenVinoBackend:
-        openvino_backend.ATTENTION.clear()
-        openvino_backend.ATTENTION.update(options)
-        return openvino_backend.OpenVinoBackend(files, precision=chosen["precision"], threads=1, cache_dir=cache_dir)
+    def opened(options: dict[str, str]) -> Backend:
+        openvino_backend.ATTENTION = options
+        return open_backend(settings, Choice("openvino", "cpu", chosen["precision"], "as measured"), files, 1)
 
     with structlog.testing.capture_logs() as logs:
-        apart, fused = opened(dict(openvino_backend.ATTENTION)), opened({})
+        apart, fused = opened(openvino_backend.ATTENTION), opened({})
     if any(line["event"] == "embedding_attention_fused" for line in logs):
         sys.exit("attention: this OpenVINO doesn't take it apart")
     figures = []

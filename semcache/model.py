@@ -132,9 +132,18 @@ class Request:
         control = self.control
         return hash(
             (
-                *(self.tenant, self.body, self.namespace, self.tags, self.sources, self.task_type, self.template),
-                *(self.knowledge_version, control.ttl_s, control.max_age_s, control.similarity_threshold),
+                self.tenant,
+                self.body,
+                self.namespace,
+                self.tags,
+                self.sources,
+                self.task_type,
+                self.template,
+                self.knowledge_version,
+                control.ttl_s,
+                control.max_age_s,
                 control.no_store,
+                control.similarity_threshold,
             )
         )
 

@@ -45,9 +45,6 @@ class _Quote:
     start_s: float
     end_s: float
 
-    def charge(self, usage: Usage) -> Cost:
-        return NO_COST if self.tariff is None else self.tariff.charge(usage)
-
 
 class PriceBook:
     """Costs in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
@@ -92,17 +89,15 @@ class PriceBook:
         # Every hit on one entry asks for the same usage again.
         cost = self._charged.get((quote, usage))
         if cost is None:
-            cost = quote.charge(usage)
             if len(self._charged) >= _MAX_CHARGED:
                 self._charged.clear()
-            self._charged[quote, usage] = cost
-        if not cost.priced:
-            self._count_unpriced(model)
+            cost = self._charged[quote, usage] = quote.tariff.charge(usage)
         return cost
 
     def quote(self, model: str, usage: Usage, at_s: float) -> Cost:
         """What a call would cost; as `cost`, but nothing is counted."""
-        return self._quote(model, at_s).charge(usage)
+        tariff = self._quote(model, at_s).tariff
+        return NO_COST if tariff is None else tariff.charge(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
         """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ GPU_PASS_TOKENS = 4096
 GPU_MAX_TOKENS = 65_536
 
 
-FULL = 16
+_LEAST = 4
+"""How many times its own cost a pass must have to do, for a stream to take a part of what another could do whole."""
+_FULL = 16
 """From how many times its own cost on a pass isn't worth waiting with: company would save a sixteenth of it."""
 
 
@@ -45,7 +48,19 @@ def is_full(lengths: Sequence[int], rule: BatchRule) -> bool:
         lengths: tokens of each waiting text.
         rule: the device's limits.
     """
-    return len(lengths) >= rule.max_texts or sum(lengths) >= min(FULL * rule.pass_tokens, rule.max_tokens)
+    return len(lengths) >= rule.max_texts or sum(lengths) >= min(_FULL * rule.pass_tokens, rule.max_tokens)
+
+
+def share(lengths: Sequence[int], rule: BatchRule, free: int) -> int:
+    """How many of the waiting texts one of several free streams takes, so that the others get as many.
+
+    Args:
+        lengths: tokens of each waiting text; at least one.
+        rule: the device's limits.
+        free: streams that compute nothing, the taker included.
+    """
+    worth = sum(lengths) // (_LEAST * rule.pass_tokens)
+    return min(rule.max_texts, ceil(len(lengths) / max(1, min(free, worth))))
 
 
 def next_batch(lengths: Sequence[int], rule: BatchRule) -> list[int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import ceil
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -16,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from semcache.embedding.backend import Backend
-from semcache.embedding.batching import BatchRule, is_full, next_batch
+from semcache.embedding.batching import BatchRule, is_full, next_batch, share
 from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownError
 
 _log = structlog.get_logger(__name__)
@@ -26,8 +26,6 @@ OnBatch = Callable[[int, float], None]
 
 _SMALLER = 8
 """How much smaller small batches are: 4 texts of 32."""
-_LEAST = 4
-"""How many times its own cost a pass must have to do, for a stream to take a part of what another could do whole."""
 _PATIENCE = 4
 """How long a stream waits for company, in times of a pass's own cost: 4 ms with AMX. Against 0, ½ and 1, on two cores,
 it's the best or no worse with 2, 4, 8, 16 and 64 callers."""
@@ -61,13 +59,16 @@ class _Replies:
     freed: int = 0
 
 
+_AllReplies = defaultdict[asyncio.AbstractEventLoop, _Replies]
+
+
 class DeviceThreads:
     """Runs `backend`, each of its streams on a thread of its own. `submit` is called on an event loop.
 
     Whichever is free takes the next batch from all that waits, or an even share of it while others are free too. The
-    event loop works on one's answers while the others compute. Against streams
-    that take the halves of one batch and wait for each other: 64 callers on two cores get a tenth more short texts
-    embedded, and a third more of mixed lengths (measured with AMX).
+    event loop works on one's answers while the others compute. Against streams that take the halves of one batch and
+    wait for each other: 64 callers on two cores get a tenth more short texts embedded, and a third more of mixed
+    lengths (measured with AMX).
 
     While others compute, a free stream that finds little waits for moments until there is more, or until they are done:
     passes of four texts instead of sixteen cost a third more a text. A text that finds no pass under way never waits.
@@ -176,7 +177,7 @@ class DeviceThreads:
     def _run(self, stream: int) -> None:
         last = False
         while True:
-            replies: dict[asyncio.AbstractEventLoop, _Replies] = {}
+            replies: _AllReplies = defaultdict(_Replies)
             with self._turn:
                 batch = self._next(replies)
             if batch:
@@ -195,7 +196,7 @@ class DeviceThreads:
         if last:
             self._backend.close()
 
-    def _next(self, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> list[_Text]:
+    def _next(self, replies: _AllReplies) -> list[_Text]:
         """Waits for texts while there are none and takes a batch; none when all had left or the end has come."""
         while not self._waiting and not self._ending:
             self._receive(self._inbox.get())
@@ -204,15 +205,12 @@ class DeviceThreads:
                 self._receive(self._inbox.get_nowait())
         self._wait_for_company()
         with self._lock:
-            self._drop_abandoned(replies)
+            self._drop(lambda text: text.job.future.done(), replies)
             if not self._waiting:
                 self._left_to_others = False
                 return []
-            rule = self._rule
-            worth = sum(len(text.ids) for text in self._waiting) // (_LEAST * rule.pass_tokens)
-            share = ceil(len(self._waiting) / max(1, min(self._free, worth)))
-            rule = replace(rule, max_texts=min(rule.max_texts, share))
-            positions = next_batch([len(text.ids) for text in self._waiting], rule)
+            rule, lengths = self._rule, [len(text.ids) for text in self._waiting]
+            positions = next_batch(lengths, replace(rule, max_texts=share(lengths, rule, self._free)))
             batch = [self._waiting[position] for position in positions]
             taken = set(positions)
             self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
@@ -245,18 +243,17 @@ class DeviceThreads:
             else:
                 self._waiting.extend(message)
 
-    def _drop_abandoned(self, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
-        if not any(text.job.future.done() for text in self._waiting):
-            return
+    def _drop(self, gone: Callable[[_Text], bool], replies: _AllReplies) -> None:
+        """Forgets the waiting texts that are of no more use; the lock is held."""
         kept = []
         for text in self._waiting:
-            if text.job.future.done():
-                replies.setdefault(text.job.loop, _Replies()).freed += 1
+            if gone(text):
+                replies[text.job.loop].freed += 1
             else:
                 kept.append(text)
         self._waiting = kept
 
-    def _compute(self, stream: int, batch: list[_Text], replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
+    def _compute(self, stream: int, batch: list[_Text], replies: _AllReplies) -> None:
         started = self._monotonic()
         try:
             vectors = self._backend.forward([text.ids for text in batch], stream)
@@ -281,12 +278,12 @@ class DeviceThreads:
         batch: list[_Text],
         vectors: NDArray[np.float32],
         seconds: float,
-        replies: dict[asyncio.AbstractEventLoop, _Replies],
+        replies: _AllReplies,
     ) -> None:
         with self._lock:
             for text, vector in zip(batch, vectors, strict=True):
                 job = text.job
-                reply = replies.setdefault(job.loop, _Replies())
+                reply = replies[job.loop]
                 reply.freed += 1
                 job.vectors[text.row] = vector
                 job.missing -= 1
@@ -296,26 +293,20 @@ class DeviceThreads:
             self._text_s += 0.1 * (seconds / len(batch) - self._text_s)
             self._token_s += 0.1 * (seconds / tokens - self._token_s)
 
-    def _fail(self, batch: list[_Text], cause: Exception, replies: dict[asyncio.AbstractEventLoop, _Replies]) -> None:
+    def _fail(self, batch: list[_Text], cause: Exception, replies: _AllReplies) -> None:
         """Answers every job of the batch; the rest of such a job's texts is of no more use."""
         jobs = {text.job for text in batch}
         for text in batch:
-            replies.setdefault(text.job.loop, _Replies()).freed += 1
+            replies[text.job.loop].freed += 1
         with self._lock:
-            kept = []
-            for text in self._waiting:
-                if text.job in jobs:
-                    replies.setdefault(text.job.loop, _Replies()).freed += 1
-                else:
-                    kept.append(text)
-            self._waiting = kept
+            self._drop(lambda text: text.job in jobs, replies)
         for job in jobs:
             error = EmbeddingFailedError(
                 f"the embedding model failed on a batch of {len(batch)}: {type(cause).__name__}: {cause}",
                 hint="The request can be sent again; the server's log has the trace.",
             )
             error.__cause__ = cause
-            replies.setdefault(job.loop, _Replies()).failed.append((job, error))
+            replies[job.loop].failed.append((job, error))
 
     def _send(self, loop: asyncio.AbstractEventLoop, reply: _Replies) -> None:
         try:

@@ -168,7 +168,8 @@ def _may_have_gpu() -> bool:
     return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
 
 
-def _open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles, threads: int) -> Backend:
+def open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles, threads: int) -> Backend:
+    """The backend of a choice, its library imported; see its class for what it raises."""
     if choice.backend == "openvino":
         from semcache.embedding.openvino_backend import OpenVinoBackend
 
@@ -199,7 +200,7 @@ def open_embedder(
     threads = settings.threads or os.cpu_count() or 1
     tokenizer = TextTokenizer(files)
     choice, backend = _open_chosen(
-        choice, lambda one: _open_backend(settings, one, files, threads), tokenizer, monotonic
+        choice, lambda one: open_backend(settings, one, files, threads), tokenizer, monotonic
     )
     _check(backend, tokenizer, files)
     description = backend.describe()

@@ -72,7 +72,7 @@ class ModelFiles:
     @property
     def weights(self) -> list[Path]:
         """The files that hold the weights."""
-        return sorted(self.path.glob("*.safetensors"))
+        return _weights(self.path)
 
     @property
     def fingerprint(self) -> str:
@@ -110,6 +110,10 @@ def find_model(name: str) -> ModelFiles:
     )
 
 
+def _weights(path: Path) -> list[Path]:
+    return sorted(path.glob("*.safetensors"))
+
+
 class _NotHereError(Exception):
     """One place doesn't have the model, and why."""
 
@@ -120,7 +124,7 @@ def _local(name: str) -> tuple[Path, str]:
         raise _NotHereError(f"(1) local path: there is no folder {str(path)!r}")
     if not (path / "config.json").is_file():
         raise _NotHereError(f"(1) local path: {str(path)!r} has no config.json")
-    if not list(path.glob("*.safetensors")):
+    if not _weights(path):
         raise _NotHereError(f"(1) local path: {str(path)!r} has no .safetensors file")
     return path, "local path"
 
@@ -168,7 +172,7 @@ def _hub(name: str) -> tuple[Path, str]:
         except Exception as error:  # noqa: BLE001 - requests', httpx's and the hub's own errors have no common root
             last = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             continue
-        if next(Path(path).glob("*.safetensors"), None) is None:
+        if not _weights(Path(path)):
             last = "its snapshot has no .safetensors file"
             continue
         return Path(path), "hub cache" if cached else "hub"
@@ -205,7 +209,7 @@ def _describe(name: str, path: Path, source: str) -> ModelFiles:
         name=name,
         path=path,
         source=source,
-        weights_sha256=sha256_of(sorted(path.glob("*.safetensors"))),
+        weights_sha256=sha256_of(_weights(path)),
         pooling=_pooling(path),
         max_tokens=int(window),
         dimension=int(config["hidden_size"]),

@@ -79,7 +79,7 @@ class OpenVinoBackend:
         if precision == "int8":
             quantise(ov, network)
         self.streams = min(threads, _STREAMS)
-        network_here = compiled(
+        compiled = compile_network(
             core,
             network,
             {
@@ -92,7 +92,7 @@ class OpenVinoBackend:
                 **(DYNAMIC_QUANTISATION if precision == "int8" else {}),
             },
         )
-        self._requests: list[Any] = [network_here.create_infer_request() for _ in range(self.streams)]
+        self._requests: list[Any] = [compiled.create_infer_request() for _ in range(self.streams)]
 
     def forward(self, batch: Sequence[Sequence[int]], stream: int = 0) -> NDArray[np.float32]:
         """Unit vectors, copied out of OpenVINO's own buffers."""
@@ -116,7 +116,7 @@ class OpenVinoBackend:
         self._requests.clear()
 
 
-def compiled(core: Any, network: Any, options: Mapping[str, Any]) -> Any:
+def compile_network(core: Any, network: Any, options: Mapping[str, Any]) -> Any:
     """The network for this CPU, its attention as `ATTENTION` says where this OpenVINO knows how."""
     try:
         return core.compile_model(network, "CPU", {**options, **ATTENTION})

@@ -27,6 +27,7 @@ _REMEMBERED_BODY_BYTES = 4096
 """Together at most about 50 MB, texts and objects included."""
 _REMEMBERED_DOCUMENTS = 1024
 _REMEMBERED_DOCUMENT_BYTES = 4096
+"""Together at most about 5 MB."""
 _NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
 
 

@@ -1,8 +1,11 @@
 """Which texts share a forward pass."""
 
-from semcache.embedding.batching import BatchRule, next_batch
+import pytest
+
+from semcache.embedding.batching import BatchRule, is_full, next_batch, share
 
 CPU = BatchRule(max_texts=32, max_tokens=1024, pass_tokens=12)
+FEW = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
 
 
 def test_one_text_is_a_batch():
@@ -46,3 +49,40 @@ def test_padding_costs_less_than_the_passes_it_saves():
 def test_a_gpu_pads_gladly():
     gpu = BatchRule(max_texts=256, max_tokens=65_536, pass_tokens=4096)
     assert sorted(next_batch([10, 60, 30, 12, 14], gpu)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "full"),
+    [
+        ([14], False),
+        ([14, 14, 14], False),
+        ([1, 1, 1, 1], True),  # no more fit into a batch
+        ([192], True),  # the pass's own cost is a sixteenth of it
+        ([191], False),
+        ([100, 92], True),
+    ],
+)
+def test_what_a_pass_is_worth_starting_with(lengths, full):
+    assert is_full(lengths, FEW) is full
+
+
+def test_a_device_that_takes_few_tokens_waits_for_no_more():
+    assert is_full([60], BatchRule(max_texts=4, max_tokens=50, pass_tokens=12))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "free", "texts"),
+    [
+        ([14], 2, 1),
+        ([14] * 6, 2, 6),  # 84 tokens: not worth two passes
+        ([14] * 7, 2, 4),  # 98 tokens are
+        ([100, 100], 2, 1),
+        ([14] * 32, 2, 16),
+        ([14] * 33, 2, 17),
+        ([14] * 32, 1, 32),
+        ([14] * 90, 1, 32),
+        ([14] * 32, 4, 8),
+    ],
+)
+def test_free_streams_take_even_shares_that_are_worth_a_pass(lengths, free, texts):
+    assert share(lengths, CPU, free) == texts

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from semcache.embedding import device as device_module
-from semcache.embedding.batching import BatchRule, is_full
+from semcache.embedding.batching import BatchRule
 from semcache.embedding.device import DeviceThreads
 from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownError
 from tests.support.backends import GatedBackend, StreamsBackend
@@ -140,6 +140,17 @@ async def two_streams():
     assert backend.closed == 1
 
 
+@pytest.fixture
+async def one_busy(two_streams):
+    """Two streams, one of which computes until the backend is opened."""
+    backend, device = two_streams
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    yield backend, device, slow
+    backend.open_all()
+    await slow
+
+
 async def test_free_streams_share_what_waits_and_each_has_a_thread_of_its_own(two_streams):
     backend, device = two_streams
     call = asyncio.create_task(device.submit([[1, n, *range(20)] for n in range(6)]))
@@ -159,25 +170,19 @@ async def test_a_few_short_texts_are_one_stream_s(two_streams):
     await call
 
 
-async def test_a_pass_does_not_wait_for_another_stream_s(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_a_pass_does_not_wait_for_another_stream_s(one_busy):
+    backend, device, slow = one_busy
     for n in range(3):  # whichever stream: the other one is busy
         quick = asyncio.create_task(device.submit([[1, n] * 100]))
         await backend.entered(2)
         backend.open_one(lambda batch, n=n: batch[0][1] == n)
         assert (await quick).tolist() == [[1, n]]
     assert not slow.done()
-    backend.open_all()
-    await slow
 
 
 @pytest.mark.usefixtures("long_patience")
-async def test_little_waits_for_company_while_others_compute(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_little_waits_for_company_while_others_compute(one_busy):
+    backend, device, slow = one_busy
     first = asyncio.create_task(device.submit([[1, 0]]))
     await in_company(device)
     assert len(backend.running) == 1
@@ -189,34 +194,26 @@ async def test_little_waits_for_company_while_others_compute(two_streams):
 
 
 @pytest.mark.usefixtures("long_patience")
-async def test_who_waits_for_company_goes_on_when_the_others_are_done(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_who_waits_for_company_goes_on_when_the_others_are_done(one_busy):
+    backend, device, slow = one_busy
     lonely = asyncio.create_task(device.submit([[1, 0]]))
     await in_company(device)
     backend.open_all()
     await asyncio.wait_for(asyncio.gather(slow, lonely), 30)
 
 
-async def test_patience_ends(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_patience_ends(one_busy):
+    backend, device, slow = one_busy
     lonely = asyncio.create_task(device.submit([[1, 0]]))
     await backend.entered(2)
     backend.open_one(lambda batch: batch[0][1] == 0)
     assert (await lonely).tolist() == [[1, 0]]
     assert not slow.done()
-    backend.open_all()
-    await slow
 
 
 @pytest.mark.usefixtures("long_patience")
-async def test_closing_waits_for_no_company(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_closing_waits_for_no_company(one_busy):
+    backend, device, slow = one_busy
     lonely = asyncio.create_task(device.submit([[1, 0]]))
     await in_company(device)
     closing = asyncio.create_task(device.close())
@@ -239,30 +236,9 @@ async def test_a_call_over_both_streams_fails_once_and_frees_all_its_texts(two_s
     assert device.depth == 0
 
 
-@pytest.mark.parametrize(
-    ("lengths", "full"),
-    [
-        ([14], False),
-        ([14, 14, 14], False),
-        ([1, 1, 1, 1], True),  # no more fit into a batch
-        ([192], True),  # the pass's own cost is a sixteenth of it
-        ([191], False),
-        ([100, 92], True),
-    ],
-)
-def test_what_a_pass_is_worth_starting_with(lengths, full):
-    assert is_full(lengths, RULE) is full
-
-
-def test_a_device_that_takes_few_tokens_waits_for_no_more():
-    assert is_full([60], BatchRule(max_texts=4, max_tokens=50, pass_tokens=12))
-
-
 @pytest.mark.usefixtures("long_patience")
-async def test_a_full_batch_waits_for_no_company(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_a_full_batch_waits_for_no_company(one_busy):
+    backend, device, slow = one_busy
     four = asyncio.create_task(device.submit([[1, n] for n in range(4)]))
     await backend.entered(2)
     backend.open_all()
@@ -270,10 +246,8 @@ async def test_a_full_batch_waits_for_no_company(two_streams):
 
 
 @pytest.mark.usefixtures("long_patience")
-async def test_who_leaves_while_a_stream_waits_for_company_is_skipped(two_streams):
-    backend, device = two_streams
-    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_who_leaves_while_a_stream_waits_for_company_is_skipped(one_busy):
+    backend, device, slow = one_busy
     leaving = asyncio.create_task(device.submit([[1, 0]]))
     await in_company(device)
     leaving.cancel()
@@ -301,10 +275,8 @@ async def test_a_log_that_is_closed_takes_no_stream_along(two_streams, monkeypat
     assert device.depth == 0
 
 
-async def test_beside_a_stream_that_hangs_the_other_goes_on_and_closing_gives_up(two_streams):
-    backend, device = two_streams
-    hanging = asyncio.create_task(device.submit([[1, 7] * 60]))
-    await backend.entered(1)
+async def test_beside_a_stream_that_hangs_the_other_goes_on_and_closing_gives_up(one_busy):
+    backend, device, _ = one_busy
     for n in range(3):
         quick = asyncio.create_task(device.submit([[1, n]]))
         await backend.entered(2)
@@ -314,5 +286,3 @@ async def test_beside_a_stream_that_hangs_the_other_goes_on_and_closing_gives_up
         await device.close(patience_s=0.01)
     assert [line["event"] for line in logs] == ["embedding_device_hangs"]
     assert not backend.closed
-    backend.open_all()
-    await hanging

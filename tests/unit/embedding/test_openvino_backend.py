@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ import structlog
 
 pytest.importorskip("openvino")
 
+from semcache.embedding.factory import Choice, open_backend
 from semcache.embedding.models import find_model
-from semcache.embedding.openvino_backend import OpenVinoBackend, compiled
+from semcache.embedding.openvino_backend import compile_network
 from semcache.settings import EmbeddingSettings
 
 
@@ -19,8 +19,7 @@ from semcache.settings import EmbeddingSettings
 @pytest.mark.parametrize(("threads", "streams"), [(1, 1), (3, 2)])
 def test_streams_compute_at_the_same_time_and_each_what_it_was_given(threads: int, streams: int):
     files = find_model(EmbeddingSettings().model)
-    cache_dir = Path.home() / ".cache" / "semcache"
-    backend = OpenVinoBackend(files, precision="fp32", threads=threads, cache_dir=cache_dir)
+    backend = open_backend(EmbeddingSettings(), Choice("openvino", "cpu", "fp32", "for the test"), files, threads)
     assert backend.streams == streams
     batches = [[[101, 2000 + n, *range(3000, 3000 + n), 102]] * (1 + n % 3) for n in range(20)]
     expected = [backend.forward(batch) for batch in batches]
@@ -52,7 +51,7 @@ class OlderCore:
 
 def test_an_openvino_without_the_option_runs_the_network_as_it_does_and_says_so():
     with structlog.testing.capture_logs() as logs:
-        assert compiled(OlderCore(), "a network", {"NUM_STREAMS": 2}) == ("a network", {"NUM_STREAMS": 2})
+        assert compile_network(OlderCore(), "a network", {"NUM_STREAMS": 2}) == ("a network", {"NUM_STREAMS": 2})
     assert [(line["event"], line["why"]) for line in logs] == [
         ("embedding_attention_fused", "Unsupported property SNIPPETS_MODE by CPU plugin.")
     ]
@@ -60,4 +59,4 @@ def test_an_openvino_without_the_option_runs_the_network_as_it_does_and_says_so(
 
 def test_a_network_that_can_not_be_compiled_at_all_fails_with_its_own_reason():
     with pytest.raises(RuntimeError, match="no memory"):
-        compiled(OlderCore("no memory"), "a network", {})
+        compile_network(OlderCore("no memory"), "a network", {})

@@ -41,26 +41,28 @@ _FULL = 16
 """From how many times its own cost on a pass isn't worth waiting with: company would save a sixteenth of it."""
 
 
-def is_full(lengths: Sequence[int], rule: BatchRule) -> bool:
-    """Whether a pass over texts of these tokens gains little by company, or can't have any.
+def is_full(texts: int, tokens: int, rule: BatchRule) -> bool:
+    """Whether a pass over the waiting texts gains little by company, or can't have any.
 
     Args:
-        lengths: tokens of each waiting text.
+        texts: how many wait.
+        tokens: their tokens together.
         rule: the device's limits.
     """
-    return len(lengths) >= rule.max_texts or sum(lengths) >= min(_FULL * rule.pass_tokens, rule.max_tokens)
+    return texts >= rule.max_texts or tokens >= min(_FULL * rule.pass_tokens, rule.max_tokens)
 
 
-def share(lengths: Sequence[int], rule: BatchRule, free: int) -> int:
+def share(texts: int, tokens: int, rule: BatchRule, free: int) -> int:
     """How many of the waiting texts one of several free streams takes, so that the others get as many.
 
     Args:
-        lengths: tokens of each waiting text; at least one.
+        texts: how many wait; at least one.
+        tokens: their tokens together.
         rule: the device's limits.
         free: streams that compute nothing, the taker included.
     """
-    worth = sum(lengths) // (_LEAST * rule.pass_tokens)
-    return min(rule.max_texts, ceil(len(lengths) / max(1, min(free, worth))))
+    worth = tokens // (_LEAST * rule.pass_tokens)
+    return min(rule.max_texts, ceil(texts / max(1, min(free, worth))))
 
 
 def next_batch(lengths: Sequence[int], rule: BatchRule) -> list[int]:

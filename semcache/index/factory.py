@@ -78,8 +78,9 @@ def open_index(
         ) from error
     from threadpoolctl import ThreadpoolController
 
+    from semcache.index.bfloat16 import open_product
     from semcache.index.faiss_index import FaissIndex
-    from semcache.index.partition import Plan
+    from semcache.index.partition import Plan, product
 
     # A build for CPUs alone has no such function; StandardGpuResources() would succeed even without a GPU.
     gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
@@ -94,6 +95,12 @@ def open_index(
         from semcache.index.gpu import gpu_flat_factory
 
         gpu_empty = gpu_flat_factory(dimension)
+    faiss.cvar.distance_compute_blas_threshold = _BLAS_ROWS * dimension
+    # numpy's BLAS would take every core, and keep them spinning for a while after each product.
+    ThreadpoolController().select(internal_api="openblas").limit(limits=settings.threads)
+    rounded_product, products = None, "float32, as set"
+    if settings.flat_products != "float32":
+        rounded_product, products = open_product(dimension, settings.threads, product)
     plan = Plan(
         numpy_below=settings.numpy_below,
         ivf_above=None if on_gpu else settings.flat_below,
@@ -101,10 +108,16 @@ def open_index(
         gpu_empty=gpu_empty,
         nprobe=settings.nprobe,
         overfetch=settings.overfetch,
+        rounded_product=rounded_product,
     )
-    faiss.cvar.distance_compute_blas_threshold = _BLAS_ROWS * dimension
-    # numpy's BLAS would take every core, and keep them spinning for a while after each product.
-    ThreadpoolController().select(internal_api="openblas").limit(limits=settings.threads)
     why = "as set" if settings.device != "auto" else f"faiss sees {gpus} GPUs"
-    _log.info("index_open", device="gpu" if on_gpu else "cpu", why=why, library=distribution, dimension=dimension)
+    _log.info(
+        "index_open",
+        device="gpu" if on_gpu else "cpu",
+        why=why,
+        library=distribution,
+        dimension=dimension,
+        products="float32" if rounded_product is None else "bfloat16, then float32",
+        products_why=products,
+    )
     return FaissIndex(settings, dimension, load, plan=plan, monotonic=monotonic, on_search=on_search)

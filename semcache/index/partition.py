@@ -12,9 +12,10 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from semcache.index import bfloat16
 from semcache.index.gpu import DeviceFlat
 from semcache.index.ivf import IvfCodes
-from semcache.index.nearest import neighbours
+from semcache.index.nearest import contenders, neighbours
 from semcache.index.rows import Rows
 from semcache.model import Neighbour
 
@@ -47,6 +48,7 @@ class Plan:
         gpu_empty: makes an empty flat index on the GPU.
         nprobe: lists searched per query.
         overfetch: IVF candidates per wanted neighbour.
+        rounded_product: products of bfloat16 vectors, as `Bfloat16Product`; None where float32 is as fast.
     """
 
     numpy_below: int
@@ -55,6 +57,7 @@ class Plan:
     gpu_empty: Callable[[], Any] | None
     nprobe: int
     overfetch: int
+    rounded_product: Callable[[NDArray[np.uint16], NDArray[np.uint16]], NDArray[np.float32]] | None = None
 
 
 class Partition:
@@ -67,7 +70,7 @@ class Partition:
 
     def __init__(self, plan: Plan, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._plan = plan
-        self._rows = Rows(ids, vectors)
+        self._rows = Rows(ids, vectors, split=plan.rounded_product is not None)
         self._ivf: IvfCodes | None = None
         self._building: _Building | None = None
         self._gpu: DeviceFlat | None = None
@@ -97,37 +100,41 @@ class Partition:
             return self._rescore(queries, self._gpu.candidates(queries, k), k)
         if self._ivf is not None:
             wanted = self._plan.overfetch * k
-            found = self._ivf.candidates(queries, wanted, self._plan.nprobe)
-            live = [[entry_id for entry_id in row if entry_id >= 0] for row in found.tolist()]
+            proposed = self._ivf.candidates(queries, wanted, self._plan.nprobe)
+            live = [[entry_id for entry_id in row if entry_id >= 0] for row in proposed.tolist()]
             if all(len(row) >= k for row in live):
                 return self._rescore(queries, live, k)
             # The lists that were probed held too few: rare (k near the partition's size), and exact search is right.
         ids = self._rows.ids
         if count < self._plan.numpy_below:
-            similarities = queries @ self._rows.matrix.T
-            return [neighbours(ids, row, k) for row in similarities]
-        if len(queries) >= _PRODUCT_FROM:
-            return self._by_product(queries, k)
-        similarities, positions = faiss.knn(queries, self._rows.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return [neighbours(ids[at], row, k) for at, row in zip(positions, similarities, strict=True)]
+            return neighbours(ids, queries @ self._rows.matrix.T, k)
+        if self._plan.rounded_product is None and len(queries) < _PRODUCT_FROM:
+            similarities, positions = faiss.knn(queries, self._rows.matrix, k, metric=faiss.METRIC_INNER_PRODUCT)
+            return [neighbours(ids[at], row[None, :], k)[0] for at, row in zip(positions, similarities, strict=True)]
+        step = max(1, _PRODUCT_CELLS // count)
+        found: list[list[Neighbour]] = []
+        for start in range(0, len(queries), step):
+            found.extend(self._by_product(queries[start : start + step], k))
+        return found
 
     def _by_product(self, queries: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
         """Products with the many rows on the left: BLAS is up to three times as fast as with the few queries there."""
-        ids, matrix = self._rows.ids, self._rows.matrix
-        step = max(1, _PRODUCT_CELLS // len(ids))
-        found: list[list[Neighbour]] = []
-        for start in range(0, len(queries), step):
-            similarities = product(matrix, queries[start : start + step])
-            found.extend(neighbours(ids, row, k) for row in np.ascontiguousarray(similarities.T))
-        return found
+        ids, multiply = self._rows.ids, self._plan.rounded_product
+        if multiply is None:
+            rows = self._rows.matrix
+        else:
+            rounded = multiply(self._rows.rounded, bfloat16.split(queries)[0])[: len(ids)]
+            places = contenders(rounded, k, bfloat16.product_error(queries.shape[1]))
+            ids, rows = ids[places], self._rows.take(places)
+        return neighbours(ids, np.ascontiguousarray(product(rows, queries).T), k)
 
     def _rescore(
         self, queries: NDArray[np.float32], candidates: Sequence[Sequence[int]], k: int
     ) -> list[list[Neighbour]]:
         found = []
         for query, ids in zip(queries, candidates, strict=True):
-            similarities = self._rows.gather(ids) @ query
-            found.append(neighbours(np.array(ids, dtype=np.int64), similarities, k))
+            similarities = query[None, :] @ self._rows.gather(ids).T
+            found.extend(neighbours(np.array(ids, dtype=np.int64), similarities, k))
         return found
 
     def add(self, entry_id: int, vector: NDArray[np.float32]) -> None:

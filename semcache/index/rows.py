@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_GROWTH = 1.0625
-"""A larger factor would waste memory that is promised per entry; a large block grows in place (mremap)."""
-_MIN_SPARE = 4
+from semcache.index import bfloat16
+
+_SPLIT_ROWS = 1024
+"""Vectors split at a time: the parts in between take memory too."""
 
 
 class Rows:
-    """A growing matrix of unit vectors with their entry ids. Not thread-safe."""
+    """A growing matrix of unit vectors with their entry ids. Not thread-safe.
 
-    def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    Args:
+        ids: entry ids, (n,), each once.
+        vectors: their vectors, (n, dimension); copied.
+        split: whether they are kept as bfloat16 beside what rounding took from them, for `rounded`. It takes the same
+            memory, and gives back the same bits.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, split: bool = False) -> None:
         count = len(ids)
-        self._ids = np.array(ids, dtype=np.int64)
-        self._matrix = np.array(vectors, dtype=np.float32, order="C")
-        self._row = dict(zip(self._ids.tolist(), range(count), strict=True))
+        self._ids = np.empty(room_for(count), dtype=np.int64)
+        self._ids[:count] = ids
+        self._row = dict(zip(self._ids[:count].tolist(), range(count), strict=True))
         self._count = count
+        self._split = split
         if len(self._row) != count:
             raise ValueError("an entry id occurs twice in one partition")
+        shape = (len(self._ids), vectors.shape[1])
+        # Zeros and not whatever was there: the spare rows of `rounded` are multiplied too.
+        self._planes: tuple[NDArray[Any], ...] = (
+            (np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)) if split else (np.zeros(shape, np.float32),)
+        )
+        for start in range(0, count, _SPLIT_ROWS):
+            self._write(slice(start, min(start + _SPLIT_ROWS, count)), vectors[start : start + _SPLIT_ROWS])
 
     def __len__(self) -> int:
         return self._count
@@ -37,8 +54,14 @@ class Rows:
 
     @property
     def matrix(self) -> NDArray[np.float32]:
-        """Vectors, (n, dimension); a view that the next change invalidates."""
-        return self._matrix[: self._count]
+        """Vectors, (n, dimension); a view that the next change invalidates, or a copy of what is split."""
+        return self._read(slice(0, self._count))
+
+    @property
+    def rounded(self) -> NDArray[np.uint16]:
+        """The vectors of a split matrix as bfloat16, (`room_for(n)`, dimension); what is beyond n means nothing."""
+        high: NDArray[np.uint16] = self._planes[0]
+        return high[: room_for(self._count)]
 
     def add(self, entry_id: int, vector: NDArray[np.float32]) -> None:
         """Adds a vector, or replaces the one under the same id."""
@@ -49,7 +72,7 @@ class Rows:
             self._ids[row] = entry_id
             self._row[entry_id] = row
             self._count += 1
-        self._matrix[row] = vector
+        self._write(row, vector)
 
     def remove(self, entry_id: int) -> bool:
         """Removes a vector; False when there is none under the id."""
@@ -60,7 +83,8 @@ class Rows:
         if row != last:
             moved = int(self._ids[last])
             self._ids[row] = moved
-            self._matrix[row] = self._matrix[last]
+            for plane in self._planes:
+                plane[row] = plane[last]
             self._row[moved] = row
         self._count = last
         return True
@@ -68,19 +92,46 @@ class Rows:
     def gather(self, entry_ids: Sequence[int]) -> NDArray[np.float32]:
         """Vectors of ids that are all there, (len(entry_ids), dimension); a copy."""
         rows = np.fromiter((self._row[entry_id] for entry_id in entry_ids), dtype=np.int64, count=len(entry_ids))
-        return self._matrix[rows]
+        return self._read(rows)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors by their places in `ids`, (len(rows), dimension); a copy."""
+        return self._read(rows)
 
     def sample(self, size: int, seed: int) -> NDArray[np.float32]:
         """A copy of `size` vectors drawn without replacement, or of all when there are fewer."""
         if size >= self._count:
             return self.matrix.copy()
         chosen = np.random.default_rng(seed).choice(self._count, size=size, replace=False)
-        return self._matrix[np.sort(chosen)]
+        return self._read(np.sort(chosen))
+
+    def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._split:
+            high, low = self._planes
+            return bfloat16.join(high[rows], low[rows])
+        found: NDArray[np.float32] = self._planes[0][rows]
+        return found
+
+    def _write(self, rows: int | slice, vectors: NDArray[np.float32]) -> None:
+        parts = bfloat16.split(vectors) if self._split else (vectors,)
+        for plane, part in zip(self._planes, parts, strict=True):
+            plane[rows] = part
 
     def _reserve(self, count: int) -> None:
         if count <= len(self._ids):
             return
-        capacity = max(count + _MIN_SPARE, int(count * _GROWTH))
+        room = room_for(count)
         # No view outlives a call into a partition, so the check for other references would only refuse in vain.
-        self._ids.resize(capacity, refcheck=False)
-        self._matrix.resize((capacity, self._matrix.shape[1]), refcheck=False)
+        self._ids.resize(room, refcheck=False)
+        for plane in self._planes:
+            plane.resize((room, plane.shape[1]), refcheck=False)
+
+
+def room_for(count: int) -> int:
+    """Rows that are kept for `count` vectors: up to a sixteenth more.
+
+    More would waste memory that is promised per entry; a large block grows in place (mremap). Few different sizes are
+    wanted too, since a product is compiled for each.
+    """
+    step = max(1, 1 << count.bit_length() >> 5)
+    return -(-count // step) * step

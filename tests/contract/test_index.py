@@ -43,6 +43,23 @@ def units(count: int, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def with_rounded_products(load) -> VectorIndex:
+    from semcache.index.bfloat16 import Bfloat16Product
+    from semcache.index.faiss_index import FaissIndex
+    from semcache.index.partition import Plan
+
+    plan = Plan(
+        numpy_below=1,
+        ivf_above=None,
+        gpu_from=None,
+        gpu_empty=None,
+        nprobe=1,
+        overfetch=1,
+        rounded_product=Bfloat16Product(DIMENSION, threads=1),
+    )
+    return FaissIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
+
+
 def with_device_flat(load, empty) -> VectorIndex:
     from semcache.index.faiss_index import FaissIndex
     from semcache.index.partition import Plan
@@ -58,6 +75,8 @@ def open_kind(kind: str, load: Callable) -> VectorIndex:
         import faiss
 
         return with_device_flat(load, lambda: faiss.IndexFlatIP(DIMENSION))
+    if kind == "bfloat16":
+        return with_rounded_products(load)
     if kind == "gpu":
         return open_index(IndexSettings(device="gpu", gpu_from=32), DIMENSION, load)
     return open_index(KINDS[kind].model_copy(update={"device": "cpu"}), DIMENSION, load)
@@ -71,7 +90,7 @@ def table() -> Table:
     return filled
 
 
-@pytest.fixture(params=["brute", *KINDS, "device", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["brute", *KINDS, "bfloat16", "device", pytest.param("gpu", marks=pytest.mark.gpu)])
 async def index(request, table) -> AsyncIterator[VectorIndex]:
     opened = open_kind(request.param, table)
     if request.param == "ivf":

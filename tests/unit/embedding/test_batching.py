@@ -63,11 +63,11 @@ def test_a_gpu_pads_gladly():
     ],
 )
 def test_what_a_pass_is_worth_starting_with(lengths, full):
-    assert is_full(lengths, FEW) is full
+    assert is_full(len(lengths), sum(lengths), FEW) is full
 
 
 def test_a_device_that_takes_few_tokens_waits_for_no_more():
-    assert is_full([60], BatchRule(max_texts=4, max_tokens=50, pass_tokens=12))
+    assert is_full(1, 60, BatchRule(max_texts=4, max_tokens=50, pass_tokens=12))
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_a_device_that_takes_few_tokens_waits_for_no_more():
     ],
 )
 def test_free_streams_take_even_shares_that_are_worth_a_pass(lengths, free, texts):
-    assert share(lengths, CPU, free) == texts
+    assert share(len(lengths), sum(lengths), CPU, free) == texts

@@ -131,7 +131,9 @@ def long_patience(monkeypatch):
 
 
 @pytest.fixture
-async def two_streams():
+async def two_streams(monkeypatch):
+    """Two streams whose texts take long enough for both to be worth it, whatever their length."""
+    monkeypatch.setattr(device_module, "_TEXT_S", 0.0)
     backend = StreamsBackend(2)
     device = DeviceThreads(backend, dimension=2, rule=RULE, max_queue=100, monotonic=ticks())
     yield backend, device
@@ -220,6 +222,52 @@ async def test_closing_waits_for_no_company(one_busy):
     await backend.entered(2)
     backend.open_all()
     await asyncio.wait_for(asyncio.gather(slow, lonely, closing), 30)
+
+
+async def test_short_texts_are_left_to_the_stream_that_computes(one_busy, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 1_000.0)
+    backend, device, slow = one_busy
+    quick = [asyncio.create_task(device.submit([[1, n] * 50 for n in range(4)])) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert len(backend.running) == 1
+    backend.open_one(lambda batch: batch[0][1] == 7)
+    await backend.entered(1)
+    assert [(len(batch), stream) for batch, stream in backend.running] == [(4, 0)]
+    backend.open_all()
+    await asyncio.gather(slow, *quick)
+
+
+async def test_short_texts_are_not_divided(two_streams, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 1_000.0)
+    backend, device = two_streams
+    call = asyncio.create_task(device.submit([[1, n] * 50 for n in range(4)]))
+    await backend.entered(1)
+    assert [len(batch) for batch, _ in backend.running] == [4]
+    backend.open_all()
+    await call
+
+
+async def test_a_long_text_among_short_ones_is_worth_another_stream(one_busy, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 0.0101)  # of 100 tokens at the first guess
+    backend, device, slow = one_busy
+    short = asyncio.create_task(device.submit([[1, 0] * 50]))
+    await asyncio.sleep(0)
+    long = asyncio.create_task(device.submit([[1, 1] * 100]))
+    await backend.entered(2)
+    backend.open_all()
+    await asyncio.gather(slow, short, long)
+
+
+async def test_a_short_text_beside_a_stream_that_hangs_finds_the_other(one_busy, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 0.005)
+    backend, device, slow = one_busy
+    for n in range(3):
+        lonely = asyncio.create_task(device.submit([[1, n]]))
+        await backend.entered(2)
+        backend.open_one(lambda batch, n=n: batch[0][1] == n)
+        assert (await lonely).tolist() == [[1, n]]
+        device._token_s = 0.0001  # the test's clock ticks in seconds
+    assert not slow.done()
 
 
 async def test_a_call_over_both_streams_fails_once_and_frees_all_its_texts(two_streams):

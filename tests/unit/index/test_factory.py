@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import sys
+import time
 
 import faiss
 import numpy as np
@@ -10,6 +11,7 @@ import structlog
 
 from semcache.errors import StartError
 from semcache.index import open_index
+from semcache.index.bfloat16 import open_product
 from semcache.index.factory import installed_faiss
 from semcache.settings import IndexSettings
 
@@ -63,3 +65,45 @@ async def test_the_device_and_the_reason_are_logged_and_blas_is_reached(monkeypa
     assert (logs[0]["event"], logs[0]["device"], logs[0]["why"]) == ("index_open", "cpu", "faiss sees 0 GPUs")
     assert faiss.cvar.distance_compute_blas_threshold == 3072
     await index.close()
+
+
+async def test_float32_products_can_be_asked_for():
+    with structlog.testing.capture_logs() as logs:
+        index = open_index(IndexSettings(flat_products="float32"), 384, load)
+    assert (logs[0]["products"], logs[0]["products_why"]) == ("float32", "float32, as set")
+    await index.close()
+
+
+def slow(rows, queries):
+    time.sleep(0.2)
+    return rows @ queries.T
+
+
+def test_rounded_products_are_taken_where_they_are_faster():
+    product, why = open_product(64, 1, slow)
+    assert product is not None
+    assert why.startswith("bfloat16 products are ")
+
+
+def test_rounded_products_that_are_no_faster_are_left():
+    kept = {}
+
+    def remembered(rows, queries):
+        if "products" not in kept:
+            kept["products"] = rows @ queries.T
+        return kept["products"]
+
+    product, why = open_product(64, 1, remembered)
+    assert product is None
+    assert "× as fast as float32" in why
+
+
+def test_rounded_products_that_are_wrong_are_left():
+    product, why = open_product(64, 1, lambda rows, queries: rows @ queries.T + 0.001)
+    assert product is None
+    assert "are off by 0.001" in why
+
+
+def test_without_openvino_products_are_float32(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert open_product(64, 1, slow) == (None, "OpenVINO isn't installed")

@@ -8,7 +8,7 @@ import structlog
 from semcache.index.ivf import lists_for, samples_for, train
 from semcache.index.nearest import neighbours
 from semcache.index.partition import Partition, Plan, product
-from semcache.index.rows import Rows
+from semcache.index.rows import Rows, room_for
 
 DIMENSION = 16
 
@@ -45,8 +45,9 @@ def test_a_batch_finds_what_each_of_its_queries_finds_alone(monkeypatch, count):
         assert [n.similarity for n in one] == pytest.approx([n.similarity for n in other], abs=1e-6)
 
 
-def test_rows_move_the_last_into_the_hole():
-    rows = Rows(np.array([5, 6, 7]), units(3))
+@pytest.mark.parametrize("split", [False, True])
+def test_rows_move_the_last_into_the_hole(split):
+    rows = Rows(np.array([5, 6, 7]), units(3), split=split)
     assert rows.remove(5)
     assert not rows.remove(5)
     assert sorted(rows.ids.tolist()) == [6, 7]
@@ -54,6 +55,21 @@ def test_rows_move_the_last_into_the_hole():
     assert rows.remove(7)
     assert rows.remove(6)
     assert len(rows) == 0
+
+
+def test_split_rows_keep_every_bit_and_room_for_a_sixteenth_more():
+    for count in (1, 31, 32, 33, 1000, 2500):
+        vectors = units(count)
+        rows = Rows(np.arange(count), vectors, split=True)
+        assert np.array_equal(rows.matrix, vectors)
+        assert count <= len(rows.rounded) <= 1 + count * 17 // 16
+        rows.add(count, vectors[0])
+        assert np.array_equal(rows.take(np.array([count, 0])), vectors[[0, 0]])
+        assert len(rows.rounded) == room_for(count + 1)
+
+
+def test_few_sizes_make_few_products():
+    assert len({room_for(count) for count in range(5_000, 20_000)}) <= 40
 
 
 def test_rows_grow_without_losing_any():
@@ -78,7 +94,7 @@ def test_an_id_twice_is_refused():
 
 def test_neighbours_are_sorted_clipped_and_the_older_first_among_equals():
     ids, similarities = np.array([9, 3, 5, 7]), np.array([0.5, 1.0000002, 0.5, -1.0000001], np.float32)
-    got = neighbours(ids, similarities, 4)
+    (got,) = neighbours(ids, similarities[None, :], 4)
     assert [(n.entry_id, n.similarity) for n in got] == [(3, 1.0), (5, 0.5), (9, 0.5), (7, -1.0)]
 
 

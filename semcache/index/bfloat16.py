@@ -18,6 +18,9 @@ _ROUNDING = 2.0**-8
 """The largest relative error of a bfloat16: it has 8 significant bits."""
 _ACCUMULATION = 2.0**-23
 """The largest error of a sum in float32, per summand and for sums of magnitudes up to 1."""
+_SHAPES = 64
+"""Counts of rows and queries (a power of two) for which OpenVINO has compiled the product, from which on it begins
+anew: each takes 0.5 MB that nothing else gives back, and half a millisecond to make; to begin takes 10 ms."""
 
 _TRIAL_ROWS = 4096
 _TRIAL_QUERIES = 32
@@ -75,17 +78,29 @@ class Bfloat16Product:
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-        self._request: Any = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        core = openvino.Core()
+        self._compile: Callable[[], Any] = lambda: core.compile_model(model, "CPU", settings).create_infer_request()
         self._tensor: Callable[[NDArray[np.uint16]], Any] = lambda of: openvino.Tensor(
             of, openvino.Shape(of.shape), openvino.Type.bf16
         )
+        self._request = self._compile()
+        self._shapes: set[tuple[int, int]] = set()
 
     def __call__(self, rows: NDArray[np.uint16], queries: NDArray[np.uint16]) -> NDArray[np.float32]:
         """(n, dimension) and (m, dimension) to (n, m); a view that the next call invalidates."""
+        count = len(queries)
+        some = np.zeros((1 << (count - 1).bit_length(), queries.shape[1]), dtype=np.uint16)
+        some[:count] = queries
+        shape = (len(rows), len(some))
+        if shape not in self._shapes:
+            if len(self._shapes) >= _SHAPES:
+                self._request = self._compile()
+                self._shapes.clear()
+            self._shapes.add(shape)
         self._request.set_input_tensor(0, self._tensor(rows))
-        self._request.set_input_tensor(1, self._tensor(queries))
+        self._request.set_input_tensor(1, self._tensor(some))
         self._request.infer()
-        found: NDArray[np.float32] = self._request.get_output_tensor(0).data
+        found: NDArray[np.float32] = self._request.get_output_tensor(0).data[:, :count]
         return found
 
 

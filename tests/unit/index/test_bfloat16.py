@@ -1,0 +1,32 @@
+"""Products of rounded vectors: right for every shape, and never more of them compiled than it says."""
+
+import numpy as np
+
+from semcache.index import bfloat16
+from semcache.index.bfloat16 import Bfloat16Product, join, product_error, split
+
+
+def units(count: int, dimension: int) -> np.ndarray:
+    rows = np.random.default_rng(count).standard_normal((count, dimension)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_products_of_every_shape_are_right_when_many_have_been_compiled(monkeypatch):
+    monkeypatch.setattr(bfloat16, "_SHAPES", 5)
+    product = Bfloat16Product(32, threads=1)
+    compiled = []
+    original = product._compile
+    monkeypatch.setattr(product, "_compile", lambda: compiled.append(1) or original())
+    for count in (1, 7, 64, 300):
+        for queries in (1, 2, 3, 8, 33):
+            rows, asked = units(count, 32), units(queries, 32)
+            high, asked_high = split(rows)[0], split(asked)[0]
+
+            found = product(high, asked_high)
+
+            assert found.shape == (count, queries)
+            exact = join(high, np.zeros_like(high)) @ join(asked_high, np.zeros_like(asked_high)).T
+            np.testing.assert_allclose(found, exact, atol=32 * 2.0**-23)
+            assert np.abs(found - rows @ asked.T).max() <= product_error(32)
+            assert len(product._shapes) <= 5
+    assert len(compiled) == 3

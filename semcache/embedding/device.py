@@ -109,7 +109,7 @@ class DeviceThreads:
         self._waiting: list[_Text] = []
         self._tokens = 0  # of what waits
         self._waiting_since = 0.0
-        self._streams = self._open = backend.streams
+        self._open = backend.streams
         self._in_company = False  # a free stream waits for moments
         self._left_to_others = False  # what waits is the others' share of what a stream took its own from
         self._ending = False
@@ -147,7 +147,7 @@ class DeviceThreads:
         if self._depth + len(texts) > self._max_queue:
             raise OverloadedError(
                 f"{self._depth} texts wait for their embedding and embedding.max_queue is {self._max_queue}",
-                retry_after_s=max(0.05, self._depth * self._text_s / self._streams),
+                retry_after_s=max(0.05, self._depth * self._text_s / len(self._threads)),
                 hint="Try again later, with fewer texts in one call, or raise the limit.",
             )
         loop = asyncio.get_running_loop()
@@ -225,7 +225,7 @@ class DeviceThreads:
         if last:
             self._backend.close()
 
-    # The lock is held in what follows, but while `_next` waits.
+    # The lock is held from here to `_drop`, but while `_next` waits.
 
     def _next(self, stream: int, replies: _AllReplies) -> list[_Text]:
         """Waits until this stream should start and takes a batch; none when all had left or the end has come."""
@@ -253,8 +253,10 @@ class DeviceThreads:
 
     def _wake_one(self) -> None:
         """Wakes a free stream that should start, or wait for moments: the first, whose memory is still in a cache."""
+        if not self._free:
+            return
         wait_s = self._wait_s()
-        if self._free and (wait_s == 0 or (wait_s is not None and not self._in_company)):
+        if wait_s == 0 or (wait_s is not None and not self._in_company):
             self._wakes[min(self._free)].notify()
 
     def _wait_s(self) -> float | None:
@@ -263,7 +265,7 @@ class DeviceThreads:
             return 0
         if not self._waiting:
             return None
-        if len(self._free) == self._streams or self._left_to_others:
+        if len(self._free) == len(self._wakes) or self._left_to_others:
             return 0
         rule, waited_s = self._rule, time.monotonic() - self._waiting_since
         if self._one_keeps_up():
@@ -286,8 +288,6 @@ class DeviceThreads:
             else:
                 kept.append(text)
         self._waiting = kept
-
-    # Now it isn't.
 
     def _compute(self, stream: int, batch: list[_Text], replies: _AllReplies) -> None:
         started = self._monotonic()

@@ -55,7 +55,7 @@ class Rows:
     @property
     def matrix(self) -> NDArray[np.float32]:
         """Vectors, (n, dimension); a view that the next change invalidates, or a copy of what is split."""
-        return self._read(slice(0, self._count))
+        return self.take(slice(0, self._count))
 
     @property
     def rounded(self) -> NDArray[np.uint16]:
@@ -92,25 +92,22 @@ class Rows:
     def gather(self, entry_ids: Sequence[int]) -> NDArray[np.float32]:
         """Vectors of ids that are all there, (len(entry_ids), dimension); a copy."""
         rows = np.fromiter((self._row[entry_id] for entry_id in entry_ids), dtype=np.int64, count=len(entry_ids))
-        return self._read(rows)
+        return self.take(rows)
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Vectors by their places in `ids`, (len(rows), dimension); a copy."""
-        return self._read(rows)
+    def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors by their places in `ids`, (rows, dimension); a copy, or of a slice that isn't split a view."""
+        if self._split:
+            high, low = self._planes
+            return bfloat16.join(high[rows], low[rows])
+        found: NDArray[np.float32] = self._planes[0][rows]
+        return found
 
     def sample(self, size: int, seed: int) -> NDArray[np.float32]:
         """A copy of `size` vectors drawn without replacement, or of all when there are fewer."""
         if size >= self._count:
             return self.matrix.copy()
         chosen = np.random.default_rng(seed).choice(self._count, size=size, replace=False)
-        return self._read(np.sort(chosen))
-
-    def _read(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._split:
-            high, low = self._planes
-            return bfloat16.join(high[rows], low[rows])
-        found: NDArray[np.float32] = self._planes[0][rows]
-        return found
+        return self.take(np.sort(chosen))
 
     def _write(self, rows: int | slice, vectors: NDArray[np.float32]) -> None:
         parts = bfloat16.split(vectors) if self._split else (vectors,)

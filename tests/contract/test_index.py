@@ -43,28 +43,19 @@ def units(count: int, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def with_rounded_products(load) -> VectorIndex:
-    from semcache.index.bfloat16 import Bfloat16Product
+def with_plan(load, *, gpu_empty=None, rounded_product=None) -> VectorIndex:
     from semcache.index.faiss_index import FaissIndex
     from semcache.index.partition import Plan
 
     plan = Plan(
         numpy_below=1,
         ivf_above=None,
-        gpu_from=None,
-        gpu_empty=None,
+        gpu_from=32 if gpu_empty else None,
+        gpu_empty=gpu_empty,
         nprobe=1,
         overfetch=1,
-        rounded_product=Bfloat16Product(DIMENSION, threads=1),
+        rounded_product=rounded_product,
     )
-    return FaissIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
-
-
-def with_device_flat(load, empty) -> VectorIndex:
-    from semcache.index.faiss_index import FaissIndex
-    from semcache.index.partition import Plan
-
-    plan = Plan(numpy_below=1, ivf_above=None, gpu_from=32, gpu_empty=empty, nprobe=1, overfetch=1)
     return FaissIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
 
 
@@ -74,9 +65,11 @@ def open_kind(kind: str, load: Callable) -> VectorIndex:
     if kind == "device":  # the code around a GPU's index, over one that appends only, on the CPU
         import faiss
 
-        return with_device_flat(load, lambda: faiss.IndexFlatIP(DIMENSION))
+        return with_plan(load, gpu_empty=lambda: faiss.IndexFlatIP(DIMENSION))
     if kind == "bfloat16":
-        return with_rounded_products(load)
+        from semcache.index.bfloat16 import Bfloat16Product
+
+        return with_plan(load, rounded_product=Bfloat16Product(DIMENSION, threads=1))
     if kind == "gpu":
         return open_index(IndexSettings(device="gpu", gpu_from=32), DIMENSION, load)
     return open_index(KINDS[kind].model_copy(update={"device": "cpu"}), DIMENSION, load)

@@ -153,6 +153,14 @@ async def one_busy(two_streams):
     await slow
 
 
+async def pass_beside_the_busy_stream(backend, device, ids):
+    """One text goes through the other stream, while the busy one goes on."""
+    quick = asyncio.create_task(device.submit([ids]))
+    await backend.entered(2)
+    backend.open_one(lambda batch: batch[0][1] == ids[1])
+    assert (await quick).tolist() == [ids[:2]]
+
+
 async def test_free_streams_share_what_waits_and_each_has_a_thread_of_its_own(two_streams):
     backend, device = two_streams
     call = asyncio.create_task(device.submit([[1, n, *range(20)] for n in range(6)]))
@@ -175,10 +183,7 @@ async def test_a_few_short_texts_are_one_stream_s(two_streams):
 async def test_a_pass_does_not_wait_for_another_stream_s(one_busy):
     backend, device, slow = one_busy
     for n in range(3):  # whichever stream: the other one is busy
-        quick = asyncio.create_task(device.submit([[1, n] * 100]))
-        await backend.entered(2)
-        backend.open_one(lambda batch, n=n: batch[0][1] == n)
-        assert (await quick).tolist() == [[1, n]]
+        await pass_beside_the_busy_stream(backend, device, [1, n] * 100)
     assert not slow.done()
 
 
@@ -206,10 +211,7 @@ async def test_who_waits_for_company_goes_on_when_the_others_are_done(one_busy):
 
 async def test_patience_ends(one_busy):
     backend, device, slow = one_busy
-    lonely = asyncio.create_task(device.submit([[1, 0]]))
-    await backend.entered(2)
-    backend.open_one(lambda batch: batch[0][1] == 0)
-    assert (await lonely).tolist() == [[1, 0]]
+    await pass_beside_the_busy_stream(backend, device, [1, 0])
     assert not slow.done()
 
 
@@ -262,10 +264,7 @@ async def test_a_short_text_beside_a_stream_that_hangs_finds_the_other(one_busy,
     monkeypatch.setattr(device_module, "_TEXT_S", 0.005)
     backend, device, slow = one_busy
     for n in range(3):
-        lonely = asyncio.create_task(device.submit([[1, n]]))
-        await backend.entered(2)
-        backend.open_one(lambda batch, n=n: batch[0][1] == n)
-        assert (await lonely).tolist() == [[1, n]]
+        await pass_beside_the_busy_stream(backend, device, [1, n])
         device._token_s = 0.0001  # the test's clock ticks in seconds
     assert not slow.done()
 
@@ -326,10 +325,7 @@ async def test_a_log_that_is_closed_takes_no_stream_along(two_streams, monkeypat
 async def test_beside_a_stream_that_hangs_the_other_goes_on_and_closing_gives_up(one_busy):
     backend, device, _ = one_busy
     for n in range(3):
-        quick = asyncio.create_task(device.submit([[1, n]]))
-        await backend.entered(2)
-        backend.open_one(lambda batch, n=n: batch[0][1] == n)
-        assert (await quick).tolist() == [[1, n]]
+        await pass_beside_the_busy_stream(backend, device, [1, n])
     with structlog.testing.capture_logs() as logs:
         await device.close(patience_s=0.01)
     assert [line["event"] for line in logs] == ["embedding_device_hangs"]

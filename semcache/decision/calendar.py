@@ -62,14 +62,21 @@ _M = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _FULL_MONTHS = "|".join(
     sorted((m for m in _MONTHS if len(m) > 4 or m in {"june", "july", "juni", "juli", "mayo"}), key=len, reverse=True)
 )
+_OWNER = r"(?:'s\b)?"
+"""What a possessive leaves behind is no word of its own."""
 _YEAR = r"(?P<y>(?:19|20)\d\d)"
 _DAY = r"(?P<d>[0-3]?\d)(?:st|nd|rd|th|er|\.)?"
-_PATTERNS: Sequence[re.Pattern[str]] = [
-    re.compile(pattern, re.IGNORECASE)
+_ISO = re.compile(rf"(?<![\d/.-]){_YEAR}[-/.](?P<m>[01]?\d)[-/.](?P<d>[0-3]?\d)(?![\d/-])")
+_WIDE: Sequence[re.Pattern[str]] = [
+    re.compile(pattern)
     for pattern in (
-        rf"(?<![\d/.-]){_YEAR}[-/.](?P<m>[01]?\d)[-/.](?P<d>[0-3]?\d)(?![\d/-])",
         rf"{_YEAR}\s*[年년]\s*(?P<m>[01]?\d)\s*[月월](?:\s*(?P<d>[0-3]?\d)\s*[日号일])?",
         r"(?<!\d)(?P<m>[01]?\d)\s*[月월]\s*(?P<d>[0-3]?\d)\s*[日号일]",
+    )
+]
+_WITH_MONTH: Sequence[re.Pattern[str]] = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
         rf"\b(?P<name>{_M})\b\.?\s+{_DAY}(?:\s*,\s*|\s+(?:of\s+)?){_YEAR}\b",
         rf"(?<![\d.,]){_DAY}\s+(?:of\s+|de\s+)?(?P<name>{_M})\b\.?(?:\s*,\s*|\s+(?:de\s+)?){_YEAR}\b",
         rf"\b(?P<name>{_M})\b\.?\s+{_DAY}(?![\d:%])\b",
@@ -78,30 +85,47 @@ _PATTERNS: Sequence[re.Pattern[str]] = [
     )
 ]
 _SLASHED = re.compile(r"(?<![\d/.-])(?P<a>[0-3]?\d)([/.-])(?P<b>[0-3]?\d)\2(?P<y>(?:19|20)?\d\d)(?![\d/.-])")
-_NAMED_MONTH = re.compile(rf"\b(?:{_FULL_MONTHS})\b", re.IGNORECASE)
+_NAMED_MONTH = re.compile(rf"\b(?P<name>{_FULL_MONTHS})\b{_OWNER}", re.IGNORECASE)
 _BARE_YEAR = re.compile(r"(?<![\d.,$€£#])(?:19|20)\d\d(?![\d%]|[.,]\d|\s*[$€£¥₹₩])(?:\s*[年년])?")
 _LATIN_DAYS = "|".join(sorted((d for d in _DAYS if d[0].isascii() or d[0] in "ms"), key=len, reverse=True))
 _OTHER_DAYS = "|".join(d for d in _DAYS if not d[0].isascii())
 _SHORT_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
-_WEEKDAY = re.compile(rf"\b(?P<latin>{_LATIN_DAYS})(?P<many>s)?\b|(?P<other>{_OTHER_DAYS})", re.IGNORECASE)
-_RELATIVE_WORDS = re.compile(
-    "|".join(
+_WEEKDAY = re.compile(rf"\b(?P<latin>{_LATIN_DAYS})(?P<many>s)?\b{_OWNER}|(?P<other>{_OTHER_DAYS})", re.IGNORECASE)
+_TODAY = re.compile(
+    "(?P<word>"
+    + "|".join(
         rf"\b{re.escape(w)}\b" if w[0].isascii() else re.escape(w) for w in sorted(_RELATIVE, key=len, reverse=True)
-    ),
+    )
+    + f"){_OWNER}",
     re.IGNORECASE,
 )
 _NEXT = re.compile(
-    r"\b(?P<which>next|last|this|previous|past|coming)\s+(?P<what>week|month|year|quarter|weekend)\b", re.IGNORECASE
+    rf"\b(?P<which>next|last|this|previous|past|coming)\s+(?P<what>week|month|year|quarter|weekend)\b{_OWNER}",
+    re.IGNORECASE,
 )
 _WHICH = {"next": "1", "coming": "1", "this": "0", "last": "-1", "previous": "-1", "past": "-1"}
 _ANY_DIGIT = re.compile(r"\d")
+_DIGITS_APART = re.compile(r"\d[-/.]\d")
+_WIDE_LETTER = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3]")
+_TOLD_BY_CLOCK = re.compile(r"\d\s*(?:[:.h]\s?\d|[ap]\.?m|uhr|[시時点點])", re.IGNORECASE)
+"""Without one of these no digit is a time of day."""
 _AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
-_HOURS = frozenset({"noon", "midday", "midnight"})
-_PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
-_NAMES = _MONTHS.keys() | _DAYS.keys() | {f"{day}s" for day in _DAYS} | _RELATIVE.keys() | _PERIODS
+
+
+def _as_written(names: AbstractSet[str]) -> frozenset[str]:
+    """The words that hold one of several names: itself, a possessive, a French elision."""
+    return frozenset(form for name in names for form in (name, f"{name}'s", f"d'{name}"))
+
+
+_HOURS = _as_written({"noon", "midday", "midnight"})
+_PERIODS = _as_written({"week", "month", "year", "quarter", "weekend"})
+_MONTH_WORDS = _as_written(_MONTHS.keys())
+_DAY_WORDS = _as_written(_DAYS.keys() | {f"{day}s" for day in _DAYS})
+_TODAY_WORDS = _as_written(_RELATIVE.keys())
+_NAMES = _MONTH_WORDS | _DAY_WORDS | _TODAY_WORDS | _PERIODS
 TELLING = _NAMES | _HOURS
 """Folded words of which a text in ASCII without a digit has one, if it has a date or a time of day at all."""
-_NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b", re.IGNORECASE)
+_NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b{_OWNER}", re.IGNORECASE)
 _TIME = re.compile(
     r"(?<![\d:.])(?P<h>[012]?\d)(?:[:.h](?P<min>[0-5]\d))?\s*(?P<half>[ap]\.?m\.?)(?![a-z])"
     r"|(?<![\d:.])(?P<h24>[012]?\d):(?P<min24>[0-5]\d)(?::[0-5]\d)?(?![\d:])"
@@ -109,7 +133,7 @@ _TIME = re.compile(
     r"|(?<![\d:.])(?P<hde>[012]?\d)(?:[:.](?P<minde>[0-5]\d))?\s*Uhr(?:\s+(?P<minde2>[0-5]\d))?\b"
     r"|(?P<part>오전|오후|午前|午後|上午|下午|早上|晚上)?\s*(?<!\d)(?P<hcjk>[012]?\d)\s*[시時点點](?![간間])"
     r"(?:\s*(?P<mincjk>[0-5]?\d)\s*[분分])?"
-    r"|\b(?P<word>noon|midday|midnight)\b",
+    rf"|\b(?P<word>noon|midday|midnight)\b{_OWNER}",
     re.IGNORECASE,
 )
 
@@ -118,10 +142,13 @@ def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
     """The text without its dates, and these.
 
     They are written "y-m-d" with "*" for what isn't said, "y-3|5" where the order of day and month is open, "day n" for
-    a weekday, "from now …" for what depends on today. `vocabulary` are the text's words, folded.
+    a weekday, "from now …" for what depends on today. `vocabulary` are the text's words, folded: each search costs more
+    than a look at them.
     """
     digits = _ANY_DIGIT.search(text) is not None
-    if text.isascii() and not digits and vocabulary.isdisjoint(_NAMES):
+    # Where words aren't apart, any name may stand anywhere.
+    wide = not text.isascii() and _WIDE_LETTER.search(text) is not None
+    if not digits and not wide and vocabulary.isdisjoint(_NAMES):
         return text, []
     found: list[str] = []
 
@@ -137,15 +164,13 @@ def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
 
         return take
 
-    if digits:
+    if digits and _DIGITS_APART.search(text):
         text = _SLASHED.sub(taken(_slashed), text)
-        for pattern in _PATTERNS:
-            text = pattern.sub(taken(_dated), text)
-    text = _NEXT.sub(taken(lambda m: f"from now {_WHICH[m['which'].casefold()]} {m['what'].casefold()}"), text)
-    text = _RELATIVE_WORDS.sub(taken(lambda m: f"from now {_RELATIVE[m.group().casefold()]}"), text)
-    text = _NEXT_DAY.sub(taken(lambda m: f"day {_DAYS[m['day'].casefold()]} {_WHICH[m['which'].casefold()]}"), text)
-    text = _WEEKDAY.sub(taken(_weekday), text)
-    return _NAMED_MONTH.sub(taken(lambda m: f"*-{_MONTHS[m.group().casefold()]}-*"), text), found
+        text = _ISO.sub(taken(_dated), text)
+    for names, pattern, read in (*(_IN_DIGITS if digits else ()), *_IN_WORDS):
+        if wide or not vocabulary.isdisjoint(names):
+            text = pattern.sub(taken(read), text)
+    return text, found
 
 
 def find_years(text: str) -> tuple[str, list[str]]:
@@ -174,14 +199,30 @@ def _slashed(match: re.Match[str]) -> str:
 
 def _weekday(match: re.Match[str]) -> str:
     name = (match["latin"] or match["other"]).casefold()
-    # "sat" and "sun" are words of their own.
-    return "" if name in _SHORT_DAYS and not match["latin"][0].isupper() else f"day {_DAYS[name]}"
+    # "sat" and "sun" are words of their own, and the sun's rays aren't Sunday's.
+    short = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().endswith("'s"))
+    return "" if short else f"day {_DAYS[name]}"
+
+
+_Search = tuple[AbstractSet[str], re.Pattern[str], Callable[[re.Match[str]], str]]
+"""Words of which a text has one, unless its words aren't apart; what is searched for; what is read out of it."""
+_IN_DIGITS: Sequence[_Search] = [
+    *((frozenset[str](), pattern, _dated) for pattern in _WIDE),
+    *((_MONTH_WORDS, pattern, _dated) for pattern in _WITH_MONTH),
+]
+_IN_WORDS: Sequence[_Search] = [
+    (_PERIODS, _NEXT, lambda m: f"from now {_WHICH[m['which'].casefold()]} {m['what'].casefold()}"),
+    (_TODAY_WORDS, _TODAY, lambda m: f"from now {_RELATIVE[m['word'].casefold()]}"),
+    (_DAY_WORDS, _NEXT_DAY, lambda m: f"day {_DAYS[m['day'].casefold()]} {_WHICH[m['which'].casefold()]}"),
+    (_DAY_WORDS, _WEEKDAY, _weekday),
+    (_MONTH_WORDS, _NAMED_MONTH, lambda m: f"*-{_MONTHS[m['name'].casefold()]}-*"),
+]
 
 
 def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
     """The text without its times of day, and these as minutes since midnight; `vocabulary` are its words, folded."""
     found: list[str] = []
-    if vocabulary.isdisjoint(_HOURS) and not _ANY_DIGIT.search(text):
+    if vocabulary.isdisjoint(_HOURS) and not _TOLD_BY_CLOCK.search(text):
         return text, found
 
     def timed(match: re.Match[str]) -> str:

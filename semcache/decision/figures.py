@@ -66,8 +66,13 @@ _SCALES = {
 _PERCENT_WORDS = re.compile(
     r"\b(?:per ?cent|prozent|pour ?cent|por ?ciento|percentage points?)\b|퍼센트|パーセント", re.IGNORECASE
 )
+_OF_PERCENT = frozenset({"percent", "cent", "prozent", "pourcent", "porciento", "ciento", "percentage"})
 _NUMBER = r"\d{1,3}(?:[,'](?=\d{3}(?!\d))\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)*"
-_QUANTITY_BEFORE = re.compile(rf"([$€£¥₹₩]|\b(?:usd|eur|gbp|jpy|chf|inr)\b)\s*({_NUMBER})", re.IGNORECASE)
+_CURRENCY_CODES = frozenset({"usd", "eur", "gbp", "jpy", "chf", "inr"})
+_CURRENCY = re.compile(r"[$€£¥₹₩]")
+_QUANTITY_BEFORE = re.compile(
+    rf"({_CURRENCY.pattern}|\b(?:{'|'.join(sorted(_CURRENCY_CODES))})\b)\s*({_NUMBER})", re.IGNORECASE
+)
 _IDENTIFIER = re.compile(
     r"""
     (?<![\w.])
@@ -130,7 +135,8 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
         quantities.append(f"{unit.dimension} {_measured(number, unit, language)}")
         return " " * len(match.group())
 
-    rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
+    if _CURRENCY.search(rest) or not vocabulary.isdisjoint(_CURRENCY_CODES):
+        rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
 
     def maybe_quantity(match: re.Match[str]) -> str:
         unit = UNITS.get(match[3]) or UNITS.get(match[3].casefold())
@@ -147,10 +153,20 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
         return " " * len(match.group())
 
     rest = _IDENTIFIER.sub(take_identifier, rest)
-    numbers = [_signed(match, rest, language) for match in _DIGITS.finditer(rest)] + numbers
-    rest = _DIGITS.sub(" ", rest)
+    certain: list[str] = []
+
+    def take_number(match: re.Match[str]) -> str:
+        certain.append(_signed(match, rest, language))
+        return " "
+
+    left = _DIGITS.sub(take_number, rest)
     return Figures(
-        _bounded(dates), _bounded(times), _bounded(identifiers), _bounded(quantities), _bounded(numbers), rest
+        _bounded(dates),
+        _bounded(times),
+        _bounded(identifiers),
+        _bounded(quantities),
+        _bounded(certain + numbers),
+        left,
     )
 
 
@@ -191,7 +207,8 @@ def _spoken(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
         return text
     if _ANY_DIGIT.search(text):
         text = _SCALED.sub(lambda m: _scaled(m, language), text)  # Before "million" is read as a number of its own.
-    text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
+    if not text.isascii() or not vocabulary.isdisjoint(_OF_PERCENT):
+        text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
     text = alpha2digit(text, language, threshold=_ONE)
     if "dozen" in text:
         text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)

@@ -10,8 +10,8 @@ from semcache.decision.alignment import Alignment, Word, align
 from semcache.decision.remembered import Remembered
 from semcache.decision.stance import Stance
 
-WORDS = "words/1"
-STANCE = "stance/1"
+WORDS = "words/2"
+STANCE = "stance/2"
 """Under which names content words and stance are stored with an entry, beside the guards' own parses; the version is
 raised when they change."""
 

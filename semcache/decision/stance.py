@@ -55,12 +55,15 @@ _EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
 
 # Negations that say nothing about the polarity of what is asked.
 _IDIOMS = re.compile(
-    r"\b(?:not only|no longer than|no more than|no less than|no later than|whether or not|or not|why not|if not|"
+    r"\b(?:(?:not only|no longer than|no more than|no less than|no later than|whether or not|or not|why not|if not|"
     r"no matter|no problem|no doubt|no idea|no worries|not sure|don'?t know|do not know|don'?t understand|"
-    r"do not understand|don'?t worry|can'?t wait|cannot wait|can'?t help|not to mention|not least|not yet|no one else|"
-    r"no\.\s*\d)",
+    r"do not understand|don'?t worry|can'?t wait|cannot wait|can'?t help|not to mention|not least|not yet|"
+    r"no one else)\b"
+    r"|no\.\s*\d)",
     re.IGNORECASE,
 )
+_IDIOMATIC = frozenset({"no", "not", "don't", "dont", "can't", "cant", "cannot"})
+"""Each of them has one of these."""
 _QUESTION_TAG = re.compile(
     r"(?:,\s*(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have)n?'?t?\s+(?:not\s+)?"
     r"(?:it|they|you|we|he|she|i)\s*\?\s*$)"
@@ -123,10 +126,11 @@ def _small(text: Text, parts: list[str]) -> str:
 def _negations(text: Text, parts: list[str]) -> int:
     if text.plain.isascii() and NEGATIONS.isdisjoint(parts):
         return 0
-    plain = _QUESTION_TAG.sub(" ", _IDIOMS.sub(" ", text.plain))
+    plain = text.plain if text.vocabulary.isdisjoint(_IDIOMATIC) else _IDIOMS.sub(" ", text.plain)
+    plain = _QUESTION_TAG.sub(" ", plain)
     count = len(CJK_NEGATIONS.findall(plain)) if text.script in {"han", "kana", "hangul"} else 0
-    left = (part for raw in words_of(plain) for part in spread[raw.casefold()])
-    return count + sum(part in NEGATIONS for part in left)
+    words = text.words if plain == text.plain else words_of(plain)
+    return count + sum([part in NEGATIONS for raw in words for part in spread[raw.casefold()]])
 
 
 def _asks(text: Text, parts: list[str]) -> str:

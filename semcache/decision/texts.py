@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from semcache.decision.figures import Figures, figures
-from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
+from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, SMALL_WORDS, joined, spread, unaccented
 from semcache.decision.tables import meanings
 
 _MARKS = str.maketrans(
@@ -44,6 +44,9 @@ _PROSE_ALONE = re.compile(
 """It gives nothing back (`++`): what is no prose after all is left after one look at each letter."""
 _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
+_SENTENCE_BEGINS = re.compile(
+    r"""[.!?:\n]["')\]]* (?:(?<=\n)|\s) [\s*•>("'\[-]* ([^\W\d_a-z][^\W\d_A-Z]* (?:'[a-z]+)?) (?![\w'])""", re.VERBOSE
+)
 _SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
 
 
@@ -72,7 +75,8 @@ class Text:
         small_words: the small words of its language, without accents.
         figures: dates, times, identifiers, quantities and numbers, and the text without them.
         request_words: the words behind what politeness begins with; verbs with their particle.
-        content_words: the same without figures and signs that negate.
+        content_words: the same without figures and signs that negate; a small word that begins a sentence has lost its
+            capital there: "The" isn't a name, "US" is one.
     """
 
     def __init__(self, raw: str) -> None:
@@ -91,11 +95,19 @@ class Text:
         begun = PREAMBLE.match(self.plain)
         self.request_words = joined(words_of(self.plain[begun.end() :]) if begun else self.words)
         rest = self.figures.rest
-        self.content_words = (
+        content_words = (
             self.request_words
             if rest == self.plain and rest.isascii()
             else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", rest))))
         )
+        begins = frozenset([match[1] for match in _SENTENCE_BEGINS.finditer(self.plain) if self._is_small(match[1])])
+        self.content_words = (
+            tuple([word.lower() if word in begins else word for word in content_words]) if begins else content_words
+        )
+
+    def _is_small(self, word: str) -> bool:
+        bare = spread[word.casefold()][0]
+        return bare in SMALL_WORDS or unaccented(bare) in self.small_words
 
     @property
     def signs(self) -> str:

@@ -20,7 +20,7 @@ class DatesGuard:
     """See the module."""
 
     name = "dates"
-    version = 1
+    version = 2
     most = 0.0
     passes_equal = True
 

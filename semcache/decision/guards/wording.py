@@ -29,7 +29,7 @@ class WordingGuard:
     """See the module."""
 
     name = "wording"
-    version = 1
+    version = 2
     most = LIFT
     passes_equal = False
 

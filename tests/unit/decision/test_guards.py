@@ -63,6 +63,9 @@ VETOED = {
         ("dans 3 jours", "dans 4 jours"),
     ],
     "dates": [
+        ("What is on Monday's menu?", "What is on Tuesday's menu?"),
+        ("Show last year's model", "Show this year's model"),
+        ("la météo d'hier", "la météo d'aujourd'hui"),
         ("flights on March 5", "flights on March 6"),
         ("flights on 5 March 2024", "flights on 5 March 2025"),
         ("the table for 7pm", "the table for 8pm"),
@@ -215,6 +218,8 @@ PASSED = {
         ("on 3/5/2024", "on 5 March 2024"),
         ("on 3/5/2024", "on March 5, 2024"),
         ("May I ask?", "Might I ask?"),
+        ("Friday's train to Ely", "the train to Ely on Friday"),
+        ("The Sun's rays", "The rays"),
         ("in the years 1903 -1967", "in the years 1903 - 1967"),
         ("2024年3月5日", "2024년 3월 5일"),
         ("오후 3시에 회의", "15시에 회의"),
@@ -234,6 +239,7 @@ PASSED = {
         ("Can you help me?", "Can't you help me?"),
         ("It is late, isn't it?", "It is late"),
         ("Tell me how it works", "I don't understand how it works"),
+        ("This is why nothing works", "This is why none works"),
         ("How do I knot a tie?", "How do I knot a tie"),
         ("That is unacceptable", "That is not acceptable"),
         ("That's good", "That's not bad"),
@@ -304,6 +310,16 @@ NOT_LIFTED = [
 """Prompts that differ in little, and that no near repeat may be made of; most of them are what a review found."""
 
 LIFTED = [
+    (
+        "Fix my bicycle chain. The manual is gone. If that matters, it is old.",
+        "fix my bicycle chain. the manual is gone. if that matters, it is old",
+    ),
+    (
+        "Sort the list:\n- The names first\n- It has to be stable",
+        "sort the list:\n- the names first\n- it has to be stable",
+    ),
+    ("Reset my router. It's slow.", "reset my router. it's slow"),
+    ("Warum ist es kalt? Die Heizung läuft doch.", "warum ist es kalt? die Heizung läuft doch"),
     ("How do I reset my password?", "how do i reset my passwrod"),
     ("How do I reset my password?", "HOW DO I RESET MY PASSWORD???"),
     ("Please help me reset my password", "reset password"),

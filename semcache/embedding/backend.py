@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -36,9 +37,11 @@ class Backend(Protocol):
         ...
 
 
-def padded(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Token ids and attention mask, each (len(batch), longest)."""
-    width = max(len(ids) for ids in batch)
+def padded(
+    batch: Sequence[Sequence[int]], pad_id: int, multiple: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids and attention mask, each (len(batch), the longest's length up to the next `multiple`)."""
+    width = ceil(max(len(ids) for ids in batch) / multiple) * multiple
     tokens = np.full((len(batch), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(batch), width), dtype=np.int64)
     for row, ids in enumerate(batch):

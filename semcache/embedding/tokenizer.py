@@ -72,4 +72,6 @@ class TextTokenizer:
 
     def _encode_now(self, text: str) -> tuple[int, ...]:
         whole = self._prefix + text
-        return tuple(self._tokenizer.encode(whole.lower() if self._lower_case else whole).ids)
+        # "Fast" leaves out where in the text each token stands, a seventh of the time.
+        (encoded,) = self._tokenizer.encode_batch_fast([whole.lower() if self._lower_case else whole])
+        return tuple(encoded.ids)

@@ -1,7 +1,8 @@
 """How a network runs by OpenVINO; what it computes is the contract suite's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import structlog
 
 pytest.importorskip("openvino")
 
+from semcache.embedding import openvino_backend
+from semcache.embedding.backend import padded
 from semcache.embedding.factory import Choice, open_backend
 from semcache.embedding.models import find_model
 from semcache.embedding.openvino_backend import compile_network
@@ -33,6 +36,35 @@ def test_streams_compute_at_the_same_time_and_each_what_it_was_given(threads: in
         for found in pool.map(passes, range(streams)):
             for vectors, wanted in zip(found, expected, strict=True):
                 np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("precision", "widths"), [("bf16", [16, 16, 16, 32, 40, 14]), ("fp32", [3, 16, 14, 17, 40, 14])]
+)
+def test_a_text_alone_is_padded_in_bf16_but_never_beyond_the_window(
+    precision: str, widths: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    files = replace(find_model(EmbeddingSettings().model), max_tokens=40)
+    backend = open_backend(EmbeddingSettings(), Choice("openvino", "cpu", precision, "for the test"), files, 1)
+    seen = []
+
+    def watched(batch: Sequence[Sequence[int]], pad_id: int, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+        tokens, mask = padded(batch, pad_id, multiple)
+        seen.append(tokens.shape[1])
+        return tokens, mask
+
+    monkeypatch.setattr(openvino_backend, "padded", watched)
+    lengths = [3, 16, 14, 17, 40]
+    alone = [backend.forward([text_of(length)])[0] for length in lengths]
+    together = backend.forward([text_of(14), text_of(14)])
+    assert seen == widths
+    assert alone[2] @ together[0] > 0.999
+    assert np.linalg.norm(alone, axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def text_of(length: int) -> list[int]:
+    return [101, *range(2500, 2498 + length), 102]
 
 
 class OlderCore:

@@ -70,7 +70,7 @@ class Partition:
 
     def __init__(self, plan: Plan, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._plan = plan
-        self._rows = Rows(ids, vectors, split=plan.rounded_product is not None)
+        self._rows = Rows(ids, vectors, split=plan.rounded_product is not None and len(ids) >= plan.numpy_below)
         self._ivf: IvfCodes | None = None
         self._building: _Building | None = None
         self._gpu: DeviceFlat | None = None
@@ -204,6 +204,11 @@ class Partition:
         count, plan = len(self._rows), self._plan
         if self._ivf is not None and (plan.ivf_above is None or count * _SHRINK < plan.ivf_above):
             self._ivf = None
+        # A small one is searched whole, and joining what is split takes ten times as long as that.
+        grown = plan.rounded_product is not None and not self._rows.split and count >= plan.numpy_below
+        shrunk = self._rows.split and count * _SHRINK < plan.numpy_below
+        if grown or shrunk:
+            self._rows = Rows(self._rows.ids, self._rows.matrix, split=grown)
         if plan.gpu_from is None or plan.gpu_empty is None:
             return
         if self._gpu is None and count >= plan.gpu_from:

@@ -22,6 +22,9 @@ class Rows:
         vectors: their vectors, (n, dimension); copied.
         split: whether they are kept as bfloat16 beside what rounding took from them, for `rounded`. It takes the same
             memory, and gives back the same bits.
+
+    Attributes:
+        split: as it was made.
     """
 
     def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, split: bool = False) -> None:
@@ -30,7 +33,7 @@ class Rows:
         self._ids[:count] = ids
         self._row = dict(zip(self._ids[:count].tolist(), range(count), strict=True))
         self._count = count
-        self._split = split
+        self.split = split
         if len(self._row) != count:
             raise ValueError("an entry id occurs twice in one partition")
         shape = (len(self._ids), vectors.shape[1])
@@ -96,7 +99,7 @@ class Rows:
 
     def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors by their places in `ids`, (rows, dimension); a copy, or of a slice that isn't split a view."""
-        if self._split:
+        if self.split:
             high, low = self._planes
             return bfloat16.join(high[rows], low[rows])
         found: NDArray[np.float32] = self._planes[0][rows]
@@ -110,7 +113,7 @@ class Rows:
         return self.take(np.sort(chosen))
 
     def _write(self, rows: int | slice, vectors: NDArray[np.float32]) -> None:
-        parts = bfloat16.split(vectors) if self._split else (vectors,)
+        parts = bfloat16.split(vectors) if self.split else (vectors,)
         for plane, part in zip(self._planes, parts, strict=True):
             plane[rows] = part
 

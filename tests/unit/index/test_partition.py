@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import structlog
 
+from semcache.index.bfloat16 import widened
 from semcache.index.ivf import lists_for, samples_for, train
 from semcache.index.nearest import neighbours
 from semcache.index.partition import Partition, Plan, product
@@ -106,6 +107,29 @@ def test_the_kind_follows_the_size():
     grown = partition(100)
     grown.add(101, units(1, seed=5)[0])
     assert grown.wants_training
+
+
+def test_a_small_partition_is_searched_whole_whatever_it_was_before():
+    asked = []
+
+    def rounded_product(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        asked.append(len(queries))
+        return widened(rows) @ widened(queries).T
+
+    part, vectors = partition(5, rounded_product=rounded_product), units(40)
+    part.add(6, vectors[5])
+    assert found(part, vectors[5], 1) == [6]
+    assert not asked
+    for entry_id in range(7, 41):
+        part.add(entry_id, vectors[entry_id - 1])
+        assert found(part, vectors[entry_id - 1], 2)[0] == entry_id
+    assert len(asked) == 40 - 7
+    for entry_id in range(1, 38):
+        part.remove(entry_id)
+    joined = len(asked)
+    assert found(part, vectors[39], 3)[0] == 40
+    assert len(asked) == joined
+    assert np.array_equal(part.sample(3), vectors[[39, 38, 37]])
 
 
 def fill(part: Partition) -> None:

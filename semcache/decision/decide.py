@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
+import structlog
 
 from semcache.decision import lexicon
 from semcache.decision.guards import GUARDS, Guard, feature_name, features_of, passed, read
@@ -15,12 +16,17 @@ from semcache.errors import SettingsError
 from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
 
+_log = structlog.get_logger(__name__)
 _FLOAT_SLACK = 1e-6
 """Cosines of equal vectors come out as 0.9999999; a threshold of 1 must still admit them."""
 
 
 _REMEMBERED_TEXTS = 512
 """As long as the embedder reads, a few kilobytes each."""
+_UNREADABLE = Reading({})
+"""Of a text that a guard has failed on: it is never a hit for another, nor another for it."""
+_FAILED = "failed"
+"""The verdict's guard where one has failed."""
 
 
 class Decider:
@@ -42,7 +48,7 @@ class Decider:
         ]
         self._parsed = features_of("", self._guards).keys()
         # A miss is parsed when its candidates are judged, and when its answer is stored.
-        self._remembered = lru_cache(_REMEMBERED_TEXTS)(lambda text: read(text, self._guards))
+        self._remembered = lru_cache(_REMEMBERED_TEXTS)(self._read_text)
         if self._guards:
             lexicon.load()  # Now, and not while the first request waits.
 
@@ -71,16 +77,22 @@ class Decider:
     ) -> tuple[float, tuple[GuardVerdict, ...]]:
         """The same of two texts that were read before: by `reading`, or `Reading(entry.features)`.
 
-        A guard that finds nothing where its parses are the same isn't asked where they are, as most are.
+        A guard that finds nothing where its parses are the same isn't asked where they are, as most are. One that fails
+        vetoes: a request is worth a miss, never an error or a doubtful hit.
         """
         pair = Pair(asked, stored)
         ours, theirs = asked.features, stored.features
-        verdicts = tuple(
-            [
-                nothing if feature and ours[feature] == theirs[feature] else compare(pair)
-                for compare, feature, nothing in self._asked
-            ]
-        )
+        try:
+            verdicts = tuple(
+                [
+                    nothing if feature and ours[feature] == theirs[feature] else compare(pair)
+                    for compare, feature, nothing in self._asked
+                ]
+            )
+        except Exception:  # noqa: BLE001 - a guard's defect is not the caller's
+            if asked is not _UNREADABLE and stored is not _UNREADABLE:
+                _log.exception("guard_failed", effect="the candidate is vetoed")
+            verdicts = (GuardVerdict(_FAILED, Effect.VETO, "a guard failed on this pair, see the log"),)
         return score_of(similarity, verdicts), verdicts
 
     def decide(
@@ -135,6 +147,13 @@ class Decider:
                     break
         reason = chosen.reason if chosen else judgements[0].reason if judgements else "empty_partition"
         return Decision(tuple(judgements), reason, bound.threshold)
+
+    def _read_text(self, text: str) -> Reading:
+        try:
+            return read(text, self._guards)
+        except Exception:  # noqa: BLE001 - the same: an answer that was paid for is stored all the same
+            _log.exception("guard_failed", chars=len(text), effect="the text has exact hits alone")
+            return _UNREADABLE
 
     def _read(self, entry: Entry) -> Reading:
         if self._parsed <= entry.features.keys():

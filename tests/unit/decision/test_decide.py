@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import structlog
 
 from semcache.decision import GUARDS, Decider, ThresholdPolicy, features_of
-from semcache.decision.pair import feature_name
+from semcache.decision.pair import Pair, feature_name
+from semcache.decision.texts import Text
 from semcache.errors import SettingsError
 from semcache.model import (
     ZERO_COST,
@@ -163,3 +165,33 @@ def test_no_more_candidates_are_read_than_decide() -> None:
     read.clear()
     decider.decide(request(), candidates(0.99, 0.98, 0.5, 0.4), VECTOR, lambda _: "too_old")
     assert read == [1, 2, 3]
+
+
+@pytest.mark.parametrize("step", ["parse", "compare"])
+def test_a_guard_that_fails_costs_a_hit_and_no_request(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(given: Text | Pair) -> tuple[str, ...]:
+        if isinstance(given, Text) and not given.raw:
+            return ()  # asked for once, by its start
+        raise ZeroDivisionError
+
+    stored = entry(1, "Reset my password", features=features_of("Reset my password", GUARDS.values()))
+    monkeypatch.setattr(GUARDS["wording"], step, fail)
+    with structlog.testing.capture_logs() as logs:
+        decision = decide(request("reset my passwords"), (stored, 0.99))
+    assert decision.served is None
+    assert decision.reason == "vetoed"
+    assert [(verdict.guard, verdict.effect) for verdict in decision.judgements[0].verdicts] == [("failed", Effect.VETO)]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("guard_failed", "error")]
+
+
+def test_a_text_that_a_guard_fails_on_is_stored_without_a_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    settings = DecisionSettings()
+    decider = Decider(settings, ThresholdPolicy(settings))
+    monkeypatch.setattr(GUARDS["names"], "parse", fail)
+    assert decider.features("Reset my password") == {}
+    # Once it is mended, what was stored so is read from its text.
+    monkeypatch.undo()
+    assert served_id(decide(request("reset my password"), (entry(1, "Reset my password"), 0.99))) == 1

@@ -2,7 +2,8 @@
 
 Vectors are the embeddings of real texts (the shared data's questions and statements), with joined pairs of them where
 there are too few; 1,000 real texts are held out as queries. A neighbour counts as found when its cosine is the exact
-best one's, within 1e-6: ties are equal. What is searched is the index's own `Partition`, rescoring included.
+best one's, within 1e-6: ties are equal. What is searched is the index's own `Partition`, rescoring included, with
+products of bfloat16 where the server would take them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from rich.table import Table
 
 from benchmarks.shared_data import folder
 from semcache.embedding import open_embedder
+from semcache.index.bfloat16 import Bfloat16Product, open_product
 from semcache.index.ivf import samples_for, train
-from semcache.index.partition import Partition, Plan
+from semcache.index.partition import Partition, Plan, product
 from semcache.settings import EmbeddingSettings, IndexSettings
 
 CACHE = Path(__file__).resolve().parent / ".cache"
@@ -119,7 +121,9 @@ async def embed(texts: Sequence[str], console: Console) -> NDArray[np.float32]:
     return np.concatenate(chunks)
 
 
-def partition(kind: str, vectors: NDArray[np.float32], settings: IndexSettings) -> tuple[Partition, float]:
+def partition(
+    kind: str, vectors: NDArray[np.float32], settings: IndexSettings, rounded_product: Bfloat16Product | None
+) -> tuple[Partition, float]:
     """A partition of `kind` over `vectors`, ids from 0, and the seconds of making it."""
     started = time.perf_counter()
     plan = Plan(
@@ -129,6 +133,7 @@ def partition(kind: str, vectors: NDArray[np.float32], settings: IndexSettings) 
         gpu_empty=None,
         nprobe=settings.nprobe,
         overfetch=settings.overfetch,
+        rounded_product=rounded_product,
     )
     part = Partition(plan, np.arange(len(vectors)), vectors)
     if kind == "ivf":
@@ -140,10 +145,16 @@ def partition(kind: str, vectors: NDArray[np.float32], settings: IndexSettings) 
 
 
 def measure(
-    kind: str, vectors: NDArray[np.float32], queries: NDArray[np.float32], best: NDArray[np.float32], rounds: int
+    kind: str,
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    best: NDArray[np.float32],
+    *,
+    rounds: int,
+    rounded_product: Bfloat16Product | None,
 ) -> Row:
     """Recall against `best`, the exact five best cosines of each query, and times over `rounds` rounds."""
-    part, build_s = partition(kind, vectors, IndexSettings())
+    part, build_s = partition(kind, vectors, IndexSettings(), rounded_product)
     found = [
         [n.similarity for n in row] for s in range(0, len(queries), 32) for row in part.search(queries[s : s + 32], 5)
     ]
@@ -209,11 +220,16 @@ def main() -> None:
 
     faiss.omp_set_num_threads(IndexSettings().threads)
     faiss.cvar.distance_compute_blas_threshold = 8 * rows.shape[1]
+    rounded_product, why = open_product(rows.shape[1], IndexSettings().threads, product)
+    console.print(f"products: {'float32' if rounded_product is None else 'bfloat16, then float32'} ({why})")
     measured = []
     for size in sizes(options.count):
         best = exact_best(rows[:size], asked)
         kinds = (["numpy"] if size <= 1_000 else []) + ["flat"] + (["ivf"] if size >= 10_000 else [])
-        measured += [measure(kind, rows[:size], asked, best, options.rounds) for kind in kinds]
+        measured += [
+            measure(kind, rows[:size], asked, best, rounds=options.rounds, rounded_product=rounded_product)
+            for kind in kinds
+        ]
 
     table = Table(
         "vectors",
@@ -248,6 +264,7 @@ def main() -> None:
                 "benchmark": "recall",
                 "machine": f"{platform.machine()}, {os.cpu_count()} cores",
                 "faiss": faiss.__version__,
+                "products": why,
                 "real": real,
                 "joined": len(filler),
                 "queries": len(queries),

@@ -21,6 +21,9 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
         similarities: their cosines, (queries, c).
         k: how many.
     """
+    if len(similarities) == 1 and len(ids) <= 4 * k:  # as among the contenders of one query
+        found = sorted(zip(similarities[0].tolist(), ids.tolist(), strict=True), key=lambda one: (-one[0], one[1]))
+        return [[Neighbour(entry_id, max(-1.0, min(1.0, similarity))) for similarity, entry_id in found[:k]]]
     every = np.arange(len(similarities))[:, None]
     if len(ids) > 4 * k:
         places = _largest(similarities, k) if k <= _FEW else np.argpartition(-similarities, k - 1, axis=1)[:, :k]
@@ -52,6 +55,8 @@ def contenders(products: NDArray[np.float32], k: int, error: float) -> NDArray[n
     grouped = products[:even].reshape(-1, groups, products.shape[1])
     largest = np.maximum.reduce(grouped, axis=0)
     least = np.partition(largest, groups - k, axis=0)[groups - k] - 2 * error
+    if products.shape[1] == 1:
+        return np.flatnonzero(products[:, 0] >= least[0])
     near, query = np.nonzero(largest >= least)
     layer, place = np.nonzero(grouped[:, near, query] >= least[query])
     found = np.zeros(count, dtype=bool)

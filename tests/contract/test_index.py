@@ -55,6 +55,7 @@ def with_plan(load, *, gpu_empty=None, rounded_product=None) -> VectorIndex:
         nprobe=1,
         overfetch=1,
         rounded_product=rounded_product,
+        rounded_from=1,
     )
     return FaissIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
 

@@ -1,6 +1,7 @@
 """The index agrees with brute force after any mixture of additions, removals, searches and reloads."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcache.index import open_index
+from semcache.index.bfloat16 import widened
 from semcache.index.ivf import samples_for, train
 from semcache.index.partition import Partition, Plan
 from semcache.model import Changes
@@ -77,6 +79,10 @@ def test_index_equals_brute_force(kind, steps, data):
 
 
 PLAN = Plan(numpy_below=4, ivf_above=16, gpu_from=None, gpu_empty=None, nprobe=1000, overfetch=1000)
+PLANS = {
+    "float32": PLAN,
+    "bfloat16": replace(PLAN, rounded_product=lambda rows, asked: widened(rows) @ widened(asked).T, rounded_from=12),
+}
 partition_steps = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(1, 80)),
@@ -88,12 +94,13 @@ partition_steps = st.lists(
 )
 
 
+@pytest.mark.parametrize("plan", PLANS)
 @given(steps=partition_steps, first=st.integers(17, 60), query=st.integers(0, len(POOL) - 1))
 @settings(max_examples=150)
-def test_a_partition_loses_nothing_while_its_index_is_made(steps, first, query):
+def test_a_partition_loses_nothing_while_its_index_is_made(plan, steps, first, query):
     """Additions, replacements and removals fall anywhere between the training, the filling and the swap."""
     truth = {entry_id: POOL[entry_id] for entry_id in range(1, first + 1)}
-    part = Partition(PLAN, np.array(list(truth), dtype=np.int64), np.array(list(truth.values())))
+    part = Partition(PLANS[plan], np.array(list(truth), dtype=np.int64), np.array(list(truth.values())))
     for turn, (step, number) in enumerate(steps):
         if step == "add":  # an id that is there already gets another vector
             truth[number] = POOL[(number + turn) % len(POOL)]
@@ -107,6 +114,9 @@ def test_a_partition_loses_nothing_while_its_index_is_made(steps, first, query):
             part.fill(number)
         found = {n.entry_id: n.similarity for n in part.search(POOL[query][None, :], 200)[0]}
         nearest = [n.similarity for n in part.search(POOL[query][None, :], 1)[0]]
+        among_others = part.search(POOL[[query, *range(5)]], 3)[0]  # so many may be searched in another way
         expected = {entry_id: float(row @ POOL[query]) for entry_id, row in truth.items()}
         assert found == pytest.approx(expected, abs=1e-5)
         assert nearest == pytest.approx([max(expected.values())] if expected else [], abs=1e-5)
+        best = sorted(expected.values(), reverse=True)[:3]
+        assert [n.similarity for n in among_others] == pytest.approx(best, abs=1e-5)

@@ -109,27 +109,44 @@ def test_the_kind_follows_the_size():
     assert grown.wants_training
 
 
-def test_a_small_partition_is_searched_whole_whatever_it_was_before():
-    asked = []
+class RoundedProduct:
+    """Counts its calls."""
 
-    def rounded_product(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-        asked.append(len(queries))
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        self.calls += 1
         return widened(rows) @ widened(queries).T
 
-    part, vectors = partition(5, rounded_product=rounded_product), units(40)
-    part.add(6, vectors[5])
+
+def test_vectors_are_rounded_as_long_as_there_are_many():
+    product, vectors = RoundedProduct(), units(40)
+    part = partition(9, numpy_below=3, rounded_product=product, rounded_from=10)
     assert found(part, vectors[5], 1) == [6]
-    assert not asked
-    for entry_id in range(7, 41):
+    assert product.calls == 0
+    for entry_id in range(10, 41):
         part.add(entry_id, vectors[entry_id - 1])
         assert found(part, vectors[entry_id - 1], 2)[0] == entry_id
-    assert len(asked) == 40 - 7
-    for entry_id in range(1, 38):
+    assert product.calls == 40 - 9
+    for entry_id in range(1, 37):
         part.remove(entry_id)
-    joined = len(asked)
     assert found(part, vectors[39], 3)[0] == 40
-    assert len(asked) == joined
-    assert np.array_equal(part.sample(3), vectors[[39, 38, 37]])
+    assert product.calls == 40 - 9
+    assert np.array_equal(part.sample(4), vectors[[39, 38, 37, 36]])
+
+
+def test_many_queries_of_an_ivf_partition_are_searched_exhaustively():
+    product, vectors = RoundedProduct(), units(150)
+    part = partition(150, rounded_product=product, rounded_from=10, nprobe=1, overfetch=1)
+    fill(part)
+    assert part.kind == "ivf"
+    part.search(vectors[:2], 5)
+    assert product.calls == 0
+    together = part.search(vectors[:3], 5)
+    assert product.calls == 1
+    exact = partition(150, ivf_above=None).search(vectors[:3], 5)
+    assert [[n.entry_id for n in row] for row in together] == [[n.entry_id for n in row] for row in exact]
 
 
 def fill(part: Partition) -> None:

@@ -47,8 +47,9 @@ class IndexSettings(Section):
     flat_below: Count = 20_000
     """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors, in batches 0.04 ms each; beyond it IVF."""
     flat_products: Literal["auto", "float32"] = "auto"
-    """How flat search multiplies on a CPU. auto: in bfloat16 where measuring at the start finds that 1.3 × as fast, as
-    with AMX; what can be among the nearest is then multiplied again in float32, so that the answers are the same."""
+    """How flat search of 4,096 vectors or more multiplies on a CPU. auto: in bfloat16 where measuring at the start
+    finds that 1.3 × as fast, as with AMX; what can be among the nearest is then multiplied again in float32, so that
+    the answers are the same. A batch of many queries then searches a partition beyond `flat_below` flat as well."""
     gpu_from: Count = 20_000
     """Below this the copy to a GPU costs more than the search."""
     nprobe: Count = 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import defaultdict
@@ -30,10 +31,15 @@ _PATIENCE = 4
 it's the best or no worse with 2, 4, 8, 16 and 64 callers."""
 _MOST_PATIENCE_S = 0.01
 """Where a device is slow or has hung."""
+_SOONER_S = 0.001
+"""What a stream isn't woken for."""
 _TEXT_S = 0.0015
 """Up to here the tokens of a text take a stream little longer than the text takes everything else. Measured on two
 cores with 64 callers: of texts of 14 tokens (0.8 ms) a stream alone lets a quarter to a third more through, of 33 as
 much as two do, of 52 (2.7 ms) a tenth less; in fp32 (14 tokens: 2 ms) a quarter less."""
+_SOON = 0.75
+"""How much of a full batch of such texts may still be to do, for others to be left to who computes it: 36 ms. With half
+as much 64 callers lose a twelfth, since full batches take 20 to 30 ms."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,13 +116,13 @@ class DeviceThreads:
         self._tokens = 0  # of what waits
         self._waiting_since = 0.0
         self._open = backend.streams
-        self._in_company = False  # a free stream waits for moments
+        self._sleep_until: dict[int, float] = {}  # when free streams look again by themselves
+        self._ends_s: dict[int, float] = {}  # when the others' passes should be over
         self._left_to_others = False  # what waits is the others' share of what a stream took its own from
         self._ending = False
         self._text_s, self._token_s = 0.002, 0.0001  # guesses until the first batch; the event loop reads one
         self._depth = 0  # the event loop's own, as is what follows
         self._gathered: list[_Text] = []
-        self._looking = False
         self._closing = False
         self._threads = [
             threading.Thread(target=self._run, args=(stream,), name=f"semcache-embedding-{stream}", daemon=True)
@@ -172,21 +178,6 @@ class DeviceThreads:
             self._waiting.extend(texts)
             self._tokens += sum(len(text.ids) for text in texts)
             self._wake_one()
-        self._look_again_later()
-
-    def _look_again_later(self) -> None:
-        """Texts that are left to a stream which hangs, or is long at it, find another one in the end."""
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(self._rule.max_texts * _TEXT_S, self._look_again)
-
-    def _look_again(self) -> None:
-        self._looking = False
-        with self._lock:
-            self._wake_one()
-            waiting = bool(self._waiting)
-        if waiting:
-            self._look_again_later()
 
     async def close(self, patience_s: float = 30.0) -> None:
         """Computes what has queued, ends the threads, closes the backend; leaves a hung device after `patience_s`."""
@@ -218,7 +209,8 @@ class DeviceThreads:
             with self._lock:
                 if batch:
                     self._free.add(stream)
-                elif self._ending:
+                    del self._ends_s[stream]
+                elif self._ending and not self._waiting:
                     self._open -= 1
                     last = self._open == 0
                     break
@@ -230,12 +222,11 @@ class DeviceThreads:
     def _next(self, stream: int, replies: _AllReplies) -> list[_Text]:
         """Waits until this stream should start and takes a batch; none when all had left or the end has come."""
         while (wait_s := self._wait_s()) != 0:
-            self._in_company = wait_s is not None
+            self._sleep_until[stream] = math.inf if wait_s is None else time.monotonic() + wait_s
             self._wakes[stream].wait(wait_s)
-        self._in_company = False
+            del self._sleep_until[stream]
         self._drop(lambda text: text.job.future.done(), replies)
         if not self._waiting:
-            self._left_to_others = False
             return []
         rule, texts, tokens = self._rule, len(self._waiting), self._tokens
         streams = 1 if self._one_keeps_up() else len(self._free)
@@ -244,19 +235,22 @@ class DeviceThreads:
         batch = [self._waiting[position] for position in positions]
         taken = set(positions)
         self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
-        self._tokens -= sum(len(text.ids) for text in batch)
+        taken_tokens = sum(len(text.ids) for text in batch)
+        self._tokens -= taken_tokens
         self._waiting_since = time.monotonic()
         self._free.remove(stream)
+        self._ends_s[stream] = self._waiting_since + (taken_tokens + rule.pass_tokens) * self._token_s
         self._left_to_others = streams > 1 and bool(self._waiting)
         self._wake_one()
         return batch
 
     def _wake_one(self) -> None:
-        """Wakes a free stream that should start, or wait for moments: the first, whose memory is still in a cache."""
-        if not self._free:
-            return
+        """Wakes a free stream that should start, or look again sooner: the first, whose memory is still in a cache."""
         wait_s = self._wait_s()
-        if wait_s == 0 or (wait_s is not None and not self._in_company):
+        if not self._free or wait_s is None:
+            return
+        until = time.monotonic() + wait_s
+        if wait_s == 0 or until < min(self._sleep_until.values(), default=math.inf) - _SOONER_S:
             self._wakes[min(self._free)].notify()
 
     def _wait_s(self) -> float | None:
@@ -267,16 +261,20 @@ class DeviceThreads:
             return None
         if len(self._free) == len(self._wakes) or self._left_to_others:
             return 0
-        rule, waited_s = self._rule, time.monotonic() - self._waiting_since
+        rule = self._rule
         if self._one_keeps_up():
-            return 0 if waited_s >= rule.max_texts * _TEXT_S else None
-        if is_full(len(self._waiting), self._tokens, rule):
+            patience_s = rule.max_texts * _TEXT_S
+        elif is_full(len(self._waiting), self._tokens, rule):
             return 0
-        return max(0, min(_MOST_PATIENCE_S, _PATIENCE * rule.pass_tokens * self._token_s) - waited_s)
+        else:
+            patience_s = min(_MOST_PATIENCE_S, _PATIENCE * rule.pass_tokens * self._token_s)
+        return max(0, self._waiting_since + patience_s - time.monotonic())
 
     def _one_keeps_up(self) -> bool:
-        """Whether one stream embeds what waits as fast as the event loop can ask for it."""
-        return self._tokens * self._token_s <= len(self._waiting) * _TEXT_S
+        """Whether one stream embeds what waits as fast as the event loop can ask for it, and can begin soon."""
+        if self._tokens * self._token_s > len(self._waiting) * _TEXT_S:
+            return False
+        return min(self._ends_s.values(), default=0) - time.monotonic() <= self._rule.max_texts * _TEXT_S * _SOON
 
     def _drop(self, gone: Callable[[_Text], bool], replies: _AllReplies) -> None:
         """Forgets the waiting texts that are of no more use."""
@@ -288,6 +286,7 @@ class DeviceThreads:
             else:
                 kept.append(text)
         self._waiting = kept
+        self._left_to_others = self._left_to_others and bool(kept)
 
     def _compute(self, stream: int, batch: list[_Text], replies: _AllReplies) -> None:
         started = self._monotonic()

@@ -1,6 +1,8 @@
 """The device threads over a backend whose every step the test decides."""
 
 import asyncio
+import math
+import threading
 import time
 
 import numpy as np
@@ -117,11 +119,14 @@ async def in_company(device):
 
     def wait() -> None:
         until = time.monotonic() + 30
-        while not device._in_company and time.monotonic() < until:
+        while not waits() and time.monotonic() < until:
             time.sleep(0.001)
 
+    def waits() -> bool:
+        return any(math.isfinite(until) for until in list(device._sleep_until.values()))
+
     await asyncio.to_thread(wait)
-    assert device._in_company
+    assert waits()
 
 
 @pytest.fixture
@@ -267,6 +272,43 @@ async def test_a_short_text_beside_a_stream_that_hangs_finds_the_other(one_busy,
         await pass_beside_the_busy_stream(backend, device, [1, n])
         device._token_s = 0.0001  # the test's clock ticks in seconds
     assert not slow.done()
+
+
+async def test_a_short_text_is_not_left_to_a_stream_that_is_long_at_it(two_streams, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 10.0)  # what is left is looked at again after 40 s
+    backend, device = two_streams
+    device._token_s = 1.0
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    await asyncio.wait_for(pass_beside_the_busy_stream(backend, device, [1, 0]), 20)
+    backend.open_all()
+    await slow
+
+
+async def test_what_comes_while_a_stream_looks_in_vain_is_computed_before_the_end(gated, monkeypatch):
+    backend, device = gated
+    backend.open()
+    in_vain, go_on, send = threading.Event(), threading.Event(), device._send
+
+    def held_up(*reply: object) -> None:
+        in_vain.set()
+        go_on.wait(30)
+        send(*reply)
+
+    monkeypatch.setattr(device, "_send", held_up)
+    leaving = asyncio.create_task(device.submit([[1, 1]]))
+    with device._lock:  # the stream wakes up when the text has been given up
+        await asyncio.sleep(0)
+        leaving.cancel()
+    await asyncio.to_thread(in_vain.wait, 30)
+    late = asyncio.create_task(device.submit([[1, 2]]))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(device.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    assert (await asyncio.wait_for(late, 30)).tolist() == [[1, 2]]
+    await closing
+    assert device.depth == 0
 
 
 async def test_a_call_over_both_streams_fails_once_and_frees_all_its_texts(two_streams):

@@ -112,37 +112,39 @@ _TOLD_BY_CLOCK = re.compile(r"\d\s*(?:[:.h]\s?\d|[ap]\.?m|uhr|[시時点點])", 
 _AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
 
 
-def _as_written(names: AbstractSet[str]) -> frozenset[str]:
-    """The words that hold one of several names: itself, a possessive, a French elision."""
-    return frozenset(form for name in names for form in (name, f"{name}'s", f"d'{name}"))
-
-
-_HOURS = _as_written({"noon", "midday", "midnight"})
-_PERIODS = _as_written({"week", "month", "year", "quarter", "weekend"})
-_MONTH_WORDS = _as_written(_MONTHS.keys())
-_DAY_WORDS = _as_written(_DAYS.keys() | {f"{day}s" for day in _DAYS})
-_TODAY_WORDS = _as_written(_RELATIVE.keys())
+_HOURS = frozenset({"noon", "midday", "midnight"})
+_PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
+_MONTH_WORDS = frozenset(_MONTHS)
+_DAY_WORDS = frozenset(_DAYS) | {f"{day}s" for day in _DAYS}
+_TODAY_WORDS = frozenset(_RELATIVE) | {"hui"}  # of "aujourd'hui"
 _NAMES = _MONTH_WORDS | _DAY_WORDS | _TODAY_WORDS | _PERIODS
 TELLING = _NAMES | _HOURS
-"""Folded words of which a text in ASCII without a digit has one, if it has a date or a time of day at all."""
+"""Words as `parts_of` has them, of which a text in ASCII without a digit has one, if it has a date or a time at all."""
 _NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b{_OWNER}", re.IGNORECASE)
 _TIME = re.compile(
     r"(?<![\d:.])(?P<h>[012]?\d)(?:[:.h](?P<min>[0-5]\d))?\s*(?P<half>[ap]\.?m\.?)(?![a-z])"
     r"|(?<![\d:.])(?P<h24>[012]?\d):(?P<min24>[0-5]\d)(?::[0-5]\d)?(?![\d:])"
     r"|(?<![\d:.])(?P<hfr>[012]?\d)\s?h\s?(?P<minfr>[0-5]\d)(?!\w)"
     r"|(?<![\d:.])(?P<hde>[012]?\d)(?:[:.](?P<minde>[0-5]\d))?\s*Uhr(?:\s+(?P<minde2>[0-5]\d))?\b"
-    r"|(?P<part>오전|오후|午前|午後|上午|下午|早上|晚上)?\s*(?<!\d)(?P<hcjk>[012]?\d)\s*[시時点點](?![간間])"
+    r"|(?:(?P<part>오전|오후|午前|午後|上午|下午|早上|晚上)\s*)?(?<!\d)(?P<hcjk>[012]?\d)\s*[시時点點](?![간間])"
     r"(?:\s*(?P<mincjk>[0-5]?\d)\s*[분分])?"
     rf"|\b(?P<word>noon|midday|midnight)\b{_OWNER}",
     re.IGNORECASE,
 )
 
 
+def parts_of(text: str, vocabulary: AbstractSet[str]) -> AbstractSet[str]:
+    """A text's words, folded, and what apostrophes join in them: "Monday's", "d'hier", "march'24" hold names."""
+    if "'" not in text:
+        return vocabulary
+    return frozenset(vocabulary).union(*[word.split("'") for word in vocabulary if "'" in word])
+
+
 def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
     """The text without its dates, and these.
 
     They are written "y-m-d" with "*" for what isn't said, "y-3|5" where the order of day and month is open, "day n" for
-    a weekday, "from now …" for what depends on today. `vocabulary` are the text's words, folded: each search costs more
+    a weekday, "from now …" for what depends on today. `vocabulary` are its words by `parts_of`: each search costs more
     than a look at them.
     """
     digits = _ANY_DIGIT.search(text) is not None
@@ -199,9 +201,9 @@ def _slashed(match: re.Match[str]) -> str:
 
 def _weekday(match: re.Match[str]) -> str:
     name = (match["latin"] or match["other"]).casefold()
-    # "sat" and "sun" are words of their own, and the sun's rays aren't Sunday's.
-    short = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().endswith("'s"))
-    return "" if short else f"day {_DAYS[name]}"
+    # "sat" and "sun" are words of their own, and the Sun's rays aren't Sunday's.
+    other_word = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().casefold() == "sun's")
+    return "" if other_word else f"day {_DAYS[name]}"
 
 
 _Search = tuple[AbstractSet[str], re.Pattern[str], Callable[[re.Match[str]], str]]
@@ -220,7 +222,7 @@ _IN_WORDS: Sequence[_Search] = [
 
 
 def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
-    """The text without its times of day, and these as minutes since midnight; `vocabulary` are its words, folded."""
+    """The text without its times of day, and these as minutes since midnight; `vocabulary` as for dates."""
     found: list[str] = []
     if vocabulary.isdisjoint(_HOURS) and not _TOLD_BY_CLOCK.search(text):
         return text, found

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from text_to_num import alpha2digit
 
-from semcache.decision.calendar import TELLING, find_dates, find_times, find_years
+from semcache.decision.calendar import TELLING, find_dates, find_times, find_years, parts_of
 from semcache.decision.tables import meanings, words
 from semcache.decision.units import UNITS, Unit
 
@@ -114,16 +114,12 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
         vocabulary: its words, folded. Most texts have few figures or none: what can't be there isn't looked for.
     """
     language_of_numbers = language or _language_of_numbers(vocabulary)
-    if (
-        language_of_numbers == "en"
-        and plain.isascii()
-        and vocabulary.isdisjoint(_TELLING)
-        and not _ANY_DIGIT.search(plain)
-    ):
+    parts = parts_of(plain, vocabulary)
+    if language_of_numbers == "en" and plain.isascii() and parts.isdisjoint(_TELLING) and not _ANY_DIGIT.search(plain):
         return Figures((), (), (), (), (), plain)
     rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
-    rest, dates = find_dates(rest, vocabulary)
-    rest, times = find_times(rest, vocabulary)
+    rest, dates = find_dates(rest, parts)
+    rest, times = find_times(rest, parts)
     rest = _spoken(rest, language_of_numbers, vocabulary)
     numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
     if not _ANY_DIGIT.search(rest):

@@ -45,8 +45,20 @@ _PROSE_ALONE = re.compile(
 _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SENTENCE_BEGINS = re.compile(
-    r"""[.!?:\n]["')\]]* (?:(?<=\n)|\s) [\s*•>("'\[-]* ([^\W\d_a-z][^\W\d_A-Z]* (?:'[a-z]+)?) (?![\w'])""", re.VERBOSE
+    r"""
+    [.!?\n]
+    (?: (?<=\n) | (?<!\b[DJMS][rst]\.) (?<!\bMrs\.) (?<!\bProf\.) (?<!\b[Vv]s\.) (?<!\bNo\.) ["')\]]* \s )
+    [ *•>("'\[-]*                              # the mark of a list, a quotation
+    ( [^\W\d_a-z] [^\W\d_A-Z]* (?:'[a-z]+)? )
+    (?= [ ] (?!(?:or|and)\b) ([^\W\d_A-Z]+) )  # neither "It" nor "A or B" as a whole
+    """,
+    re.VERBOSE,
 )
+_NAMES_TOO = frozenset({"May", "Will"})
+_AFTER_A_VERB = frozenset(
+    {"it", "you", "he", "she", "they", "we", "this", "that", "these", "there", "the", "my", "your"}
+)
+_LETTERS = frozenset("bcdefghjklmnopqrstuvwxyz")
 _SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
 
 
@@ -74,9 +86,9 @@ class Text:
         language: en, de, es or fr by its small words; empty where there are none.
         small_words: the small words of its language, without accents.
         figures: dates, times, identifiers, quantities and numbers, and the text without them.
-        request_words: the words behind what politeness begins with; verbs with their particle.
-        content_words: the same without figures and signs that negate; a small word that begins a sentence has lost its
-            capital there: "The" isn't a name, "US" is one.
+        request_words: the words behind what politeness begins with; verbs with their particle. A small word that begins
+            a sentence has no capital: "The" isn't a name there, "US" is one.
+        content_words: the same without figures and signs that negate.
     """
 
     def __init__(self, raw: str) -> None:
@@ -92,22 +104,32 @@ class Text:
         self.language = _language(self.language_scores)
         self.small_words = _SMALL_WORDS.get(self.language, frozenset())
         self.figures = _figures(self)
-        begun = PREAMBLE.match(self.plain)
-        self.request_words = joined(words_of(self.plain[begun.end() :]) if begun else self.words)
+        prose = self._uncapitalised(self.plain)
+        begun = PREAMBLE.match(prose)
+        words = self.words if prose == self.plain and not begun else words_of(prose[begun.end() :] if begun else prose)
+        self.request_words = joined(words)
         rest = self.figures.rest
-        content_words = (
+        self.content_words = (
             self.request_words
             if rest == self.plain and rest.isascii()
-            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", rest))))
-        )
-        begins = frozenset([match[1] for match in _SENTENCE_BEGINS.finditer(self.plain) if self._is_small(match[1])])
-        self.content_words = (
-            tuple([word.lower() if word in begins else word for word in content_words]) if begins else content_words
+            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", self._uncapitalised(rest)))))
         )
 
-    def _is_small(self, word: str) -> bool:
+    def _uncapitalised(self, plain: str) -> str:
+        """A text without the capitals of small words that begin its second and further sentences: none is a name."""
+        return plain if plain.isupper() else _SENTENCE_BEGINS.sub(self._begun, plain)
+
+    def _begun(self, match: re.Match[str]) -> str:
+        word, following = match.groups()
         bare = spread[word.casefold()][0]
-        return bare in SMALL_WORDS or unaccented(bare) in self.small_words
+        if (
+            (word in _NAMES_TOO and following not in _AFTER_A_VERB)
+            # Where letters are names, "A" is one: "A won" isn't "B won".
+            or (word == "A" and (self.words.count("A") > 1 or not self.vocabulary.isdisjoint(_LETTERS)))
+            or (bare not in SMALL_WORDS and unaccented(bare) not in self.small_words)
+        ):
+            return match[0]
+        return match[0][: -len(word)] + word.lower()
 
     @property
     def signs(self) -> str:

@@ -80,7 +80,7 @@ _IDENTIFIER = re.compile(
       \d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?               # an IPv4 address or network
     | (?!\d{1,3}(?:\.\d{3})+(?![\d.]))v?\d+\.\d+\.\d+(?:[-+.][0-9a-z]+)*  # a version; 2.000.000 is a number
     | \#\s?\d+                                            # an issue, an order
-    | (?=[\w-]*\d)(?=[\w-]*[a-z_])[a-z0-9]+(?:[-_][a-z0-9]+)*   # letters and digits together: HH-55102, a1b2, B12
+    | (?=[\w-]{0,128}?\d)(?=[\w-]{0,128}?[a-z_])[a-z0-9]+(?:[-_][a-z0-9]+)*  # letters and digits: HH-55102, a1b2, B12
     | \d+(?:-\d+){2,}                                     # digits in groups: a phone, an account
     | (?!\d+000\b)\d{7,}                                        # a long number is a name
     )

@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import cached_property
 
+from semcache.decision.code_tokens import code_tokens, marked
 from semcache.decision.figures import Figures, figures
 from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, SMALL_WORDS, joined, spread, unaccented
 from semcache.decision.tables import meanings
@@ -130,6 +132,16 @@ class Text:
         ):
             return match[0]
         return match[0][: -len(word)] + word.lower()
+
+    @cached_property
+    def code_tokens(self) -> tuple[str, ...]:
+        """The code tokens, without backticks and white space, in order."""
+        return code_tokens(self.plain_with_backticks)
+
+    @cached_property
+    def marked_code(self) -> tuple[str, ...]:
+        """What is marked as code, whole, in order."""
+        return marked(self.plain_with_backticks)
 
     @property
     def signs(self) -> str:

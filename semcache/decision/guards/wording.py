@@ -9,7 +9,6 @@ SemAntoNeg and the Korean set fewer than 5 % are traps.
 from __future__ import annotations
 
 from semcache.decision.alignment import MAX_WORDS
-from semcache.decision.guards.code import code_tokens, marked
 from semcache.decision.guards.direction import exchanged_links
 from semcache.decision.guards.guard import PENALTY, moved, passed
 from semcache.decision.pair import Pair
@@ -39,8 +38,7 @@ class WordingGuard:
         kinds = (figures.dates, figures.times, figures.identifiers, figures.quantities, figures.numbers)
         exact = [figure for kind in kinds for figure in kind]
         if not text.is_prose:
-            plain = text.plain_with_backticks
-            exact += (*code_tokens(plain), *marked(plain))
+            exact += (*text.code_tokens, *text.marked_code)
         return (*exact, text.signs)
 
     def compare(self, pair: Pair) -> GuardVerdict:

@@ -440,6 +440,12 @@ def test_a_veto_names_what_differs() -> None:
         "5 March " * 12_000,
         "一二三" * 33_000,
         "1" + " " * 8_000,
+        "at noon" + "\n" * 8_000,
+        "\n*" * 4_000,
+        "\nThe a" * 1_400,
+        "a-" * 5_000,
+        "o'" * 4_000,
+        "오전" + " " * 8_000,
         "1.1.1." * 5_000,
         "a-1-" * 5_000,
         "a_" * 10_000,
@@ -455,8 +461,8 @@ def test_any_text_is_parsed_in_bounded_time(text: str) -> None:
         found = guard.compare(pair)
         assert found.effect is not Effect.VETO
         assert found.adjustment >= 0
-    # No speed is claimed: a hundred times what it takes, so that only what grows with the square of a text fails.
-    assert time.process_time() - started < 20
+    # No speed is claimed: twenty times what it takes, so that only what grows with the square of a text fails.
+    assert time.process_time() - started < 1
 
 
 def test_a_score_is_the_cosine_with_the_adjustments() -> None:

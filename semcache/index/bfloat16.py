@@ -1,7 +1,7 @@
 """Exact search over rounded vectors: bfloat16 products, which a processor has units for, tell whom to look at closely.
 
 A float32 is kept as two halves of 16 bits: its bfloat16, rounded, and what that took from it. The product of rounded
-vectors differs from the cosine by at most `product_error`, so that only a few rows can be among the nearest; their
+vectors differs from the cosine by at most `product_errors`, so that only a few rows can be among the nearest; their
 cosines come from the whole float32.
 """
 
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROUNDING = 2.0**-8
-"""The largest relative error of a bfloat16: it has 8 significant bits."""
 _ACCUMULATION = 2.0**-23
 """The largest error of a sum in float32, per summand and for sums of magnitudes up to 1."""
+_SLACK = 1e-4
+"""For the errors' own rounding, and for unit vectors whose length is off by some 1e-6."""
 _SHAPES = 64
 """Counts of rows and queries (a power of two) for which OpenVINO has compiled the product, from which on it begins
 anew: each takes 0.5 MB that nothing else gives back, and half a millisecond to make; to begin takes 10 ms."""
@@ -49,12 +49,26 @@ def widened(high: NDArray[np.uint16]) -> NDArray[np.float32]:
     return (high.astype(np.uint32) << 16).view(np.float32)
 
 
-def product_error(dimension: int) -> float:
-    """By how much the product of two rounded unit vectors can differ from their cosine.
+def rounding_errors(vectors: NDArray[np.float32], high: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The lengths of what rounding took from vectors, (n,): at most 2⁻⁸ of theirs, mostly half of that."""
+    lengths: NDArray[np.float32] = np.linalg.norm(vectors - widened(high), axis=1)
+    return lengths
 
-    Each vector moves by at most the rounding's share of its length, and the sum of `dimension` products by its own.
+
+def product_errors(rows_error: float, queries: NDArray[np.float32], rounded: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """By how much the product of a rounded row with each rounded query can differ from their cosine, (m,).
+
+    By the triangle inequality: what rounding took from the query, times the row's length of 1, what it took from the
+    row, times the rounded query's, and what the sum of so many products can be off.
+
+    Args:
+        rows_error: the largest of the rows' `rounding_errors`.
+        queries: unit vectors, (m, dimension).
+        rounded: the same as bfloat16.
     """
-    return _ROUNDING * (2 + _ROUNDING) + dimension * _ACCUMULATION
+    of_queries = rounding_errors(queries, rounded)
+    errors: NDArray[np.float32] = of_queries + (1 + of_queries) * rows_error + queries.shape[1] * _ACCUMULATION
+    return errors * np.float32(1 + _SLACK)
 
 
 class Bfloat16Product:

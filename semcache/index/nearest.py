@@ -38,23 +38,23 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
     ]
 
 
-def contenders(products: NDArray[np.float32], k: int, error: float) -> NDArray[np.int64]:
+def contenders(products: NDArray[np.float32], k: int, errors: NDArray[np.float32]) -> NDArray[np.int64]:
     """The rows that can be among the `k` nearest of any query, ascending; no others of use are left out.
 
     The k-th largest of the groups' largest is at most the k-th largest of all, so that a row further below it than
-    twice the error isn't among the nearest.
+    twice the query's error isn't among the nearest.
 
     Args:
         products: what approximates the cosines, (rows, queries).
         k: at most the rows.
-        error: by how much a product can differ from its cosine.
+        errors: by how much each query's products can differ from its cosines, (queries,).
     """
     count = len(products)
     groups = min(count, max(_GROUPS, 4 * k))
     even = count // groups * groups
     grouped = products[:even].reshape(-1, groups, products.shape[1])
     largest = np.maximum.reduce(grouped, axis=0)
-    least = np.partition(largest, groups - k, axis=0)[groups - k] - 2 * error
+    least = np.partition(largest, groups - k, axis=0)[groups - k] - 2 * errors
     if products.shape[1] == 1:
         return np.flatnonzero(products[:, 0] >= least[0])
     near, query = np.nonzero(largest >= least)

@@ -42,6 +42,9 @@ _EXHAUSTIVE_FROM, _EXHAUSTIVE_ROWS = 2, 12_500
 query alone: so many, and one for each so many vectors. Measured with AMX, one thread: 32 queries of 20,000 take 2.0 ms
 instead of 9.7, of 100,000 they take 9.4 instead of 19.8; 10 of 100,000 take as long either way."""
 _EXHAUSTIVE_MOST = _PRODUCT_CELLS // 32
+_DENSE, _DENSE_SEARCHES = 8, 16
+"""A partition is dense when more than an eighth of its vectors contend in so many searches in a row, as where all texts
+share most of their words: to look at them takes longer than float32 does from the start."""
 _SHRINK = 2
 """An index is dropped when the partition has shrunk this far below its limit: a margin, so that it doesn't flap."""
 
@@ -81,7 +84,9 @@ class Partition:
 
     def __init__(self, plan: Plan, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._plan = plan
-        self._rows = Rows(ids, vectors, split=plan.rounded_product is not None and len(ids) >= plan.rounded_from)
+        self._rounds = plan.rounded_product is not None
+        self._dense = 0  # searches in a row that found too many contenders
+        self._rows = Rows(ids, vectors, split=self._rounds and len(ids) >= plan.rounded_from)
         self._ivf: IvfCodes | None = None
         self._building: _Building | None = None
         self._gpu: DeviceFlat | None = None
@@ -139,10 +144,20 @@ class Partition:
         if multiply is None or not self._rows.split:
             rows = self._rows.matrix
         else:
-            rounded = multiply(self._rows.rounded, bfloat16.split(queries)[0])[: len(ids)]
-            places = contenders(rounded, k, bfloat16.product_error(queries.shape[1]))
+            rounded = bfloat16.split(queries)[0]
+            products = multiply(self._rows.rounded, rounded)[: len(ids)]
+            errors = bfloat16.product_errors(self._rows.rounding_error, queries, rounded)
+            places = contenders(products, k, errors)
             ids, rows = ids[places], self._rows.take(places)
+            self._give_rounding_up(len(places))
         return neighbours(ids, np.ascontiguousarray(product(rows, queries).T), k)
+
+    def _give_rounding_up(self, contending: int) -> None:
+        """Joins the vectors for good when time and again too many are as near as rounded products can tell."""
+        self._dense = self._dense + 1 if contending * _DENSE > len(self._rows) else 0
+        if self._dense == _DENSE_SEARCHES:
+            self._rounds = False
+            self._follow_size()
 
     def _rescore(
         self, queries: NDArray[np.float32], candidates: Sequence[Sequence[int]], k: int
@@ -220,10 +235,9 @@ class Partition:
         count, plan = len(self._rows), self._plan
         if self._ivf is not None and (plan.ivf_above is None or count * _SHRINK < plan.ivf_above):
             self._ivf = None
-        grown = plan.rounded_product is not None and not self._rows.split and count >= plan.rounded_from
-        shrunk = self._rows.split and count * _SHRINK < plan.rounded_from
-        if grown or shrunk:
-            self._rows = Rows(self._rows.ids, self._rows.matrix, split=grown)
+        split = self._rounds and count * (_SHRINK if self._rows.split else 1) >= plan.rounded_from
+        if split != self._rows.split:
+            self._rows = Rows(self._rows.ids, self._rows.matrix, split=split)
         if plan.gpu_from is None or plan.gpu_empty is None:
             return
         if self._gpu is None and count >= plan.gpu_from:

@@ -25,6 +25,7 @@ class Rows:
 
     Attributes:
         split: as it was made.
+        rounding_error: of split vectors, the largest of `bfloat16.rounding_errors` so far.
     """
 
     def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, split: bool = False) -> None:
@@ -34,6 +35,7 @@ class Rows:
         self._row = dict(zip(self._ids[:count].tolist(), range(count), strict=True))
         self._count = count
         self.split = split
+        self.rounding_error = 0.0
         if len(self._row) != count:
             raise ValueError("an entry id occurs twice in one partition")
         shape = (len(self._ids), vectors.shape[1])
@@ -113,9 +115,16 @@ class Rows:
         return self.take(np.sort(chosen))
 
     def _write(self, rows: int | slice, vectors: NDArray[np.float32]) -> None:
-        parts = bfloat16.split(vectors) if self.split else (vectors,)
+        if not self.split:
+            self._planes[0][rows] = vectors
+            return
+        vectors = np.atleast_2d(vectors)
+        parts = bfloat16.split(vectors)
         for plane, part in zip(self._planes, parts, strict=True):
             plane[rows] = part
+        if len(vectors):
+            errors = bfloat16.rounding_errors(vectors, parts[0])
+            self.rounding_error = max(self.rounding_error, float(errors.max()))
 
     def _reserve(self, count: int) -> None:
         if count <= len(self._ids):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.index.bfloat16 import join, product_error, split, widened
+from semcache.index.bfloat16 import join, product_errors, rounding_errors, split, widened
 from semcache.index.nearest import contenders, neighbours
 
 
@@ -32,13 +32,16 @@ def test_none_of_the_nearest_is_missing_among_the_contenders(count, queries, k, 
     center = chance.standard_normal(8)
     vectors = center + spread * chance.standard_normal((count + queries, 8))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    rounded = widened(split(vectors)[0])
+    high = split(vectors)[0]
+    rounded = widened(high)
     k = min(k, count)
+    errors = product_errors(rounding_errors(vectors, high)[:count].max(), vectors[count:], high[count:])
 
-    found = contenders(rounded[:count] @ rounded[count:].T, k, product_error(8))
+    found = contenders(rounded[:count] @ rounded[count:].T, k, errors)
 
     assert found.tolist() == sorted(set(found.tolist()))
     exact = vectors[:count] @ vectors[count:].T
+    assert (np.abs(rounded[:count] @ rounded[count:].T - exact) <= errors).all()
     for column in range(queries):
         least = np.sort(exact[:, column])[-k]
         assert set(np.flatnonzero(exact[:, column] > least + 1e-6)) <= set(found.tolist())

@@ -136,6 +136,29 @@ def test_vectors_are_rounded_as_long_as_there_are_many():
     assert np.array_equal(part.sample(4), vectors[[39, 38, 37, 36]])
 
 
+def test_a_dense_partition_gives_rounded_products_up():
+    product = RoundedProduct()
+    near = units(1)[0] + 0.01 * units(40, seed=1)
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    part = Partition(plan(rounded_product=product, rounded_from=10), np.arange(40), near)
+    for _ in range(30):
+        assert found(part, near[7], 1) == [7]
+    assert product.calls == 16
+    part.add(40, near[0])
+    part.remove(0)
+    assert found(part, near[0], 1) == [40]
+    assert product.calls == 16
+
+
+def test_one_dense_search_among_others_gives_nothing_up():
+    product = RoundedProduct()
+    part = partition(40, rounded_product=product, rounded_from=10)
+    for _ in range(10):
+        part.search(units(3), 40)  # all are among the nearest
+        part.search(units(1), 1)
+    assert product.calls == 20
+
+
 def test_many_queries_of_an_ivf_partition_are_searched_exhaustively():
     product, vectors = RoundedProduct(), units(150)
     part = partition(150, rounded_product=product, rounded_from=10, nprobe=1, overfetch=1)

@@ -13,6 +13,7 @@ import structlog
 
 from semcache.embedding.backend import Backend
 from semcache.embedding.batching import (
+    CPU_BF16_CROWD_PADDING,
     CPU_BF16_PASS_TOKENS,
     CPU_MAX_TOKENS,
     CPU_PASS_TOKENS,
@@ -227,8 +228,9 @@ def open_embedder(
 def _batch_rule(settings: EmbeddingSettings, choice: Choice) -> BatchRule:
     if choice.device == "cuda":
         return BatchRule(settings.max_batch_gpu, GPU_MAX_TOKENS, GPU_PASS_TOKENS)
-    pass_tokens = CPU_BF16_PASS_TOKENS if choice.precision == "bf16" else CPU_PASS_TOKENS
-    return BatchRule(settings.max_batch, CPU_MAX_TOKENS, pass_tokens)
+    if choice.precision == "bf16":
+        return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_BF16_PASS_TOKENS, CPU_BF16_CROWD_PADDING)
+    return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_PASS_TOKENS)
 
 
 def _open_chosen(

@@ -7,7 +7,11 @@ from semcache.embedding.batching import BatchRule, next_batch
 
 lengths_of_texts = st.lists(st.integers(2, 512), min_size=1, max_size=120)
 rules = st.builds(
-    BatchRule, max_texts=st.integers(1, 64), max_tokens=st.integers(1, 4096), pass_tokens=st.integers(0, 200)
+    BatchRule,
+    max_texts=st.integers(1, 64),
+    max_tokens=st.integers(1, 4096),
+    pass_tokens=st.integers(0, 200),
+    crowd_padding=st.integers(0, 5),
 )
 
 
@@ -31,7 +35,7 @@ def test_the_limits_hold(lengths, rule):
     padded = max(lengths[position] for position in batch) * len(batch)
     assert len(batch) <= rule.max_texts
     assert len(batch) == 1 or padded <= rule.max_tokens
-    assert padded - real <= real // 8 + rule.pass_tokens
+    assert padded - real <= real // 8 + rule.pass_tokens + rule.crowd_padding * max(0, len(batch) - 13)
 
 
 @given(lengths_of_texts, rules, st.integers(0, 119))

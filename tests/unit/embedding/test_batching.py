@@ -1,5 +1,7 @@
 """Which texts share a forward pass."""
 
+from dataclasses import replace
+
 import pytest
 
 from semcache.embedding.batching import BatchRule, is_full, next_batch, share
@@ -44,6 +46,14 @@ def test_padding_costs_less_than_the_passes_it_saves():
     real = sum(lengths[i] for i in batch)
     assert max(lengths[i] for i in batch) * len(batch) <= real + real // 8 + CPU.pass_tokens
     assert set(batch) == {0, 1, 2, 3, 4}
+
+
+def test_a_crowd_takes_those_along_who_are_a_little_longer():
+    lengths = [15] * 29 + [19] * 3
+    rule = BatchRule(max_texts=32, max_tokens=1024, pass_tokens=24)
+    assert len(next_batch(lengths, rule)) == 29
+    assert len(next_batch(lengths, replace(rule, crowd_padding=3))) == 32
+    assert len(next_batch([15] * 9 + [24] * 3, replace(rule, crowd_padding=3))) == 9
 
 
 def test_a_gpu_pads_gladly():

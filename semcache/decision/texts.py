@@ -12,7 +12,7 @@ from functools import cached_property
 
 from semcache.decision.code_tokens import code_tokens, marked
 from semcache.decision.figures import Figures, figures
-from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, SMALL_WORDS, joined, spread, unaccented
+from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
 from semcache.decision.tables import meanings
 
 _MARKS = str.maketrans(
@@ -48,19 +48,21 @@ _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SENTENCE_BEGINS = re.compile(
     r"""
-    [.!?\n]
-    (?: (?<=\n) | (?<!\b[DJMS][rst]\.) (?<!\bMrs\.) (?<!\bProf\.) (?<!\b[Vv]s\.) (?<!\bNo\.) ["')\]]* \s )
-    [ *•>("'\[-]*                              # the mark of a list, a quotation
-    ( [^\W\d_a-z] [^\W\d_A-Z]* (?:'[a-z]+)? )
-    (?= [ ] (?!(?:or|and)\b) ([^\W\d_A-Z]+) )  # neither "It" nor "A or B" as a whole
+    [.!?\n] (?: (?<=\n) | (?<= [^\W\d_]. | ["')\]]. ) ["')\]]* \s )    # "1. It" is a list, where "It" may be a film
+    (?:
+      (?: The | Th(?:is|at|ese|ose|ere|ey) | It | We | My | Your | Our | If | When | Because | Please | Thanks
+        | What | Which | Where | Why | How ) (?:'[a-z]+)?
+        (?= [ ] (?!(?:or|and)\b) [a-z] )          # "A or B" are names
+    | (?: Is | Are | Was | Were | Do | Does | Did | Can | Could | Will | Would | Shall | Should | May | Might
+        | Have | Has | Had | In | On | At | By | To | For | From | With | After | Before | As | And | So )
+        (?= [ ] (?: I | you | we | they | he | she | it | the | an? | th(?:is|at|ese|ose|ere) | my | your | our
+                  | his | her | their | its | any | some | all | each | every | someone | anyone )\b )
+    )
     """,
     re.VERBOSE,
 )
-_NAMES_TOO = frozenset({"May", "Will"})
-_AFTER_A_VERB = frozenset(
-    {"it", "you", "he", "she", "they", "we", "this", "that", "these", "there", "the", "my", "your"}
-)
-_LETTERS = frozenset("bcdefghjklmnopqrstuvwxyz")
+"""English sentences after the first one, and the words that they begin with. Only such words are listed as nobody and
+nothing is called by there; "A", for one, is a vitamin, a chord and an answer."""
 _SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
 
 
@@ -106,7 +108,7 @@ class Text:
         self.language = _language(self.language_scores)
         self.small_words = _SMALL_WORDS.get(self.language, frozenset())
         self.figures = _figures(self)
-        prose = self._uncapitalised(self.plain)
+        prose = _uncapitalised(self.plain)
         begun = PREAMBLE.match(prose)
         words = self.words if prose == self.plain and not begun else words_of(prose[begun.end() :] if begun else prose)
         self.request_words = joined(words)
@@ -114,24 +116,8 @@ class Text:
         self.content_words = (
             self.request_words
             if rest == self.plain and rest.isascii()
-            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", self._uncapitalised(rest)))))
+            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", _uncapitalised(rest)))))
         )
-
-    def _uncapitalised(self, plain: str) -> str:
-        """A text without the capitals of small words that begin its second and further sentences: none is a name."""
-        return plain if plain.isupper() else _SENTENCE_BEGINS.sub(self._begun, plain)
-
-    def _begun(self, match: re.Match[str]) -> str:
-        word, following = match.groups()
-        bare = spread[word.casefold()][0]
-        if (
-            (word in _NAMES_TOO and following not in _AFTER_A_VERB)
-            # Where letters are names, "A" is one: "A won" isn't "B won".
-            or (word == "A" and (self.words.count("A") > 1 or not self.vocabulary.isdisjoint(_LETTERS)))
-            or (bare not in SMALL_WORDS and unaccented(bare) not in self.small_words)
-        ):
-            return match[0]
-        return match[0][: -len(word)] + word.lower()
 
     @cached_property
     def code_tokens(self) -> tuple[str, ...]:
@@ -158,6 +144,11 @@ class Text:
             if not _is_prose(padded[at - 1], match.group(), padded[at + 1]):
                 found.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
         return "".join(found)
+
+
+def _uncapitalised(plain: str) -> str:
+    """A text without the capitals of small words that begin its second and further sentences."""
+    return plain if plain.isupper() else _SENTENCE_BEGINS.sub(lambda match: match[0].lower(), plain)
 
 
 def _normalised(text: str) -> str:

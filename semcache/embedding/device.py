@@ -37,9 +37,11 @@ _TEXT_S = 0.0015
 """Up to here the tokens of a text take a stream little longer than the text takes everything else. Measured on two
 cores with 64 callers: of texts of 14 tokens (0.8 ms) a stream alone lets a quarter to a third more through, of 33 as
 much as two do, of 52 (2.7 ms) a tenth less; in fp32 (14 tokens: 2 ms) a quarter less."""
+_SHORT_TEXTS = 32
+"""A full batch of such texts, whatever a device takes at most."""
 _SOON = 0.75
-"""How much of a full batch of such texts may still be to do, for others to be left to who computes it: 36 ms. With half
-as much 64 callers lose a twelfth, since full batches take 20 to 30 ms."""
+"""How much of such a batch may still be to do, for others to be left to who computes it: 36 ms. With half as much 64
+callers lose a twelfth, since full batches take 20 to 30 ms."""
 
 
 @dataclass(slots=True, eq=False)
@@ -263,18 +265,26 @@ class DeviceThreads:
             return 0
         rule = self._rule
         if self._one_keeps_up():
-            patience_s = rule.max_texts * _TEXT_S
+            patience_s = self._batch_s
         elif is_full(len(self._waiting), self._tokens, rule):
             return 0
         else:
             patience_s = min(_MOST_PATIENCE_S, _PATIENCE * rule.pass_tokens * self._token_s)
         return max(0, self._waiting_since + patience_s - time.monotonic())
 
+    @property
+    def _batch_s(self) -> float:
+        """What a full batch of short texts may take."""
+        return min(self._rule.max_texts, _SHORT_TEXTS) * _TEXT_S
+
     def _one_keeps_up(self) -> bool:
         """Whether one stream embeds what waits as fast as the event loop can ask for it, and can begin soon."""
         if self._tokens * self._token_s > len(self._waiting) * _TEXT_S:
             return False
-        return min(self._ends_s.values(), default=0) - time.monotonic() <= self._rule.max_texts * _TEXT_S * _SOON
+        now_s, batch_s = time.monotonic(), self._batch_s
+        left_s = [end_s - now_s for end_s in self._ends_s.values()]
+        # One that is overdue by so much hangs, and is nobody to leave a text to.
+        return not left_s or any(-batch_s < left < batch_s * _SOON for left in left_s)
 
     def _drop(self, gone: Callable[[_Text], bool], replies: _AllReplies) -> None:
         """Forgets the waiting texts that are of no more use."""

@@ -42,9 +42,11 @@ _EXHAUSTIVE_FROM, _EXHAUSTIVE_ROWS = 2, 12_500
 query alone: so many, and one for each so many vectors. Measured with AMX, one thread: 32 queries of 20,000 take 2.0 ms
 instead of 9.7, of 100,000 they take 9.4 instead of 19.8; 10 of 100,000 take as long either way."""
 _EXHAUSTIVE_MOST = _PRODUCT_CELLS // 32
-_DENSE, _DENSE_SEARCHES = 8, 16
-"""A partition is dense when more than an eighth of its vectors contend in so many searches in a row, as where all texts
-share most of their words: to look at them takes longer than float32 does from the start."""
+_DENSE_SEARCHES = 16
+_DENSE, _DENSE_QUERIES = 256, 8
+"""A partition is dense when in so many searches in a row more vectors contend than (8 + queries) / 256 of all, as where
+all texts share most of their words: to look at them takes longer than float32 does from the start. Of 8,000 vectors one
+query may find 3 %, 32 together 15 %, 128 half."""
 _SHRINK = 2
 """An index is dropped when the partition has shrunk this far below its limit: a margin, so that it doesn't flap."""
 
@@ -149,12 +151,13 @@ class Partition:
             errors = bfloat16.product_errors(self._rows.rounding_error, queries, rounded)
             places = contenders(products, k, errors)
             ids, rows = ids[places], self._rows.take(places)
-            self._give_rounding_up(len(places))
+            self._give_rounding_up(len(places), len(queries))
         return neighbours(ids, np.ascontiguousarray(product(rows, queries).T), k)
 
-    def _give_rounding_up(self, contending: int) -> None:
+    def _give_rounding_up(self, contending: int, queries: int) -> None:
         """Joins the vectors for good when time and again too many are as near as rounded products can tell."""
-        self._dense = self._dense + 1 if contending * _DENSE > len(self._rows) else 0
+        dense = contending * _DENSE > (_DENSE_QUERIES + queries) * len(self._rows)
+        self._dense = self._dense + 1 if dense else 0
         if self._dense == _DENSE_SEARCHES:
             self._rounds = False
             self._follow_size()

@@ -285,6 +285,17 @@ async def test_a_short_text_is_not_left_to_a_stream_that_is_long_at_it(two_strea
     await slow
 
 
+async def test_a_short_text_is_not_left_to_a_stream_that_is_overdue(two_streams, monkeypatch):
+    monkeypatch.setattr(device_module, "_TEXT_S", 10.0)  # what is left is looked at again after 40 s
+    backend, device = two_streams
+    slow = asyncio.create_task(device.submit([[1, 7] * 60]))
+    await backend.entered(1)
+    device._ends_s = dict.fromkeys(device._ends_s, time.monotonic() - 41)
+    await asyncio.wait_for(pass_beside_the_busy_stream(backend, device, [1, 0]), 20)
+    backend.open_all()
+    await slow
+
+
 async def test_what_comes_while_a_stream_looks_in_vain_is_computed_before_the_end(gated, monkeypatch):
     backend, device = gated
     backend.open()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import structlog
 
+from semcache.index import partition as partition_module
 from semcache.index.bfloat16 import widened
 from semcache.index.ivf import lists_for, samples_for, train
 from semcache.index.nearest import neighbours
@@ -120,7 +121,8 @@ class RoundedProduct:
         return widened(rows) @ widened(queries).T
 
 
-def test_vectors_are_rounded_as_long_as_there_are_many():
+def test_vectors_are_rounded_as_long_as_there_are_many(monkeypatch):
+    monkeypatch.setattr(partition_module, "_DENSE_SEARCHES", 1000)  # two of ten are a large part
     product, vectors = RoundedProduct(), units(40)
     part = partition(9, numpy_below=3, rounded_product=product, rounded_from=10)
     assert found(part, vectors[5], 1) == [6]

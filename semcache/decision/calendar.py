@@ -110,8 +110,6 @@ _WIDE_LETTER = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3]")
 _TOLD_BY_CLOCK = re.compile(r"\d\s*(?:[:.h]\s?\d|[ap]\.?m|uhr|[시時点點])", re.IGNORECASE)
 """Without one of these no digit is a time of day."""
 _AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
-
-
 _HOURS = frozenset({"noon", "midday", "midnight"})
 _PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
 _MONTH_WORDS = frozenset(_MONTHS)
@@ -166,7 +164,7 @@ def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
 
         return take
 
-    if digits and _DIGITS_APART.search(text):
+    if _DIGITS_APART.search(text):
         text = _SLASHED.sub(taken(_slashed), text)
         text = _ISO.sub(taken(_dated), text)
     for names, pattern, read in (*(_IN_DIGITS if digits else ()), *_IN_WORDS):

@@ -110,8 +110,8 @@ class Text:
         self.figures = _figures(self)
         prose = _uncapitalised(self.plain)
         begun = PREAMBLE.match(prose)
-        words = self.words if prose == self.plain and not begun else words_of(prose[begun.end() :] if begun else prose)
-        self.request_words = joined(words)
+        request = prose[begun.end() :] if begun else prose
+        self.request_words = joined(self.words if request == self.plain else words_of(request))
         rest = self.figures.rest
         self.content_words = (
             self.request_words
@@ -122,12 +122,12 @@ class Text:
     @cached_property
     def code_tokens(self) -> tuple[str, ...]:
         """The code tokens, without backticks and white space, in order."""
-        return code_tokens(self.plain_with_backticks)
+        return () if self.is_prose else code_tokens(self.plain_with_backticks)
 
     @cached_property
     def marked_code(self) -> tuple[str, ...]:
         """What is marked as code, whole, in order."""
-        return marked(self.plain_with_backticks)
+        return () if self.is_prose else marked(self.plain_with_backticks)
 
     @property
     def signs(self) -> str:

@@ -43,6 +43,7 @@ GPU_MAX_TOKENS = 65_536
 
 
 _CROWD = 12
+"""Texts beyond which a batch is a crowd."""
 _LEAST = 4
 """How many times its own cost a pass must have to do, for a stream to take a part of what another could do whole."""
 _FULL = 16

@@ -113,13 +113,12 @@ class DeviceThreads:
         self._on_batch = on_batch
         self._lock = threading.Lock()  # held for moments, over what the threads and the event loop share:
         self._wakes = [threading.Condition(self._lock) for _ in range(backend.streams)]
-        self._free = set(range(backend.streams))
         self._waiting: list[_Text] = []
         self._tokens = 0  # of what waits
         self._waiting_since = 0.0
         self._open = backend.streams
         self._sleep_until: dict[int, float] = {}  # when free streams look again by themselves
-        self._ends_s: dict[int, float] = {}  # when the others' passes should be over
+        self._ends_s: dict[int, float] = {}  # when the passes should be over, by the streams that compute
         self._left_to_others = False  # what waits is the others' share of what a stream took its own from
         self._ending = False
         self._text_s, self._token_s = 0.002, 0.0001  # guesses until the first batch; the event loop reads one
@@ -178,7 +177,7 @@ class DeviceThreads:
             if not self._waiting:
                 self._waiting_since = time.monotonic()
             self._waiting.extend(texts)
-            self._tokens += sum(len(text.ids) for text in texts)
+            self._tokens += _tokens_of(texts)
             self._wake_one()
 
     async def close(self, patience_s: float = 30.0) -> None:
@@ -210,7 +209,6 @@ class DeviceThreads:
                 self._send(loop, reply)
             with self._lock:
                 if batch:
-                    self._free.add(stream)
                     del self._ends_s[stream]
                 elif self._ending and not self._waiting:
                     self._open -= 1
@@ -237,23 +235,27 @@ class DeviceThreads:
         batch = [self._waiting[position] for position in positions]
         taken = set(positions)
         self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
-        taken_tokens = sum(len(text.ids) for text in batch)
+        taken_tokens = _tokens_of(batch)
         self._tokens -= taken_tokens
         self._waiting_since = time.monotonic()
-        self._free.remove(stream)
         self._ends_s[stream] = self._waiting_since + (taken_tokens + rule.pass_tokens) * self._token_s
         self._left_to_others = streams > 1 and bool(self._waiting)
         self._wake_one()
         return batch
 
+    @property
+    def _free(self) -> Sequence[int]:
+        """Streams that compute nothing, in order."""
+        return [stream for stream in range(len(self._wakes)) if stream not in self._ends_s]
+
     def _wake_one(self) -> None:
         """Wakes a free stream that should start, or look again sooner: the first, whose memory is still in a cache."""
-        wait_s = self._wait_s()
-        if not self._free or wait_s is None:
+        free, wait_s = self._free, self._wait_s()
+        if not free or wait_s is None:
             return
         until = time.monotonic() + wait_s
         if wait_s == 0 or until < min(self._sleep_until.values(), default=math.inf) - _SOONER_S:
-            self._wakes[min(self._free)].notify()
+            self._wakes[free[0]].notify()
 
     def _wait_s(self) -> float | None:
         """How long a free stream leaves what waits to others, which may be done first; None: until it is woken."""
@@ -261,7 +263,7 @@ class DeviceThreads:
             return 0
         if not self._waiting:
             return None
-        if len(self._free) == len(self._wakes) or self._left_to_others:
+        if not self._ends_s or self._left_to_others:
             return 0
         rule = self._rule
         if self._one_keeps_up():
@@ -334,7 +336,7 @@ class DeviceThreads:
                 job.missing -= 1
                 if job.missing == 0:
                     reply.done.append(job)
-            tokens = sum(len(text.ids) for text in batch) + self._rule.pass_tokens
+            tokens = _tokens_of(batch) + self._rule.pass_tokens
             self._text_s += 0.1 * (seconds / len(batch) - self._text_s)
             self._token_s += 0.1 * (seconds / tokens - self._token_s)
 
@@ -369,6 +371,10 @@ class DeviceThreads:
         for job, error in reply.failed:
             if not job.future.done():
                 job.future.set_exception(error)
+
+
+def _tokens_of(texts: Sequence[_Text]) -> int:
+    return sum(len(text.ids) for text in texts)
 
 
 def _tell_of_exception(event: str, **fields: object) -> None:

@@ -42,6 +42,7 @@ _EXHAUSTIVE_FROM, _EXHAUSTIVE_ROWS = 2, 12_500
 query alone: so many, and one for each so many vectors. Measured with AMX, one thread: 32 queries of 20,000 take 2.0 ms
 instead of 9.7, of 100,000 they take 9.4 instead of 19.8; 10 of 100,000 take as long either way."""
 _EXHAUSTIVE_MOST = _PRODUCT_CELLS // 32
+"""Vectors up to which 32 queries still go in one product."""
 _DENSE_SEARCHES = 16
 _DENSE, _DENSE_QUERIES = 256, 8
 """A partition is dense when in so many searches in a row more vectors contend than (8 + queries) / 256 of all, as where
@@ -86,9 +87,8 @@ class Partition:
 
     def __init__(self, plan: Plan, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         self._plan = plan
-        self._rounds = plan.rounded_product is not None
         self._dense = 0  # searches in a row that found too many contenders
-        self._rows = Rows(ids, vectors, split=self._rounds and len(ids) >= plan.rounded_from)
+        self._rows = Rows(ids, vectors, split=self._splits(len(ids), split=False))
         self._ivf: IvfCodes | None = None
         self._building: _Building | None = None
         self._gpu: DeviceFlat | None = None
@@ -159,7 +159,7 @@ class Partition:
         dense = contending * _DENSE > (_DENSE_QUERIES + queries) * len(self._rows)
         self._dense = self._dense + 1 if dense else 0
         if self._dense == _DENSE_SEARCHES:
-            self._rounds = False
+            self._plan = dataclasses.replace(self._plan, rounded_product=None)
             self._follow_size()
 
     def _rescore(
@@ -234,11 +234,15 @@ class Partition:
             self._ivf = building.codes
             self._follow_size()
 
+    def _splits(self, count: int, *, split: bool) -> bool:
+        """Whether so many vectors are split, when they are or aren't now."""
+        return self._plan.rounded_product is not None and count * (_SHRINK if split else 1) >= self._plan.rounded_from
+
     def _follow_size(self) -> None:
         count, plan = len(self._rows), self._plan
         if self._ivf is not None and (plan.ivf_above is None or count * _SHRINK < plan.ivf_above):
             self._ivf = None
-        split = self._rounds and count * (_SHRINK if self._rows.split else 1) >= plan.rounded_from
+        split = self._splits(count, split=self._rows.split)
         if split != self._rows.split:
             self._rows = Rows(self._rows.ids, self._rows.matrix, split=split)
         if plan.gpu_from is None or plan.gpu_empty is None:

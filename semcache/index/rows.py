@@ -122,9 +122,7 @@ class Rows:
         parts = bfloat16.split(vectors)
         for plane, part in zip(self._planes, parts, strict=True):
             plane[rows] = part
-        if len(vectors):
-            errors = bfloat16.rounding_errors(vectors, parts[0])
-            self.rounding_error = max(self.rounding_error, float(errors.max()))
+        self.rounding_error = max(self.rounding_error, float(bfloat16.rounding_errors(vectors, parts[0]).max()))
 
     def _reserve(self, count: int) -> None:
         if count <= len(self._ids):

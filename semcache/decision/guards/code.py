@@ -23,8 +23,6 @@ class CodeGuard:
 
     def parse(self, text: Text) -> tuple[str, ...]:
         """The code tokens, without backticks and white space, in order."""
-        if text.is_prose:
-            return ()
         return (*text.code_tokens, *(f"`{span}" for span in text.marked_code))
 
     def compare(self, pair: Pair) -> GuardVerdict:

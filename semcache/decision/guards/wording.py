@@ -37,9 +37,7 @@ class WordingGuard:
         figures = text.figures
         kinds = (figures.dates, figures.times, figures.identifiers, figures.quantities, figures.numbers)
         exact = [figure for kind in kinds for figure in kind]
-        if not text.is_prose:
-            exact += (*text.code_tokens, *text.marked_code)
-        return (*exact, text.signs)
+        return (*exact, *text.code_tokens, *text.marked_code, text.signs)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where the same words ask otherwise."""

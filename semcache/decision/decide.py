@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 import structlog
 
-from semcache.decision import lexicon
 from semcache.decision.guards import GUARDS, Guard, feature_name, features_of, passed, read
 from semcache.decision.pair import Pair, Reading
 from semcache.decision.policy import Policy
 from semcache.errors import SettingsError
 from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
 from semcache.settings import DecisionSettings
+from semcache.text import lexicon
 
 _log = structlog.get_logger(__name__)
 _FLOAT_SLACK = 1e-6

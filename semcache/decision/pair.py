@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
 
-from semcache.decision.alignment import Alignment, Word, align
-from semcache.decision.remembered import Remembered
-from semcache.decision.stance import Stance
+from semcache.text.alignment import Alignment, Word, align
+from semcache.text.remembered import Remembered
+from semcache.text.stance import Stance
 
 WORDS = "words/2"
 STANCE = "stance/2"

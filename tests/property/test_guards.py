@@ -5,12 +5,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from semcache.decision import GUARDS, Decider, Reading, Text, ThresholdPolicy, features_of
-from semcache.decision import figures as figures_module
-from semcache.decision.alignment import Word, _Matching, align
-from semcache.decision.figures import figures
 from semcache.decision.guards import read
 from semcache.decision.pair import Pair
 from semcache.settings import DecisionSettings
+from semcache.text import numbers as figures_module
+from semcache.text.alignment import Word, _Matching, align
+from semcache.text.numbers import figures
 
 DECIDER = Decider(DecisionSettings(), ThresholdPolicy(DecisionSettings()))
 WORDS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from semcache.decision.alignment import content
 from semcache.decision.guards.code import CodeGuard
 from semcache.decision.guards.dates import DatesGuard
 from semcache.decision.guards.direction import DirectionGuard
@@ -19,8 +18,9 @@ from semcache.decision.guards.quotes import QuotesGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
 from semcache.decision.pair import STANCE, WORDS, Reading, feature_name
-from semcache.decision.stance import stance
-from semcache.decision.texts import Text
+from semcache.text.alignment import content
+from semcache.text.stance import stance
+from semcache.text.texts import Text
 
 GUARDS: Mapping[str, Guard] = {
     guard.name: guard

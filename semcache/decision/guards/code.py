@@ -6,11 +6,11 @@ alike. At most one in a thousand true pairs of the English sets has such a diffe
 
 from __future__ import annotations
 
-from semcache.decision.figures import unmatched
 from semcache.decision.guards.guard import differing, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.numbers import unmatched
+from semcache.text.texts import Text
 
 
 class CodeGuard:

@@ -7,11 +7,11 @@ vetoes where all else is the same, and lowers the score where little else differ
 
 from __future__ import annotations
 
-from semcache.decision.calendar import dates_agree
 from semcache.decision.guards.guard import differing
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.dates import dates_agree
+from semcache.text.texts import Text
 
 _TIME = "at "
 

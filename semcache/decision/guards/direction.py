@@ -8,12 +8,12 @@ words moved.
 
 from __future__ import annotations
 
-from semcache.decision.alignment import Alignment
-from semcache.decision.figures import MAYBE
 from semcache.decision.guards.guard import PENALTY, moved, passed, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.alignment import Alignment
+from semcache.text.numbers import MAYBE
+from semcache.text.texts import Text
 
 _OPPOSED = {
     frozenset(pair.split("/"))

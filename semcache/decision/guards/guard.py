@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Protocol
 
-from semcache.decision.figures import unmatched
 from semcache.decision.pair import Pair, Parser
-from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
+from semcache.text.numbers import unmatched
+from semcache.text.texts import Text
 
 PENALTY = 0.05
 """What a likely difference takes from a score: more than lies between the shipped threshold and 1, so that a candidate

@@ -7,7 +7,7 @@ pair of the English sets has another identifier on each side.
 from __future__ import annotations
 
 from semcache.decision.guards.guard import FiguresGuard
-from semcache.decision.texts import Text
+from semcache.text.texts import Text
 
 
 class IdentifiersGuard(FiguresGuard):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from semcache.decision.guards.guard import passed, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.texts import Text
 
 _CLEAR = 2
 _TIMES = 3

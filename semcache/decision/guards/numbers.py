@@ -9,7 +9,7 @@ a date, a unit or an identifier is not a number here.
 from __future__ import annotations
 
 from semcache.decision.guards.guard import FiguresGuard
-from semcache.decision.texts import Text
+from semcache.text.texts import Text
 
 
 class NumbersGuard(FiguresGuard):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
-from semcache.decision.figures import MAX_FIGURES
 from semcache.decision.guards.guard import passed, vetoed
 from semcache.decision.pair import Pair
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.numbers import MAX_FIGURES
+from semcache.text.texts import Text
 
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,200})\"|[“„]([^”“\n]{1,200})[”“]|«([^»\n]{1,200})»|「([^」\n]{1,200})」|『([^』\n]{1,200})』"

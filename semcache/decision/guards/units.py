@@ -7,7 +7,7 @@ pairs of PAWS, Banking77 and fow-cache has another quantity on each side.
 from __future__ import annotations
 
 from semcache.decision.guards.guard import FiguresGuard
-from semcache.decision.texts import Text
+from semcache.text.texts import Text
 
 
 class UnitsGuard(FiguresGuard):

@@ -8,13 +8,13 @@ SemAntoNeg and the Korean set fewer than 5 % are traps.
 
 from __future__ import annotations
 
-from semcache.decision.alignment import MAX_WORDS
 from semcache.decision.guards.direction import exchanged_links
 from semcache.decision.guards.guard import PENALTY, moved, passed
 from semcache.decision.pair import Pair
-from semcache.decision.stance import asks_alike, conflict
-from semcache.decision.texts import Text
 from semcache.model import GuardVerdict
+from semcache.text.alignment import MAX_WORDS
+from semcache.text.stance import asks_alike, conflict
+from semcache.text.texts import Text
 
 LIFT = 0.3
 """Brings a near repeat over the shipped threshold from a cosine of .67 on."""

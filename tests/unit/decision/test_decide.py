@@ -11,7 +11,6 @@ import structlog
 
 from semcache.decision import GUARDS, Decider, ThresholdPolicy, features_of
 from semcache.decision.pair import Pair, feature_name
-from semcache.decision.texts import Text
 from semcache.errors import SettingsError
 from semcache.model import (
     ZERO_COST,
@@ -26,6 +25,7 @@ from semcache.model import (
     Usage,
 )
 from semcache.settings import DecisionSettings, NamespaceThreshold
+from semcache.text.texts import Text
 from tests.unit.request.keys import key
 
 VECTOR = np.array([1.0, 0.0], np.float32)

@@ -8,10 +8,10 @@ from semcache.decision import GUARDS, Decider, Reading, ThresholdPolicy, feature
 from semcache.decision.guards.guard import PENALTY
 from semcache.decision.guards.wording import LIFT, SYNONYM_LIFT
 from semcache.decision.pair import Pair
-from semcache.decision.tables import groups
-from semcache.decision.texts import Text
 from semcache.model import Effect, GuardVerdict
 from semcache.settings import DecisionSettings
+from semcache.text.tables import groups
+from semcache.text.texts import Text
 
 
 def verdict(guard: str, one: str, other: str) -> GuardVerdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from semcache.decision.figures import MAX_FIGURES
+from semcache.text.numbers import MAX_FIGURES
 
 _TOKENS = re.compile(
     r"""

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from semcache.decision.lexicon import NEGATIONS, SMALL_WORDS, common, known, spread, stem, unaccented
-from semcache.decision.opposites import opposite, positive
-from semcache.decision.remembered import Remembered
-from semcache.decision.synonyms import ABBREVIATIONS, synonymous
-from semcache.decision.tables import words as word_list
+from semcache.text.lexicon import NEGATIONS, SMALL_WORDS, common, known, spread, stem, unaccented
+from semcache.text.opposites import opposite, positive
+from semcache.text.remembered import Remembered
+from semcache.text.synonyms import ABBREVIATIONS, synonymous
+from semcache.text.tables import words as word_list
 
 LINKS = word_list("links")
 MAX_WORDS = 384

@@ -10,10 +10,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 
-from semcache.decision.code_tokens import code_tokens, marked
-from semcache.decision.figures import Figures, figures
-from semcache.decision.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
-from semcache.decision.tables import meanings
+from semcache.text.code_tokens import code_tokens, marked
+from semcache.text.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
+from semcache.text.numbers import Figures, figures
+from semcache.text.tables import meanings
 
 _MARKS = str.maketrans(
     {"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "\u2018": "'", "\u2212": "-", "\u2010": "-", "\u2011": "-"}

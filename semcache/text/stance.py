@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from semcache.decision.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread, unaccented
-from semcache.decision.tables import words
-from semcache.decision.texts import Text, words_of
+from semcache.text.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread, unaccented
+from semcache.text.tables import words
+from semcache.text.texts import Text, words_of
 
 _QUESTIONS = {
     **{word: word for word in ("how", "why", "where", "when")},

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from text_to_num import alpha2digit
 
-from semcache.decision.calendar import TELLING, find_dates, find_times, find_years, parts_of
-from semcache.decision.tables import meanings, words
-from semcache.decision.units import UNITS, Unit
+from semcache.text.dates import TELLING, find_dates, find_times, find_years, parts_of
+from semcache.text.tables import meanings, words
+from semcache.text.units import UNITS, Unit
 
 MAYBE = "?"
 """Before what may be a figure: it matches one on the other side and is never missed there."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from semcache.decision.lexicon import stem
-from semcache.decision.tables import groups, meanings
+from semcache.text.lexicon import stem
+from semcache.text.tables import groups, meanings
 
 ABBREVIATIONS: Mapping[str, str] = {word: rest[0] for word, rest in meanings("abbreviations").items()}
 """By folded word."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from semcache.decision.tables import lines
+from semcache.text.tables import lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from semcache.decision import remembered
-from semcache.decision.remembered import Remembered
+from semcache.text import remembered
+from semcache.text.remembered import Remembered
 
 
 def test_a_word_is_found_out_once() -> None:

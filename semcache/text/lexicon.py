@@ -11,8 +11,8 @@ from typing import NamedTuple
 import snowballstemmer
 from spellchecker import SpellChecker
 
-from semcache.decision.remembered import Remembered
-from semcache.decision.tables import meanings, words
+from semcache.text.remembered import Remembered
+from semcache.text.tables import meanings, words
 
 CONTRACTIONS: Mapping[str, tuple[str, ...]] = meanings("contractions")
 """By folded word."""

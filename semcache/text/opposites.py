@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from semcache.decision.lexicon import common, stem, unaccented
-from semcache.decision.tables import groups, words
+from semcache.text.lexicon import common, stem, unaccented
+from semcache.text.tables import groups, words
 
 _NEGATIVE_FORMS = words("negative_forms")
 _NOT_NEGATIVE = words("not_negative")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from semcache.costs import targets
-from semcache.costs.figures import Dollars, counted, per_request, percent, printable
-from semcache.costs.report import CostReport, remarks
-from semcache.costs.savings import SavingsRow
-from semcache.costs.spread import CostSpread
+from semcache.finance import goals as targets
+from semcache.finance.formatting import Dollars, counted, per_request, percent, printable
+from semcache.finance.report import CostReport, remarks
+from semcache.finance.request_costs import CostSpread
+from semcache.finance.savings import SavingsRow
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Status
 from semcache.reports.charts import FIRST, SECOND
 from semcache.reports.money_charts import Limit, Span, Stack, spans, stacked_columns, stacked_rows, trend

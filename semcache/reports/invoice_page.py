@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from semcache.costs.chargeback import LINE_DECIMALS, Chargeback, Invoice
-from semcache.costs.figures import Dollars, exactly
+from semcache.finance.chargeback import LINE_DECIMALS, Chargeback, Invoice
+from semcache.finance.formatting import Dollars, exactly
 from semcache.reports.page import notes, page, table
 
 _HEADS = ("", "requests", "tokens", "upstream cost $", "charged $")

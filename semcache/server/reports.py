@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import semcache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Balance, BudgetState
-from semcache.costs.savings import SavingsRow
+from semcache.finance.savings import SavingsRow
 from semcache.ports import Clock, Embedder, EntryStore, VectorIndex
 from semcache.server import wire_out
 from semcache.settings import Settings

@@ -12,8 +12,8 @@ import structlog
 from google.protobuf.message import Message
 
 from semcache.cache import SemanticCache
-from semcache.costs.savings import Savings, savings
 from semcache.errors import InvalidRequestError, SemcacheError
+from semcache.finance.savings import Savings, savings
 from semcache.model import Deposit, Finished, Request, Started, Status, format_entry_id
 from semcache.ports import Clock, Embedder, EntryStore
 from semcache.server import wire_answer, wire_in, wire_out, wire_savings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from semcache.costs.savings import SavingsGroup
 from semcache.errors import InvalidRequestError, PermissionDeniedError
+from semcache.finance.savings import SavingsGroup
 from semcache.server.wire_checks import wall_seconds
 from semcache.v1 import semcache_pb2 as pb
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.costs.chargeback import Amounts, chargeback
-from semcache.costs.rate_card import (
+from semcache.finance.chargeback import Amounts, chargeback
+from semcache.finance.rate_card import (
     Assignment,
     MarkUp,
     PayAsYouGo,

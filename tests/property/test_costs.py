@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semcache.costs.prices import PriceBook
-from semcache.costs.savings import SavingsGroup, savings
 from semcache.costs.tariff import Rate
+from semcache.finance.savings import SavingsGroup, savings
 from semcache.model import NANOUSD_PER_USD, LedgerHour, Status, Usage
 from semcache.settings import CostSettings
 

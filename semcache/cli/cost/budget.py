@@ -12,7 +12,8 @@ from rich.table import Table
 from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_ledger
 from semcache.cli.cost.titles import of_tenants, titled
 from semcache.cli.options import Config, Json
-from semcache.costs.cost_model import (
+from semcache.costs.periods import Period
+from semcache.finance.cost_model import (
     DAY_S,
     MEASURED,
     PROJECTION,
@@ -22,9 +23,8 @@ from semcache.costs.cost_model import (
     measured_s,
     monthly_cost,
 )
-from semcache.costs.figures import Dollars, counted, percent
-from semcache.costs.periods import Period
-from semcache.costs.savings import unpriced_models
+from semcache.finance.formatting import Dollars, counted, percent
+from semcache.finance.savings import unpriced_models
 
 
 def budget(

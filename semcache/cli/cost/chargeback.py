@@ -17,13 +17,13 @@ from semcache.cli.cost.ledger import Month, OpenLedger, Store, Tenants, open_led
 from semcache.cli.cost.titles import named
 from semcache.cli.cost.writing import check_folder, write_page
 from semcache.cli.options import Config, Json
-from semcache.costs.chargeback import LINE_DECIMALS, Amounts, Chargeback, Invoice
-from semcache.costs.chargeback import chargeback as charge
-from semcache.costs.figures import Dollars, counted, exactly
 from semcache.costs.periods import Period
-from semcache.costs.rate_card_file import read_rate_card
-from semcache.costs.savings import unpriced_models
 from semcache.errors import InvalidRequestError
+from semcache.finance.chargeback import LINE_DECIMALS, Amounts, Chargeback, Invoice
+from semcache.finance.chargeback import chargeback as charge
+from semcache.finance.formatting import Dollars, counted, exactly
+from semcache.finance.rate_card_file import read_rate_card
+from semcache.finance.savings import unpriced_models
 from semcache.model import NANOUSD_PER_USD
 
 _CSV_HEADS = (

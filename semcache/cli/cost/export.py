@@ -18,8 +18,8 @@ from semcache.cli.cost.csv_text import plain
 from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
 from semcache.cli.cost.writing import check_folder
 from semcache.cli.options import Config, Json
-from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, Cell, FlatRow, hour_row, line_row
 from semcache.errors import InvalidRequestError
+from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, Cell, FlatRow, hour_row, line_row
 
 
 class ExportFormat(StrEnum):

@@ -14,12 +14,12 @@ from semcache.cli.cost.report_tables import as_json, groups_table, money_table, 
 from semcache.cli.cost.titles import of_tenants
 from semcache.cli.cost.writing import prepare_page, write_page
 from semcache.cli.options import Config, Json
-from semcache.costs.figures import printable
 from semcache.costs.periods import Period
-from semcache.costs.report import cost_report, remarks
-from semcache.costs.savings import SavingsGroup, savings, unpriced_models
-from semcache.costs.spread import cost_spreads
 from semcache.errors import InvalidRequestError
+from semcache.finance.formatting import printable
+from semcache.finance.report import cost_report, remarks
+from semcache.finance.request_costs import cost_spreads
+from semcache.finance.savings import SavingsGroup, savings, unpriced_models
 from semcache.model import LedgerHour
 
 

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from semcache.cli.cost.ledger import OpenLedger
 from semcache.cli.cost.titles import named, titled
-from semcache.costs import targets
-from semcache.costs.figures import Dollars, per_request, percent
 from semcache.costs.periods import Period
-from semcache.costs.savings import Savings, SavingsGroup, SavingsRow
+from semcache.finance import goals as targets
+from semcache.finance.formatting import Dollars, per_request, percent
+from semcache.finance.savings import Savings, SavingsGroup, SavingsRow
 from semcache.model import Status, Usage
 
 _WIDE = 110

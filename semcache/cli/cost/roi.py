@@ -15,12 +15,12 @@ from rich.table import Table
 from semcache.cli.cost.ledger import From, Month, OpenLedger, Store, Tenants, To, open_ledger
 from semcache.cli.cost.titles import titled
 from semcache.cli.options import Config, Json
-from semcache.costs.cost_model import measured_s
-from semcache.costs.figures import exactly
-from semcache.costs.roi import DAYS_PER_MONTH, MONTHS, Claim, Roi, RoiCase, measured_case, read_roi_file
-from semcache.costs.savings import savings
 from semcache.costs.toml_tables import MAX_DECIMALS, MAX_USD
 from semcache.errors import InvalidRequestError, SettingsError
+from semcache.finance.cost_model import measured_s
+from semcache.finance.formatting import exactly
+from semcache.finance.roi import DAYS_PER_MONTH, MONTHS, Claim, Roi, RoiCase, measured_case, read_roi_file
+from semcache.finance.savings import savings
 
 _CLAIM_WORDS = {
     "before_usd_per_month": "before, a month",

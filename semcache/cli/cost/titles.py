@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from semcache.costs.figures import printable
+from semcache.finance.formatting import printable
 
 
 def titled(title: str) -> Text:

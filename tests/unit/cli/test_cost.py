@@ -15,7 +15,7 @@ import pytest
 
 from semcache.cli import main
 from semcache.cli.cost import ledger
-from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS
+from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS
 from semcache.model import NO_COST, Status
 from tests.support.ledgers import at, line, mixed_days, november, trim_log, write_ledger
 from tests.support.stored import record
@@ -339,7 +339,7 @@ def test_a_month_that_is_not_over_has_drafts(run: Run) -> None:
 
 
 def test_invoices_that_do_not_add_up_fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("semcache.costs.chargeback._uncharged", lambda _amounts: [])
+    monkeypatch.setattr("semcache.finance.chargeback._uncharged", lambda _amounts: [])
     code, out, _ = run(f"chargeback --store MIXED {TARIFF} --month 2027-10", now="2027-11-01")
 
     assert code == 1

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from semcache.costs.chargeback import chargeback
 from semcache.costs.periods import Calendar
-from semcache.costs.rate_card_file import read_rate_card
-from semcache.costs.report import cost_report
-from semcache.costs.spread import cost_spreads
+from semcache.finance.chargeback import chargeback
+from semcache.finance.rate_card_file import read_rate_card
+from semcache.finance.report import cost_report
+from semcache.finance.request_costs import cost_spreads
 from semcache.model import NO_COST, LedgerRecord, Status
 from semcache.reports import cost_page, invoice_page
 from semcache.store.ledger import rolled_up

@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from semcache.costs.savings import SavingsGroup
 from semcache.errors import InvalidRequestError, PermissionDeniedError
+from semcache.finance.savings import SavingsGroup
 from semcache.model import (
     Answer,
     Cacheability,

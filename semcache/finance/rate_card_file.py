@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from semcache.costs.rate_card import (
+from semcache.costs.toml_tables import TomlTable, read_toml
+from semcache.finance.rate_card import (
     Assignment,
     MarkUp,
     PayAsYouGo,
@@ -17,7 +18,6 @@ from semcache.costs.rate_card import (
     Tier,
     VolumeBand,
 )
-from semcache.costs.toml_tables import TomlTable, read_toml
 from semcache.model import Status
 
 _KINDS = ("pay_as_you_go", "subscription", "quote", "mark_up")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from semcache.costs.roi import Roi, RoiCase, measured_case, read_roi_file
-from semcache.costs.savings import savings
 from semcache.errors import InvalidRequestError, SettingsError
+from semcache.finance.roi import Roi, RoiCase, measured_case, read_roi_file
+from semcache.finance.savings import savings
 from semcache.model import LedgerHour, Status
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "roi"

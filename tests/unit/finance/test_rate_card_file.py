@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from semcache.costs.rate_card import Assignment, MarkUp, PayAsYouGo, Quote, Subscription
-from semcache.costs.rate_card_file import read_rate_card
 from semcache.errors import SettingsError
+from semcache.finance.rate_card import Assignment, MarkUp, PayAsYouGo, Quote, Subscription
+from semcache.finance.rate_card_file import read_rate_card
 from semcache.model import Status
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "tariff.toml"

@@ -12,8 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
 
-from semcache.costs.quota import split_at_quota
-from semcache.costs.rate_card import MarkUp, PayAsYouGo, Plan, Quote, RateCard, Subscription
+from semcache.finance.quota import split_at_quota
+from semcache.finance.rate_card import MarkUp, PayAsYouGo, Plan, Quote, RateCard, Subscription
 from semcache.model import LedgerHour, Status
 
 LINE_DECIMALS = 6

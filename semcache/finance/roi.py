@@ -11,9 +11,9 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from semcache.costs.savings import SavingsRow
 from semcache.costs.toml_tables import read_toml
 from semcache.errors import InvalidRequestError
+from semcache.finance.savings import SavingsRow
 from semcache.model import NANOUSD_PER_USD
 
 MONTHS = 6

@@ -2,10 +2,10 @@
 
 from dataclasses import fields
 
-from semcache.costs.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, hour_row, line_row
 from semcache.costs.periods import Calendar
-from semcache.costs.report import cost_report, remarks
-from semcache.costs.spread import CostSpread, cost_spreads
+from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, hour_row, line_row
+from semcache.finance.report import cost_report, remarks
+from semcache.finance.request_costs import CostSpread, cost_spreads
 from semcache.model import Cost, LedgerHour, LedgerRecord, Status, Usage
 from semcache.store.ledger import rolled_up
 from tests.support.ledgers import at, line, mixed_days

@@ -3,8 +3,8 @@
 import pytest
 
 from semcache.costs.periods import Calendar
-from semcache.costs.savings import SavingsGroup, savings, unpriced_models
 from semcache.errors import InvalidRequestError
+from semcache.finance.savings import SavingsGroup, savings, unpriced_models
 from semcache.model import LedgerHour, Status, Usage
 
 DAY_S = 86_400

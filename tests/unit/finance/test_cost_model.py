@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from semcache.costs.cost_model import CostPart, Spending, measured_s, monthly_cost
 from semcache.costs.periods import Calendar
+from semcache.finance.cost_model import CostPart, Spending, measured_s, monthly_cost
 from semcache.model import LedgerHour, Status
 from semcache.settings import CostModelSettings, ProviderCharge
 

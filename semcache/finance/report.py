@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from semcache.costs.figures import counted, printable
 from semcache.costs.periods import Calendar, Period, PeriodKind
-from semcache.costs.savings import SavingsGroup, SavingsRow, savings, unpriced_models
+from semcache.finance.formatting import counted, printable
+from semcache.finance.savings import SavingsGroup, SavingsRow, savings, unpriced_models
 from semcache.model import LedgerHour
 
 _DAY_S = 86_400

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from semcache.costs.chargeback import Amounts, Chargeback, Invoice, InvoiceLine, chargeback
-from semcache.costs.rate_card import Assignment, PayAsYouGo, Quote, RateCard, Subscription, Tier, VolumeBand
-from semcache.costs.rate_card_file import read_rate_card
+from semcache.finance.chargeback import Amounts, Chargeback, Invoice, InvoiceLine, chargeback
+from semcache.finance.rate_card import Assignment, PayAsYouGo, Quote, RateCard, Subscription, Tier, VolumeBand
+from semcache.finance.rate_card_file import read_rate_card
 from semcache.model import LedgerHour, Status
 from semcache.store.ledger import rolled_up
 from tests.support.ledgers import november

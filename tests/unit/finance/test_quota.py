@@ -1,6 +1,6 @@
 """Where a quota ends within the ledger's hours."""
 
-from semcache.costs.quota import split_at_quota
+from semcache.finance.quota import split_at_quota
 from semcache.model import LedgerHour, Status
 
 H = 3600

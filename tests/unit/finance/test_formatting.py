@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from semcache.costs.figures import Dollars, counted, exactly, per_request, percent
+from semcache.finance.formatting import Dollars, counted, exactly, per_request, percent
 
 USD = 10**9
 

@@ -36,14 +36,14 @@ from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
 from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts, secret_key_id
 from semcache.server.auth import Authenticator
-from semcache.server.calls import Calls
 from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
+from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.service import SERVICE_NAME, Service
+from semcache.server.grpc.wire.hits import HitMessages
 from semcache.server.reports import Reports
 from semcache.server.secret import partition_secrets
-from semcache.server.service import SERVICE_NAME, Service
 from semcache.server.tls import ReloadingCertificates
-from semcache.server.wire_hits import HitMessages
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.upstream import HttpUpstream

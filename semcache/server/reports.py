@@ -9,7 +9,7 @@ from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Balance, BudgetState
 from semcache.finance.savings import SavingsRow
 from semcache.ports import Clock, Embedder, EntryStore, VectorIndex
-from semcache.server import wire_out
+from semcache.server.grpc.wire import outgoing
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -57,10 +57,10 @@ class Reports:
         described = self._embedder.describe()
         return pb.GetStatsResponse(
             version=semcache.__version__,
-            start_time=wire_out.timestamp(self._started_s),
-            uptime=wire_out.duration(self._clock.monotonic() - self._started_monotonic_s),
-            requests=wire_out.request_counts(counts),
-            hit_ratio=wire_out.hit_ratio(counts),
+            start_time=outgoing.timestamp(self._started_s),
+            uptime=outgoing.duration(self._clock.monotonic() - self._started_monotonic_s),
+            requests=outgoing.request_counts(counts),
+            hit_ratio=outgoing.hit_ratio(counts),
             entries=store.get("entries", 0),
             store_bytes=store.get("bytes", 0),
             store_limit_bytes=self._settings.store.max_bytes,
@@ -99,8 +99,8 @@ def _budget(balance: Balance) -> pb.BudgetStatus:
     return pb.BudgetStatus(
         name=balance.budget.name,
         period=balance.period.name,
-        start_time=wire_out.timestamp(balance.period.start_s),
-        reset_time=wire_out.timestamp(balance.period.end_s),
+        start_time=outgoing.timestamp(balance.period.start_s),
+        reset_time=outgoing.timestamp(balance.period.end_s),
         limit_nanousd=balance.limit_nanousd,
         spent_nanousd=balance.spent_nanousd,
         reserved_nanousd=balance.reserved_nanousd,
@@ -112,12 +112,12 @@ def _budget(balance: Balance) -> pb.BudgetStatus:
 def savings_message(row: SavingsRow) -> pb.SavingsRow:
     """A row of a savings report."""
     return pb.SavingsRow(
-        period_start_time=None if row.period_start_s is None else wire_out.timestamp(row.period_start_s),
+        period_start_time=None if row.period_start_s is None else outgoing.timestamp(row.period_start_s),
         model=row.model,
         task_type=row.task_type,
-        requests=wire_out.request_counts(row.requests),
-        spent_usage=wire_out.usage_message(row.spent_usage),
-        saved_usage=wire_out.usage_message(row.saved_usage),
+        requests=outgoing.request_counts(row.requests),
+        spent_usage=outgoing.usage_message(row.spent_usage),
+        saved_usage=outgoing.usage_message(row.saved_usage),
         spent_nanousd=row.spent_nanousd,
         spent_input_nanousd=row.spent_input_nanousd,
         spent_cached_input_nanousd=row.spent_cached_input_nanousd,

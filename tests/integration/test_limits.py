@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from semcache.errors import OverloadedError
 from semcache.observe.metrics import Metrics
 from semcache.server.auth import Authenticator
-from semcache.server.calls import Calls
 from semcache.server.gate import Gate
+from semcache.server.grpc.calls import Calls
 from semcache.settings import load_settings
 from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from semcache.server import app
-from semcache.server.wire_hits import HitMessages
+from semcache.server.grpc.wire.hits import HitMessages
 from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream

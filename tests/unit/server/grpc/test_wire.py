@@ -35,11 +35,18 @@ from semcache.model import (
     Tier,
     Usage,
 )
-from semcache.server import wire_out
-from semcache.server.wire_answer import UNKNOWN_USAGE, stored_answer
-from semcache.server.wire_chat import chat_body, text_body
-from semcache.server.wire_in import complete_call, explain_call, lookup_call, selector, store_call, verdict_call
-from semcache.server.wire_savings import SavingsQuery, savings_query
+from semcache.server.grpc.wire import outgoing
+from semcache.server.grpc.wire.answer import UNKNOWN_USAGE, stored_answer
+from semcache.server.grpc.wire.chat import chat_body, text_body
+from semcache.server.grpc.wire.incoming import (
+    complete_call,
+    explain_call,
+    lookup_call,
+    selector,
+    store_call,
+    verdict_call,
+)
+from semcache.server.grpc.wire.savings import SavingsQuery, savings_query
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -707,15 +714,15 @@ def test_every_field_of_a_response_reaches_the_caller():
             pb.StageTiming(stage="embed", duration_ns=2_500_000),
         ],
     )
-    whole = wire_out.complete_response(RESPONSE)
+    whole = outgoing.complete_response(RESPONSE)
     assert whole == pb.CompleteResponse(openai_json=ANSWER.body, text="Grüße", outcome=expected)
-    assert wire_out.started(RESPONSE).started.outcome == expected
-    assert wire_out.finished(RESPONSE).finished.outcome == expected
-    assert wire_out.chunk(b"{}") == pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=b"{}"))
+    assert outgoing.started(RESPONSE).started.outcome == expected
+    assert outgoing.finished(RESPONSE).finished.outcome == expected
+    assert outgoing.chunk(b"{}") == pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=b"{}"))
 
 
 def test_what_is_absent_stays_absent():
-    message = wire_out.outcome(Response(request_id="r", status=Status.MISS, reason="empty_partition", alias="m"))
+    message = outgoing.outcome(Response(request_id="r", status=Status.MISS, reason="empty_partition", alias="m"))
     assert not message.HasField("similarity")
     assert not message.HasField("effective_threshold")
     assert not message.HasField("age")
@@ -723,53 +730,53 @@ def test_what_is_absent_stays_absent():
 
 
 def test_a_similarity_of_zero_is_not_absent():
-    assert wire_out.outcome(RESPONSE._replace(similarity=0.0)).HasField("similarity")
+    assert outgoing.outcome(RESPONSE._replace(similarity=0.0)).HasField("similarity")
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s not in {Status.ERROR, Status.CANCELLED}])
 def test_every_status_that_answers_has_its_value(status: Status):
-    message = wire_out.outcome(RESPONSE._replace(status=status))
+    message = outgoing.outcome(RESPONSE._replace(status=status))
     assert pb.Status.Name(message.status) == f"STATUS_{status.name}"
 
 
 @pytest.mark.parametrize("effect", list(Effect))
 def test_every_effect_has_its_value(effect: Effect):
-    (verdict,) = wire_out.outcome(RESPONSE._replace(verdicts=(GuardVerdict("g", effect),))).guard_verdicts
+    (verdict,) = outgoing.outcome(RESPONSE._replace(verdicts=(GuardVerdict("g", effect),))).guard_verdicts
     assert pb.GuardAction.Name(verdict.action) == f"GUARD_ACTION_{effect.name}"
 
 
 def test_half_a_surrogate_pair_in_an_answer_does_not_break_the_response():
     broken = replace(ANSWER, text="a\ud83d", model="m\udc00")
-    message = wire_out.complete_response(RESPONSE._replace(answer=broken))
+    message = outgoing.complete_response(RESPONSE._replace(answer=broken))
     assert (message.text, message.outcome.served_model) == ("a?", "m?")
     assert pb.CompleteResponse.FromString(message.SerializeToString()) == message
 
 
 def test_lookups_leave_with_or_without_answer_and_lease():
-    hit = wire_out.lookup_response(RESPONSE)
+    hit = outgoing.lookup_response(RESPONSE)
     assert (hit.openai_json, hit.text, hit.lookup_id, hit.HasField("lease")) == (ANSWER.body, "Grüße", "", False)
     miss = RESPONSE._replace(status=Status.MISS, answer=None)
-    leased = wire_out.lookup_response(miss, lookup_id="l", lease_id="s", lease_expires_s=7.5)
+    leased = outgoing.lookup_response(miss, lookup_id="l", lease_id="s", lease_expires_s=7.5)
     assert (leased.openai_json, leased.text, leased.lookup_id) == (b"", "", "l")
     assert leased.lease == pb.Lease(lease_id="s", expire_time=Timestamp(seconds=7, nanos=500_000_000))
 
 
 def test_a_store_leaves_with_its_entry_or_with_the_reason():
     cost = Cost(1, 2, 3, priced=True)
-    kept = wire_out.store_response(request_id="r", entry=ENTRY, cost=cost)
+    kept = outgoing.store_response(request_id="r", entry=ENTRY, cost=cost)
     assert (kept.entry_id, kept.stored, kept.expire_time, kept.cost.total_nanousd) == (
         "e1f",
         True,
         Timestamp(seconds=200),
         6,
     )
-    refused = wire_out.store_response(request_id="r", entry=None, cost=cost, reason="empty", detail="no text")
+    refused = outgoing.store_response(request_id="r", entry=None, cost=cost, reason="empty", detail="no text")
     assert (refused.entry_id, refused.stored, refused.reason, refused.detail) == ("", False, "empty", "no text")
     assert not refused.HasField("expire_time")
 
 
 def test_an_entry_is_listed_whole():
-    assert wire_out.entry_message(ENTRY) == pb.Entry(
+    assert outgoing.entry_message(ENTRY) == pb.Entry(
         entry_id="e1f",
         namespace="n",
         requested_model="m",
@@ -783,7 +790,7 @@ def test_an_entry_is_listed_whole():
         expire_time=Timestamp(seconds=200),
         answer_bytes=len(ANSWER.body),
         usage=pb.Usage(input_tokens=10, cached_input_tokens=4, output_tokens=3),
-        cost=wire_out.cost_message(ENTRY.cost),
+        cost=outgoing.cost_message(ENTRY.cost),
         template_id="greet",
         knowledge_version="k1",
         route="primary",
@@ -804,7 +811,7 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         include_usage=False,
         task=Task("chat", "rule", "high", "length"),
     )
-    return wire_out.explain_response(
+    return outgoing.explain_response(
         request_id="r",
         keyed=keyed,
         status=Status.MISS,
@@ -871,12 +878,12 @@ def test_an_explanation_without_comparison_shows_no_partition(tier: Tier, value:
 
 def test_counts_add_up_and_the_hit_ratio_leaves_out_what_could_not_hit():
     counts = {status: 2**position for position, status in enumerate(Status)}
-    message = wire_out.request_counts(counts)
+    message = outgoing.request_counts(counts)
     assert message.total == 255
     assert {status: getattr(message, status.value) for status in Status} == counts
-    assert wire_out.hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (255 - 16 - 32 - 64 - 128))
-    assert wire_out.hit_ratio({Status.BYPASS: 3}) is None
-    assert wire_out.hit_ratio({Status.MISS: 3}) == 0.0
+    assert outgoing.hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (255 - 16 - 32 - 64 - 128))
+    assert outgoing.hit_ratio({Status.BYPASS: 3}) is None
+    assert outgoing.hit_ratio({Status.MISS: 3}) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -889,4 +896,4 @@ def test_counts_add_up_and_the_hit_ratio_leaves_out_what_could_not_hit():
     ],
 )
 def test_durations_are_valid_to_the_nanosecond(seconds: float, expected: Duration):
-    assert wire_out.duration(seconds) == expected
+    assert outgoing.duration(seconds) == expected

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.model import NO_TASK, Answer, Changes, Cost, Effect, GuardVerdict, Response, Status, Task, Usage
-from semcache.server import wire_out
-from semcache.server.wire_hits import HitMessages
-from semcache.server.wire_outcome import fill_lasting, fill_passing
+from semcache.server.grpc.wire import outgoing
+from semcache.server.grpc.wire.hits import HitMessages
+from semcache.server.grpc.wire.outcome import fill_lasting, fill_passing
 from semcache.v1 import semcache_pb2 as pb
 
 COUNT = st.integers(0, 2**40)
@@ -48,7 +48,7 @@ HITS = st.builds(
     age_s=st.none() | st.floats(0, 1e8),
     stages=st.lists(st.tuples(TEXT, st.floats(0, 100)), max_size=3).map(tuple),
 )
-BUILT = {pb.CompleteResponse: wire_out.complete_response, pb.LookupResponse: wire_out.lookup_response}
+BUILT = {pb.CompleteResponse: outgoing.complete_response, pb.LookupResponse: outgoing.lookup_response}
 PASSING = ("request_id", "hit_id", "age_s", "stages")
 
 
@@ -126,7 +126,7 @@ def test_what_changed_on_an_entry_is_not_served_as_it_was(change):
     messages.serialised(pb.CompleteResponse, hit())
     changed = hit()._replace(**change)
     raw = messages.serialised(pb.CompleteResponse, changed)
-    assert pb.CompleteResponse.FromString(raw) == wire_out.complete_response(changed)
+    assert pb.CompleteResponse.FromString(raw) == outgoing.complete_response(changed)
 
 
 def test_the_oldest_leave_when_the_bytes_run_out():
@@ -148,7 +148,7 @@ def test_a_large_answer_drives_out_no_other(large):
     response = hit(3)._replace(answer=Answer(model="m", finish_reason="stop", usage=Usage(), **large))
     for _ in range(2):
         raw = messages.serialised(pb.CompleteResponse, response)
-        assert pb.CompleteResponse.FromString(raw) == wire_out.complete_response(response)
+        assert pb.CompleteResponse.FromString(raw) == outgoing.complete_response(response)
         assert messages.size_bytes == both
     messages.serialised(pb.CompleteResponse, response._replace(entry_id=2))
     assert messages.size_bytes == both / 2  # What was kept of the entry was made from another answer.

@@ -20,7 +20,7 @@ from semcache.model import (
     Usage,
     format_entry_id,
 )
-from semcache.server.wire_outcome import (
+from semcache.server.grpc.wire.outcome import (
     NANOS_PER_S,
     STATUSES,
     fill_cost,

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from semcache.errors import InvalidRequestError
 from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, format_entry_id, parse_entry_id
-from semcache.server.wire_chat import chat_body, text_body
-from semcache.server.wire_checks import check_control, check_name, check_names, check_template, wall_seconds
+from semcache.server.grpc.wire.chat import chat_body, text_body
+from semcache.server.grpc.wire.checks import check_control, check_name, check_names, check_template, wall_seconds
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -42,7 +42,7 @@ class LookupCall:
 
 @dataclass(frozen=True, slots=True)
 class StoreCall:
-    """A store as asked, its answer apart (`wire_answer.stored_answer`, which needs to know the alias).
+    """A store as asked, its answer apart (`answer.stored_answer`, which needs to know the alias).
 
     Attributes:
         request: None when only `lookup_id` says what was answered.

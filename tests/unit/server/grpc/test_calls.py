@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from semcache.errors import InvalidRequestError, OverLimitError, ShuttingDownError
 from semcache.observe.metrics import Metrics
 from semcache.server.auth import Authenticator
-from semcache.server.calls import Calls
 from semcache.server.gate import Gate
+from semcache.server.grpc.calls import Calls
 from semcache.settings import load_settings
 from semcache.testing.clock import FakeClock
 from semcache.v1 import semcache_pb2 as pb

@@ -6,8 +6,8 @@ import sys
 from typing import NamedTuple, TypeVar
 
 from semcache.model import Answer, Changes, Response
-from semcache.server.wire_out import fill_answer
-from semcache.server.wire_outcome import fill_lasting, fill_passing
+from semcache.server.grpc.wire.outcome import fill_lasting, fill_passing
+from semcache.server.grpc.wire.outgoing import fill_answer
 from semcache.v1 import semcache_pb2 as pb
 
 KEPT_BYTES = 32 * 1024 * 1024

@@ -16,11 +16,11 @@ from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.finance.savings import Savings, savings
 from semcache.model import Deposit, Finished, Request, Started, Status, format_entry_id
 from semcache.ports import Clock, Embedder, EntryStore
-from semcache.server import wire_answer, wire_in, wire_out, wire_savings
-from semcache.server.calls import Calls
+from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.status import code_of
+from semcache.server.grpc.wire import answer, incoming, outgoing, savings
+from semcache.server.grpc.wire.hits import HitMessages
 from semcache.server.reports import Reports, savings_message
-from semcache.server.status import code_of
-from semcache.server.wire_hits import HitMessages
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -82,33 +82,33 @@ class Service:
 
     def read_complete(self, message: pb.CompleteRequest, tenant: str) -> Request:
         """What is asked of `complete`."""
-        return wire_in.complete_call(message, tenant=tenant, limits=self._limits)
+        return incoming.complete_call(message, tenant=tenant, limits=self._limits)
 
     async def complete(self, request: Request) -> bytes:
         """See the proto, as for all that follow."""
         response = await self._cache.complete(request)
         if response.status is Status.EXACT_HIT:
             return self._hits.serialised(pb.CompleteResponse, response)
-        return wire_out.complete_response(response).SerializeToString()
+        return outgoing.complete_response(response).SerializeToString()
 
     async def complete_stream(
         self, message: pb.CompleteStreamRequest, tenant: str
     ) -> AsyncIterator[pb.CompleteStreamResponse]:
         """See the proto."""
-        request = wire_in.complete_call(message, tenant=tenant, limits=self._limits)
+        request = incoming.complete_call(message, tenant=tenant, limits=self._limits)
         async for frame in self._cache.stream(request):
             if isinstance(frame, bytes):
-                yield wire_out.chunk(frame)
+                yield outgoing.chunk(frame)
             elif isinstance(frame, Started):
-                yield wire_out.started(frame.response)
+                yield outgoing.started(frame.response)
             elif isinstance(frame, Finished):
-                yield wire_out.finished(frame.response)
+                yield outgoing.finished(frame.response)
 
-    def read_lookup(self, message: pb.LookupRequest, tenant: str) -> wire_in.LookupCall:
+    def read_lookup(self, message: pb.LookupRequest, tenant: str) -> incoming.LookupCall:
         """What is asked of `lookup`."""
-        return wire_in.lookup_call(message, tenant=tenant)
+        return incoming.lookup_call(message, tenant=tenant)
 
-    async def lookup(self, call: wire_in.LookupCall) -> bytes:
+    async def lookup(self, call: incoming.LookupCall) -> bytes:
         """See the proto."""
         longest_s = self._limits.lease_max_s
         lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
@@ -116,7 +116,7 @@ class Service:
         if response.status is Status.EXACT_HIT:
             return self._hits.serialised(pb.LookupResponse, response)
         left_s = lease.expires_s - self._clock.monotonic() if lease else 0.0
-        return wire_out.lookup_response(
+        return outgoing.lookup_response(
             response,
             lookup_id=lookup_id,
             lease_id=lease.lease_id if lease else "",
@@ -125,14 +125,14 @@ class Service:
 
     async def store(self, message: pb.StoreRequest, tenant: str) -> pb.StoreResponse:
         """See the proto."""
-        call = wire_in.store_call(message, tenant=tenant, limits=self._limits)
+        call = incoming.store_call(message, tenant=tenant, limits=self._limits)
         if call.request is not None:
             keyed = self._cache.key(call.request)
         else:
             keyed = self._cache.recall(tenant, call.lookup_id)
             keyed = replace(keyed, request=call.onto(keyed.request))
         now_s = self._clock.wall()
-        answer = wire_answer.stored_answer(
+        answer = answer.stored_answer(
             message,
             alias=keyed.alias,
             answer_id=f"chatcmpl-{keyed.exact_key.hex()[:24]}",
@@ -148,7 +148,7 @@ class Service:
             fingerprint=call.embedder_fingerprint,
         )
         deposited = await self._cache.store(deposit)
-        return wire_out.store_response(
+        return outgoing.store_response(
             request_id=deposited.request_id, entry=deposited.entry, cost=deposited.cost, reason=deposited.reason
         )
 
@@ -156,9 +156,9 @@ class Service:
         """See the proto. An item waits for nobody's lease."""
 
         async def one(item: pb.LookupRequest, result: pb.LookupResult) -> None:
-            call = wire_in.lookup_call(item, tenant=tenant, in_batch=True)
+            call = incoming.lookup_call(item, tenant=tenant, in_batch=True)
             response, lookup_id, _ = await self._cache.lookup(call.request, waits=False)
-            wire_out.fill_lookup(result.response, response, lookup_id=lookup_id)
+            outgoing.fill_lookup(result.response, response, lookup_id=lookup_id)
 
         batch = pb.LookupBatchResponse()
         await self._each(message.requests, batch.results, one)
@@ -176,8 +176,8 @@ class Service:
 
     async def explain(self, message: pb.ExplainRequest, tenant: str) -> pb.ExplainResponse:
         """See the proto."""
-        explanation = await self._cache.explain(wire_in.explain_call(message, tenant=tenant))
-        return wire_out.explain_response(
+        explanation = await self._cache.explain(incoming.explain_call(message, tenant=tenant))
+        return outgoing.explain_response(
             request_id=explanation.request_id,
             keyed=explanation.keyed,
             status=explanation.status,
@@ -196,7 +196,7 @@ class Service:
 
     async def report_verdict(self, message: pb.ReportVerdictRequest, tenant: str) -> pb.ReportVerdictResponse:
         """See the proto."""
-        call = wire_in.verdict_call(message)
+        call = incoming.verdict_call(message)
         served = await self._cache.report_verdict(tenant, call.hit_id, right=call.right)
         _log.info("verdict", hit_id=call.hit_id, right=call.right, judge=call.judge, note=call.note)
         return pb.ReportVerdictResponse(
@@ -208,7 +208,7 @@ class Service:
 
     async def invalidate(self, message: pb.InvalidateRequest, tenant: str) -> pb.InvalidateResponse:
         """See the proto."""
-        selector = wire_in.selector(message, tenant=tenant, now_s=self._clock.wall(), limits=self._limits)
+        selector = incoming.selector(message, tenant=tenant, now_s=self._clock.wall(), limits=self._limits)
         count = await self._cache.invalidate(selector, apply=message.apply)
         if message.apply:
             _log.info("invalidated", tenant=tenant, entries=count)
@@ -238,7 +238,7 @@ class Service:
                     and left
                 ):
                     left -= 1
-                    yield pb.ListEntriesResponse(entry=wire_out.entry_message(entry))
+                    yield pb.ListEntriesResponse(entry=outgoing.entry_message(entry))
 
     async def get_stats(self, message: pb.GetStatsRequest, tenant: str) -> pb.GetStatsResponse:
         """See the proto."""
@@ -249,7 +249,7 @@ class Service:
         """See the proto."""
         now_s = self._clock.wall()
         reads_all = not self._settings.auth.enabled or tenant in self._settings.auth.read_all_savings
-        query = wire_savings.savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
+        query = savings.savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
 
         await self._store.flush()  # What the caller was told before is in what it is told now.
 
@@ -262,11 +262,11 @@ class Service:
         report = await asyncio.to_thread(summed)  # Years of hours take a second to read, and another to add up.
         return pb.GetSavingsResponse(
             request_id=self._reports.new_id(),
-            start_time=wire_out.timestamp(query.start_s),
-            end_time=wire_out.timestamp(query.end_s),
+            start_time=outgoing.timestamp(query.start_s),
+            end_time=outgoing.timestamp(query.end_s),
             rows=[savings_message(row) for row in report.rows],
             total=savings_message(report.total),
-            durable_through=wire_out.timestamp(self._store.durable_through_s),
+            durable_through=outgoing.timestamp(self._store.durable_through_s),
             budgets=self._reports.budgets(tenant),
         )
 

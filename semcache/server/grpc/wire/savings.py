@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from semcache.errors import InvalidRequestError, PermissionDeniedError
 from semcache.finance.savings import SavingsGroup
-from semcache.server.wire_checks import wall_seconds
+from semcache.server.grpc.wire.checks import wall_seconds
 from semcache.v1 import semcache_pb2 as pb
 
 HOUR_S = 3600

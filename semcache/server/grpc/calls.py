@@ -15,7 +15,7 @@ from semcache.errors import DeadlineExceededError, InvalidRequestError, OverLimi
 from semcache.observe.metrics import Metrics
 from semcache.server.auth import Authenticator
 from semcache.server.gate import Gate
-from semcache.server.status import DETAILS_KEY, code_of, internal_error, status_of
+from semcache.server.grpc.status import DETAILS_KEY, code_of, internal_error, status_of
 
 _log = structlog.get_logger(__name__)
 

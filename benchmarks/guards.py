@@ -24,8 +24,8 @@ from benchmarks.recall import embed
 from benchmarks.shared_data import folder
 from benchmarks.worker import ROOT
 from semcache.decision import Decider, Reading, ThresholdPolicy
-from semcache.evaluation.judging import SLACK
-from semcache.evaluation.labels import load_pairs
+from semcache.evaluation.labels.files import load_pairs
+from semcache.evaluation.tune.judging import SLACK
 from semcache.model import Effect
 from semcache.settings import DecisionSettings
 

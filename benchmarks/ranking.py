@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.evaluation.bootstrap import SEED, percentiles
+from semcache.evaluation.statistics.bootstrap import SEED, percentiles
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.hit_rate.playing import MISS, Served
 from benchmarks.hit_rate.world import World
-from semcache.evaluation.bootstrap import percentiles, resample
-from semcache.evaluation.scoring import Interval, Rate
+from semcache.evaluation.statistics.bootstrap import percentiles, resample
+from semcache.evaluation.statistics.scoring import Interval, Rate
 
 PER_HIT, PER_REQUEST = "wrong per hit", "wrong per request"
 DEFINITIONS = (PER_HIT, PER_REQUEST)

@@ -18,11 +18,11 @@ from semcache.cli.options import ApiKey, Ca, Json, progress_bar
 from semcache.cli.own_server import own_server
 from semcache.client import Client
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels import load_pairs
-from semcache.evaluation.pairs import Pair
-from semcache.evaluation.playing import play_pairs
-from semcache.evaluation.playing_specs import replay_decision
-from semcache.evaluation.specs import Spec, check_threshold, read_specs
+from semcache.evaluation.labels.files import load_pairs
+from semcache.evaluation.labels.pairs import Pair
+from semcache.evaluation.replay.playing import play_pairs
+from semcache.evaluation.replay.playing_specs import replay_decision
+from semcache.evaluation.tune.specs import Spec, check_threshold, read_specs
 from semcache.observe.logs import configure_logging
 from semcache.settings import DecisionSettings, LogSettings, Settings, load_settings
 

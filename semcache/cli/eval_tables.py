@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from semcache.evaluation.pairs import Pair
-from semcache.evaluation.playing import Played
-from semcache.evaluation.scoring import Change, Comparison, Rate, Score, compare, score
+from semcache.evaluation.labels.pairs import Pair
+from semcache.evaluation.replay.playing import Played
+from semcache.evaluation.statistics.scoring import Change, Comparison, Rate, Score, compare, score
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from semcache.cli.replay_table import as_json, replay_table
 from semcache.client import Client
 from semcache.demo.stack import running_provider, running_server
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.replay_figures import Figures, figures_of
-from semcache.evaluation.replaying import play_stream
-from semcache.evaluation.specs import Spec, read_specs
-from semcache.evaluation.streams import StreamedRequest, label_name, load_stream
+from semcache.evaluation.replay.outcome import Figures, figures_of
+from semcache.evaluation.replay.replaying import play_stream
+from semcache.evaluation.replay.streams import StreamedRequest, label_name, load_stream
+from semcache.evaluation.tune.specs import Spec, read_specs
 from semcache.observe.logs import configure_logging
 from semcache.server.clock import SystemClock
 from semcache.settings import LogSettings, load_settings

@@ -7,8 +7,8 @@ from functools import partial
 
 from rich.table import Table
 
-from semcache.evaluation.replay_figures import Figures
-from semcache.evaluation.scoring import Rate
+from semcache.evaluation.replay.outcome import Figures
+from semcache.evaluation.statistics.scoring import Rate
 from semcache.model import HIT_STATUSES, Status
 
 

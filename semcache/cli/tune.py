@@ -17,17 +17,17 @@ from semcache.cli.options import Config, Json, progress_bar
 from semcache.cli.tune_tables import Sources, as_json, print_tuning
 from semcache.embedding import open_embedder
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.choosing import Budget
-from semcache.evaluation.comparing import Compared, compare_pairs, texts_to_embed
-from semcache.evaluation.curves import Mix
-from semcache.evaluation.labels import files_of, load_named_texts, load_pairs
-from semcache.evaluation.money import worth_of
-from semcache.evaluation.neighbours import nearest_pairs
-from semcache.evaluation.pairs import NamedTexts, Pair
-from semcache.evaluation.served import pairs_of_hits
-from semcache.evaluation.specs import Spec, check_threshold, read_guards
-from semcache.evaluation.tuning import Question, Tuning
-from semcache.evaluation.tuning import tune as tune_pairs
+from semcache.evaluation.labels.files import files_of, load_named_texts, load_pairs
+from semcache.evaluation.labels.pairs import NamedTexts, Pair
+from semcache.evaluation.tune.choosing import Budget
+from semcache.evaluation.tune.comparing import Compared, compare_pairs, texts_to_embed
+from semcache.evaluation.tune.curves import Mix
+from semcache.evaluation.tune.money import worth_of
+from semcache.evaluation.tune.neighbours import nearest_pairs
+from semcache.evaluation.tune.served import pairs_of_hits
+from semcache.evaluation.tune.specs import Spec, check_threshold, read_guards
+from semcache.evaluation.tune.tuning import Question, Tuning
+from semcache.evaluation.tune.tuning import tune as tune_pairs
 from semcache.model import Vector
 from semcache.observe.logs import configure_logging
 from semcache.settings import LogSettings, Settings, load_settings

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from semcache.evaluation.advising import as_toml, notes, summary
-from semcache.evaluation.choosing import Choice
-from semcache.evaluation.curves import Point
-from semcache.evaluation.tuning import Part, Tuning
+from semcache.evaluation.tune.advising import as_toml, notes, summary
+from semcache.evaluation.tune.choosing import Choice
+from semcache.evaluation.tune.curves import Point
+from semcache.evaluation.tune.tuning import Part, Tuning
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from html import escape
 
 import numpy as np
 
-from semcache.evaluation.advising import as_toml, notes, summary
-from semcache.evaluation.curves import Point
-from semcache.evaluation.tuning import Tuning, Variant
+from semcache.evaluation.tune.advising import as_toml, notes, summary
+from semcache.evaluation.tune.curves import Point
+from semcache.evaluation.tune.tuning import Tuning, Variant
 from semcache.reports import page
 from semcache.reports.charts import FIRST, SECOND, Axis, Line, Mark, bar_chart, histogram, line_chart
 from semcache.reports.page import figure, table

@@ -11,8 +11,8 @@ import pytest
 
 from semcache.decision import Decider, ThresholdPolicy
 from semcache.embedding import open_embedder
-from semcache.evaluation.comparing import Compared, Relation, compare_pairs
-from semcache.evaluation.labels import load_pairs
+from semcache.evaluation.labels.files import load_pairs
+from semcache.evaluation.tune.comparing import Compared, Relation, compare_pairs
 from semcache.model import Effect
 from semcache.settings import EmbeddingSettings, load_settings
 from tests.e2e.test_real_pairs import rows, served

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from semcache.client import Client, ClientError
-from semcache.evaluation.pairs import Pair
-from semcache.evaluation.playing import Played, play_pairs
+from semcache.evaluation.labels.pairs import Pair
+from semcache.evaluation.replay.playing import Played, play_pairs
 from semcache.testing.serving import Served, serving
 
 

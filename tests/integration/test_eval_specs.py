@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from semcache.client import Client
-from semcache.evaluation.pairs import Pair, user
-from semcache.evaluation.playing import play_pairs
-from semcache.evaluation.playing_specs import replay_decision
-from semcache.evaluation.specs import read_specs
+from semcache.evaluation.labels.pairs import Pair, user
+from semcache.evaluation.replay.playing import play_pairs
+from semcache.evaluation.replay.playing_specs import replay_decision
+from semcache.evaluation.tune.specs import read_specs
 from semcache.settings import load_settings
 from semcache.testing.serving import serving
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from semcache.client import Client, ClientError
-from semcache.evaluation.replay_figures import figures_of
-from semcache.evaluation.replaying import Answered, play_stream
-from semcache.evaluation.streams import StreamedRequest
+from semcache.evaluation.replay.outcome import figures_of
+from semcache.evaluation.replay.replaying import Answered, play_stream
+from semcache.evaluation.replay.streams import StreamedRequest
 from semcache.model import Status
 from semcache.server.clock import SystemClock
 from semcache.testing.serving import Served, serving

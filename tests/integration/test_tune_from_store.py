@@ -14,8 +14,8 @@ import pytest
 
 from semcache.client import Client
 from semcache.errors import StoreUnusableError
-from semcache.evaluation.comparing import Relation
-from semcache.evaluation.served import pairs_of_hits
+from semcache.evaluation.tune.comparing import Relation
+from semcache.evaluation.tune.served import pairs_of_hits
 from semcache.settings import StoreSettings
 from semcache.store import read_judged
 from semcache.store.layout import LIB_VERSION

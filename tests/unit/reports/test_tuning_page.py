@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from semcache.errors import StartError
-from semcache.evaluation.choosing import Budget
-from semcache.evaluation.comparing import Compared, Relation
-from semcache.evaluation.curves import Mix
-from semcache.evaluation.money import Worth
-from semcache.evaluation.pairs import Pair, user
-from semcache.evaluation.specs import Spec
-from semcache.evaluation.tuning import Question, tune
+from semcache.evaluation.labels.pairs import Pair, user
+from semcache.evaluation.tune.choosing import Budget
+from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.tune.curves import Mix
+from semcache.evaluation.tune.money import Worth
+from semcache.evaluation.tune.specs import Spec
+from semcache.evaluation.tune.tuning import Question, tune
 from semcache.reports import require_charts, tuning_page
 from semcache.settings import DecisionSettings
 

@@ -1,0 +1,1 @@
+"""Labelled pairs and rows of records, read from files in every known format."""

@@ -1,0 +1,1 @@
+"""Streams and pairs played through a real server, and what came of them."""

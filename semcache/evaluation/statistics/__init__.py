@@ -1,0 +1,1 @@
+"""Intervals, bounds and scores of what was counted."""

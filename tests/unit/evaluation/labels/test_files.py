@@ -1,0 +1,260 @@
+"""Label files: every known format, and a sentence for each way to be wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.labels.files import load_pairs
+from semcache.evaluation.replay.streams import load_stream
+
+
+def written(path: Path, *rows: Any) -> Path:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows) + "\n", "utf-8")
+    return path
+
+
+def test_pairs_of_prompts(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "pairs.jsonl",
+        {"id": "1", "a": "x", "b": "y", "same": 1, "kind": "k", "lang": "en"},
+        "",
+        {"id": "2", "a": "x", "b": "z", "same_answer": False, "category": "negation"},
+    )
+    one, two = load_pairs(file)
+    assert (one.stored, one.asked) == (({"role": "user", "content": "x"},), ({"role": "user", "content": "y"},))
+    assert (one.same, one.kind) == (True, "k")
+    assert (two.same, two.kind) == (False, "negation")
+
+
+def test_pairs_of_conversations(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    file = written(tmp_path / "c.jsonl", {"a": turns, "b": turns[-1:], "same_answer": False, "subtype": "context_swap"})
+    (pair,) = load_pairs(file)
+    assert [message["content"] for message in pair.stored] == ["a", "b", "c"]
+    assert pair.kind == "context_swap"
+
+
+def test_clusters_make_pairs_within_and_between(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "cluster": "ab"[n % 2], "text": f"t{n}"} for n in range(6)]
+    pairs = load_pairs(written(tmp_path / "clusters.jsonl", *rows), seed=3)
+    cluster = {row["text"]: row["cluster"] for row in rows}
+    assert len(pairs) == 12
+    for pair in pairs:
+        stored, asked = pair.stored[0]["content"], pair.asked[0]["content"]
+        assert stored != asked
+        assert (cluster[stored] == cluster[asked]) == pair.same
+    assert pairs == load_pairs(tmp_path / "clusters.jsonl", seed=3)
+
+
+def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "turns.jsonl",
+        {"id": "1", "history": [], "raw": "tell me about rome", "rewrite": "Tell me about Rome."},
+        {"id": "2", "history": ["tell me about rome"], "raw": "How old is it?", "rewrite": "How old is Rome?"},
+        {"id": "3", "history": ["Tell me about Oslo"], "raw": "How old is it?", "rewrite": "How old is Oslo?"},
+    )
+    pairs = load_pairs(file)
+    assert [(pair.same, pair.kind) for pair in pairs] == [(True, "rewrite"), (False, "other history")]
+    assert pairs[1].stored[-1] == pairs[1].asked[-1]
+    assert pairs[1].stored[0] != pairs[1].asked[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"a": "x", "b', "is not a JSON object"),
+        ("[1]", "is not a JSON object"),
+        ({"a": "x", "b": "y", "same": 2}, "has the label '2'"),
+        ({"a": "x", "b": "y", "same": "yes"}, "has the label 'yes'"),
+        ({"a": "x", "b": "y"}, "has the label 'None'"),
+        ({"a": "x", "b": "y", "same": 1, "same_answer": 0}, "has two labels that differ"),
+        ({"a": "x", "b": "y", "same": 1.0}, "has the label '1.0'"),
+        ('{"a": "x", "b": "y", "same": %s}' % ("9" * 5000), "is not a JSON object"),
+        ('{"a": "x \\ud800", "b": "y", "same": 1}', "holds half of a surrogate pair"),
+        ({"a": "x", "b": " ", "same": 1}, "has an empty side b"),
+        ({"a": [], "b": "y", "same": 1}, "has no side a"),
+        ({"a": [{"role": "king", "content": "x"}], "b": "y", "same": 1}, "has a message in a without a known role"),
+        ({"question": "x"}, "is none of the known formats"),
+        ({"cluster": "a", "text": "x"}, "begins a file of one cluster"),
+        ({"cluster": 1, "text": "x"}, "has no text or no cluster"),
+        ({"raw": 1, "rewrite": "x", "history": []}, "has no raw, rewrite or history"),
+        ({"raw": " ", "rewrite": "x", "history": []}, "has an empty raw or rewrite"),
+        ({"intent": "a", "text": "x"}, "begins a file of one intent"),
+        ({"text": "x"}, "begins a file of prompts without labels"),
+        ({"a": "x", "b": "y", "same": 1, "namespace": 3}, "has a namespace that is no string"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
+    file = written(tmp_path / "bad.jsonl", row)
+    with pytest.raises(InvalidRequestError) as caught:
+        load_pairs(file)
+    assert f"{file}:1 {problem}" in caught.value.message
+    assert caught.value.hint
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    sides = {"a": "one\u2028two\x85three", "b": "שלום, 😀\u2029"}
+    row = json.dumps({**sides, "same": 1}, ensure_ascii=False)
+    (tmp_path / "f.jsonl").write_bytes(b"\xef\xbb\xbf" + row.encode() + b"\r\n\n" + row.encode())
+    pairs = load_pairs(tmp_path / "f.jsonl")
+    assert [(pair.stored[0]["content"], pair.asked[0]["content"]) for pair in pairs] == [tuple(sides.values())] * 2
+
+
+def test_a_file_of_nothing_and_a_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="holds nothing"):
+        load_pairs(written(tmp_path / "empty.jsonl", ""))
+    with pytest.raises(InvalidRequestError, match="can't be read: No such file"):
+        load_pairs(tmp_path / "none.jsonl")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidRequestError, match="is not UTF-8 text"):
+        load_pairs(tmp_path / "binary")
+
+
+def test_every_shared_file_is_read(shared_data: Path) -> None:
+    files = [
+        *sorted((shared_data / "pairs").glob("*.jsonl")),
+        *sorted((shared_data / "pairs_sa").glob("*.jsonl")),
+        *sorted((shared_data / "fow_cache").rglob("*.jsonl")),
+        *sorted((shared_data / "clusters").glob("*.jsonl")),
+        *sorted((shared_data / "conversations").glob("*.jsonl")),
+        *sorted((shared_data / "conversations_sa").glob("*.jsonl")),
+        shared_data / "traffic" / "clinc150_dev.jsonl",
+        shared_data / "fow_cache" / "conv-parts",
+        shared_data / "fow_cache" / "conv-long",
+    ]
+    assert len(files) >= 10
+    for file in files:
+        pairs = load_pairs(file)
+        assert any(pair.same for pair in pairs) or any(not pair.same for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        ("prompts_sa/dolly_263.csv", "begins a file of prompts without labels", "semcache replay"),
+        ("traffic/bing_covid_us.jsonl", "begins a file of prompts without labels", "semcache replay"),
+        ("prompts/arena_hard_v0.1_question.jsonl", "begins a file of prompts without labels", "semcache replay"),
+        ("arrivals/AzureLLMInferenceTrace_conv.csv", "begins a trace of arrival times", "labels"),
+    ],
+)
+def test_files_without_labels_are_refused(shared_data: Path, name: str, problem: str, hint: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        load_pairs(shared_data / name)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@pytest.mark.parametrize(
+    "header", [("id", "a", "b", "same", "kind"), ("id", "question1", "question2", "is_duplicate", "category")]
+)
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
+def test_tables(tmp_path: Path, delimiter: str, header: tuple[str, ...], suffix: str) -> None:
+    file = tmp_path / f"pairs.{suffix}"
+    with file.open("w", encoding="utf-8-sig", newline="") as out:
+        writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
+        writer.writerow(header)
+        writer.writerow(["1", 'What is "x",\ny; z?', "שלום, 😀\tworld", "1", "quoted"])
+        writer.writerow(["", "What's x?", "x;y,z", "FALSE", ""])
+    one, two = load_pairs(file)
+    assert one.stored == ({"role": "user", "content": 'What is "x",\ny; z?'},)
+    assert one.asked == ({"role": "user", "content": "שלום, 😀\tworld"},)
+    assert (one.pair_id, one.same, one.kind) == ("1", True, "quoted")
+    # The quoted line feed makes the second record begin in line 4.
+    assert (two.pair_id, two.same, two.kind) == (f"{file}:4", False, "different")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "holds nothing"),
+        ("a,b,same\n", "holds a header and no rows"),
+        ("a,b,same\nx,y,2\n", ":2 has the label '2'"),
+        ("a,b,same\nx,y,\n", ":2 has the label ''"),
+        ("a,b,same\nx,y,1\nx, ,1\n", ":3 has an empty side b"),
+        ('a,b,same\nx,y,1\nx,"cut of', ":3 is no row of a table: unexpected end of data"),
+        ('a,b,same\nx,"y"z,1\n', ":2 is no row of a table"),
+        ("a,b,same\nx,y,1\nx,y", ":3 has 2 fields and the header 3"),
+        ("a,b,b,same\nx,y,z,1\n", ":1 names a column twice"),
+        ("a,b\nx,y\n", ":2 has the label 'None'"),
+        ("one,two\nx,y\n", "is none of the known formats"),
+        ("prompt,tokens\nx,1\n", "begins a file of prompts without labels"),
+    ],
+)
+def test_a_bad_table_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "bad.csv").write_text(text, "utf-8")
+    with pytest.raises(InvalidRequestError) as caught:
+        load_pairs(tmp_path / "bad.csv")
+    assert problem in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_table_takes_a_prompt_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"a,b,same\n{'x' * 1_000_000},y,0\n", "utf-8")
+    (pair,) = load_pairs(tmp_path / "long.csv")
+    assert len(pair.stored[0]["content"]) == 1_000_000
+
+
+def test_intents_make_traps_alone(tmp_path: Path) -> None:
+    rows = [{"text": f"t{n}", "intent": "ab"[n % 2]} for n in range(8)]
+    pairs = load_pairs(written(tmp_path / "intents.jsonl", *rows))
+    intent = {row["text"]: row["intent"] for row in rows}
+    assert len(pairs) == 8
+    for pair in pairs:
+        assert not pair.same
+        assert intent[pair.stored[0]["content"]] != intent[pair.asked[0]["content"]]
+        assert pair.sampled_with == intent[pair.asked[0]["content"]]
+
+
+def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    written(tmp_path / "deep" / "one.jsonl", {"a": "x", "b": "y", "same": 1})
+    (tmp_path / "two.csv").write_text("a,b,same,namespace,task_type\nx,y,0,n,t\n", "utf-8")
+    (tmp_path / "LICENSE").write_text("not data", "utf-8")
+    one, two = load_pairs(tmp_path)
+    assert (one.same, one.namespace, two.same, two.namespace, two.task_type) == (True, "", False, "n", "t")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidRequestError, match=r"holds no \.jsonl, \.csv or \.tsv files"):
+        load_pairs(tmp_path / "empty")
+
+
+def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:
+    file = written(
+        tmp_path / "s.jsonl",
+        {"prompt": "one", "model": "m1", "namespace": "n"},
+        {"q": "two"},
+        {"messages": [{"role": "user", "content": "three"}]},
+        "four {not json}",
+        "{name}, five",
+    )
+    one, two, three, four, five = load_stream(file, model="m0")
+    assert (one.model, one.namespace) == ("m1", "n")
+    assert [json.loads(item.body)["messages"][0]["content"] for item in (two, three, four, five)] == [
+        "two",
+        "three",
+        "four {not json}",
+        "{name}, five",
+    ]
+    assert two.model == "m0"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("{", "is not a JSON object"),
+        ('{"prompt": "cut o', "is not a JSON object"),
+        ({"x": 1}, "has no prompt"),
+        ("", "holds"),
+        ({"prompt": "x", "model": "é"}, "has the model 'é'"),
+        ({"prompt": "x", "namespace": 5}, "has a namespace"),
+        ('{"prompt": "\\ud800"}', "surrogate"),
+    ],
+)
+def test_a_bad_stream_is_named(tmp_path: Path, row: Any, problem: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem):
+        load_stream(written(tmp_path / "bad.jsonl", row), model="m")

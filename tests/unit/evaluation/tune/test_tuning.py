@@ -1,0 +1,160 @@
+"""A whole tuning: what is proven, by part, as TOML that the server takes, with what has to be kept in mind."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pytest
+
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.labels.pairs import Pair, user
+from semcache.evaluation.tune.advising import as_toml, notes, summary
+from semcache.evaluation.tune.choosing import Budget
+from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.tune.curves import Mix
+from semcache.evaluation.tune.money import Worth
+from semcache.evaluation.tune.specs import Spec
+from semcache.evaluation.tune.tuning import Question, Tuning, tune
+from semcache.settings import DecisionSettings, Settings
+
+
+def item(number: int, similarity: float | None, *, same: bool, namespace: str = "", task_type: str = "") -> Compared:
+    stored, asked = f"stored {number:b}", f"stored {number:b}"
+    pair = Pair(str(number), user(stored), user(asked), same, "k", namespace=namespace, task_type=task_type)
+    relation = Relation.EXACT if similarity is None else Relation.COMPARED
+    return Compared(pair, relation, asked, stored, similarity)
+
+
+def tuned(items: list[Compared], *, mix: Mix | None = None, guards: tuple[str, ...] = ("numbers",)) -> Tuning:
+    question = Question(Budget(), mix or Mix(), 0.0, Spec("in force", DecisionSettings(guards=guards)))
+    told: list[int] = []
+    result = tune(items, Worth(np.full(len(items), 0.001), 0, "known"), question, told.append)
+    assert sum(told) == 2 * len(items)
+    return result
+
+
+def test_a_proven_threshold_is_pasted_and_said() -> None:
+    result = tuned([item(n, 0.95, same=True) for n in range(400)] + [item(400 + n, 0.8, same=False) for n in range(90)])
+    assert result.chosen is not None
+    assert (result.chosen.threshold, result.chosen.hits, result.chosen.traps) == (0.95, 400, 0)
+    assert as_toml(result) == '[decision]\nthreshold = 0.95\nguards = ["numbers"]\n'
+    assert summary(result).startswith("At 0.95 with guards numbers, at most 1 % of served hits are wrong at 95%")
+    assert "$0.8163 per 1,000" in summary(result)
+    assert any("18% of these are traps" in note for note in notes(result, from_store=False))
+    assert [point.threshold for point in result.guarded.points] == [0.95, 0.8]
+
+
+def test_namespaces_that_differ_are_overrides_that_the_server_takes() -> None:
+    name = 'help "desk" 😀 \\ \x7f'
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(400)]
+    items += [item(1000 + n, 0.9, same=True, namespace=name, task_type="chat") for n in range(400)]
+    items += [item(2000 + n, 0.94, same=False, namespace="a") for n in range(40)]
+    result = tuned(items)
+    pasted = tomllib.loads(as_toml(result))
+    assert pasted["decision"]["threshold"] == 0.95
+    assert pasted["decision"]["overrides"] == [
+        {"namespace": name, "threshold": 0.9},
+        {"task_type": "chat", "threshold": 0.9},
+    ]
+    settings = Settings(**pasted)
+    assert settings.decision.overrides[0].namespace == name
+    assert any("for itself, not for all at once" in note for note in notes(result, from_store=False))
+
+
+def test_a_part_whose_pairs_merely_end_higher_needs_no_override() -> None:
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(400)]
+    items += [item(1000 + n, 0.96, same=True, namespace="b") for n in range(400)]
+    result = tuned(items)
+    assert [part.choice.proven and part.choice.proven.threshold for part in result.parts] == [0.95, 0.96]
+    assert "overrides" not in as_toml(result)
+
+
+def test_a_part_that_needs_a_higher_threshold_gets_it() -> None:
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(4000)]
+    items += [item(5000 + n, 0.97, same=True, namespace="b") for n in range(400)]
+    items += [item(6000 + n, 0.95, same=False, namespace="b") for n in range(20)]
+    pasted = tomllib.loads(as_toml(tuned(items)))["decision"]
+    assert pasted["threshold"] == 0.95
+    assert pasted["overrides"] == [{"namespace": "b", "threshold": 0.97}]
+
+
+def test_a_namespace_that_surely_breaks_the_budget_is_named() -> None:
+    items = [item(n, 0.95, same=True, namespace="good") for n in range(3000)]
+    items += [item(5000 + n, 0.95, same=n >= 8, namespace="bad") for n in range(30)]
+    told = notes(tuned(items), from_store=False)
+    assert any("The namespace 'bad' is worse than the rest: 8 of 30 hits" in note for note in told)
+
+
+def test_an_unusually_low_threshold_is_warned_of() -> None:
+    items = [item(n, 0.6, same=True) for n in range(400)] + [item(500, 0.1, same=False)]
+    assert any("0.6 is unusually low" in note for note in notes(tuned(items), from_store=False))
+
+
+def test_pairs_that_never_meet_are_told_of() -> None:
+    apart = Compared(Pair("x", user("a"), user("b"), same=False, kind="k"), Relation.APART, "b", "a", reason="personal")
+    told = notes(tuned([item(1, 0.9, same=True), item(2, None, same=True), apart, apart]), from_store=False)
+    assert "2 pairs are never compared, whatever the threshold: personal 2." in told
+    assert any(note.startswith("1 pairs are one request to the cache") for note in told)
+
+
+def test_nothing_proven_is_nothing_to_paste() -> None:
+    result = tuned([item(n, 0.95, same=n > 0) for n in range(10)])
+    assert result.chosen is None
+    assert as_toml(result) == ""
+    assert "299 served hits without a wrong one are needed for 1 % at 95 %; you have 10 with 1 wrong." in summary(
+        result
+    )
+
+
+def test_without_guards_there_is_one_variant() -> None:
+    result = tuned([item(n, 0.95, same=True) for n in range(3)], guards=())
+    assert [variant.name for variant in result.variants] == ["guards off"]
+    assert len(tuned([item(n, 0.95, same=True) for n in range(3)]).variants) == 2
+
+
+def test_pairs_that_share_a_stored_text_are_told_of_and_widen_the_interval() -> None:
+    items = [item(n % 20, 0.95, same=True) for n in range(4000)] + [item(0, 0.95, same=False)] * 5
+    result = tuned(items)
+    assert result.groups == 20
+    assert any("form 20 groups" in note for note in notes(result, from_store=False))
+    assert result.chosen is not None
+    assert result.chosen.wrong_interval is not None
+    low, high = result.chosen.wrong_interval
+    # Wilson's would end at .0029: all five wrong ones lie in one group of twenty, which is drawn up to four times.
+    assert low == 0.0
+    assert high > 0.0032
+    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == result.chosen.threshold]
+    assert row == result.chosen
+
+
+def test_a_trap_share_moves_the_interval_with_the_share() -> None:
+    result = tuned([item(n, 0.95, same=n >= 40) for n in range(4000)], mix=Mix(0.2))
+    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == 0.95]
+    assert row.wrong_share == pytest.approx(0.2)
+    assert row.wrong_interval is not None
+    low, high = row.wrong_interval
+    # Forty traps: their count in a resample varies by sqrt(40), so the share of a fifth by about .026.
+    assert 0.13 < low < 0.17
+    assert 0.23 < high < 0.27
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        ([], "There are 0 labelled pairs"),
+        ([item(1, 0.9, same=True)], "There are 1 labelled pairs"),
+        ([item(n, 0.9, same=False) for n in range(5)], "None of the 5 labelled pairs shares an answer"),
+    ],
+)
+def test_too_few_labels(items: list[Compared], problem: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        tuned(items)
+    assert caught.value.hint
+
+
+def test_the_store_and_a_trap_share_have_notes_of_their_own() -> None:
+    items = [item(n, 0.95, same=n > 5) for n in range(50)]
+    assert any("Only what was served is known" in note for note in notes(tuned(items), from_store=True))
+    told = notes(tuned(items, mix=Mix(0.2)), from_store=False)
+    assert any("traps are 20% of requests" in note for note in told)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from semcache.cli.options import Config, Json
 from semcache.settings import load_settings
-from semcache.store import audit
+from semcache.store import checking as audit
 
 _SHOWN = 20
 

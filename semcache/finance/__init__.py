@@ -1,1 +1,1 @@
-"""The desk's money: reports, savings, return on investment, chargeback. It reads the ledger and never takes part in a request."""
+"""The desk's money: savings, reports, return on investment, chargeback; read from the ledger, beside no request."""

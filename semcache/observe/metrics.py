@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status
-from semcache.observe.spread import Spread
+from semcache.observe.histogram import Spread
 from semcache.observe.tally import OTHER, LabelValues, Tally
 from semcache.observe.watches import Read, Watches
 from semcache.observe.window import Window

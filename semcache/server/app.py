@@ -17,7 +17,6 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 import semcache
-from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
@@ -46,6 +45,7 @@ from semcache.server.secret import partition_secrets
 from semcache.server.tls import ReloadingCertificates
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
+from semcache.story.cache import SemanticCache
 from semcache.upstream import HttpUpstream
 
 _log = structlog.get_logger(__name__)

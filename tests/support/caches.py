@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from semcache.cache import SemanticCache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
@@ -19,6 +18,7 @@ from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, St
 from semcache.observe.metrics import Metrics
 from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts
 from semcache.settings import Settings, load_settings
+from semcache.story.cache import SemanticCache
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.index import BruteForceIndex

@@ -6,9 +6,9 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from semcache.evaluation.labels.files.tables import Row
 from semcache.evaluation.labels.lines import refuse
 from semcache.evaluation.labels.pairs import Message, NamedTexts, Pair, user
+from semcache.evaluation.labels.tables import Row
 
 
 def from_clusters(rows: Sequence[Row], rng: random.Random) -> Iterator[Pair]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.labels.files.drawing import from_clusters, from_intents, from_turns, named_texts
-from semcache.evaluation.labels.files.tables import TABLE_SUFFIXES, Row, read_rows
+from semcache.evaluation.labels.drawing import from_clusters, from_intents, from_turns, named_texts
 from semcache.evaluation.labels.lines import refuse
 from semcache.evaluation.labels.pairs import Message, NamedTexts, Pair, user
+from semcache.evaluation.labels.tables import TABLE_SUFFIXES, Row, read_rows
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _SIDES = (("a", "b"), ("question1", "question2"))

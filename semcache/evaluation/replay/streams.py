@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.labels.files.tables import TABLE_SUFFIXES, Row, read_table
 from semcache.evaluation.labels.lines import parse_object, read_lines, refuse
+from semcache.evaluation.labels.tables import TABLE_SUFFIXES, Row, read_table
 
 _PROMPT_NAMES = ("prompt", "text", "q")
 _LABEL_NAMES = ("answer", "cluster", "label")

@@ -11,17 +11,19 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
-from semcache.cache import SemanticCache
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.finance.savings import Savings, savings
 from semcache.model import Deposit, Finished, Request, Started, Status, format_entry_id
 from semcache.ports import Clock, Embedder, EntryStore
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.status import code_of
-from semcache.server.grpc.wire import answer, incoming, outgoing, savings
+from semcache.server.grpc.wire import incoming, outgoing
+from semcache.server.grpc.wire.answer import stored_answer
 from semcache.server.grpc.wire.hits import HitMessages
+from semcache.server.grpc.wire.savings import savings_query
 from semcache.server.reports import Reports, savings_message
 from semcache.settings import Settings
+from semcache.story.cache import SemanticCache
 from semcache.v1 import semcache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class Service:
             keyed = self._cache.recall(tenant, call.lookup_id)
             keyed = replace(keyed, request=call.onto(keyed.request))
         now_s = self._clock.wall()
-        answer = answer.stored_answer(
+        answer = stored_answer(
             message,
             alias=keyed.alias,
             answer_id=f"chatcmpl-{keyed.exact_key.hex()[:24]}",
@@ -249,7 +251,7 @@ class Service:
         """See the proto."""
         now_s = self._clock.wall()
         reads_all = not self._settings.auth.enabled or tenant in self._settings.auth.read_all_savings
-        query = savings.savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
+        query = savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
 
         await self._store.flush()  # What the caller was told before is in what it is told now.
 

@@ -1,1 +1,1 @@
-"""Translation between the messages of `semcache.v1` and semcache's own values, both ways, with every check of the input."""
+"""Messages of `semcache.v1` to semcache's own values and back, with every check of the input."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from semcache.lookup import Flight, Flights
+from semcache.coordination import Flight, Flights
 
 
 async def gather_chunks(flight: Flight[str]) -> list[bytes]:

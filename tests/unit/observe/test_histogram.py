@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import Metric
 
-from semcache.observe.spread import Spread
+from semcache.observe.histogram import Spread
 
 BUCKETS = (0.001, 0.5, 10.0)
 VALUES = (0.0, 0.001, 0.0011, 0.5, 3.0, 10.0, 10.1, 1e9)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from semcache.lookup.flights import Flight
+from semcache.coordination.flights import Flight
 from semcache.model import KeyedRequest, Vector
 
 Outcome = TypeVar("Outcome")

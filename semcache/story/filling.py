@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import structlog
 
+from semcache.coordination import Flight, Invalidations
 from semcache.costs.accounts import Account, Accounts
 from semcache.costs.usage import estimate_usage
 from semcache.decision import Decider
 from semcache.errors import SemcacheError, UpstreamError
-from semcache.lookup import Flight, Invalidations
 from semcache.model import (
     Answer,
     CacheMode,

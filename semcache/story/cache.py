@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from semcache.coordination import Flight, Flights, Invalidations, Lease, Leases, PendingLookups, Twin, Twins
 from semcache.costs.accounts import Account, Accounts
 from semcache.decision import Decider
 from semcache.errors import (
@@ -21,8 +22,6 @@ from semcache.errors import (
     PreconditionFailedError,
     UpstreamError,
 )
-from semcache.filling import Fetched, Filling
-from semcache.lookup import ExactTier, Flight, Flights, Invalidations, Lease, Leases, PendingLookups, Twin, Twins
 from semcache.model import (
     ZERO_COST,
     Answer,
@@ -51,6 +50,8 @@ from semcache.model import (
 from semcache.ports import Clock, Embedder, EntryStore, Upstream, VectorIndex
 from semcache.request import Keying, Tasks
 from semcache.settings import Settings
+from semcache.story.exact import ExactTier
+from semcache.story.filling import Fetched, Filling
 from semcache.upstream import Blame, blame, replay_chunks
 
 _log = structlog.get_logger(__name__)

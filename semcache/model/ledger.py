@@ -1,0 +1,104 @@
+"""Lines of the request log, their rollup by the hour, and hits as they were served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from semcache.model.money import Cost, Usage
+from semcache.model.status import HIT_STATUSES, Status
+
+
+class Purpose(StrEnum):
+    """What a line of the request log is about."""
+
+    REQUEST = "request"
+    DEPOSIT = "deposit"
+    """A caller's Store: what its own stack spent. Its Lookup was the request."""
+    WRONG_HIT = "wrong_hit"
+    """A verdict that a hit was wrong, with what a wrong answer costs as its overhead."""
+    VERIFIER = "verifier"
+    """A second model's opinion on an answer."""
+
+    __hash__ = str.__hash__
+
+
+class LedgerRecord(NamedTuple):
+    """One line of the request log. `request_id` sorts by time; `at_s` is wall-clock seconds.
+
+    `spent` is what the upstream charged for this request (counted once per upstream call), `saved` what it would have
+    charged and didn't, `overhead_nanousd` what semcache's own work on it costs at the configured rates. `requests` is 0
+    for a line whose request has another line: `purpose` then says what it is about.
+    """
+
+    request_id: str
+    at_s: float
+    tenant: str
+    namespace: str
+    alias: str
+    model: str
+    task_type: str
+    status: Status
+    usage: Usage
+    spent: Cost
+    saved: Cost
+    entry_id: int = 0
+    similarity: float | None = None
+    latency_s: float = 0.0
+    requests: int = 1
+    overhead_nanousd: int = 0
+    route: str = ""
+    """The target that answered, or had produced the answer; empty for none and for a caller's own stack."""
+    degraded: bool = False
+    purpose: Purpose = Purpose.REQUEST
+
+    @property
+    def uses_entry(self) -> bool:
+        """Whether it is the line of a hit on the entry `entry_id`."""
+        return self.entry_id > 0 and self.requests > 0 and self.status in HIT_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHour:
+    """The log rolled up: one hour × tenant × model × task type × status. Money in nanodollars, the hour in seconds."""
+
+    hour_s: int
+    tenant: str
+    model: str
+    task_type: str
+    status: Status
+    requests: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    spent_input_nanousd: int = 0
+    spent_cached_input_nanousd: int = 0
+    spent_output_nanousd: int = 0
+    saved_nanousd: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    cache_write_tokens: int = 0
+    overhead_nanousd: int = 0
+    wrong_hits: int = 0
+
+    @property
+    def spent_nanousd(self) -> int:
+        """All that was spent, nanodollars."""
+        return self.spent_input_nanousd + self.spent_cached_input_nanousd + self.spent_output_nanousd
+
+
+class ServedHit(NamedTuple):
+    """A hit as it was served, kept so that a later verdict can be tied to it. `hit_id` is the request's id."""
+
+    hit_id: str
+    tenant: str
+    entry_id: int
+    status: Status
+    exact_key: bytes
+    text: str
+    similarity: float
+    at_s: float
+    vector: bytes = b""
+    """float16 bytes, 2 × dimension; empty for an exact hit."""
+    verdict: str = ""

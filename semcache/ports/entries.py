@@ -1,0 +1,57 @@
+"""Stored answers: found by exact key or id, written with their ledger line, invalidated, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from semcache.model import Changes, Entry, LedgerRecord, Selector, Vector
+
+
+class Entries(Protocol):
+    """Stored answers. A read returns only live entries: one that has expired or is damaged counts as absent.
+
+    A back end whose reads need no waiting (memory, LMDB) returns from the coroutine without suspending, so that an
+    `await` costs no task switch.
+    """
+
+    async def find_exact(self, exact_key: bytes) -> Entry | None:
+        """Return the live entry under an exact key (32 bytes)."""
+        ...
+
+    async def get_many(self, entry_ids: Sequence[int]) -> Mapping[int, Entry]:
+        """Return the live entries among `entry_ids`, by id; the others are left out."""
+        ...
+
+    async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
+        ...
+
+    async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:
+        """Store `entry` and its vector, replacing the entry under its exact key; durable when it returns.
+
+        This is the unit of work: `line` is written in the same commit where `Capabilities.unit_of_work` says so,
+        otherwise it is durable before the entry can be read.
+
+        Args:
+            entry: its `entry_id` is ignored.
+            vector: unit vector of shape (dimension,), or None for an entry that is found by its exact key alone.
+            line: the ledger line of the upstream call that this answer cost.
+
+        Returns:
+            The entry with its id.
+
+        Raises:
+            StoreFullError: nothing was stored; `line` neither.
+            OverloadedError: too many writes wait; nothing was stored.
+            ValueError: a key that isn't 32 bytes long, or a number out of range.
+        """
+        ...
+
+    async def invalidate(self, selector: Selector, *, apply: bool) -> int:
+        """Return how many live entries `selector` names; with `apply` they are gone, durably, when it returns."""
+        ...
+
+    def subscribe(self, listener: Callable[[Changes], None]) -> None:
+        """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
+        ...

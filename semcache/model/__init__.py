@@ -30,6 +30,7 @@ from semcache.model.request import (
     canonical_json,
 )
 from semcache.model.response import Finished, Response, Started
+from semcache.model.snapshot import EmbedderStats, IndexSize, IndexStats, QueueStats, Snapshot, StoreStats
 from semcache.model.status import HIT_STATUSES, Status
 from semcache.model.vector import Vector
 
@@ -52,10 +53,13 @@ __all__ = [
     "Deposit",
     "Deposited",
     "Effect",
+    "EmbedderStats",
     "Entry",
     "Explanation",
     "Finished",
     "GuardVerdict",
+    "IndexSize",
+    "IndexStats",
     "Judgement",
     "KeyedRequest",
     "LedgerHour",
@@ -63,13 +67,16 @@ __all__ = [
     "Mode",
     "Neighbour",
     "Purpose",
+    "QueueStats",
     "Rejection",
     "Request",
     "Response",
     "Selector",
     "ServedHit",
+    "Snapshot",
     "Started",
     "Status",
+    "StoreStats",
     "Task",
     "Template",
     "Tier",

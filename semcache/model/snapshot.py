@@ -1,0 +1,124 @@
+"""The state of one process as typed values, which gRPC, JSON and the metrics page render."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from semcache.model.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """A store's counts and sizes.
+
+    Attributes:
+        entries: live entries, and those that have expired and aren't swept yet.
+        inert: entries whose vectors are another embedder's.
+        used_bytes: what counts against `max_bytes`: entries and history.
+        entry_bytes: entries with their keys and vectors.
+        history_bytes: request log, rollup and served hits.
+        file_bytes: size of the file.
+        map_size_bytes: size that the file may reach.
+        max_bytes: limit of `used_bytes`, from which on entries are evicted.
+        max_entries: limit of `entries`.
+        evictions: entries deleted for room since the start.
+        expirations: entries deleted for their age since the start.
+        pending: writes that wait.
+        damaged: rows that could not be read since the start.
+        commits: commits since the start.
+        failed_commits: commits that failed since the start.
+        notes_dropped: ledger lines lost because too many waited, since the start.
+        history_dropped: history rows deleted for room since the start.
+    """
+
+    entries: int = 0
+    inert: int = 0
+    used_bytes: int = 0
+    entry_bytes: int = 0
+    history_bytes: int = 0
+    file_bytes: int = 0
+    map_size_bytes: int = 0
+    max_bytes: int = 0
+    max_entries: int = 0
+    evictions: int = 0
+    expirations: int = 0
+    pending: int = 0
+    damaged: int = 0
+    commits: int = 0
+    failed_commits: int = 0
+    notes_dropped: int = 0
+    history_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How many partitions are searched in one way, and how many vectors they hold."""
+
+    partitions: int
+    vectors: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """Partitions in memory.
+
+    Attributes:
+        partitions: all of them.
+        vectors: theirs together.
+        evicted: partitions dropped for room since the start.
+        by_strategy: sizes by the name of the search strategy.
+    """
+
+    partitions: int = 0
+    vectors: int = 0
+    evicted: int = 0
+    by_strategy: Mapping[str, IndexSize] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How much waits in one queue, and how much may."""
+
+    name: str
+    depth: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderStats:
+    """What embeds: names for people, and the vector space."""
+
+    model: str = ""
+    fingerprint: str = ""
+    backend: str = ""
+    device: str = ""
+    precision: str = ""
+    dimension: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of one process over all tenants. Counters run since the start; money is in nanodollars.
+
+    Attributes:
+        started_s: wall-clock seconds.
+        requests: requests by status; every status is there.
+        hit_ratio: (exact + semantic + coalesced) / (these + miss); None before the first of them.
+        unpriced_models: requests by the model that has no known price.
+        verdicts: reported verdicts by verdict.
+    """
+
+    version: str
+    started_s: float
+    uptime_s: float
+    requests: Mapping[Status, int]
+    hit_ratio: float | None
+    store: StoreStats
+    index: IndexStats
+    queues: tuple[QueueStats, ...]
+    embedder: EmbedderStats
+    unpriced_models: Mapping[str, int]
+    spent_nanousd: int
+    saved_nanousd: int
+    verdicts: Mapping[str, int]

@@ -32,9 +32,11 @@ from semcache.model import (
     Usage,
 )
 from semcache.observe.metrics import Metrics
+from semcache.ports import Clock
 from semcache.server.clock import SystemClock
-from semcache.settings import CostSettings, MetricsSettings
-from semcache.testing.store import MemoryStore
+from semcache.settings import CostSettings, MetricsSettings, StoreSettings
+from semcache.testing.memory import Memory
+from semcache.testing.memory_ports import MemoryLedger
 
 LIMITS_US = {"exact hit": 30.0, "semantic hit": 30.0, "miss": 60.0}
 USAGE = Usage(input_tokens=1_234, cached_input_tokens=200, output_tokens=321)
@@ -63,16 +65,16 @@ ENTRY = Entry("default", "default", "gpt-4o", bytes(32), bytes(32), "", ANSWER, 
 VECTOR = np.full(384, 384**-0.5, dtype=np.float32)
 
 
-class Unwritten(MemoryStore):
-    """Takes notes and forgets them."""
+class ForgetfulLedger(MemoryLedger):
+    """A ledger that keeps none of its lines, so that a run takes no memory."""
 
-    def record(self, record: LedgerRecord, served: ServedHit | None = None) -> None:
-        del record, served
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(Memory(clock, StoreSettings(), embedder_fingerprint=""))
 
-    def touch(self, entry_id: int, saved_nanousd: int) -> None:
-        del entry_id, saved_nanousd
+    def record(self, line: LedgerRecord, served: ServedHit | None = None) -> None:
+        del line, served
 
-    def ledger_hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
+    def hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
         del tenant, start_s, end_s
         return iter(())
 
@@ -116,10 +118,10 @@ def request(accounts: Accounts, play: Callable[[Account], None]) -> Callable[[],
 def main() -> None:
     clock = SystemClock()
     settings = CostSettings.model_validate({"budgets": BUDGETS})
-    prices, store = PriceBook.open(settings), Unwritten(clock)
+    prices, ledger = PriceBook.open(settings), ForgetfulLedger(clock)
     metrics = Metrics(CollectorRegistry(), MetricsSettings(), clock, ["gpt-4o"])
-    budgets = Budgets(settings, store, clock, metrics)
-    accounts = Accounts(store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings)
+    budgets = Budgets(settings, ledger, clock, metrics)
+    accounts = Accounts(ledger=ledger, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings)
     calls: dict[str, Callable[[], object]] = {kind: request(accounts, play) for kind, play in KINDS.items()}
     calls["(the price alone)"] = lambda: prices.cost("gpt-4o", USAGE, clock.wall())
     run("Accounting per request", calls, LIMITS_US, __doc__ or "")

@@ -28,8 +28,8 @@ from benchmarks.worker import Worker, say
 from semcache.cli.cost.export import ExportFormat, export
 from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Status, Usage
 from semcache.settings import StoreSettings
-from semcache.store.ledger import rolled_up
 from semcache.store.ledger_reader import LedgerReader
+from semcache.store.rollup import rolled_up
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 

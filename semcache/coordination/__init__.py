@@ -1,9 +1,13 @@
-"""Who waits for whom: flights, twins, leases, lookups that await their Store, and invalidations under way."""
+"""Who waits for whom: flights, twins, leases, lookups that await their Store, and invalidations under way.
+
+Owns: the work in flight and everything that several callers of one answer must agree on while it runs.
+Thread: the event loop alone.
+Remembers: flights and twins for as long as an upstream call runs; leases and lookups up to `limits.pending_lookups` and
+`limits.lookup_ttl_s`; the last 1,000 invalidations. Nothing of it outlives the process.
+"""
 
 from semcache.coordination.flights import Flight, Flights
-from semcache.coordination.invalidations import Invalidations
-from semcache.coordination.leases import Lease, Leases
-from semcache.coordination.pending import PendingLookups
+from semcache.coordination.local import LocalCoordination
 from semcache.coordination.twins import Twin, Twins
 
-__all__ = ["Flight", "Flights", "Invalidations", "Lease", "Leases", "PendingLookups", "Twin", "Twins"]
+__all__ = ["Flight", "Flights", "LocalCoordination", "Twin", "Twins"]

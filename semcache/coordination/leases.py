@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
 
 from semcache.errors import PreconditionFailedError
+from semcache.model import Lease
 from semcache.ports import Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to generate the answer for one exact key, until a moment (monotonic seconds)."""
-
-    lease_id: str
-    exact_key: bytes
-    expires_s: float
-
-
 class Leases:
-    """Leases by exact key (tenant included in the key)."""
+    """Leases by exact key (the tenant is part of the key). Belongs to the event loop.
+
+    Args:
+        clock: monotonic time decides when a lease is over.
+        limit: how many leases may be held.
+    """
 
     def __init__(self, clock: Clock, limit: int) -> None:
         self._clock = clock
@@ -32,7 +28,7 @@ class Leases:
         return len(self._held)
 
     def take(self, exact_key: bytes, ttl_s: float) -> Lease | None:
-        """A lease for the key; None while another holds it, or when too many are held."""
+        """Return a lease for the key; None while another holds it, or when too many are held."""
         held = self._held.get(exact_key)
         if held is not None:
             if held[0].expires_s > self._clock.monotonic():
@@ -45,18 +41,16 @@ class Leases:
         asyncio.get_running_loop().call_later(ttl_s, self._end, lease)
         return lease
 
-    def held(self, exact_key: bytes) -> bool:
-        """Whether somebody holds the key's lease."""
-        return exact_key in self._held
-
-    async def wait(self, exact_key: bytes) -> None:
-        """Wait until the key's lease is over; at once when nobody holds it."""
+    async def wait(self, exact_key: bytes) -> bool:
+        """Wait until the key's lease is over and return True; return False at once when nobody holds it."""
         held = self._held.get(exact_key)
-        if held is not None:
-            await held[1].wait()
+        if held is None:
+            return False
+        await held[1].wait()
+        return True
 
     def use(self, lease_id: str, exact_key: bytes) -> None:
-        """End a lease by its holder's Store.
+        """Check that the lease is held, before its holder stores.
 
         Raises:
             PreconditionFailedError: LEASE_EXPIRED, when the lease is over or was never given for this key.
@@ -70,7 +64,7 @@ class Leases:
             )
 
     def release(self, lease_id: str, exact_key: bytes) -> None:
-        """Let the waiters go: the answer is stored, or won't be."""
+        """End the lease if it is held: the answer is stored, or won't be. Its waiters go on."""
         held = self._held.get(exact_key)
         if held is not None and held[0].lease_id == lease_id:
             self._end(held[0])

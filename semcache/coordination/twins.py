@@ -1,6 +1,6 @@
-"""Requests that are being answered upstream, for those that mean the same and arrive meanwhile.
+"""Requests that are being answered upstream, for paraphrases of them that arrive meanwhile.
 
-The same partitions divide them as divide stored entries: nothing is compared across tenants, models or conversations.
+They are kept by partition, as stored entries are: nothing is compared across tenants, models or conversations.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Twin(Generic[Outcome]):
-    """A request whose answer is on its way. Its vector may be, too."""
+    """A request whose answer is on its way.
+
+    Attributes:
+        keyed: the request.
+        flight: the work that brings its answer.
+        known_vector: its embedding, unit length, shape (dimension,), where it was known from the start.
+        late_vector: the task that embeds it while the upstream works, otherwise.
+    """
 
     keyed: KeyedRequest
     flight: Flight[Outcome]
@@ -27,7 +34,7 @@ class Twin(Generic[Outcome]):
     late_vector: asyncio.Task[Vector | None] | None
 
     async def vector(self) -> Vector | None:
-        """Its vector; None when it got none. Cancelling the waiter leaves the embedding alone."""
+        """Wait for its vector; None when it gets none. Cancelling the waiter leaves the embedding alone."""
         if self.known_vector is not None or self.late_vector is None:
             return self.known_vector
         if not self.late_vector.done():
@@ -38,18 +45,18 @@ class Twin(Generic[Outcome]):
 
 
 class Twins(Generic[Outcome]):
-    """Those under way, by partition. As many at most as there are upstream calls."""
+    """Twins by partition: at most as many as there are upstream calls. Belongs to the event loop."""
 
     def __init__(self) -> None:
         self._by_partition: dict[bytes, list[Twin[Outcome]]] = {}
 
     def of(self, partitions: Sequence[bytes]) -> list[Twin[Outcome]]:
-        """Those in any of these partitions, in order of arrival."""
+        """Return the twins in any of these partitions, in order of arrival."""
         return [twin for partition in partitions for twin in self._by_partition.get(partition, ())]
 
     @contextmanager
     def under_way(self, twin: Twin[Outcome]) -> Iterator[None]:
-        """Within the block, others may find it."""
+        """Let other requests find `twin` within the block."""
         partition = twin.keyed.partition
         self._by_partition.setdefault(partition, []).append(twin)
         try:

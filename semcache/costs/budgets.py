@@ -1,7 +1,7 @@
-"""Budgets: what may be spent upstream in a day or a month, reserved before a call so that many at once can't overrun.
+"""Budgets: what may be spent upstream in a day or a month, reserved before each call, so that none overruns.
 
-A budget's state is the ledger's rollup of its period, read when the period is first touched, and from then on what this
-process reserves and spends: exact across restarts, whatever ended the last one.
+A budget's state is the ledger's rollup of its period, read when the period is first used, plus what this process has
+reserved and spent since. So it is exact across restarts, however the last process ended.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from semcache.costs.periods import Calendar, Period, PeriodKind
 from semcache.costs.prices import undated
 from semcache.errors import BudgetExceededError
 from semcache.model import NANOUSD_PER_USD, Cost, LedgerRecord
-from semcache.ports import Clock, EntryStore
+from semcache.ports import Clock, Ledger
 from semcache.settings import Budget, CostSettings
 
 _log = structlog.get_logger(__name__)
 
 _EACH = "*"
 _MAX_PERIODS = 4
-"""Days, or months, in memory: the present one, and those that a clock set back returns to."""
+"""Days, or months, in memory: the present one, and earlier ones for a clock that is set back."""
 _MAX_SCOPES = 10_000
-"""Tenants and models of one budget and period with a balance of their own: upstreams name models as they like."""
+"""Tenants and models with a balance of their own, in one budget and period; upstreams choose models' names freely."""
 _OTHERS = ("", "other")
-"""Whoever comes later, together. It belongs to no tenant, so that none sees it."""
+"""The scope of all later tenants and models together. It is no tenant's name, so that none sees it."""
 
 Scope = tuple[str, str]
-"""The tenant and the model that a balance is of; empty where its budget takes all of them together."""
+"""Tenant and model of a balance; empty where its budget takes all of them together."""
 
 
 class BudgetObserver(Protocol):
-    """Who counts what budgets do."""
+    """Counts what budgets do."""
 
     def budget_refused(self, budget: str) -> None:
         """A call had no room in a budget."""
@@ -71,12 +71,12 @@ class Balance:
 
     @property
     def taken_nanousd(self) -> int:
-        """What is spent and reserved."""
+        """What is spent and reserved, nanodollars."""
         return self.spent_nanousd + self.reserved_nanousd
 
     @property
     def share(self) -> float:
-        """The same, as a share of the limit."""
+        """What is spent and reserved, as a share of the limit."""
         return self.taken_nanousd / self.limit_nanousd
 
     @property
@@ -90,52 +90,53 @@ class Balance:
 
     @property
     def degrades(self) -> bool:
-        """Whether calls are to go to cheaper models."""
+        """Whether calls should go to cheaper models."""
         return self.budget.degrade_at is not None and self.share >= self.budget.degrade_at
 
     @property
     def warns(self) -> bool:
-        """Whether what is spent is at the share at which the budget warns."""
+        """Whether the spent share has reached the share at which the budget warns."""
         return self.spent_nanousd >= self.limit_nanousd * self.budget.warn_at
 
     def refuses(self, estimate: Cost) -> bool:
-        """Whether a call of this estimated cost has no room."""
+        """Return whether a call of this estimated cost has no room."""
         if not estimate.priced and self.budget.unpriced == "refuse":
             return True
         if self.budget.on_limit != "refuse":
             return False
         taken = self.taken_nanousd
-        # A call that costs nothing, or nobody knows what, may not go on where all is spent.
+        # Where everything is spent, a free call and one of unknown price are refused too.
         return taken >= self.limit_nanousd or taken + estimate.total_nanousd > self.limit_nanousd
 
 
 Balances = dict[str, dict[Scope, Balance]]
-"""All of one period, by the name of the budget."""
+"""All balances of one period, by the name of the budget."""
 
 
 @dataclass(slots=True)
 class Reservation:
     """Room in budgets for one call, until it is released.
 
-    `barred` are models that the call may not be sent to: no room is left for what they would cost.
+    Attributes:
+        barred: models that the call may not be sent to: no room is left for what they would cost.
     """
 
     barred: frozenset[str] = frozenset()
     _held: list[tuple[Balance, int]] = field(default_factory=list)
 
     def release(self) -> None:
-        """Give the room back; a second time does nothing."""
+        """Give the room back; a second call does nothing."""
         for balance, nanousd in self._held:
             balance.reserved_nanousd -= nanousd
         self._held.clear()
 
 
 class Budgets:
-    """All budgets. Not thread-safe, but for `open_periods`: it belongs to the event loop."""
+    """All budgets. They belong to the event loop; only `open_periods` may run on another thread, before serving."""
 
-    def __init__(self, settings: CostSettings, store: EntryStore, clock: Clock, observer: BudgetObserver) -> None:
+    def __init__(self, settings: CostSettings, ledger: Ledger, clock: Clock, observer: BudgetObserver) -> None:
         self._budgets = settings.budgets
-        # Looked up for every request: there may be a budget for each of some thousand tenants.
+        # By tenant, for every request looks them up: a thousand tenants may each have a budget.
         self._shared = [budget for budget in self._budgets if budget.tenant in {None, _EACH}]
         self._whole = [budget for budget in self._shared if budget.tenant is None and budget.model is None]
         self._own: dict[str, list[Budget]] = {}
@@ -146,7 +147,7 @@ class Budgets:
             budget.name: _plain(budget.model) for budget in self._budgets if budget.model not in {None, _EACH}
         }
         self._calendar = Calendar(settings.time_zone)
-        self._store = store
+        self._ledger = ledger
         self._clock = clock
         self._observer = observer
         self._periods: dict[PeriodKind, dict[Period, Balances]] = {budget.period: {} for budget in self._budgets}
@@ -155,21 +156,21 @@ class Budgets:
         return bool(self._budgets)
 
     def open_periods(self, at_s: float) -> None:
-        """Read what the ledger holds of the periods around a moment, unless that is done.
+        """Read what the ledger holds of the periods around a moment, unless that was done before.
 
-        It must come before any spending of theirs is noted, and may run on another thread before the server serves: a
-        month of a large ledger takes a second.
+        It must come before any spending in these periods is noted. It may run on another thread before the server
+        serves: a month of a large ledger takes a second.
         """
         for kind in self._periods:
             self._period(kind, at_s)
 
     def degrades(self, tenant: str, models: frozenset[str]) -> bool:
-        """Whether a budget asks that a tenant's calls go to cheaper models than these."""
+        """Return whether a budget asks that a tenant's calls go to cheaper models than these."""
         now_s = self._clock.wall()
         return any(balance.degrades for model in (models or {""}) for balance in self._of(tenant, model, now_s))
 
     def pressed(self) -> bool:
-        """Whether a budget over all tenants and models is at the share where it degrades, or all spent."""
+        """Return whether a budget over all tenants and models has reached the share where it degrades, or its limit."""
         now_s = self._clock.wall()
         return any(
             balance.degrades or balance.share >= 1
@@ -178,7 +179,7 @@ class Budgets:
         )
 
     def reserve(self, tenant: str, estimates: Mapping[str, Cost]) -> Reservation:
-        """Room for one call to one of several models.
+        """Reserve room for one call to one of several models.
 
         Args:
             tenant: whose call it is.
@@ -198,7 +199,7 @@ class Budgets:
             if full is not None:
                 barred[model] = full
                 continue
-            for balance in balances:  # Where several models draw on one balance, the dearest counts.
+            for balance in balances:  # Where several models draw on one balance, the dearest is reserved.
                 _, nanousd = held.get(id(balance), (balance, 0))
                 held[id(balance)] = (balance, max(nanousd, estimate.total_nanousd))
         if len(barred) == len(estimates):
@@ -208,26 +209,28 @@ class Budgets:
         return Reservation(frozenset(barred), list(held.values()))
 
     def spend(self, record: LedgerRecord) -> None:
-        """Count what a record says was spent, in the periods of its own time: a clock set back finds its old ones."""
+        """Count what a ledger line says was spent, in the periods of its own time."""
         nanousd = record.spent.total_nanousd
         if not self._budgets or not nanousd:
             return
         try:
             balances = list(self._of(record.tenant, record.model, record.at_s))
-        except Exception:  # noqa: BLE001 - a period that can't be opened mustn't keep what was paid for from the ledger
-            _log.exception("budget.ledger_unreadable")  # Whoever opens it later finds the record there.
+        except Exception:  # noqa: BLE001 - a period that can't be opened must not keep a paid call from the ledger
+            _log.exception(
+                "costs.ledger_unreadable"
+            )  # The line reaches the ledger all the same, where a later opening finds it.
             return
         for balance in balances:
             balance.spent_nanousd += nanousd
             if balance.warns and not balance.warned:
                 balance.warned = True
                 self._observer.budget_warned(balance.budget.name)
-                _log.warning("budget.warning", **_told(balance))
+                _log.warning("costs.budget_warned", **_log_fields(balance))
 
     def balances(self, tenant: str | None = None) -> list[Balance]:
-        """The balances of the present periods: of a tenant's own budgets, or, for None, of all.
+        """Return the balances of the present periods: of a tenant's own budgets, or of all for None.
 
-        Budgets over all tenants are not a tenant's to see. One that nothing was spent of is there with its limit.
+        A tenant doesn't see budgets over all tenants. A budget of which nothing is spent is there with its limit.
         """
         now_s = self._clock.wall()
         found: list[Balance] = []
@@ -245,7 +248,7 @@ class Budgets:
         return found
 
     def shares(self) -> Mapping[str, float]:
-        """How full each budget is, the fullest scope of it; from any thread: nothing is read from the ledger."""
+        """Return how full each budget is, by its fullest scope. Any thread may call it: it reads no ledger."""
         now_s = self._clock.wall()
         fullest = {}
         for budget in self._budgets:
@@ -255,11 +258,11 @@ class Budgets:
         return fullest
 
     def _of_tenant(self, tenant: str) -> list[Budget]:
-        """The budgets that a tenant's calls draw on, whatever the model."""
+        """Return the budgets that a tenant's calls draw on, whatever the model."""
         return [*self._shared, *self._own.get(tenant, ())]
 
     def _of(self, tenant: str, model: str, at_s: float) -> Iterator[Balance]:
-        """The balances that a call of a tenant to a model draws on."""
+        """Yield the balances that a call of a tenant to a model draws on."""
         name = _plain(model)
         for budget in self._of_tenant(tenant):
             if self._models.get(budget.name, name) == name:
@@ -279,14 +282,14 @@ class Budgets:
         return self._period(budget.period, at_s)[budget.name]
 
     def _period(self, kind: PeriodKind, at_s: float) -> Balances:
-        """All budgets of a day or a month: what the ledger says of it is read once, however many they are."""
+        """Return the balances of a day or a month, read from the ledger at their first use, once for all budgets."""
         periods = self._periods[kind]
         period = self._calendar.period(kind, at_s)
         opened = periods.get(period)
         if opened is not None:
             return opened
         opened = {budget.name: {} for budget in self._budgets if budget.period == kind}
-        for hour in self._store.ledger_hours(None, period.start_s, period.end_s):
+        for hour in self._ledger.hours(None, period.start_s, period.end_s):
             name = _plain(hour.model)
             for budget in self._of_tenant(hour.tenant):
                 if budget.period == kind and self._models.get(budget.name, name) == name:
@@ -295,7 +298,7 @@ class Budgets:
         for balances in opened.values():
             for balance in balances.values():
                 balance.warned = balance.warns
-        # Kept only now: a ledger that can't be read to its end is read again, not taken for all that was spent.
+        # Kept only now: after a ledger that couldn't be read to its end, the next call reads it again.
         while len(periods) >= _MAX_PERIODS:
             del periods[min(periods)]
         periods[period] = opened
@@ -304,9 +307,9 @@ class Budgets:
     def _refusal(self, balance: Balance) -> BudgetExceededError:
         budget, end_s = balance.budget, balance.period.end_s
         self._observer.budget_refused(budget.name)
-        if not balance.refused:  # Once a period: the metric counts them all.
+        if not balance.refused:  # Logged once a period; the metric counts every refusal.
             balance.refused = True
-            _log.warning("budget.refuses", **_told(balance))
+            _log.warning("costs.budget_refused", **_log_fields(balance))
         resets_at = datetime.fromtimestamp(end_s, tz=UTC).isoformat().replace("+00:00", "Z")
         return BudgetExceededError(
             f"The budget {budget.name!r} has no room for this call until {resets_at}.",
@@ -317,20 +320,20 @@ class Budgets:
 
 
 def _plain(model: str) -> str:
-    """What a model is called by whoever is asked for it and by whoever answers, so that both draw on one balance.
+    """Return a model's name as callers and upstreams share it, so that both draw on one balance.
 
-    Asked for `openai/gpt-4o`, a router answers as `gpt-4o-2024-08-06`.
+    A caller asks for `openai/gpt-4o`, and its router answers as `gpt-4o-2024-08-06`.
     """
     return undated(model.lower().rpartition("/")[2]).removesuffix("-latest")
 
 
 def _scope(budget: Budget, tenant: str, model: str) -> Scope:
-    """Whose balance of a budget a call draws on."""
+    """Return the scope of the balance that a call draws on."""
     return (tenant if budget.tenant == _EACH else "", model if budget.model == _EACH else "")
 
 
-def _told(balance: Balance) -> dict[str, object]:
-    """A balance for the log."""
+def _log_fields(balance: Balance) -> dict[str, object]:
+    """Return a balance as fields of a log line."""
     tenant, model = balance.scope
     return {
         "budget": balance.budget.name,

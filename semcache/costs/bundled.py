@@ -1,4 +1,4 @@
-"""The prices that genai-prices bundles, read offline and turned into tariffs; no other module knows that library."""
+"""Prices that genai-prices bundles, read offline and turned into tariffs. No other module imports that library."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ _Price = Decimal | TieredPrices | None
 
 @dataclass(frozen=True, slots=True)
 class BundledPrice:
-    """What a model costs at one moment. `varies`: its price depends on the date or the time of day."""
+    """What a model costs at one moment.
+
+    Attributes:
+        tariff: None where the library has no price per token.
+        varies: whether the price depends on the date or the time of day.
+    """
 
     tariff: Tariff | None
     varies: bool
 
 
 class BundledPrices:
-    """Finds a model's tariff in a snapshot of its own: nobody's price update reaches it, and its caches end with it."""
+    """Finds a model's tariff in a snapshot of its own, which no update of the library's prices changes."""
 
     def __init__(self) -> None:
         self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
 
     def find(self, model: str, at_s: float) -> BundledPrice:
-        """The tariff of `model` at a wall-clock time; None where the library has no price per token for it.
+        """Return the price of `model` at a wall-clock time.
 
-        `provider/model` is asked of that provider first, since another one's price for the same model may differ.
-        A model that is listed without prices is unpriced, not free.
+        A name `provider/model` is looked up with that provider first: another's price for the same model may differ. A
+        model that is listed without prices is unpriced, not free.
         """
         calculation = self._calculate(model, datetime.fromtimestamp(at_s, tz=UTC))
         if calculation is None:

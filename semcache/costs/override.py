@@ -1,4 +1,4 @@
-"""The operator's own prices: a TOML file that beats the bundled ones, checked whole before any of it counts."""
+"""The operator's own prices: a TOML file that precedes the bundled prices, checked as a whole before it is used."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from semcache.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """A price file: by the model's name in lower case, (wall seconds from which it counts, tariff), latest first.
+    """The tariffs of a price file.
 
-    A name that ends with `*` stands for all that begin with what is before it; the longest of those counts.
+    Attributes:
+        names: by a model's name in lower case, (wall seconds from which it holds, tariff), the latest first.
+        prefixes: tariffs of names that end with `*` in the file, without it; the longest that fits a model is used.
     """
 
     names: Mapping[str, Sequence[tuple[float, Tariff]]]
     prefixes: Mapping[str, Sequence[tuple[float, Tariff]]]
 
     def find(self, names: Sequence[str], at_s: float) -> tuple[Tariff | None, float, float]:
-        """The tariff at a moment of the first of `names` (lower case) that has one, and from when to when it counts.
+        """Return the tariff of the first of `names` (lower case) that has one at a moment, and its window.
 
-        None where no name has one yet, or at all; then too the window is the time during which that is so.
+        Returns:
+            The tariff, or None where no name has one yet, and the wall seconds from which and up to which that holds.
         """
         start_s, end_s = -math.inf, math.inf
         for history in self._histories(names):
@@ -50,7 +53,7 @@ NO_OVERRIDES = Overrides({}, {})
 
 
 def read_price_file(path: Path) -> Overrides:
-    """The tariffs of a file of `[[price]]` tables.
+    """Read the tariffs of a file of `[[price]]` tables.
 
     Raises:
         SettingsError: all problems of the file at once.
@@ -112,7 +115,7 @@ def _band(above: int, table: TomlTable) -> Band:
 
 
 def _wall_s(since: dt.date) -> float:
-    """The wall-clock seconds of a TOML date or time; without a zone it is UTC."""
+    """Return the wall-clock seconds of a TOML date or time; without a zone it is UTC."""
     if not isinstance(since, dt.datetime):
         since = dt.datetime.combine(since, dt.time())
     return (since if since.tzinfo else since.replace(tzinfo=dt.UTC)).timestamp()

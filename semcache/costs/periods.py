@@ -1,6 +1,6 @@
 """Calendar days and months of a time zone, in wall-clock seconds: where one ends the next begins.
 
-A day on which clocks are put forward or back has 23 or 25 hours, and so has the month a different number of them.
+A day on which clocks are put forward or back has 23 or 25 hours, and its month an hour less or more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PeriodKind = Literal["day", "month"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """[start_s, end_s) in wall-clock seconds; `name` is `2026-11` or `2026-11-24`."""
+    """A span [start_s, end_s) in wall-clock seconds; `name` is `2026-11` or `2026-11-24`."""
 
     start_s: float
     end_s: float
@@ -33,7 +33,7 @@ class Calendar:
         self._latest: dict[PeriodKind, Period] = {}
 
     def period(self, kind: PeriodKind, at_s: float) -> Period:
-        """The period that a moment lies in."""
+        """Return the period that a moment lies in."""
         latest = self._latest.get(kind)
         if latest is None or at_s not in latest:
             latest = self._latest[kind] = self._find(kind, at_s)
@@ -44,17 +44,17 @@ class Calendar:
         return self.month(day.year, day.month) if kind == "month" else self.day(day)
 
     def day(self, day: date) -> Period:
-        """A day."""
+        """Return the period of a day."""
         return Period(self._midnight_s(day), self._midnight_s(day + timedelta(days=1)), day.isoformat())
 
     def month(self, year: int, month: int) -> Period:
-        """A month, 1 to 12."""
+        """Return the period of a month, 1 to 12."""
         first = date(year, month, 1)
         following = date(year + month // 12, month % 12 + 1, 1)
         return Period(self._midnight_s(first), self._midnight_s(following), f"{year:04}-{month:02}")
 
     def days(self, first: date, last: date) -> Period:
-        """The days from `first` to `last`, both included."""
+        """Return the period of the days from `first` to `last`, both included."""
         name = first.isoformat() if first == last else f"{first} to {last}"
         return Period(self._midnight_s(first), self._midnight_s(last + timedelta(days=1)), name)
 

@@ -1,4 +1,4 @@
-"""The price book: what a usage of a model costs, from the operator's file first and the bundled prices next."""
+"""The price book: what a usage of a model costs, by the operator's file first and the bundled prices next."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _MAX_QUOTES = 4096
-"""Upstreams and callers name models as they like: beyond this the remembered prices are looked up anew."""
+"""Models whose price is remembered; upstreams and callers choose names freely. Beyond it, all are looked up anew."""
 _MAX_CHARGED = 4096
-"""Charges remembered, of all models together."""
+"""Charges that are remembered, of all models together."""
 _MAX_UNPRICED = 1000
+"""Unpriced models that are counted by name; later ones count as `other`."""
 _MAX_NAME = 256
+"""Characters of a model's name; no bundled price has a longer one."""
 _OTHER = "other"
 _EPOCH_S = 60.0
-"""Prices that vary change on whole minutes: by UTC date, or by a time of day."""
+"""Seconds; prices that vary change on whole minutes, by UTC date or by a time of day."""
 _DATED = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d)$")
-"""A snapshot's date at the end of a model's name: -2024-08-06, -20240806, -0613."""
+"""The date of a snapshot at the end of a model's name: -2024-08-06, -20240806, -0613."""
 
 
 def undated(model: str) -> str:
-    """A model's name without the date of its snapshot."""
+    """Return a model's name without the date of its snapshot."""
     return _DATED.sub("", model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Quote:
-    """A model's tariff for calls in [start_s, end_s); None: no price is known."""
+    """A model's tariff for calls in [start_s, end_s), wall seconds; None where no price is known."""
 
     tariff: Tariff | None
     start_s: float
@@ -47,7 +49,7 @@ class _Quote:
 
 
 class PriceBook:
-    """Costs in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
+    """Prices usages in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
 
     def __init__(self, overrides: Overrides, load_bundled: type[BundledPrices]) -> None:
         self._overrides = overrides
@@ -59,7 +61,7 @@ class PriceBook:
 
     @classmethod
     def open(cls, settings: CostSettings) -> PriceBook:
-        """Loads the prices, about 0.2 s.
+        """Load the prices, which takes about 0.2 s.
 
         Raises:
             SettingsError: `price_file` has problems, all of them at once.
@@ -70,23 +72,23 @@ class PriceBook:
         return cls(overrides, BundledPrices)
 
     def cost(self, model: str, usage: Usage, at_s: float) -> Cost:
-        """What the call cost, split into uncached input, cached input and output.
+        """Return what a call cost, split into uncached input, cached input and output.
 
-        An override counts for the model that it names, case aside, and for that name with a snapshot's date after it
-        (`gpt-4o` for `gpt-4o-2024-08-06`), unless that has an override too; next come overrides for names that begin
-        alike (`openai/*`). A model without a price gives `NO_COST`
-        (`priced` is False) and is counted in `unpriced_models`. See `Tariff.charge` for rounding and for nonsense.
+        The price comes from the first of these that has one: an override for the model's name (case aside), an override
+        for its name without a snapshot's date (`gpt-4o` for `gpt-4o-2024-08-06`), an override for names that begin
+        alike (`openai/*`), the bundled prices. A model without a price gives `NO_COST` (`priced` is False) and is
+        counted in `unpriced_models`. `Tariff.charge` says how amounts are rounded and impossible counts are clamped.
 
         Args:
             model: the name that the upstream answered with, `provider/model` included.
             usage: its tokens.
-            at_s: when the call was made, wall-clock seconds: prices have dates.
+            at_s: when the call was made, wall-clock seconds; prices have dates.
         """
         quote = self._quote(model, at_s)
         if quote.tariff is None:
             self._count_unpriced(model)
             return NO_COST
-        # Every hit on one entry asks for the same usage again.
+        # Every hit on an entry asks for the price of the same usage.
         cost = self._charged.get((quote, usage))
         if cost is None:
             if len(self._charged) >= _MAX_CHARGED:
@@ -95,12 +97,12 @@ class PriceBook:
         return cost
 
     def quote(self, model: str, usage: Usage, at_s: float) -> Cost:
-        """What a call would cost; as `cost`, but nothing is counted."""
+        """Return what a call would cost, as `cost` does, and count nothing."""
         tariff = self._quote(model, at_s).tariff
         return NO_COST if tariff is None else tariff.charge(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
-        """Calls of `cost` for models without a price, by model; the names are bounded, later ones count as `other`."""
+        """Return how often `cost` met each model without a price; names are bounded, later ones count as `other`."""
         return dict(self._unpriced)
 
     def _quote(self, model: str, at_s: float) -> _Quote:
@@ -134,7 +136,7 @@ class PriceBook:
                 name = _OTHER
             else:
                 _log.warning(
-                    "model_unpriced",
+                    "costs.model_unpriced",
                     model=name,
                     hint="its cost counts as unknown; give it a [[price]] in costs.price_file",
                 )

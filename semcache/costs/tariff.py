@@ -8,9 +8,9 @@ from decimal import Decimal
 from semcache.model import NANOUSD_PER_USD, Cost, Usage
 
 MAX_TOKENS = 1_000_000_000
-"""A usage above this is nonsense and is cut to it; the product with the dearest price still fits 64 bits."""
+"""Tokens; a larger count is impossible and is cut to it. Times the dearest price it still fits 64 bits."""
 MAX_USD_PER_MILLION = Decimal(1_000_000)
-"""Dearer than any price there is; an override above it is a slip of units."""
+"""Above any real price: an override that exceeds it has the wrong unit."""
 
 _TOKENS_PER_PRICE = 1_000_000
 
@@ -24,12 +24,12 @@ class Rate:
 
     @classmethod
     def of(cls, usd: Decimal, per: int = _TOKENS_PER_PRICE) -> Rate:
-        """The rate of `usd` dollars for `per` units, without rounding."""
+        """Return the rate of `usd` dollars for `per` units, without rounding."""
         numerator, denominator = (usd * NANOUSD_PER_USD / per).as_integer_ratio()
         return cls(numerator, denominator)
 
     def charge(self, units: int) -> int:
-        """Nanodollars for `units`, rounded half to even: errors of many requests cancel instead of adding up."""
+        """Return nanodollars for `units`, rounded half to even, so that the errors of many requests cancel out."""
         if self.denominator == 1:
             return units * self.numerator
         whole, rest = divmod(units * self.numerator, self.denominator)
@@ -44,9 +44,11 @@ FREE = Rate(0)
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The rates of a call with more than `above` input tokens. They hold for all its tokens, not for those beyond.
+    """The rates of a call with more than `above` input tokens; they hold for all its tokens.
 
-    `cached_input` is for tokens read from the provider's prompt cache, `cache_write` for those written to it.
+    Attributes:
+        cached_input: for tokens that were read from the provider's prompt cache.
+        cache_write: for tokens that were written to it.
     """
 
     above: int
@@ -58,18 +60,23 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """A model's bands, highest `above` first and the last at -1; a fixed fee per call; where the prices are from."""
+    """What one model charges.
+
+    Attributes:
+        bands: the highest `above` first, the last at -1.
+        price_version: where the prices are from.
+        call_fee: a fixed fee per call.
+    """
 
     bands: tuple[Band, ...]
     price_version: str
     call_fee: Rate = FREE
 
     def charge(self, usage: Usage) -> Cost:
-        """The cost of one call, each part rounded to the nanodollar by itself, so that the parts add up to the total.
+        """Return the cost of one call, each part rounded to the nanodollar by itself: the parts add up to the total.
 
-        Nonsense is clamped: negative counts to 0, cached input to the input, any count to `MAX_TOKENS`. What is written
-        to the provider's prompt cache counts as input, and so does a fee per call: both are due before any token comes
-        out.
+        Impossible counts are clamped: negative ones to 0, cached input to the input, any count to `MAX_TOKENS`. Tokens
+        that are written to the provider's prompt cache, and the fee per call, are in the input's part.
         """
         tokens = min(max(usage.input_tokens, 0), MAX_TOKENS)
         cached = min(max(usage.cached_input_tokens, 0), tokens)

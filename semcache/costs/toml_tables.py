@@ -1,4 +1,4 @@
-"""Reading a TOML file of figures so that all its problems are told at once, each with its place."""
+"""Reading a TOML file of prices or amounts so that all its problems are reported at once, each with its place."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from semcache.errors import SettingsError
 
 MAX_USD = Decimal(1_000_000_000)
-"""No amount in a file is larger; one that is has a slip of units."""
+"""The largest amount in a file; a larger one has the wrong unit."""
 MAX_COUNT = 10**15
 MAX_DECIMALS = 18
 
 
 class TomlTable:
-    """One table of a file. What is missing or wrong becomes a problem, and a harmless value stands in for it.
+    """One table of a file. A missing or wrong value becomes a problem, and a harmless value is returned for it.
 
-    The stand-ins are never computed with: `TomlFile.finish` raises when there is any problem.
+    Nothing is computed with such a value: `TomlFile.finish` raises when there is any problem.
     """
 
     def __init__(self, where: str, values: Mapping[str, object], problems: list[str]) -> None:
@@ -35,11 +35,11 @@ class TomlTable:
         self._problems.append(f"{self.where}: {what}" if self.where else what)
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Return whether the key is there."""
         return key in self._values
 
     def name(self, key: str, default: str | None = None) -> str:
-        """A text that isn't empty; needed unless there is a default."""
+        """Return a text that isn't empty; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
             return default or ""
@@ -49,7 +49,7 @@ class TomlTable:
         return value.strip()
 
     def choice(self, key: str, choices: Collection[str], default: str | None = None) -> str:
-        """One of a few words."""
+        """Return one of `choices`; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
             return default or ""
@@ -59,7 +59,7 @@ class TomlTable:
         return str(value)
 
     def names(self, key: str) -> tuple[str, ...]:
-        """A list of texts; empty when the key isn't there."""
+        """Return a list of texts; empty when the key isn't there."""
         value = self._take(key, needed=False)
         if value is None:
             return ()
@@ -69,7 +69,7 @@ class TomlTable:
         return tuple(value)
 
     def count(self, key: str, *, least: int = 1, default: int | None = None) -> int:
-        """A whole number, `least` or more; needed unless there is a default."""
+        """Return a whole number, `least` or more; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
             return least if default is None else default
@@ -86,18 +86,18 @@ class TomlTable:
     def amount(
         self, key: str, *, default: Decimal | None = None, most: Decimal = MAX_USD, unit: str = "dollars"
     ) -> Decimal:
-        """An exact decimal, 0 or more; needed unless there is a default."""
+        """Return an exact decimal from 0 to `most`; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
             return default or Decimal(0)
         return self._decimal(key, value, Decimal(0), most, unit)
 
     def signed_amount(self, key: str, unit: str = "dollars") -> Decimal:
-        """An exact decimal of either sign."""
+        """Return an exact decimal of either sign."""
         return self._decimal(key, self._take(key, needed=True), -MAX_USD, MAX_USD, unit)
 
     def date(self, key: str) -> dt.date | None:
-        """A date or a time of one; None when it isn't there."""
+        """Return a date, or a time of a date; None when it isn't there."""
         value = self._take(key, needed=False)
         if value is None or isinstance(value, dt.date):
             return value
@@ -105,7 +105,7 @@ class TomlTable:
         return None
 
     def table(self, key: str) -> TomlTable | None:
-        """A table inside; None when it isn't there."""
+        """Return a table inside this one; None when it isn't there."""
         value = self._take(key, needed=False)
         if value is None:
             return None
@@ -115,7 +115,7 @@ class TomlTable:
         return TomlTable(f"{self.where}.{key}" if self.where else key, value, self._problems)
 
     def tables(self, key: str) -> Sequence[TomlTable]:
-        """A list of tables, numbered from 1 in problems; empty when the key isn't there."""
+        """Return a list of tables, numbered from 1 in problems; empty when the key isn't there."""
         value = self._take(key, needed=False)
         if value is None:
             return ()
@@ -126,7 +126,7 @@ class TomlTable:
         return [TomlTable(f"{where} {number}", item, self._problems) for number, item in enumerate(value, start=1)]
 
     def finish(self) -> None:
-        """Note every key that nobody asked for."""
+        """Note a problem for every key that nobody has read."""
         for key in self._values:
             if key not in self._known:
                 self.problem(f"unknown key {key!r}")
@@ -160,7 +160,12 @@ class TomlTable:
 
 @dataclass(frozen=True, slots=True)
 class TomlFile:
-    """A file that was read: its outermost table, and the first eight hex digits of its SHA-256."""
+    """A file that was read.
+
+    Attributes:
+        root: its outermost table.
+        digest: the first eight hex digits of its SHA-256.
+    """
 
     path: Path
     root: TomlTable
@@ -178,7 +183,7 @@ class TomlFile:
 
 
 def read_toml(path: Path) -> TomlFile:
-    """The file's tables, numbers with a point as exact decimals.
+    """Read a file's tables, numbers with a point as exact decimals.
 
     Raises:
         SettingsError: it can't be read, or isn't TOML.

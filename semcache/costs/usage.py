@@ -11,20 +11,20 @@ from semcache.model import Usage
 _log = structlog.get_logger(__name__)
 
 _SAMPLE_CHARS = 4096
-"""Tokenising more than this would hold up the event loop; longer texts are scaled up from it."""
+"""Characters that are tokenised; more would hold up the event loop. Longer texts are scaled up from them."""
 _CHARS_PER_TOKEN = 4
-"""Where no text is at hand: the rule of thumb for English."""
+"""For a text that isn't at hand: the rule of thumb for English."""
 
 
 def estimate_usage(prompt_chars: int, text: str, answer_text: str, count_tokens: Callable[[str], int]) -> Usage:
-    """The usage, flagged `estimated`; no token is taken for cached by the provider.
+    """Return an estimated usage, flagged as such; no token counts as cached by the provider.
 
     Args:
         prompt_chars: characters of all messages.
-        text: the part of the prompt that is at hand (`KeyedRequest.text`, may be empty): its tokens per character
-            stand for the whole.
+        text: the part of the prompt that is at hand (`KeyedRequest.text`, may be empty); its tokens per character
+            are taken for the whole.
         answer_text: the answer, as far as it came.
-        count_tokens: the embedder's tokenizer; another one than the upstream's, hence an estimate.
+        count_tokens: the embedder's tokenizer. The upstream has another, so this is an estimate.
     """
     return Usage(
         input_tokens=_tokens(text, max(prompt_chars, len(text)), count_tokens),
@@ -37,7 +37,7 @@ def _tokens(sample: str, chars: int, count_tokens: Callable[[str], int]) -> int:
     sample = sample[:_SAMPLE_CHARS]
     try:
         counted = max(count_tokens(sample), 1) if sample else 0
-    except Exception:  # noqa: BLE001 - the call is paid for and has to be booked, however roughly
-        _log.exception("usage.not_tokenized")
+    except Exception:  # noqa: BLE001 - the call is paid for and must be booked, if only by a rough estimate
+        _log.exception("costs.usage_not_tokenized")
         counted = 0
     return -(-counted * chars // len(sample)) if counted else -(-chars // _CHARS_PER_TOKEN)

@@ -110,6 +110,49 @@ class Savings:
     total: SavingsRow
 
 
+@dataclass(frozen=True, slots=True)
+class SavingsQuery:
+    """A window of whole hours and what to show of it.
+
+    Attributes:
+        start_s: the window's start in wall-clock seconds, a multiple of 3600; it belongs to the window.
+        end_s: the window's end in wall-clock seconds, a multiple of 3600; it doesn't belong to the window.
+        models: the models to include; empty: all.
+        task_types: the task types to include; empty: all.
+        group_by: what the rows are grouped by.
+        tenants: the tenants to include; None: all.
+    """
+
+    start_s: int
+    end_s: int
+    models: frozenset[str]
+    task_types: frozenset[str]
+    group_by: tuple[SavingsGroup, ...]
+    tenants: frozenset[str] | None
+
+    @property
+    def sole_tenant(self) -> str | None:
+        """The tenant, if the query asks for exactly one: a store reads one tenant's hours faster than all."""
+        return next(iter(self.tenants)) if self.tenants is not None and len(self.tenants) == 1 else None
+
+    def sum(self, hours: Iterable[LedgerHour]) -> Savings:
+        """Return the savings of the hours whose tenant the query includes.
+
+        Args:
+            hours: rollup rows of the window, in any order, each at most once.
+        """
+        included = (hour for hour in hours if self.tenants is None or hour.tenant in self.tenants)
+        return savings(included, self.group_by, models=self.models, task_types=self.task_types)
+
+
+@dataclass(frozen=True, slots=True)
+class SavingsAnswer:
+    """The savings that a query asked for, and the wall-clock time up to which the ledger was on disk."""
+
+    savings: Savings
+    durable_through_s: float
+
+
 def savings(
     hours: Iterable[LedgerHour],
     group_by: Sequence[SavingsGroup] = (),

@@ -10,6 +10,7 @@ from semcache.model.entry import (
     Deposit,
     Deposited,
     Entry,
+    Lease,
     Rejection,
     Selector,
     format_entry_id,
@@ -29,9 +30,9 @@ from semcache.model.request import (
     Tier,
     canonical_json,
 )
-from semcache.model.response import Finished, Response, Started
+from semcache.model.response import Finished, Invalidated, LookupResult, Response, Started, VerdictOutcome
 from semcache.model.snapshot import EmbedderStats, IndexSize, IndexStats, QueueStats, Snapshot, StoreStats
-from semcache.model.status import HIT_STATUSES, Status
+from semcache.model.status import HIT_STATUSES, Status, hit_ratio
 from semcache.model.vector import Vector
 
 __all__ = [
@@ -60,10 +61,13 @@ __all__ = [
     "GuardVerdict",
     "IndexSize",
     "IndexStats",
+    "Invalidated",
     "Judgement",
     "KeyedRequest",
+    "Lease",
     "LedgerHour",
     "LedgerRecord",
+    "LookupResult",
     "Mode",
     "Neighbour",
     "Purpose",
@@ -83,7 +87,9 @@ __all__ = [
     "UpstreamCall",
     "Usage",
     "Vector",
+    "VerdictOutcome",
     "canonical_json",
     "format_entry_id",
+    "hit_ratio",
     "parse_entry_id",
 ]

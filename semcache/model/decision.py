@@ -90,3 +90,5 @@ class Explanation:
     embedded_tokens: int
     models: tuple[str, ...] = ()
     """Those that a call could be sent to now, the likeliest first."""
+    detail: str = ""
+    """The reason as a sentence for a person."""

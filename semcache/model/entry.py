@@ -69,6 +69,15 @@ class Deposit:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to generate the answer for one exact key, until a moment (monotonic seconds)."""
+
+    lease_id: str
+    exact_key: bytes
+    expires_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Deposited:
     """What became of a deposit: `entry` is None when it wasn't stored, `reason` says why (a stable token)."""
 

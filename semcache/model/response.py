@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from semcache.model.answer import Answer
 from semcache.model.decision import GuardVerdict
+from semcache.model.entry import Lease
+from semcache.model.ledger import ServedHit
 from semcache.model.money import NO_COST, NO_USAGE, Cost, Usage
 from semcache.model.request import NO_TASK, Task
 from semcache.model.status import Status
@@ -60,3 +62,44 @@ class Finished:
     """The last frame of a stream: what it took."""
 
     response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """What a lookup brings.
+
+    Attributes:
+        response: the outcome; its answer is None for a miss.
+        lookup_id: names a miss for a later Store; empty for a hit.
+        lease: the right to generate the answer; None where none was asked for or another caller holds it.
+    """
+
+    response: Response
+    lookup_id: str = ""
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOutcome:
+    """What a reported verdict did.
+
+    Attributes:
+        served: the hit that was judged.
+        removed: the verdict was "wrong" and the entry is no longer in the store.
+    """
+
+    served: ServedHit
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated:
+    """What an invalidation names.
+
+    Attributes:
+        count: the live entries that it names. They are gone if it was applied.
+        generation: the number of invalidations that this process has applied, this one included.
+    """
+
+    count: int
+    generation: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -22,3 +23,13 @@ class Status(StrEnum):
 
 
 HIT_STATUSES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.COALESCED})
+
+
+def hit_ratio(counts: Mapping[Status, int]) -> float | None:
+    """Return hits / (hits + misses) of request counts by status; None before the first of them.
+
+    A request that was bypassed, refreshed, cancelled or failed could not be a hit, so it isn't counted.
+    """
+    hits = sum(counts.get(status, 0) for status in HIT_STATUSES)
+    possible = hits + counts.get(Status.MISS, 0)
+    return hits / possible if possible else None

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status
+from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status, StoreStats
 from semcache.observe.histogram import Spread
 from semcache.observe.tally import OTHER, LabelValues, Tally
 from semcache.observe.watches import Read, Watches
@@ -374,8 +374,8 @@ class Metrics:
         """An answer wasn't stored."""
         self._skipped.add((self._skipped_values(reason),))
 
-    def watch_store(self, read: Read) -> None:
-        """Export what `EntryStore.stats` says at each scrape; see `Watches.store` for the keys."""
+    def watch_store(self, read: Callable[[], StoreStats]) -> None:
+        """Export what `Store.stats` returns at each scrape."""
         self._watches.store(read)
 
     def watch_index(self, read: Read) -> None:

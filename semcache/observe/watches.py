@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from semcache.model import StoreStats
+
 _log = structlog.get_logger(__name__)
 
 Read = Callable[[], Mapping[str, int]]
@@ -23,11 +25,8 @@ class Watches(Collector):
         self._sources: dict[str, Callable[[], Iterator[Family]]] = {}
         registry.register(self)
 
-    def store(self, read: Read) -> None:
-        """Watches `EntryStore.stats`.
-
-        The keys: `entries`, `inert`, `bytes`, `evictions`, `expirations`, `notes_dropped`, `damaged`.
-        """
+    def store(self, read: Callable[[], StoreStats]) -> None:
+        """Export what `Store.stats` returns at each scrape."""
         self._sources["store"] = lambda: _store_families(read())
 
     def index(self, read: Read) -> None:
@@ -57,23 +56,21 @@ class Watches(Collector):
             yield from found
 
 
-def _store_families(stats: Mapping[str, int]) -> Iterator[Family]:
-    yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats["entries"])
+def _store_families(stats: StoreStats) -> Iterator[Family]:
+    yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats.entries)
     yield GaugeMetricFamily(
         "semcache_inert_entries",
         "Entries of another embedding model, which can't be found by meaning.",
-        stats["inert"],
+        stats.inert,
     )
-    yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats["bytes"])
-    yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats["evictions"])
-    yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats["expirations"])
-    yield CounterMetricFamily(
-        "semcache_ledger_lost", "Ledger records that couldn't be written.", stats["notes_dropped"]
-    )
+    yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats.used_bytes)
+    yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats.evictions)
+    yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats.expirations)
+    yield CounterMetricFamily("semcache_ledger_lost", "Ledger records that couldn't be written.", stats.notes_dropped)
     yield GaugeMetricFamily(
         "semcache_damaged_entries",
         "Damaged rows that readers met and left out since the start, each as often as it was met.",
-        stats["damaged"],
+        stats.damaged,
     )
 
 

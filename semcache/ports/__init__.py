@@ -1,9 +1,9 @@
 """Protocols for the seams that are heavy or nondeterministic; each has a fake in `semcache.testing`."""
 
 from semcache.ports.clock import Clock
+from semcache.ports.coordination import Coordination, PendingLookup
 from semcache.ports.embedder import Embedder
 from semcache.ports.entries import Entries
-from semcache.ports.entry_store import EntryStore
 from semcache.ports.index import VectorIndex
 from semcache.ports.ledger import Ledger
 from semcache.ports.store import Capabilities, Store
@@ -14,10 +14,11 @@ from semcache.ports.verdicts import Verdicts
 __all__ = [
     "Capabilities",
     "Clock",
+    "Coordination",
     "Embedder",
     "Entries",
-    "EntryStore",
     "Ledger",
+    "PendingLookup",
     "Store",
     "Upstream",
     "VectorIndex",

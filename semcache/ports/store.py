@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from semcache.model import StoreStats
 from semcache.ports.entries import Entries
 from semcache.ports.ledger import Ledger
 from semcache.ports.vectors import Vectors
@@ -21,12 +21,15 @@ class Capabilities:
         durable: what was acknowledged survives the end of the process.
         shared: other processes see each write, and their writes are seen here.
         ordered_changes: subscribers hear of each commit before its writer is answered.
+        immediate_reads: the coroutines of `Entries`, `Vectors`, `Verdicts.served` and `Ledger.find` return without
+            suspending, so that an `await` of them costs no task switch and lets nothing else run.
     """
 
     unit_of_work: bool
     durable: bool
     shared: bool
     ordered_changes: bool
+    immediate_reads: bool
 
 
 class Store(Protocol):
@@ -57,8 +60,8 @@ class Store(Protocol):
         """Hits as they were served, and what was said of them."""
         ...
 
-    def stats(self) -> Mapping[str, int]:
-        """Return entries, bytes used, map size, evictions, expirations, pending writes."""
+    def stats(self) -> StoreStats:
+        """Return counts and sizes. This costs microseconds and may be called from any thread."""
         ...
 
     async def sweep(self) -> int:

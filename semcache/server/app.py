@@ -136,18 +136,18 @@ class Application:
             embedder_fingerprint=embedder.fingerprint,
         )
         self._closing.push_async_callback(store.close)
-        index = open_index(settings.index, embedder.dimension, store.vectors)
+        index = open_index(settings.index, embedder.dimension, store.vectors.load)
         self._closing.push_async_callback(index.close)
         if upstream is None:
             upstream = HttpUpstream(
                 settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes
             )
             self._closing.push_async_callback(upstream.close)
-        budgets = Budgets(settings.costs, store, clock, metrics)
+        budgets = Budgets(settings.costs, store.ledger, clock, metrics)
         await asyncio.to_thread(budgets.open_periods, clock.wall())
         metrics.watch_budgets(budgets.shares)
         accounts = Accounts(
-            store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
+            ledger=store.ledger, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
         )
         keying = Keying(
             secrets=secrets,
@@ -175,7 +175,7 @@ class Application:
                 "calls": (self._gate.in_flight, settings.server.max_in_flight),
                 "embedding": (embedder.queue_depth(), settings.embedding.max_queue),
                 "index": (index.queue_depth(), settings.index.max_queue),
-                "store": (store.stats().get("pending", 0), settings.store.max_queue),
+                "store": (store.stats().pending, settings.store.max_queue),
                 "flights": (cache.queues()["flights"], settings.server.max_in_flight),
                 "lookups": (cache.queues()["lookups"], settings.limits.pending_lookups),
             }
@@ -193,7 +193,7 @@ class Application:
             queues=queues,
         )
         hits = HitMessages()
-        store.subscribe(hits.follow)
+        store.entries.subscribe(hits.follow)
         service = Service(
             settings=settings,
             clock=clock,

@@ -8,7 +8,7 @@ import semcache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Balance, BudgetState
 from semcache.finance.savings import SavingsRow
-from semcache.ports import Clock, Embedder, EntryStore, VectorIndex
+from semcache.ports import Clock, Embedder, Store, VectorIndex
 from semcache.server.grpc.wire import outgoing
 from semcache.settings import Settings
 from semcache.v1 import semcache_pb2 as pb
@@ -29,7 +29,7 @@ class Reports:
         *,
         settings: Settings,
         clock: Clock,
-        store: EntryStore,
+        store: Store,
         index: VectorIndex,
         embedder: Embedder,
         accounts: Accounts,
@@ -61,11 +61,11 @@ class Reports:
             uptime=outgoing.duration(self._clock.monotonic() - self._started_monotonic_s),
             requests=outgoing.request_counts(counts),
             hit_ratio=outgoing.hit_ratio(counts),
-            entries=store.get("entries", 0),
-            store_bytes=store.get("bytes", 0),
+            entries=store.entries,
+            store_bytes=store.used_bytes,
             store_limit_bytes=self._settings.store.max_bytes,
-            evictions=store.get("evictions", 0),
-            expirations=store.get("expirations", 0),
+            evictions=store.evictions,
+            expirations=store.expirations,
             indexes=_indexes(self._index.stats()),
             queues=[
                 pb.QueueStats(name=name, depth=depth, capacity=capacity)

@@ -151,6 +151,16 @@ def served_expiry_key(served: ServedHit, ttl_s: float) -> bytes:
     return EXPIRES_SERVED + pack_time(served.at_s + ttl_s) + (served_key(served.hit_id) or b"")
 
 
+def log_name(request_id: str) -> bytes:
+    """Return the part of a log line's key that names its request."""
+    return request_id.encode("utf-8", "surrogatepass")[:LOG_ID_BYTES]
+
+
+def log_name_of(key: bytes) -> bytes:
+    """Return the part that names the request of a log line's key: what lies between its time and its repetition."""
+    return key[8:-4]
+
+
 def hour_key(hour: LedgerHour) -> bytes:
     """The row of `hours` that a rollup row has."""
     name = f"{hour.tenant}\0{hour.model}\0{hour.task_type}\0{hour.status.value}"

@@ -1,69 +1,86 @@
-"""The rollup's arithmetic: log lines to hours, in integers."""
+"""The port `Ledger` over LMDB: the request log and its hourly rollup."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator
 
-from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Purpose, Status
+from semcache.model import LedgerHour, LedgerRecord, ServedHit
+from semcache.store import layout
+from semcache.store.codec import decode_hour, decode_record, encode_record
+from semcache.store.core import Core
+from semcache.store.scanning import rows_between
+from semcache.store.transaction import WriteTransaction
+from semcache.store.writer import Note
 
-SECONDS_PER_HOUR = 3600
-
-HourName = tuple[int, str, str, str, str]
-"""What a rollup row is about: hour, tenant, model, task type, status."""
-
-
-def name_of(hour: LedgerHour) -> HourName:
-    """What the rollup row is about; rows of one name are merged."""
-    return (hour.hour_s, hour.tenant, hour.model, hour.task_type, hour.status.value)
+_FIND_TOLERANCE_S = 1e-3
+"""How far a line's time may lie from the time that `find` is given: callers know it to the millisecond."""
 
 
-def merged(one: LedgerHour, other: LedgerHour) -> LedgerHour:
-    """The sum of two rollup rows of one name."""
-    return replace(
-        one,
-        requests=one.requests + other.requests,
-        input_tokens=one.input_tokens + other.input_tokens,
-        cached_input_tokens=one.cached_input_tokens + other.cached_input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        spent_input_nanousd=one.spent_input_nanousd + other.spent_input_nanousd,
-        spent_cached_input_nanousd=one.spent_cached_input_nanousd + other.spent_cached_input_nanousd,
-        spent_output_nanousd=one.spent_output_nanousd + other.spent_output_nanousd,
-        saved_nanousd=one.saved_nanousd + other.saved_nanousd,
-        unpriced=one.unpriced + other.unpriced,
-        estimated=one.estimated + other.estimated,
-        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
-        overhead_nanousd=one.overhead_nanousd + other.overhead_nanousd,
-        wrong_hits=one.wrong_hits + other.wrong_hits,
-    )
+class LmdbLedger:
+    """Lines of requests on disk. `hours` and `records` see what is committed, not what waits."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def record(self, line: LedgerRecord, served: ServedHit | None = None) -> None:
+        """Note a request; it is on disk with the next commit group, within about 250 ms.
+
+        The line of a hit counts as a use of its entry, for eviction. `served` is kept for a later verdict.
+        """
+        self._core.writer.note(Note(line, served))
+
+    async def record_durably(self, line: LedgerRecord) -> None:
+        """Note a request and return when it is on disk.
+
+        Raises:
+            StoreFullError: it isn't noted.
+            OverloadedError: too many writes wait; it isn't noted.
+            ShuttingDownError: the store is closed.
+        """
+        await self._core.writer.write(_nothing, note=Note(line, row=encode_record(line)))
+
+    async def find(self, request_id: str, at_s: float) -> LedgerRecord | None:
+        """Return the oldest line on disk of a request that was logged within a millisecond of `at_s` (wall seconds)."""
+        first, end = layout.pack_time(at_s - _FIND_TOLERANCE_S), layout.pack_time(at_s + _FIND_TOLERANCE_S)
+        name = layout.log_name(request_id)
+        for key, row in rows_between(self._core.env, self._core.dbs.log, first, end):
+            if layout.log_name_of(key) == name:
+                line = self._core.decoded(decode_record, row)
+                if line is not None and line.request_id == request_id:
+                    return line
+        return None
+
+    def hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
+        """Yield rollup rows on disk whose hour starts in [start, end), of one tenant or of all, by hour."""
+        first, end = layout.hours_from(start_s), layout.hours_from(end_s)
+        for _, row in rows_between(self._core.env, self._core.dbs.hours, first, end):
+            hour = self._core.decoded(decode_hour, row)
+            if hour is not None and tenant in {None, hour.tenant}:
+                yield hour
+
+    def records(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerRecord]:
+        """Yield log lines on disk in [start, end), of one tenant or of all, oldest first."""
+        first, end = layout.pack_time(start_s), layout.pack_time(end_s) + b"\xff"
+        for _, row in rows_between(self._core.env, self._core.dbs.log, first, end):
+            line = self._core.decoded(decode_record, row)
+            if line is not None and tenant in {None, line.tenant} and start_s <= line.at_s < end_s:
+                yield line
+
+    async def flush(self) -> None:
+        """Return when everything that was noted is on disk.
+
+        Raises:
+            StoreFullError: the disk has no room for it; it stays noted.
+            ShuttingDownError: the store is closed.
+        """
+        await self._core.writer.write(_nothing, urgent=True)
+
+    @property
+    def durable_through_s(self) -> float:
+        """Wall time, in seconds, up to which everything noted is on disk."""
+        return self._core.writer.durable_through_s
 
 
-def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
-    """The rollup rows of many log lines: by name, then summed column by column. One object a line would cost more.
-
-    A line without a request of its own (a caller's Store) still adds its tokens and money; a wrong hit's line adds its
-    overhead alone, for the hit's own line has the rest. Unpriced is what is missing from an amount of money: spending
-    without a price, or a hit whose saving has none.
-    """
-    groups: dict[tuple[int, str, str, str, Status], list[tuple[int, ...]]] = {}
-    for record in records:
-        usage, spent, saved, status = record.usage, record.spent, record.saved, record.status
-        hour_s = int(record.at_s // SECONDS_PER_HOUR) * SECONDS_PER_HOUR
-        amounts = (  # in the order of a LedgerHour's fields
-            record.requests,
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.output_tokens,
-            spent.input_nanousd,
-            spent.cached_input_nanousd,
-            spent.output_nanousd,
-            saved.total_nanousd,
-            not spent.priced or (status in HIT_STATUSES and not saved.priced),
-            usage.estimated,
-            usage.cache_write_tokens,
-            record.overhead_nanousd,
-            record.purpose is Purpose.WRONG_HIT,
-        )
-        groups.setdefault((hour_s, record.tenant, record.model, record.task_type, status), []).append(amounts)
-    hours = (LedgerHour(*name, *map(sum, zip(*rows, strict=True))) for name, rows in groups.items())
-    return {name_of(hour): hour for hour in hours}
+def _nothing(group: WriteTransaction) -> None:
+    """Change no entry: the write of a log line is its note."""
+    del group

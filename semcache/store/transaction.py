@@ -28,7 +28,7 @@ from semcache.store.codec import (
 )
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
-from semcache.store.ledger import SECONDS_PER_HOUR, HourName, merged, rolled_up
+from semcache.store.rollup import SECONDS_PER_HOUR, HourName, merged, rolled_up
 
 MAX_REJECTIONS = 64
 """Of one entry; the latest stay."""
@@ -174,8 +174,7 @@ class WriteTransaction:
         records = []
         for record, row in lines:
             records.append(record)
-            request_id = record.request_id.encode("utf-8", "surrogatepass")[: layout.LOG_ID_BYTES]
-            key = layout.pack_time(record.at_s) + request_id
+            key = layout.pack_time(record.at_s) + layout.log_name(record.request_id)
             repetition = 0
             while not self._txn.put(key + _U32.pack(repetition), row, overwrite=False, db=self._dbs.log):
                 repetition += 1

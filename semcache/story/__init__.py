@@ -1,1 +1,13 @@
-"""The story of a request, step by step in call order. `cache.py` tells it; the modules beside it do one step each."""
+"""The story of a request, step by step in call order. `cache.py` tells it; each module beside it does one step.
+
+Owns: the order of the steps, and nothing that lasts. State lies in the store, in coordination/ and in the exact tier.
+Thread: the event loop alone.
+Remembers: entries of exact hits, decoded (`exact.py`, bounded by `store.exact_cache_bytes`, emptied by commits).
+
+Every front (gRPC now) stands on `SemanticCache`, made of `Rooms`; nothing else of this room is used outside.
+"""
+
+from semcache.story.cache import SemanticCache
+from semcache.story.rooms import Rooms
+
+__all__ = ["Rooms", "SemanticCache"]

@@ -1,33 +1,55 @@
-"""The exact tier: decoded entries in memory, bounded in bytes, over the store."""
+"""The exact tier: entries by exact key, decoded entries kept in memory over the store."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from semcache.model import Changes, Entry
-from semcache.ports import Clock, EntryStore
+from semcache.model import Changes, Entry, KeyedRequest, Tier
+from semcache.ports import Clock, Entries
+from semcache.story.rules import Servability
 
 _ENTRY_OVERHEAD_BYTES = 2_000
-"""An Entry's objects beside its text and answer, as measured with tracemalloc on typical entries."""
+"""Bytes of an Entry's objects beside its text and answer, by tracemalloc on typical entries."""
 
 
 class ExactTier:
-    """Finds an entry by exact key. Follows the store's commits, so that a removed entry isn't served again."""
+    """Finds an entry by exact key.
 
-    def __init__(self, store: EntryStore, clock: Clock, max_bytes: int) -> None:
-        self._store = store
+    It follows the store's commits, so that a removed or rewritten entry isn't served again from memory.
+
+    Args:
+        entries: the stored entries.
+        clock: wall time decides what has expired.
+        servability: whether an entry may be served to a request.
+        max_bytes: estimated memory that decoded entries may take; the least recently used leave first.
+    """
+
+    def __init__(self, entries: Entries, clock: Clock, servability: Servability, max_bytes: int) -> None:
+        self._stored = entries
         self._clock = clock
+        self._servability = servability
         self._max_bytes = max_bytes
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._keys: dict[int, bytes] = {}
         self._bytes = 0
-        store.subscribe(self._follow)
+        entries.subscribe(self._follow)
 
-    def find(self, exact_key: bytes) -> Entry | None:
-        """The live entry under `exact_key`."""
+    async def find(self, keyed: KeyedRequest) -> Entry | None:
+        """Return the live entry under the request's exact key, if it may be served to it."""
+        if keyed.cacheability.tier is Tier.NONE:
+            return None
+        entry = await self._find(keyed.exact_key)
+        return entry if entry is not None and not self._servability.refusal(keyed, entry) else None
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated memory of the decoded entries."""
+        return self._bytes
+
+    async def _find(self, exact_key: bytes) -> Entry | None:
         entry = self._entries.get(exact_key)
         if entry is None:
-            entry = self._store.find_exact(exact_key)
+            entry = await self._stored.find_exact(exact_key)
             if entry is not None:
                 self._keep(entry)
             return entry
@@ -36,11 +58,6 @@ class ExactTier:
             return None
         self._entries.move_to_end(exact_key)
         return entry
-
-    @property
-    def size_bytes(self) -> int:
-        """Estimated memory of what is kept."""
-        return self._bytes
 
     def _keep(self, entry: Entry) -> None:
         self._entries[entry.exact_key] = entry

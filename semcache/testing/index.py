@@ -18,7 +18,7 @@ class BruteForceIndex:
     """Nearest neighbours by comparing with every vector of the partition, on the event loop.
 
     Args:
-        load: all vectors of a partition, as `EntryStore.vectors` gives them; without it partitions start empty.
+        load: all vectors of a partition, as `Vectors.load` returns them; without it partitions start empty.
     """
 
     def __init__(self, load: Load | None = None) -> None:

@@ -153,8 +153,8 @@ async def test_a_killed_server_has_lost_nothing_that_it_acknowledged(require_pro
     settings = StoreSettings(path=tmp_path / "store")
     assert check(settings).clean
     store = LmdbStore.open(settings, FakeClock(), secret_key_ids=[secret_key_id(SECRET)])
-    lines = {line.request_id: line.spent.total_nanousd for line in store.ledger_records(None, 0, 1e11)}
-    rolled_up = sum(hour.spent_nanousd for hour in store.ledger_hours(None, 0, 1e11))
+    lines = {line.request_id: line.spent.total_nanousd for line in store.ledger.records(None, 0, 1e11)}
+    rolled_up = sum(hour.spent_nanousd for hour in store.ledger.hours(None, 0, 1e11))
     await store.close()
     assert told.spent.items() <= lines.items()
     assert rolled_up == sum(lines.values()) >= sum(told.spent.values()) > 0

@@ -25,11 +25,11 @@ async def main(path: Path, run: str) -> None:
             name = name_of(run, number)
             text = f"answer {name} " + "x" * (number * 37 % 6000)
             wanted = entry(name, tags=(f"t{number % 7}",), answer=answer(text))
-            stored = await store.put(wanted, vector(number), record(name))
+            stored = await store.entries.put(wanted, vector(number), record(name))
             # Some are replaced, some removed, some noted: a kill may fall into any of it.
             if number % 5 == 0:
-                stored = await store.put(wanted, vector(number + 1))
-            store.record(record(f"hit-{name}"), served(f"hit-{name}", stored.entry_id))
+                stored = await store.entries.put(wanted, vector(number + 1))
+            store.ledger.record(record(f"hit-{name}"), served(f"hit-{name}", stored.entry_id))
             sys.stdout.write(f"{name} {stored.entry_id}\n")
             sys.stdout.flush()
 

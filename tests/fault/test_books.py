@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.books import Books, Told, compare, compare_export, play
 from semcache.model import Cost, Status
-from semcache.store.ledger import rolled_up
+from semcache.store.rollup import rolled_up
 from tests.support.ledgers import mixed_days, trim_log, write_ledger
 from tests.support.stored import record
 

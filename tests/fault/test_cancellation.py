@@ -88,7 +88,7 @@ async def test_a_caller_who_leaves_is_counted_once_and_what_was_spent_is_booked_
         spent = check_books(served, requests=requests)
         assert spent == len(served.upstream.calls) * ANSWER_NANOUSD
         again = await served.cache.complete(request(text))
-        kept = served.store.find_exact(served.cache.key(request(text)).exact_key)
+        kept = await served.store.entries.find_exact(served.cache.key(request(text)).exact_key)
         if kept is not None:
             assert again.answer is not None
             assert again.answer.text == kept.answer.text == "answered"
@@ -183,7 +183,7 @@ async def test_a_store_that_is_left_is_stored_and_booked_or_neither(leased: bool
         left = await cancelled_after(turns, served.cache.store(given))
         await settled(served)
         spent = check_books(served, requests=1)
-        found = served.store.find_exact(given.keyed.exact_key)
+        found = await served.store.entries.find_exact(given.keyed.exact_key)
         assert spent == (ANSWER_NANOUSD if found else 0)
         if leased and turns:
             # Whoever waited for the holder may go on.
@@ -237,7 +237,7 @@ async def test_the_end_of_the_grace_books_what_was_spent(kind: str) -> None:
         await asyncio.wait([caller])
         await settled(served)
         check_books(served, requests=2)
-        kept = served.store.find_exact(served.cache.key(request(FAR)).exact_key)
+        kept = await served.store.entries.find_exact(served.cache.key(request(FAR)).exact_key)
         if kept is not None:
             assert served.metrics.spent_nanousd() == 2 * ANSWER_NANOUSD
         return running
@@ -266,7 +266,7 @@ async def test_a_deposit_that_the_store_refuses_is_an_error_and_costs_nothing() 
         await served.cache.store(deposit(served, request(FAR)))
     served.store.fail_writes = None
     assert check_books(served, requests=0) == 0
-    assert served.store.find_exact(served.cache.key(request(FAR)).exact_key) is None
+    assert await served.store.entries.find_exact(served.cache.key(request(FAR)).exact_key) is None
 
 
 async def test_half_a_stream_on_a_full_disk_is_still_the_upstreams_failure() -> None:
@@ -284,7 +284,7 @@ async def test_an_embedder_that_fails_beside_the_upstream_costs_the_vector_alone
     assert response.stored
     keyed = served.cache.key(request(FAR))
     assert keyed.cacheability.tier is Tier.SEMANTIC
-    assert served.store.count_vectors(keyed.partition) == 0
+    assert await served.store.vectors.count(keyed.partition) == 0
     assert (await served.cache.complete(request(FAR))).status is Status.EXACT_HIT
     check_books(served, requests=2)
 
@@ -306,7 +306,7 @@ async def test_half_a_stream_of_a_model_with_an_endless_name_is_booked() -> None
     served = rig(ScriptedUpstream(lambda _: script))
     with pytest.raises(UpstreamError):
         await streamed(served, FAR)
-    (line,) = served.store.ledger_records(None, 0, 1e12)
+    (line,) = served.store.ledger.records(None, 0, 1e12)
     assert (line.status, line.usage.output_tokens, len(line.model)) == (Status.ERROR, 1, 256)
 
 

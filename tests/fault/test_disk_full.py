@@ -14,7 +14,7 @@ from semcache.model import Selector, Status
 from semcache.store import LmdbStore, check, layout
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, answer, entry, hit, record, served, store_settings, vector
+from tests.support.stored import SECRET, answer, entry, get, hit, record, served, store_settings, vector
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def fill(store: LmdbStore) -> list:
     stored = []
     for number in range(5000):
         try:
-            stored.append(await store.put(entry(f"n{number}", answer=answer("x" * 5000)), vector(number)))
+            stored.append(await store.entries.put(entry(f"n{number}", answer=answer("x" * 5000)), vector(number)))
         except StoreFullError:
             return stored
     pytest.fail("the store took everything")
@@ -54,16 +54,16 @@ async def test_on_a_full_disk_serving_goes_on_and_with_room_storing_does(small_d
     stored = await fill(store)
     assert len(stored) > 100
     # What was made room for after the refusal is gone; everything else is served, whole.
-    live = [one for one in stored if store.get(one.entry_id) == one]
+    live = [one for one in stored if await get(store, one.entry_id) == one]
     assert len(live) >= len(stored) * 0.85
-    store.record(record("noted"), served("noted", stored[-1].entry_id))
-    assert store.served("noted") is not None
+    store.ledger.record(record("noted"), served("noted", stored[-1].entry_id))
+    assert await store.verdicts.served("noted") is not None
     ballast.unlink()
-    again = await store.put(entry("again"), vector())
-    await store.flush()
-    assert store.get(again.entry_id) == again
-    assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["noted"]
-    assert store.stats()["notes_dropped"] == 0
+    again = await store.entries.put(entry("again"), vector())
+    await store.ledger.flush()
+    assert await get(store, again.entry_id) == again
+    assert [line.request_id for line in store.ledger.records(None, 0, 1e11)] == ["noted"]
+    assert store.stats().notes_dropped == 0
     await store.close()
     report = check(store_settings(small_disk / "store"))
     assert report.clean, report.problems
@@ -87,15 +87,15 @@ async def test_a_full_map_makes_room_for_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("semcache.store.eviction.START_RATIO", 10.0)  # eviction never starts by itself
     store = open_store(tmp_path / "store", map_size_bytes=2 << 20)
     stored = await fill(store)
-    assert store.stats()["failed_commits"] == 1
-    assert store.stats()["evictions"] > 0
-    assert store.get(stored[-1].entry_id) == stored[-1]
+    assert store.stats().failed_commits == 1
+    assert store.stats().evictions > 0
+    assert await get(store, stored[-1].entry_id) == stored[-1]
     for number in range(50):
         try:
-            await store.put(entry(f"more{number}", answer=answer("x" * 5000)), vector())
+            await store.entries.put(entry(f"more{number}", answer=answer("x" * 5000)), vector())
         except StoreFullError:
             continue
-    assert store.stats()["failed_commits"] < 25
+    assert store.stats().failed_commits < 25
     await store.close()
     report = check(store_settings(tmp_path / "store"))
     assert report.clean, report.problems
@@ -107,12 +107,14 @@ async def test_below_its_limits_a_store_never_meets_a_full_map(tmp_path):
         writes = []
         for number in range(start, start + 10):
             text = "x" * (number * 97 % 9000)
-            store.record(record(f"h{number}"), served(f"h{number}"))
-            writes.append(store.put(entry(f"n{number}", answer=answer(text)), vector(number), record(f"r{number}")))
+            store.ledger.record(record(f"h{number}"), served(f"h{number}"))
+            writes.append(
+                store.entries.put(entry(f"n{number}", answer=answer(text)), vector(number), record(f"r{number}"))
+            )
         await asyncio.gather(*writes)
-    assert store.stats()["failed_commits"] == 0
-    assert store.stats()["evictions"] > 0
-    assert store.stats()["history_dropped"] > 0
+    assert store.stats().failed_commits == 0
+    assert store.stats().evictions > 0
+    assert store.stats().history_dropped > 0
     await store.close()
     report = check(store_settings(tmp_path / "store"))
     assert report.clean, report.problems
@@ -137,27 +139,27 @@ async def test_a_failed_commit_reaches_its_waiters_and_its_notes_are_kept(tmp_pa
     import lmdb
 
     store = open_store(tmp_path / "store")
-    kept = await store.put(entry("kept"), vector())
+    kept = await store.entries.put(entry("kept"), vector())
     refusal = Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
-    store.record(record("noted"), served("noted", kept.entry_id))
+    store.ledger.record(record("noted"), served("noted", kept.entry_id))
     results = await asyncio.gather(
-        store.put(entry("a"), vector(), record("a")),
-        store.record_durably(record("b")),
-        store.invalidate(Selector("acme", everything=True), apply=True),
+        store.entries.put(entry("a"), vector(), record("a")),
+        store.ledger.record_durably(record("b")),
+        store.entries.invalidate(Selector("acme", everything=True), apply=True),
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [StoreFullError] * 3
     assert len({id(result) for result in results}) == 3
     assert "disk" in str(results[0])
-    assert store.get(kept.entry_id) == kept
-    assert store.find_exact(entry("a").exact_key) is None
-    assert store.served("noted") is not None
-    assert store.durable_through_s == kept.created_s
+    assert await get(store, kept.entry_id) == kept
+    assert await store.entries.find_exact(entry("a").exact_key) is None
+    assert await store.verdicts.served("noted") is not None
+    assert store.ledger.durable_through_s == kept.created_s
     refusal.on = False
-    stored = await store.put(entry("a"), vector())
+    stored = await store.entries.put(entry("a"), vector())
     assert stored.entry_id > kept.entry_id
-    assert [line.request_id for line in store.ledger_records(None, 0, 1e11)] == ["noted"]
-    assert store.served("noted") == served("noted", kept.entry_id)
+    assert [line.request_id for line in store.ledger.records(None, 0, 1e11)] == ["noted"]
+    assert await store.verdicts.served("noted") == served("noted", kept.entry_id)
     await store.close()
 
 
@@ -165,9 +167,9 @@ async def test_an_unexpected_failure_does_not_end_the_thread(tmp_path, monkeypat
     store = open_store(tmp_path / "store")
     refusal = Refusal(monkeypatch, RuntimeError("broken"))
     with pytest.raises(StoreError, match="RuntimeError: broken"):
-        await store.put(entry("a"), None)
+        await store.entries.put(entry("a"), None)
     refusal.on = False
-    assert await store.put(entry("a"), None)
+    assert await store.entries.put(entry("a"), None)
     await store.close()
 
 
@@ -177,25 +179,25 @@ async def test_notes_that_can_not_be_kept_are_counted_and_closing_ends(tmp_path,
     store = open_store(tmp_path / "store", max_queue=5)
     Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
     for number in range(8):
-        store.record(record(f"r{number}", at_s=number), served(f"h{number}"))
-    assert store.stats()["notes_dropped"] == 3
+        store.ledger.record(record(f"r{number}", at_s=number), served(f"h{number}"))
+    assert store.stats().notes_dropped == 3
     await store.close()
-    assert store._writer.counts.notes_dropped == 8
+    assert store._core.writer.counts.notes_dropped == 8
 
 
 async def test_a_hit_counts_once_as_a_use_though_its_commit_was_repeated(tmp_path, monkeypatch):
     import lmdb
 
     store = open_store(tmp_path / "store")
-    kept = await store.put(entry("kept"), vector())
+    kept = await store.entries.put(entry("kept"), vector())
     refusal = Refusal(monkeypatch, lmdb.DiskError("No space left on device", 28))
-    store.record(hit(kept.entry_id, 7))
+    store.ledger.record(hit(kept.entry_id, 7))
     for name in "ab":
         with pytest.raises(StoreFullError):
-            await store.put(entry(name), vector())
+            await store.entries.put(entry(name), vector())
     refusal.on = False
     for line in (record("miss"), record("deposit", requests=0, entry_id=kept.entry_id, status=Status.EXACT_HIT)):
-        store.record(line)
+        store.ledger.record(line)
     await store.close()
     path = str(tmp_path / "store")
     with lmdb.Environment(path, max_dbs=20, readonly=True, lib_version=layout.LIB_VERSION) as env:

@@ -37,15 +37,15 @@ async def test_twelve_kills_lose_nothing_that_was_acknowledged(tmp_path):
         assert report.clean, report.problems
         store = LmdbStore.open(store_settings(path), FakeClock(), secret_key_ids=[SECRET])
         for name, entry_id in acknowledged.items():
-            found = store.find_exact(digest(name))
+            found = await store.entries.find_exact(digest(name))
             assert found is not None, f"{name} was acknowledged and is gone"
             assert found.answer.text.startswith(f"answer {name} ")
             assert found.entry_id == entry_id
-        spent = {line.request_id for line in store.ledger_records(None, 0, 1e11)}
+        spent = {line.request_id for line in store.ledger.records(None, 0, 1e11)}
         assert acknowledged.keys() <= spent
-        rolled_up = sum(hour.requests for hour in store.ledger_hours(None, 0, 1e11))
-        assert rolled_up == sum(1 for _ in store.ledger_records(None, 0, 1e11))
-        ids, vectors = store.vectors(digest("partition"))
+        rolled_up = sum(hour.requests for hour in store.ledger.hours(None, 0, 1e11))
+        assert rolled_up == sum(1 for _ in store.ledger.records(None, 0, 1e11))
+        ids, vectors = store.vectors.load(digest("partition"))
         assert set(acknowledged.values()) <= set(ids.tolist())
         assert vectors.shape == (len(ids), len(vector()))
         await store.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from semcache.model import NO_COST, ZERO_COST, Cost, LedgerRecord, Status, Usage
+from semcache.model import NO_COST, ZERO_COST, Cost, LedgerRecord, Status, StoreStats, Usage
 from semcache.observe.metrics import Metrics
 from semcache.settings import MetricsSettings
 
@@ -25,15 +25,7 @@ class StillClock:
 def page():
     registry = CollectorRegistry()
     metrics = Metrics(registry, MetricsSettings(), StillClock(), ["gpt-4o"])
-    stats = {
-        "entries": 3,
-        "inert": 5,
-        "bytes": 4096,
-        "evictions": 1,
-        "expirations": 2,
-        "notes_dropped": 6,
-        "damaged": 7,
-    }
+    stats = StoreStats(entries=3, inert=5, used_bytes=4096, evictions=1, expirations=2, notes_dropped=6, damaged=7)
     metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0, "store": 1})

@@ -38,7 +38,7 @@ async def test_which_and_why(text: str, task_type: str, wanted: Task) -> None:
     assert response.task == wanted
     (call,) = served.upstream.calls
     assert (call.task_type, call.complexity) == (wanted.task_type, wanted.complexity)
-    (line,) = served.store.ledger_records(None, 0, 1e12)
+    (line,) = served.store.ledger.records(None, 0, 1e12)
     assert line.task_type == wanted.task_type
 
 
@@ -51,7 +51,7 @@ async def test_a_hit_has_its_own_task_or_that_of_its_entry() -> None:
     assert (named.status, named.task) == (Status.EXACT_HIT, Task("search", "request"))
     near = await served.cache.complete(request("please sort a list in python"))
     assert (near.status, near.task) == (Status.SEMANTIC_HIT, Task("code", "rule"))
-    lines = served.store.ledger_records(None, 0, 1e12)
+    lines = served.store.ledger.records(None, 0, 1e12)
     assert sorted(line.task_type for line in lines) == ["chat", "chat", "code", "search"]
 
 
@@ -107,7 +107,7 @@ async def test_who_shares_a_flight_shares_the_exemplars_word_and_the_embedding_i
     gate.set()
     responses = await asyncio.gather(*asked)
     assert [response.task for response in responses] == [Task("support", "exemplar")] * 2
-    lines = list(served.store.ledger_records(None, 0, 1e12))
+    lines = list(served.store.ledger.records(None, 0, 1e12))
     assert [line.task_type for line in lines] == ["support"] * 2
     assert sum(line.overhead_nanousd for line in lines) == 1_000
 
@@ -165,7 +165,7 @@ async def test_a_critical_answer_is_kept_when_the_verifier_says_yes(verdict: Scr
 async def test_what_the_verifier_costs_is_a_line_of_its_own() -> None:
     served = rig(verified(Scripted("YES", model="gpt-4o-mini", usage=VERDICT)), tasks=CRITICAL)
     response = await served.cache.complete(request("sort a list", task_type="code"))
-    lines = list(served.store.ledger_records(None, 0, 1e12))
+    lines = list(served.store.ledger.records(None, 0, 1e12))
     assert sorted((line.purpose, line.requests, line.request_id == response.request_id) for line in lines) == [
         (Purpose.REQUEST, 1, True),
         (Purpose.VERIFIER, 0, True),
@@ -214,13 +214,13 @@ async def test_what_a_verifier_cost_is_counted_once_at_any_moment() -> None:
     upstream.routes = {"gpt-4o-mini": "gpt-4o-mini", "judge": "gpt-4o"}
     served = rig(upstream, tasks=CRITICAL, costs={"budgets": [budget]})
     reserved = []
-    record_durably = served.store.record_durably
+    record_durably = served.store.ledger.record_durably
 
     async def watched(record: LedgerRecord) -> None:
         reserved.append((record.purpose, served.accounts.budgets.balances()[0].reserved_nanousd))
         await record_durably(record)
 
-    served.store.record_durably = watched  # type: ignore[method-assign]
+    served.store.ledger.record_durably = watched  # type: ignore[method-assign]
     await served.cache.complete(request("sort a list", task_type="code"))
     assert reserved == [(Purpose.REQUEST, 0), (Purpose.VERIFIER, 0)]
 

@@ -165,7 +165,7 @@ def test_what_callers_are_told_is_what_the_books_say(played: list[tuple[Step, Be
             now[0] = behaviour
             await play(served, step, books, hits)
         check_books(served, requests=books.requests)
-        everything = served.store.ledger_records(None, 0, 1e12)
+        everything = served.store.ledger.records(None, 0, 1e12)
         lines = {line.request_id: line for line in everything if line.purpose is not Purpose.WRONG_HIT}
         for request_id, told in books.told.items():
             line = lines.pop(request_id)

@@ -26,9 +26,9 @@ from semcache.model import (
     Vector,
 )
 from semcache.store import LmdbStore, check, codec
-from semcache.store.ledger import rolled_up
+from semcache.store.rollup import rolled_up
 from semcache.testing.clock import START_WALL_S, FakeClock
-from tests.support.stored import SECRET, answer, digest, entry, record, served, store_settings, vector
+from tests.support.stored import SECRET, answer, digest, entry, get, record, served, store_settings, vector
 
 # -- the codec
 
@@ -128,7 +128,13 @@ def test_a_served_hit_comes_back_as_it_was_written(value):
 def test_rolled_up_hours_come_back_and_lose_no_nanodollar(values):
     # Within the rollup's range of 2^63: nine billion dollars an hour.
     values = [
-        value._replace(usage=Usage(1, 0, 2), spent=Cost(value.spent.input_nanousd // 16), saved=Cost(7), at_s=5.0)
+        value._replace(
+            usage=Usage(1, 0, 2),
+            spent=Cost(value.spent.input_nanousd // 16),
+            saved=Cost(7),
+            overhead_nanousd=value.overhead_nanousd // 16,
+            at_s=5.0,
+        )
         for value in values
     ]
     hours = rolled_up(values)
@@ -194,7 +200,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         )
         added = None if seed is None else vector(seed)
         line = record(f"r{len(self.records)}", at_s=now_s, tenant=tenant)
-        stored = self.run(self.store.put(wanted, added, line))
+        stored = self.run(self.store.entries.put(wanted, added, line))
         assert stored.entry_id > self.last_id
         self.last_id = stored.entry_id
         for old in [old for old in self.entries.values() if old.exact_key == wanted.exact_key]:
@@ -228,7 +234,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         selector = Selector(tenant, tags=tags, everything=not tags)
         named = [one for one in self.entries.values() if selector.matches(one)]
         live = sum(one.expires_s > self.clock.wall() for one in named)
-        assert self.run(self.store.invalidate(selector, apply=apply)) == live
+        assert self.run(self.store.entries.invalidate(selector, apply=apply)) == live
         for one in named if apply else ():
             self.forget(one.entry_id)
 
@@ -239,11 +245,11 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         status = Status.EXACT_HIT if exact else Status.SEMANTIC_HIT
         hit = served(f"h{self.hits}", entry_id, status=status, at_s=self.clock.wall())
         line = record(f"r{len(self.records)}", at_s=self.clock.wall(), status=status)
-        self.store.record(line, hit)
+        self.store.ledger.record(line, hit)
         self.records.append(line)
         rejection = Rejection(digest(str(self.hits)), b"v")
-        self.run(self.store.reject(hit.hit_id, rejection, "wrong"))
-        assert self.store.served(hit.hit_id) == hit._replace(verdict="wrong")
+        self.run(self.store.verdicts.reject(hit.hit_id, rejection, "wrong"))
+        assert self.run(self.store.verdicts.served(hit.hit_id)) == hit._replace(verdict="wrong")
         if entry_id in self.entries and exact:
             self.forget(entry_id)
         elif entry_id in self.entries:
@@ -257,31 +263,31 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         now_s = self.clock.wall()
         live = {entry_id: one for entry_id, one in self.entries.items() if one.expires_s > now_s}
         for entry_id in range(1, self.last_id + 2):
-            assert self.store.get(entry_id) == live.get(entry_id)
+            assert self.run(get(self.store, entry_id)) == live.get(entry_id)
         for one in self.entries.values():
-            assert self.store.find_exact(one.exact_key) == live.get(one.entry_id)
+            assert self.run(self.store.entries.find_exact(one.exact_key)) == live.get(one.entry_id)
         for tenant in ("acme", "other"):
-            assert self.store.entries(tenant, 0, 100) == [
+            assert self.run(self.store.entries.page(tenant, 0, 100)) == [
                 one for _, one in sorted(live.items()) if one.tenant == tenant
             ]
         for partition in {one.partition for one in self.entries.values()}:
             wanted = sorted(i for i in self.vectors if self.entries[i].partition == partition)
-            ids, vectors = self.store.vectors(partition)
+            ids, vectors = self.store.vectors.load(partition)
             assert ids.tolist() == wanted
             if wanted:
                 np.testing.assert_array_equal(vectors, np.stack([self.vectors[i] for i in wanted]))
-        assert self.store.stats()["entries"] == len(self.entries)
+        assert self.store.stats().entries == len(self.entries)
         others = [name for name in self.made_by.values() if name not in {"", self.embedder}]
-        assert self.store.stats()["inert"] == (len(others) if self.embedder else 0)
+        assert self.store.stats().inert == (len(others) if self.embedder else 0)
 
     @rule()
     def ledger_agrees(self) -> None:
-        self.run(self.store.flush())
-        hours: list[LedgerHour] = list(self.store.ledger_hours(None, 0, 1e11))
+        self.run(self.store.ledger.flush())
+        hours: list[LedgerHour] = list(self.store.ledger.hours(None, 0, 1e11))
         assert {(hour.hour_s, hour.tenant, hour.model, hour.task_type, hour.status.value): hour for hour in hours} == (
             rolled_up(self.records)
         )
-        lines = {line.request_id: line for line in self.store.ledger_records(None, START_WALL_S, 1e11)}
+        lines = {line.request_id: line for line in self.store.ledger.records(None, START_WALL_S, 1e11)}
         assert lines == {line.request_id: line for line in self.records}
 
     def teardown(self) -> None:

@@ -132,18 +132,18 @@ async def store(world: World, tenant: str, namespace: str, asked: Request, *, th
 
 
 async def invalidate(world: World, tenant: str, namespace: str, *, by_ids: bool) -> None:
-    before = {other: ids(world, other) for other in TENANTS}
+    before = {other: await ids(world, other) for other in TENANTS}
     everybodys = tuple(sorted(set().union(*before.values())))
     selector = Selector(tenant, entry_ids=everybodys) if by_ids else Selector(tenant, namespace=namespace)
     if not selector.names_nothing:
         await world.served.cache.invalidate(selector, apply=True)
     for other in TENANTS:
         if other != tenant:
-            assert ids(world, other) == before[other]
+            assert await ids(world, other) == before[other]
 
 
-def ids(world: World, tenant: str) -> set[int]:
-    entries = world.served.store.entries(tenant, 0, 1_000)
+async def ids(world: World, tenant: str) -> set[int]:
+    entries = await world.served.store.entries.page(tenant, 0, 1_000)
     assert all(entry.tenant == tenant == owner(entry.answer).split("|")[0] for entry in entries)
     return {entry.entry_id for entry in entries}
 
@@ -158,8 +158,8 @@ def test_nothing_crosses_between_tenants_or_namespaces(played: list[tuple[str, s
         for step in played:
             await play(world, step)
         for tenant in TENANTS:
-            ids(world, tenant)
-            hours = served.store.ledger_hours(tenant, 0, 1e12)
+            await ids(world, tenant)
+            hours = served.store.ledger.hours(tenant, 0, 1e12)
             assert sum(hour.spent_nanousd for hour in hours) == world.spent.get(tenant, 0)
 
     asyncio.run(run())

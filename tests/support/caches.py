@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
@@ -18,7 +19,7 @@ from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, St
 from semcache.observe.metrics import Metrics
 from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts
 from semcache.settings import Settings, load_settings
-from semcache.story.cache import SemanticCache
+from semcache.story import Rooms, SemanticCache
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.index import BruteForceIndex
@@ -71,26 +72,28 @@ def rig(
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )
     accounts = Accounts(
-        store=store,
+        ledger=store.ledger,
         prices=prices or PriceBook.open(settings.costs),
-        budgets=Budgets(settings.costs, store, clock, metrics),
+        budgets=Budgets(settings.costs, store.ledger, clock, metrics),
         metrics=metrics,
         clock=clock,
         settings=settings.costs,
     )
-    cache = SemanticCache(
+    rooms = Rooms(
         settings=settings,
         clock=clock,
         keying=keying,
         tasks=Tasks(settings.tasks, np.stack([embedder.vector(text) for text in texts]) if texts else None),
         store=store,
         embedder=embedder,
-        index=BruteForceIndex(store.vectors),
+        index=BruteForceIndex(store.vectors.load),
         decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
         upstream=upstream,
         accounts=accounts,
+        coordination=LocalCoordination(clock, settings.limits),
+        calls_in_flight=lambda: 0,
     )
-    return Rig(cache, settings, clock, store, embedder, upstream, metrics, accounts)
+    return Rig(SemanticCache(rooms), settings, clock, store, embedder, upstream, metrics, accounts)
 
 
 def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFAULT, **fields: Any) -> Request:
@@ -110,8 +113,8 @@ def check_books(served: Rig, *, requests: int) -> int:
     """Counters ≡ rollup ≡ log, each request in exactly one status; returns what was spent, in nanodollars."""
     counts = served.metrics.counts()
     assert sum(counts.values()) == requests, counts
-    lines = list(served.store.ledger_records(None, 0, 1e12))
-    hours = list(served.store.ledger_hours(None, 0, 1e12))
+    lines = list(served.store.ledger.records(None, 0, 1e12))
+    hours = list(served.store.ledger.hours(None, 0, 1e12))
     for status in Status:
         in_log = sum(line.requests for line in lines if line.status is status)
         in_rollup = sum(hour.requests for hour in hours if hour.status is status)

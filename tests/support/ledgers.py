@@ -39,8 +39,8 @@ def write_ledger(path: Path, lines: Iterable[LedgerRecord]) -> None:
     async def run() -> None:
         store = LmdbStore.open(store_settings(path), FakeClock(), secret_key_ids=(SECRET,), embedder_fingerprint="")
         for one in lines:
-            store.record(one)
-        await store.flush()
+            store.ledger.record(one)
+        await store.ledger.flush()
         await store.close()
 
     asyncio.run(run())

@@ -17,6 +17,7 @@ from semcache.model import (
     Usage,
     Vector,
 )
+from semcache.ports import Store
 from semcache.settings import StoreSettings
 from semcache.testing.clock import START_WALL_S
 
@@ -104,6 +105,11 @@ def served(hit_id: str = "h1", entry_id: int = 1, **fields: Any) -> ServedHit:
         "vector": vector(1).astype(np.float16).tobytes(),
     }
     return ServedHit(**defaults | fields)
+
+
+async def get(store: Store, entry_id: int) -> Entry | None:
+    """Return the live entry of one id."""
+    return (await store.entries.get_many([entry_id])).get(entry_id)
 
 
 def store_settings(path: Path, **fields: Any) -> StoreSettings:

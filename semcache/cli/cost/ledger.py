@@ -17,7 +17,7 @@ from semcache.errors import InvalidRequestError
 from semcache.model import LedgerHour, LedgerRecord
 from semcache.settings import AuthSettings, ServerSettings, Settings, UpstreamSettings, load_settings
 from semcache.store import LedgerExtent, LedgerReader
-from semcache.store.ledger import SECONDS_PER_HOUR
+from semcache.store.rollup import SECONDS_PER_HOUR
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _SERVERS_OWN = {"server": ServerSettings(), "auth": AuthSettings(), "upstream": UpstreamSettings()}

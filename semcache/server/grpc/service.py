@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.finance.savings import Savings, savings
 from semcache.model import Deposit, Finished, Request, Started, Status, format_entry_id
-from semcache.ports import Clock, Embedder, EntryStore
+from semcache.ports import Clock, Embedder, Store
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.status import code_of
 from semcache.server.grpc.wire import incoming, outgoing
@@ -45,7 +45,7 @@ class Service:
         settings: Settings,
         clock: Clock,
         cache: SemanticCache,
-        store: EntryStore,
+        store: Store,
         embedder: Embedder,
         reports: Reports,
         hits: HitMessages,
@@ -200,11 +200,12 @@ class Service:
         """See the proto."""
         call = incoming.verdict_call(message)
         served = await self._cache.report_verdict(tenant, call.hit_id, right=call.right)
+        entries = await self._store.entries.get_many([served.entry_id])
         _log.info("verdict", hit_id=call.hit_id, right=call.right, judge=call.judge, note=call.note)
         return pb.ReportVerdictResponse(
             request_id=self._reports.new_id(),
             entry_id=format_entry_id(served.entry_id),
-            removed=not call.right and self._store.get(served.entry_id) is None,
+            removed=not call.right and served.entry_id not in entries,
             blocked=not call.right,
         )
 
@@ -228,7 +229,7 @@ class Service:
         left = min(message.limit or self._limits.list_entries, self._limits.list_entries)
         after = 0
         while left:
-            page = self._store.entries(tenant, after, _LIST_PAGE)
+            page = await self._store.entries.page(tenant, after, _LIST_PAGE)
             if not page:
                 return
             after = page[-1].entry_id
@@ -253,11 +254,11 @@ class Service:
         reads_all = not self._settings.auth.enabled or tenant in self._settings.auth.read_all_savings
         query = savings_query(message, tenant=tenant, reads_all=reads_all, now_s=now_s)
 
-        await self._store.flush()  # What the caller was told before is in what it is told now.
+        await self._store.ledger.flush()  # What the caller was told before is in what it is told now.
 
         def summed() -> Savings:
             whose = next(iter(query.tenants)) if query.tenants is not None and len(query.tenants) == 1 else None
-            found = self._store.ledger_hours(whose, query.start_s, query.end_s)
+            found = self._store.ledger.hours(whose, query.start_s, query.end_s)
             hours = (hour for hour in found if query.tenants is None or hour.tenant in query.tenants)
             return savings(hours, query.group_by, models=query.models, task_types=query.task_types)
 
@@ -268,7 +269,7 @@ class Service:
             end_time=outgoing.timestamp(query.end_s),
             rows=[savings_message(row) for row in report.rows],
             total=savings_message(report.total),
-            durable_through=outgoing.timestamp(self._store.durable_through_s),
+            durable_through=outgoing.timestamp(self._store.ledger.durable_through_s),
             budgets=self._reports.budgets(tenant),
         )
 

@@ -42,13 +42,13 @@ class Bank:
 
     def __init__(self, *budgets, **settings):
         self.clock = FakeClock(wall=NOON_S)
-        self.store = MemoryStore(self.clock)
+        self.ledger = MemoryStore(self.clock).ledger
         self.settings = CostSettings(budgets=[{"name": f"b{i}", **b} for i, b in enumerate(budgets)], **settings)
         self.told = Told()
         self.restart()
 
     def restart(self):
-        self.budgets = Budgets(self.settings, self.store, self.clock, self.told)
+        self.budgets = Budgets(self.settings, self.ledger, self.clock, self.told)
 
     def reserve(self, tenant="acme", **estimates):
         return self.budgets.reserve(tenant, {name.replace("_", "-"): cost for name, cost in estimates.items()})
@@ -62,7 +62,7 @@ class Bank:
             spent=usd(amount),
         )
         self.budgets.spend(line)
-        self.store.record(line)
+        self.ledger.record(line)
 
     def spent(self, tenant=None):
         return [balance.spent_nanousd / DOLLAR for balance in self.budgets.balances(tenant)]
@@ -194,17 +194,17 @@ def test_a_ledger_that_fails_half_way_is_read_again_and_not_taken_for_the_whole(
     bank.spend(4, tenant="a")
     bank.spend(5, tenant="b")
     bank.restart()
-    ledger_hours = bank.store.ledger_hours
+    ledger_hours = bank.ledger.hours
 
     def broken(tenant, start_s, end_s):
         yield next(ledger_hours(tenant, start_s, end_s))
         raise StoreError("the disk failed")
 
-    bank.store.ledger_hours = broken
+    bank.ledger.hours = broken
     with pytest.raises(StoreError):
         bank.reserve(m=usd(1))
     bank.spend(0.5)  # It is paid for: the ledger has it, whatever the budgets know.
-    bank.store.ledger_hours = ledger_hours
+    bank.ledger.hours = ledger_hours
     assert bank.spent() == [9.5]
 
 
@@ -218,8 +218,8 @@ def test_the_ledger_is_read_once_a_period_however_many_budgets_there_are():
     bank.spend(5, tenant="t8", model="other")
     bank.restart()
     reads = []
-    ledger_hours = bank.store.ledger_hours
-    bank.store.ledger_hours = lambda *asked: reads.append(asked) or ledger_hours(*asked)
+    ledger_hours = bank.ledger.hours
+    bank.ledger.hours = lambda *asked: reads.append(asked) or ledger_hours(*asked)
     bank.budgets.open_periods(NOON_S)
     assert bank.spent("t7") == [4, 4]
     assert bank.spent("t8") == [5, 5]

@@ -10,7 +10,7 @@ from semcache.finance.chargeback import Amounts, Chargeback, Invoice, InvoiceLin
 from semcache.finance.rate_card import Assignment, PayAsYouGo, Quote, RateCard, Subscription, Tier, VolumeBand
 from semcache.finance.rate_card_file import read_rate_card
 from semcache.model import LedgerHour, Status
-from semcache.store.ledger import rolled_up
+from semcache.store.rollup import rolled_up
 from tests.support.ledgers import november
 
 CARD = read_rate_card(Path(__file__).resolve().parents[3] / "examples" / "tariff.toml")

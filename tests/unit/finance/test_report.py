@@ -7,7 +7,7 @@ from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, hour_row, l
 from semcache.finance.report import cost_report, remarks
 from semcache.finance.request_costs import CostSpread, cost_spreads
 from semcache.model import Cost, LedgerHour, LedgerRecord, Status, Usage
-from semcache.store.ledger import rolled_up
+from semcache.store.rollup import rolled_up
 from tests.support.ledgers import at, line, mixed_days
 
 DAY_S = 86_400

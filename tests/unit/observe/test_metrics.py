@@ -1,6 +1,7 @@
 """The instruments: the identity, the derived gauges, bounded labels, and what others hold."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
-from semcache.model import HIT_STATUSES, Status, Usage
+from semcache.model import HIT_STATUSES, Status, StoreStats, Usage
 from semcache.observe.metrics import Metrics
 from semcache.settings import MetricsSettings
 
@@ -216,17 +217,10 @@ def test_the_small_counters_count(metrics, value):
 
 
 def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
-    entries = {
-        "entries": 1,
-        "bytes": 2,
-        "evictions": 3,
-        "expirations": 4,
-        "pending": 5,
-        "inert": 6,
-        "notes_dropped": 7,
-        "damaged": 8,
-    }
-    metrics.watch_store(lambda: entries)
+    held = [
+        StoreStats(entries=1, used_bytes=2, evictions=3, expirations=4, pending=5, inert=6, notes_dropped=7, damaged=8)
+    ]
+    metrics.watch_store(lambda: held[0])
     metrics.watch_index(lambda: {"partitions_flat": 1, "vectors_flat": 300})
     metrics.watch_queues(lambda: {"embed": 7})
 
@@ -241,7 +235,7 @@ def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
     assert value("semcache_index_vectors", kind="flat") == 300
     assert value("semcache_queue_depth", queue="embed") == 7
 
-    entries["entries"] = 10
+    held[0] = replace(held[0], entries=10)
     assert value("semcache_entries") == 10
 
 

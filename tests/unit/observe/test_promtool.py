@@ -4,19 +4,11 @@ import subprocess
 
 from prometheus_client import generate_latest
 
-from semcache.model import Status
+from semcache.model import Status, StoreStats
 
 
 def test_promtool_finds_nothing_to_say(require_program, metrics, record, registry):
-    stats = {
-        "entries": 3,
-        "inert": 5,
-        "bytes": 4096,
-        "evictions": 1,
-        "expirations": 2,
-        "notes_dropped": 6,
-        "damaged": 7,
-    }
+    stats = StoreStats(entries=3, inert=5, used_bytes=4096, evictions=1, expirations=2, notes_dropped=6, damaged=7)
     metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
     metrics.watch_queues(lambda: {"embed": 0})

@@ -15,7 +15,7 @@ from semcache.finance.report import cost_report
 from semcache.finance.request_costs import cost_spreads
 from semcache.model import NO_COST, LedgerRecord, Status
 from semcache.reports import cost_page, invoice_page
-from semcache.store.ledger import rolled_up
+from semcache.store.rollup import rolled_up
 from tests.support.ledgers import at, line, mixed_days, november
 from tests.support.stored import record
 

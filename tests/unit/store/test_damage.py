@@ -14,7 +14,7 @@ from semcache.store import AuditReport, LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.layout import Databases, pack_id
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, digest, entry, hit, record, served, store_settings, vector
+from tests.support.stored import SECRET, digest, entry, get, hit, record, served, store_settings, vector
 
 KEPT, HURT = 1, 2
 PARTITION = digest("partition")
@@ -38,9 +38,13 @@ def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
 async def filled(path: Path) -> None:
     """Two entries, the second of which something happens to, and a row of everything else."""
     store = open_store(path)
-    await store.put(entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1", status=Status.EXACT_HIT))
-    await store.put(entry("hurt", tags=("t",), sources=("s",)), vector(2), record("r2", status=Status.EXACT_HIT))
-    store.record(hit(HURT, 5), served("h1", HURT))
+    await store.entries.put(
+        entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1", status=Status.EXACT_HIT)
+    )
+    await store.entries.put(
+        entry("hurt", tags=("t",), sources=("s",)), vector(2), record("r2", status=Status.EXACT_HIT)
+    )
+    store.ledger.record(hit(HURT, 5), served("h1", HURT))
     await store.close()
 
 
@@ -220,11 +224,11 @@ async def test_damage_is_found_and_a_repair_leaves_a_clean_store_that_serves_the
     assert mended.repaired >= mended.problem_count
     assert check(store_settings(tmp_path)).clean, check(store_settings(tmp_path)).problems
     store = open_store(tmp_path)
-    kept = store.find_exact(digest("kept"))
+    kept = await store.entries.find_exact(digest("kept"))
     assert kept is not None
     assert kept.entry_id == KEPT
-    assert KEPT in store.vectors(PARTITION)[0]
-    assert (await store.put(entry("new"), vector())).entry_id == 3
+    assert KEPT in store.vectors.load(PARTITION)[0]
+    assert (await store.entries.put(entry("new"), vector())).entry_id == 3
     await store.close()
     assert check(store_settings(tmp_path)).clean
 
@@ -234,12 +238,12 @@ async def test_a_damaged_entry_is_absent_counted_and_replaceable(tmp_path):
     with writing(tmp_path) as (txn, dbs):
         damage_entry(txn, dbs)
     store = open_store(tmp_path)
-    assert store.get(HURT) is None
-    assert store.find_exact(digest("hurt")) is None
-    assert [found.entry_id for found in store.entries("acme", 0, 9)] == [KEPT]
-    assert store.stats()["damaged"] == 3
-    again = await store.put(entry("hurt"), vector(2))
-    assert store.find_exact(digest("hurt")) == again
+    assert await get(store, HURT) is None
+    assert await store.entries.find_exact(digest("hurt")) is None
+    assert [found.entry_id for found in await store.entries.page("acme", 0, 9)] == [KEPT]
+    assert store.stats().damaged == 3
+    again = await store.entries.put(entry("hurt"), vector(2))
+    assert await store.entries.find_exact(digest("hurt")) == again
     await store.close()
     report = check(store_settings(tmp_path))
     assert kinds(report) == {"vector_dangling", "tag_dangling", "expiry_dangling"}
@@ -253,8 +257,8 @@ async def test_a_damaged_entry_leaves_when_its_time_is_over(tmp_path):
     clock.advance(4000)
     store = open_store(tmp_path, clock)
     assert await store.sweep() == 1
-    assert store.stats()["entries"] == 0
-    assert await store.invalidate(Selector("acme", everything=True), apply=True) == 0
+    assert store.stats().entries == 0
+    assert await store.entries.invalidate(Selector("acme", everything=True), apply=True) == 0
     await store.close()
 
 
@@ -263,12 +267,12 @@ async def test_a_damaged_entry_takes_no_rejection_and_its_replacement_has_its_ow
     with writing(tmp_path) as (txn, dbs):
         damage_entry(txn, dbs)
     store = open_store(tmp_path)
-    await store.reject("h1", Rejection(digest("r"), b""), "wrong")
-    assert store.served("h1").verdict == "wrong"
-    assert store.get(HURT) is None
-    again = await store.put(entry("hurt"), vector(3))
+    await store.verdicts.reject("h1", Rejection(digest("r"), b""), "wrong")
+    assert (await store.verdicts.served("h1")).verdict == "wrong"
+    assert await get(store, HURT) is None
+    again = await store.entries.put(entry("hurt"), vector(3))
     assert again.rejections == ()
-    ids, vectors = store.vectors(PARTITION)
+    ids, vectors = store.vectors.load(PARTITION)
     # The damaged one's stays until a repair, since nothing says where it lies; without an entry it isn't served.
     assert ids.tolist() == [KEPT, HURT, again.entry_id]
     np.testing.assert_array_equal(vectors[-1], vector(3))
@@ -282,7 +286,7 @@ async def test_a_repair_counts_the_vectors_of_each_embedder_again(tmp_path):
     repair(store_settings(tmp_path))
     for embedder, inert in (("two", 1), ("one", 1), ("three", 2)):
         store = open_store(tmp_path, embedder=embedder)
-        assert store.stats()["inert"] == inert
+        assert store.stats().inert == inert
         await store.close()
 
 
@@ -291,27 +295,27 @@ async def test_a_store_that_lost_who_made_its_entries_opens_and_calls_none_inert
     with writing(tmp_path) as (txn, dbs):
         damage_runs(txn, dbs)
     store = open_store(tmp_path, embedder="one")
-    assert store.stats()["inert"] == 0
-    await store.put(entry("new"), vector())
+    assert store.stats().inert == 0
+    await store.entries.put(entry("new"), vector())
     await store.close()
     assert check(store_settings(tmp_path)).clean
     store = open_store(tmp_path, embedder="two")
-    assert store.stats()["inert"] == 1
+    assert store.stats().inert == 1
     await store.close()
 
 
 async def test_a_vector_of_another_length_is_left_out(tmp_path):
     await filled(tmp_path)
     store = open_store(tmp_path)
-    await store.put(entry("third"), vector(3))
+    await store.entries.put(entry("third"), vector(3))
     await store.close()
     with writing(tmp_path) as (txn, dbs):
         short_vector(txn, dbs)
     store = open_store(tmp_path)
-    ids, vectors = store.vectors(PARTITION)
+    ids, vectors = store.vectors.load(PARTITION)
     assert ids.tolist() == [1, 3]
     np.testing.assert_array_equal(vectors, np.stack([vector(1), vector(3)]))
-    assert store.stats()["damaged"] == 1
+    assert store.stats().damaged == 1
     await store.close()
 
 
@@ -321,14 +325,14 @@ async def test_damaged_history_is_left_out_and_a_damaged_hour_is_made_again_from
         damage_served(txn, dbs)
         damage_hour(txn, dbs)
     store = open_store(tmp_path)
-    assert store.served("h1") is None
-    assert list(store.ledger_hours(None, 0, 1e11)) == []
-    await store.record_durably(record("r4", status=Status.EXACT_HIT))
-    assert [hour.requests for hour in store.ledger_hours(None, 0, 1e11)] == [4]
+    assert await store.verdicts.served("h1") is None
+    assert list(store.ledger.hours(None, 0, 1e11)) == []
+    await store.ledger.record_durably(record("r4", status=Status.EXACT_HIT))
+    assert [hour.requests for hour in store.ledger.hours(None, 0, 1e11)] == [4]
     await store.close()
     with writing(tmp_path) as (txn, dbs):
         damage_hour(txn, dbs)
     repair(store_settings(tmp_path))
     store = open_store(tmp_path)
-    assert [hour.requests for hour in store.ledger_hours(None, 0, 1e11)] == [4]
+    assert [hour.requests for hour in store.ledger.hours(None, 0, 1e11)] == [4]
     await store.close()

@@ -5,7 +5,7 @@ import pytest
 
 from semcache.errors import StoreUnusableError
 from semcache.store import LedgerReader, layout
-from semcache.store.ledger import SECONDS_PER_HOUR, rolled_up
+from semcache.store.rollup import SECONDS_PER_HOUR, rolled_up
 from tests.support.ledgers import at, mixed_days, write_ledger
 from tests.support.stored import record, store_settings
 

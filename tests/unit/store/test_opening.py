@@ -15,7 +15,7 @@ from semcache.model import Selector
 from semcache.store import LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, unpack_runs
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, entry, store_settings, vector
+from tests.support.stored import SECRET, entry, get, store_settings, vector
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,17 +45,21 @@ def read_meta(path: Path, key: bytes) -> bytes | None:
         return txn.get(key, db=env.open_db(b"meta", txn))
 
 
+def embedders_of_vectors(path: Path) -> set[str]:
+    """The fingerprints of which the store has vectors."""
+    runs = unpack_runs(read_meta(path, layout.META_RUNS))
+    return {run.fingerprint for run in runs if run.vectors}
+
+
 async def test_what_was_stored_is_there_after_reopening_and_ids_go_on(tmp_path):
     store = open_store(tmp_path)
-    first = await store.put(entry("a"), vector())
-    stats = dict(store.stats())
+    first = await store.entries.put(entry("a"), vector())
+    stats = store.stats()
     await store.close()
     store = open_store(tmp_path)
-    assert store.get(first.entry_id) == first
-    assert {name: store.stats()[name] for name in ("entries", "bytes")} == {
-        name: stats[name] for name in ("entries", "bytes")
-    }
-    assert (await store.put(entry("b"), None)).entry_id > first.entry_id
+    assert await get(store, first.entry_id) == first
+    assert (store.stats().entries, store.stats().used_bytes) == (stats.entries, stats.used_bytes)
+    assert (await store.entries.put(entry("b"), None)).entry_id > first.entry_id
     await store.close()
 
 
@@ -89,7 +93,7 @@ async def test_a_second_server_is_refused_with_the_holders_pid(tmp_path):
 
 async def test_a_check_may_run_beside_a_server(tmp_path):
     store = open_store(tmp_path)
-    await store.put(entry("a"), vector())
+    await store.entries.put(entry("a"), vector())
     script = (
         "import sys; from pathlib import Path; from semcache.store import check; from semcache.settings import *\n"
         "report = check(StoreSettings(path=Path(sys.argv[1]), map_size_bytes=64 << 20))\n"
@@ -99,7 +103,7 @@ async def test_a_check_may_run_beside_a_server(tmp_path):
         [sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert other.stdout == "True 1\n"
-    await store.put(entry("b"), vector())
+    await store.entries.put(entry("b"), vector())
     await store.close()
 
 
@@ -166,19 +170,19 @@ def test_there_is_nothing_to_check_where_no_store_is(tmp_path):
 async def test_embedders_are_remembered_while_a_vector_of_theirs_is_there(tmp_path):
     for fingerprint in ("one", "", "two", "three", "one"):
         store = open_store(tmp_path, embedder=fingerprint)
-        await store.put(entry(fingerprint), vector() if fingerprint in {"one", "two"} else None)
+        await store.entries.put(entry(fingerprint), vector() if fingerprint in {"one", "two"} else None)
         await store.close()
+    assert embedders_of_vectors(tmp_path) == {"one", "two"}
     store = open_store(tmp_path)
-    assert store.embedder_fingerprints == {"one", "two"}
-    await store.invalidate(Selector("acme", everything=True), apply=True)
-    assert store.embedder_fingerprints == set()
+    await store.entries.invalidate(Selector("acme", everything=True), apply=True)
     await store.close()
+    assert embedders_of_vectors(tmp_path) == set()
 
 
 async def test_runs_of_embedders_of_which_nothing_is_left_are_forgotten(tmp_path):
     for fingerprint in ("one", "two") * 10:
         store = open_store(tmp_path, embedder=fingerprint)
-        await store.put(entry("the only one"), vector())
+        await store.entries.put(entry("the only one"), vector())
         await store.close()
     runs = unpack_runs(read_meta(tmp_path, layout.META_RUNS))
     assert runs == (EmbedderRun(19, "one", 0), EmbedderRun(20, "two", 1))
@@ -196,17 +200,17 @@ FIRST_FORMAT = {
 async def test_a_store_of_the_first_format_is_brought_up_to_date(tmp_path, case):
     names, embedder, inert = FIRST_FORMAT[case]
     store = open_store(tmp_path)
-    kept = [await store.put(entry(name), vector()) for name in "ab"]
+    kept = [await store.entries.put(entry(name), vector()) for name in "ab"]
     await store.close()
     write_meta(tmp_path, layout.META_FORMAT, (1).to_bytes(2, "big"))
     write_meta(tmp_path, layout.META_RUNS, None)
     write_meta(tmp_path, layout.META_FINGERPRINTS, json.dumps(names).encode() if names else None)
     assert check(store_settings(tmp_path)).clean
     store = open_store(tmp_path, embedder=embedder)
-    assert [store.get(one.entry_id) for one in kept] == kept
-    assert store.stats()["inert"] == inert
-    await store.put(entry("c"), vector())
-    assert store.stats()["inert"] == inert
+    assert [await get(store, one.entry_id) for one in kept] == kept
+    assert store.stats().inert == inert
+    await store.entries.put(entry("c"), vector())
+    assert store.stats().inert == inert
     await store.close()
     assert check(store_settings(tmp_path)).clean
     assert read_meta(tmp_path, layout.META_FORMAT) == (2).to_bytes(2, "big")

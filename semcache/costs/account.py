@@ -1,0 +1,253 @@
+"""The account of one request: it ends exactly once, as a hit, a spend, an error or a cancellation, and is never lost.
+
+Counters, ledger and response take their amounts from the same ledger line, so they agree to the nanodollar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from semcache.costs.books import Books
+from semcache.errors import SemcacheError
+from semcache.model import (
+    NO_USAGE,
+    ZERO_COST,
+    Answer,
+    Cost,
+    Decision,
+    Effect,
+    Entry,
+    KeyedRequest,
+    LedgerRecord,
+    Request,
+    ServedHit,
+    Status,
+    Usage,
+    Vector,
+)
+
+
+class Account:
+    """What one request took and how it ended.
+
+    Everyone who works for the request holds the account: the caller's block, by entering it, and the flight that the
+    request leads, by `hold` and `release`. It ends once, by `hit`, `coalesced`, `looked_up` or a purchase's line. If
+    nobody has ended it when its last holder lets go, it ends by the first exception that a holder let go with: as
+    cancelled when the caller left, otherwise as an error. So a caller may leave while its flight still spends, and the
+    spending is booked under this request all the same.
+    """
+
+    __slots__ = (
+        "_books",
+        "_first_error",
+        "_holders",
+        "_lap_s",
+        "_started_s",
+        "alias",
+        "embedded",
+        "line",
+        "request",
+        "request_id",
+        "stages",
+        "task",
+    )
+
+    def __init__(self, books: Books, request: Request, request_id: str) -> None:
+        self._books = books
+        self.request = request
+        self.request_id = request_id
+        self.alias = ""
+        self.task = request.said_task
+        self.stages: list[tuple[str, float]] = []
+        self.embedded = 0
+        """Texts that were embedded for the request."""
+        self.line: LedgerRecord | None = None
+        """The ledger line that ended the account; None while it is open."""
+        self._started_s = self._lap_s = books.clock.monotonic()
+        self._holders = 0
+        self._first_error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._holders += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release(error)
+
+    def hold(self) -> Self:
+        """Become a holder; each `hold` needs one `release`."""
+        self._holders += 1
+        return self
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Let go, with the exception that ended the holder's work, if one did."""
+        self._first_error = self._first_error or error
+        self._holders -= 1
+        if self._holders == 0 and self.line is None:
+            self.end_failed(self._first_error)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether a holder has left with an exception: for a flight that still works, its caller."""
+        return self._first_error is not None
+
+    def lap(self, stage: str) -> None:
+        """Record that everything since the last lap was `stage`."""
+        now_s = self._books.clock.monotonic()
+        self.stages.append((stage, now_s - self._lap_s))
+        self._lap_s = now_s
+
+    def decided(self, decision: Decision) -> None:
+        """Record that the candidates were judged, and count the guards that vetoed."""
+        self.lap("decide")
+        for judgement in decision.judgements:
+            for verdict in judgement.verdicts:
+                if verdict.effect is Effect.VETO:
+                    self._books.metrics.guard_vetoed(verdict.guard)
+
+    def hit(
+        self,
+        status: Status,
+        keyed: KeyedRequest,
+        entry: Entry,
+        *,
+        similarity: float,
+        reason: str,
+        vector: Vector | None = None,
+    ) -> Cost:
+        """End as a hit on `entry`, to which a verdict can be tied by this request's id; return what it saved."""
+        saved = self.price(entry.answer.model, entry.answer.usage)
+        line = self.make_line(
+            status,
+            entry.answer.model,
+            entry.answer.usage,
+            saved=saved,
+            entry_id=entry.entry_id,
+            similarity=similarity,
+            route=entry.answer.route,
+        )
+        served = ServedHit(
+            hit_id=self.request_id,
+            tenant=self.request.tenant,
+            entry_id=entry.entry_id,
+            status=status,
+            exact_key=keyed.exact_key,
+            text="" if vector is None else keyed.text,
+            similarity=similarity,
+            at_s=line.at_s,
+            vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
+        )
+        self._note(line, reason, served)
+        return saved
+
+    def coalesced(self, answer: Answer, *, reason: str) -> Cost:
+        """End as a request that waited for another's upstream call; return what that saved."""
+        saved = self.price(answer.model, answer.usage)
+        line = self.make_line(
+            Status.COALESCED,
+            answer.model,
+            answer.usage,
+            saved=saved,
+            route=answer.route,
+            degraded=answer.degraded,
+        )
+        self._note(line, reason)
+        return saved
+
+    def looked_up(self, status: Status, *, reason: str) -> None:
+        """End as a miss or a bypass that asked no upstream: a Lookup's, or a cache-only request's."""
+        self._note(self.make_line(status, self.alias, NO_USAGE), reason)
+
+    def end_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> LedgerRecord:
+        """End as an error, or as cancelled when the caller left; return the line, which the next commit makes durable.
+
+        Args:
+            error: what ended the request.
+            partial: the estimated usage of the part of an answer that the upstream gave and charges.
+            model: the model that gave it.
+        """
+        cancelled = isinstance(self._first_error or error, asyncio.CancelledError | GeneratorExit)
+        usage = partial or NO_USAGE
+        spent = self.price(model, usage) if partial is not None else ZERO_COST
+        status = Status.CANCELLED if cancelled else Status.ERROR
+        line = self.make_line(status, model or self.alias, usage, spent=spent)
+        self._books.budgets.spend(line)
+        reason = "cancelled" if cancelled else error.reason if isinstance(error, SemcacheError) else "INTERNAL"
+        self._note(line, reason)
+        return line
+
+    def price(self, model: str, usage: Usage) -> Cost:
+        """Return what `usage` of `model` costs now."""
+        return self._books.prices.cost(model, usage, self._books.clock.wall())
+
+    def make_line(
+        self,
+        status: Status,
+        model: str,
+        usage: Usage,
+        *,
+        spent: Cost = ZERO_COST,
+        saved: Cost = ZERO_COST,
+        entry_id: int = 0,
+        similarity: float | None = None,
+        route: str = "",
+        degraded: bool = False,
+    ) -> LedgerRecord:
+        """Make a ledger line of this request, as of now."""
+        request = self.request
+        clock = self._books.clock
+        return LedgerRecord(
+            request_id=self.request_id,
+            at_s=clock.wall(),
+            tenant=request.tenant,
+            namespace=request.namespace,
+            alias=self.alias,
+            model=model,
+            task_type=self.task.task_type,
+            status=status,
+            usage=usage,
+            spent=spent,
+            saved=saved,
+            entry_id=entry_id,
+            similarity=similarity,
+            latency_s=clock.monotonic() - self._started_s,
+            overhead_nanousd=self._books.embedding.charge(self.embedded) if self.embedded else 0,
+            route=route,
+            degraded=degraded,
+        )
+
+    def count(self, line: LedgerRecord, reason: str) -> None:
+        """Count the request in the metrics, with its stages, under the line that ended it."""
+        self._books.metrics.request_done(line, self.stages, reason)
+
+    def count_beside(self, line: LedgerRecord) -> None:
+        """Count the money of a line that stands beside the request's own."""
+        self._books.metrics.request_done(line, (), str(line.purpose))
+
+    def _note(self, line: LedgerRecord, reason: str, served: ServedHit | None = None) -> None:
+        """End with a line that goes to disk with the next commit group."""
+        self.line = line
+        self._books.ledger.record(line, served)
+        self.count(line, reason)
+
+
+class UnrecordedAccount(Account):
+    """An account that has an id and stages but reaches neither the ledger nor the metrics."""
+
+    __slots__ = ()
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Let go; nothing is recorded."""
+        del error
+        self._holders -= 1
+
+    def decided(self, decision: Decision) -> None:
+        """Record the time of judging; no guard is counted."""
+        del decision
+        self.lap("decide")

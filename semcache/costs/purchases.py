@@ -1,0 +1,316 @@
+"""Purchases: one upstream call's room in the budgets, its ledger line, and the rule "durable, then told".
+
+A purchase is an async context manager and the only owner of what its call costs:
+
+    async with accounts.purchase(account, keyed, models, …) as purchase:  # reserves room in the budgets
+        answer = await upstream.complete(call)
+        line = purchase.paid(answer)                                      # the line, made once
+        entry = await purchase.commit(entry, vector, refused=…)           # the entry and the line in one commit
+    # leaving it writes a line that no commit has taken, and counts it
+
+It settles in one of three ways. *Paid*: the call was answered. *Failed*: the block was left without an answer; the part
+of a stream that came is charged as an estimate. *Orphaned*: it was paid, but the caller had left; the line says
+CANCELLED. Nobody else books.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import structlog
+
+from semcache.costs.account import Account
+from semcache.costs.books import Books
+from semcache.costs.budgets import Reservation
+from semcache.errors import SemcacheError
+from semcache.model import Answer, Cost, Entry, LedgerRecord, Purpose, Status, Usage, Vector
+
+_log = structlog.get_logger(__name__)
+_CHARS_PER_TOKEN = 4
+_Result = TypeVar("_Result")
+
+
+class Purchase:
+    """One upstream call and what it costs. Subclasses say what its line is about and who is ended or counted by it.
+
+    Attributes:
+        barred: models that the call may not be sent to, for their budgets have no room; known once entered.
+        line: the ledger line; None until `paid`.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        books: Books,
+        estimates: Mapping[str, Cost],
+    ) -> None:
+        """Prepare a purchase; nothing is reserved before it is entered.
+
+        Args:
+            account: account of the request that the call serves.
+            books: where the answer and the line go, and what the call draws on.
+            estimates: what the call may cost, by the models that it may be sent to; empty reserves nothing.
+        """
+        self._account = account
+        self._entries = books.entries
+        self._ledger = books.ledger
+        self._budgets = books.budgets
+        self._estimates = estimates
+        self._reservation = Reservation()
+        self._unwritten: LedgerRecord | None = None
+        self.barred: frozenset[str] = frozenset()
+        self.line: LedgerRecord | None = None
+
+    async def __aenter__(self) -> Self:
+        """Reserve room in the budgets.
+
+        Raises:
+            BudgetExceededError: no model of the estimates has room; nothing was asked.
+        """
+        if self._estimates:
+            self._reservation = self._budgets.reserve(self._account.request.tenant, self._estimates)
+            self.barred = self._reservation.barred
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Settle the call, and give back what is still reserved."""
+        try:
+            if self.line is None:
+                await self._fail(error)
+            else:
+                await self._settle(self.line)
+        finally:
+            self._reservation.release()
+
+    def paid(self, answer: Answer) -> LedgerRecord:
+        """Make the line of a call that was answered, and turn its reservation into spending.
+
+        Both happen in one step of the event loop, so that nobody sees both or neither.
+        """
+        self.line = self._unwritten = line = self._make_line(answer)
+        self._budgets.spend(line)
+        self._reservation.release()
+        return line
+
+    async def commit(
+        self, entry: Entry, vector: Vector | None, *, refused: Callable[[Entry], Awaitable[bool]]
+    ) -> Entry | None:
+        """Store an entry, with the line in the same commit unless it is on disk already.
+
+        The write comes to its end though the awaiting task is cancelled.
+
+        Args:
+            entry: the entry; its id is given by the store.
+            vector: its unit vector, shape (dimension,), or None.
+            refused: whether an invalidation has come meanwhile that names the entry; asked in the same step of the
+                event loop in which the write is queued, so that no invalidation falls between the two.
+
+        Returns:
+            The entry with its id; None when it was refused.
+
+        Raises:
+            StoreError, OverloadedError: the entry isn't stored; the line is written when the purchase is left.
+        """
+
+        async def write() -> Entry | None:
+            if await refused(entry):
+                return None
+            stored = await self._entries.put(entry, vector, self._unwritten)
+            self._unwritten = None
+            return stored
+
+        return await _see_through(write())
+
+    async def commit_line(self) -> None:
+        """Make the line durable by itself, unless it is.
+
+        Raises:
+            StoreError, OverloadedError: it isn't on disk.
+        """
+
+        async def write(line: LedgerRecord) -> None:
+            await self._ledger.record_durably(line)
+            self._unwritten = None
+
+        if self._unwritten is not None:
+            await _see_through(write(self._unwritten))
+
+    async def make_durable(self) -> None:
+        """Make the line durable by itself; where the store can't take it, note it for the next commit and log that."""
+        try:
+            await self.commit_line()
+        except SemcacheError as error:
+            _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(error))
+            if self._unwritten is not None:
+                self._ledger.record(self._unwritten)
+                self._unwritten = None
+
+    def _make_line(self, answer: Answer) -> LedgerRecord:
+        raise NotImplementedError
+
+    async def _fail(self, error: BaseException | None) -> None:
+        """Settle a call that wasn't answered."""
+        raise NotImplementedError
+
+    async def _settle(self, line: LedgerRecord) -> None:
+        """Settle a call that was answered."""
+        raise NotImplementedError
+
+
+async def _see_through(writing: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await a write that a cancellation must not cut short; the cancellation takes effect when the write has ended.
+
+    1. A write is queued. 2. Its waiter is cancelled. 3. The write still reaches the disk. A waiter that ended at 2 could
+    not know whether the line is written, and would either book it twice or not count it.
+    """
+    task = asyncio.get_running_loop().create_task(writing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    return task.result()
+
+
+class RequestPurchase(Purchase):
+    """The call that answers a request. Its line ends the request's account.
+
+    Attributes:
+        status: MISS, BYPASS or REFRESH.
+        chunks: chunks of a streamed answer that came.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        books: Books,
+        estimates: Mapping[str, Cost],
+        *,
+        status: Status,
+        reason: str,
+        prompt_chars: int,
+    ) -> None:
+        """Prepare the purchase.
+
+        Args:
+            account: account of the request.
+            books: where the answer and the line go, and what the call draws on.
+            estimates: what the call may cost, by model.
+            status: MISS, BYPASS or REFRESH.
+            reason: why the upstream is asked, a stable token.
+            prompt_chars: characters of the prompt, for the estimate of a stream that breaks off.
+        """
+        super().__init__(account, books, estimates)
+        self.status = status
+        self._reason = reason
+        self._prompt_chars = prompt_chars
+        self.chunks = 0
+        self._model = ""
+
+    def received(self, model: str) -> None:
+        """Note that a chunk of the answer came, from `model` (empty where the chunk doesn't name it)."""
+        self._model = self._model or model
+        self.chunks += 1
+
+    def _make_line(self, answer: Answer) -> LedgerRecord:
+        account = self._account
+        status = Status.CANCELLED if account.abandoned else self.status
+        spent = account.price(answer.model, answer.usage)
+        # From here on the account has its end, whatever becomes of the write: nothing books it a second time.
+        account.line = line = account.make_line(
+            status, answer.model, answer.usage, spent=spent, route=answer.route, degraded=answer.degraded
+        )
+        return line
+
+    async def _settle(self, line: LedgerRecord) -> None:
+        try:
+            await self.make_durable()
+        finally:
+            self._account.count(line, self._reason)
+
+    async def _fail(self, error: BaseException | None) -> None:
+        if not self.chunks:
+            self._account.end_failed(error, None, self._model)
+            return
+        # Each chunk that arrived is a token or more that was charged.
+        partial = Usage(self._prompt_chars // _CHARS_PER_TOKEN, 0, self.chunks, estimated=True)
+        self._account.end_failed(error, partial, self._model or self._account.alias)
+        self._reservation.release()  # In one step with the spending that `end_failed` counted.
+        try:
+            await self._ledger.flush()
+        except SemcacheError as flush_error:
+            _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(flush_error))
+
+
+class SidePurchase(Purchase):
+    """A call beside the one that answers the request (a verifier's). Its line counts money, not a request."""
+
+    def __init__(
+        self,
+        account: Account,
+        books: Books,
+        estimates: Mapping[str, Cost],
+        *,
+        status: Status,
+        purpose: Purpose,
+    ) -> None:
+        """Prepare the purchase; `status` is that of the request it serves, `purpose` what its line is about."""
+        super().__init__(account, books, estimates)
+        self._status = status
+        self._purpose = purpose
+
+    def _make_line(self, answer: Answer) -> LedgerRecord:
+        account = self._account
+        spent = account.price(answer.model, answer.usage)
+        line = account.make_line(
+            self._status, answer.model, answer.usage, spent=spent, route=answer.route, degraded=answer.degraded
+        )
+        return line._replace(requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=self._purpose)
+
+    async def _settle(self, line: LedgerRecord) -> None:
+        try:
+            await self.make_durable()
+        finally:
+            self._account.count_beside(line)
+
+    async def _fail(self, error: BaseException | None) -> None:
+        """Book nothing: a call that failed as a whole is charged by no provider."""
+        del error
+
+
+class DepositPurchase(Purchase):
+    """An answer that a caller's own stack has paid for. Budgets count it and never refuse it: it is spent already."""
+
+    def __init__(self, account: Account, books: Books) -> None:
+        """Prepare the booking; `account` carries the id of the Store call and the request that the answer is for."""
+        super().__init__(account, books, {})
+
+    def paid(self, answer: Answer) -> LedgerRecord:
+        """Make the line. The budgets count it once it is durable: a Store that fails leaves nothing behind."""
+        self.line = self._unwritten = line = self._make_line(answer)
+        self._budgets.open_periods(line.at_s)
+        return line
+
+    def _make_line(self, answer: Answer) -> LedgerRecord:
+        account = self._account
+        spent = account.price(answer.model, answer.usage)
+        line = account.make_line(Status.MISS, answer.model, answer.usage, spent=spent, degraded=answer.degraded)
+        return line._replace(requests=0, latency_s=0.0, task_type=account.request.task_type, purpose=Purpose.DEPOSIT)
+
+    async def _settle(self, line: LedgerRecord) -> None:
+        """Count the deposit if its line reached the disk, with its entry or alone."""
+        if self._unwritten is None:
+            self._budgets.spend(line)
+            self._account.count_beside(line)
+
+    async def _fail(self, error: BaseException | None) -> None:
+        """Book nothing: no answer was brought."""
+        del error

@@ -1,0 +1,95 @@
+"""The port `Entries` over LMDB: reads at once on the event loop, writes through the writer's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from semcache.model import Changes, Entry, LedgerRecord, Selector, Vector
+from semcache.store import layout
+from semcache.store.codec import encode_entry, encode_record
+from semcache.store.core import Core
+from semcache.store.invalidation import Invalidation
+from semcache.store.transaction import labelled_ids
+from semcache.store.writer import Note
+
+
+class LmdbEntries:
+    """Stored answers on disk. Each read is one short LMDB transaction and returns without suspending."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def find_exact(self, exact_key: bytes) -> Entry | None:
+        """Return the live entry under an exact key (32 bytes)."""
+        dbs = self._core.dbs
+        with self._core.env.begin() as txn:
+            key = txn.get(exact_key, db=dbs.exact)
+            row = None if key is None else txn.get(key, db=dbs.entries)
+        if key is None or row is None:
+            return None
+        entry = self._core.live_entry(layout.unpack_id(key), row)
+        return entry if entry is not None and entry.exact_key == exact_key else None
+
+    async def get_many(self, entry_ids: Sequence[int]) -> Mapping[int, Entry]:
+        """Return the live entries among `entry_ids`, by id, as of one moment; the others are left out."""
+        with self._core.env.begin() as txn:
+            rows = [
+                (entry_id, txn.get(layout.pack_id(entry_id), db=self._core.dbs.entries))
+                for entry_id in entry_ids
+                if 0 < entry_id < 1 << 64
+            ]
+        return {
+            entry_id: entry
+            for entry_id, row in rows
+            if row is not None and (entry := self._core.live_entry(entry_id, row)) is not None
+        }
+
+    async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
+        dbs = self._core.dbs
+        prefix = layout.label_key(layout.LABEL_TENANT, tenant, "")
+        page: list[Entry] = []
+        with self._core.env.begin() as txn:
+            while len(page) < limit:
+                ids = labelled_ids(txn, dbs, prefix, after, limit - len(page))
+                if not ids:
+                    break
+                for entry_id in ids:
+                    row = txn.get(layout.pack_id(entry_id), db=dbs.entries)
+                    entry = None if row is None else self._core.live_entry(entry_id, row)
+                    if entry is not None and entry.tenant == tenant:
+                        page.append(entry)
+                after = ids[-1]
+        return page
+
+    async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:
+        """Store `entry`, its vector and `line` in one commit; return the entry with its id once that is on disk.
+
+        Args:
+            entry: replaces the entry under its exact key; its `entry_id` is ignored.
+            vector: unit vector of shape (dimension,), or None.
+            line: the ledger line of the upstream call that this answer cost.
+
+        Raises:
+            StoreFullError: nothing was stored; `line` neither.
+            OverloadedError: too many writes wait; nothing was stored.
+            ShuttingDownError: the store is closed.
+            ValueError: a key that isn't 32 bytes long, or a number out of range.
+        """
+        row = encode_entry(entry)
+        note = None if line is None else Note(line, row=encode_record(line))
+        stored: Entry = await self._core.writer.write(lambda group: group.put(entry, row, vector), note=note)
+        return stored
+
+    async def invalidate(self, selector: Selector, *, apply: bool) -> int:
+        """Return how many live entries `selector` names; with `apply` they are gone, durably, when it returns.
+
+        It works in slices of some hundred entries, one commit each, so that puts go on in between.
+        """
+        work = Invalidation(selector, self._core.clock.wall(), apply=apply)
+        count: int = await self._core.writer.write(work.step, urgent=True)
+        return count
+
+    def subscribe(self, listener: Callable[[Changes], None]) -> None:
+        """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
+        self._core.writer.subscribe(listener)

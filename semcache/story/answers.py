@@ -1,0 +1,148 @@
+"""What callers are told: responses made of an account and a flight's outcome."""
+
+from __future__ import annotations
+
+from semcache.coordination import Flight
+from semcache.costs.account import Account
+from semcache.errors import NotFoundError
+from semcache.model import ZERO_COST, Decision, Entry, KeyedRequest, Response, Status
+from semcache.ports import Clock
+from semcache.story.classifying import task_of_hit
+from semcache.story.outcomes import Fetched, Found, NotCached, Outcome
+from semcache.story.rules import miss_reason, status_upstream
+
+
+class Answers:
+    """Makes responses; a hit, a coalesced request and a cache-only miss end their account here."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Prepare it; wall time tells the age of entries."""
+        self._clock = clock
+
+    def exact_hit(self, account: Account, keyed: KeyedRequest, entry: Entry) -> Response:
+        """Answer with the entry that the exact tier found."""
+        account.task = task_of_hit(account.task, entry)
+        saved = account.hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
+        return Response(
+            request_id=account.request_id,
+            status=Status.EXACT_HIT,
+            reason="exact_match",
+            alias=account.alias,
+            answer=entry.answer,
+            entry_id=entry.entry_id,
+            hit_id=account.request_id,
+            similarity=1.0,
+            age_s=self._age_s(entry),
+            usage=entry.answer.usage,
+            cost=ZERO_COST,
+            saved=saved,
+            stages=tuple(account.stages),
+            task=account.task,
+        )
+
+    def found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
+        """Answer with an entry that the semantic tier found."""
+        entry, decision, judgement = found.entry, found.decision, found.decision.served
+        similarity = judgement.candidate.similarity if judgement else 1.0
+        account.task = task_of_hit(account.task, entry)
+        saved = account.hit(
+            found.status, keyed, entry, similarity=similarity, reason=decision.reason, vector=found.vector
+        )
+        return Response(
+            request_id=account.request_id,
+            status=found.status,
+            reason=decision.reason,
+            alias=account.alias,
+            answer=entry.answer,
+            entry_id=entry.entry_id,
+            hit_id=account.request_id,
+            similarity=similarity,
+            age_s=self._age_s(entry),
+            verdicts=judgement.verdicts if judgement else (),
+            effective_threshold=decision.threshold,
+            usage=entry.answer.usage,
+            cost=ZERO_COST,
+            saved=saved,
+            stages=tuple(account.stages),
+            task=account.task,
+        )
+
+    def led(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
+        """Answer the request that a flight was started for.
+
+        Raises:
+            NotFoundError: CACHE_ONLY_MISS.
+        """
+        if isinstance(outcome, Found):
+            return self.found(account, keyed, outcome)
+        if isinstance(outcome, NotCached):
+            raise self._cache_only_miss(account, keyed, outcome)
+        response = self.unanswered(account, outcome.status, outcome.reason, outcome.decision)
+        return response._replace(
+            answer=outcome.answer,
+            entry_id=outcome.entry_id,
+            usage=outcome.answer.usage,
+            cost=outcome.cost,
+            saved=ZERO_COST,
+            stored=outcome.entry_id != 0,
+            store_reason=outcome.store_reason,
+        )
+
+    def joined(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
+        """Answer a request that joined another's flight.
+
+        Raises:
+            NotFoundError: CACHE_ONLY_MISS.
+        """
+        account.lap("wait")
+        if isinstance(outcome, Found):
+            return self.found(account, keyed, outcome)
+        if isinstance(outcome, NotCached):
+            raise self._cache_only_miss(account, keyed, outcome)
+        return self._coalesced(account, outcome)
+
+    def started(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool) -> Response:
+        """Say, before a live stream, how the request will be answered."""
+        if not leads:
+            return self.unanswered(account, Status.COALESCED, "in_flight")
+        status, _ = status_upstream(keyed, None)
+        return self.unanswered(account, status, flight.reason)
+
+    def unanswered(self, account: Account, status: Status, reason: str, decision: Decision | None = None) -> Response:
+        """Make a response without an answer; `decision` tells of the nearest candidate."""
+        nearest = decision.judgements[0] if decision and decision.judgements else None
+        return Response(
+            request_id=account.request_id,
+            status=status,
+            reason=reason,
+            alias=account.alias,
+            similarity=nearest.candidate.similarity if nearest else None,
+            verdicts=nearest.verdicts if nearest else (),
+            effective_threshold=decision.threshold if decision else None,
+            stages=tuple(account.stages),
+            task=account.task,
+        )
+
+    def _coalesced(self, account: Account, outcome: Fetched) -> Response:
+        if not account.task.task_type:
+            account.task = outcome.task
+        saved = account.coalesced(outcome.answer, reason="in_flight")
+        response = self.unanswered(account, Status.COALESCED, "in_flight")
+        return response._replace(
+            answer=outcome.answer,
+            entry_id=outcome.entry_id,
+            usage=outcome.answer.usage,
+            cost=ZERO_COST,
+            saved=saved,
+        )
+
+    def _cache_only_miss(self, account: Account, keyed: KeyedRequest, outcome: NotCached) -> NotFoundError:
+        account.looked_up(Status.MISS, reason=miss_reason(keyed, outcome.decision))
+        return NotFoundError(
+            "The cache holds no answer, and the request allows no other.",
+            reason="CACHE_ONLY_MISS",
+            hint="Send it with the default mode to ask the upstream.",
+        )
+
+    def _age_s(self, entry: Entry) -> float:
+        return max(0.0, self._clock.wall() - entry.created_s)

@@ -1,0 +1,54 @@
+"""What a request's mode and cacheability allow, and the reason that its caller is told."""
+
+from __future__ import annotations
+
+from semcache.model import CacheMode, Decision, Entry, KeyedRequest, Status, Tier
+from semcache.ports import Clock, Upstream
+
+
+def may_read(keyed: KeyedRequest) -> bool:
+    """Return whether the request may be answered from the cache."""
+    return keyed.request.control.mode in {CacheMode.DEFAULT, CacheMode.CACHE_ONLY}
+
+
+def may_join(keyed: KeyedRequest) -> bool:
+    """Return whether the request may wait for another's answer, and others for its answer."""
+    return may_read(keyed) and not keyed.request.control.no_store and keyed.cacheability.tier is not Tier.NONE
+
+
+def status_upstream(keyed: KeyedRequest, decision: Decision | None) -> tuple[Status, str]:
+    """Return status and reason of a request that goes to the upstream, after what the semantic tier decided."""
+    if keyed.request.control.mode is CacheMode.REFRESH:
+        return Status.REFRESH, "requested"
+    if keyed.request.control.mode is CacheMode.BYPASS:
+        return Status.BYPASS, "requested"
+    if keyed.cacheability.tier is Tier.NONE:
+        return Status.BYPASS, keyed.cacheability.reason
+    return Status.MISS, miss_reason(keyed, decision)
+
+
+def miss_reason(keyed: KeyedRequest, decision: Decision | None) -> str:
+    """Return why the cache has no answer, a stable token."""
+    if decision is not None:
+        return decision.reason
+    return "empty_partition" if keyed.cacheability.tier is Tier.SEMANTIC else keyed.cacheability.reason
+
+
+class Servability:
+    """Tells whether an entry may be served to a request, whatever its similarity."""
+
+    def __init__(self, clock: Clock, upstream: Upstream) -> None:
+        """Prepare it; wall time decides about ages, the upstream about models that are still routed."""
+        self._clock = clock
+        self._upstream = upstream
+
+    def refusal(self, keyed: KeyedRequest, entry: Entry) -> str:
+        """Return why `entry` may not be served, a stable token; empty when it may."""
+        max_age_s = keyed.request.control.max_age_s
+        if max_age_s is not None and self._clock.wall() - entry.created_s > max_age_s:
+            return "too_old"
+        if entry.answer.target_model:
+            models = self._upstream.models(keyed.alias)
+            if models is not None and entry.answer.target_model not in models:
+                return "model_not_routed"
+        return "degraded" if entry.answer.degraded else ""

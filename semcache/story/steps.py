@@ -1,0 +1,82 @@
+"""The steps of the story, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from semcache.coordination import Flights, Twins
+from semcache.costs.accounts import Accounts
+from semcache.decision import Decider
+from semcache.request import Keying
+from semcache.story.answers import Answers
+from semcache.story.classifying import Classifying
+from semcache.story.corrections import Corrections
+from semcache.story.exact import ExactTier
+from semcache.story.explaining import Explaining
+from semcache.story.filling import Filling
+from semcache.story.lookaside import LookAside
+from semcache.story.outcomes import Outcome
+from semcache.story.paraphrases import Paraphrases
+from semcache.story.rooms import Rooms
+from semcache.story.rules import Servability
+from semcache.story.searching import Searching
+from semcache.story.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """One object for each step of the story, in the order in which a request meets them."""
+
+    accounts: Accounts
+    keying: Keying
+    exact: ExactTier
+    classifying: Classifying
+    decider: Decider
+    flights: Flights[Outcome]
+    searching: Searching
+    paraphrases: Paraphrases
+    twins: Twins[Outcome]
+    filling: Filling
+    answers: Answers
+    lookaside: LookAside
+    explaining: Explaining
+    corrections: Corrections
+    statistics: Statistics
+
+    @classmethod
+    def over(cls, rooms: Rooms) -> Self:
+        """Put the steps together, and let the index and the exact tier follow the store's commits."""
+        flights: Flights[Outcome] = Flights()
+        twins: Twins[Outcome] = Twins()
+        servability = Servability(rooms.clock, rooms.upstream)
+        classifying = Classifying(rooms.tasks)
+        answers = Answers(rooms.clock)
+        exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
+        searching = Searching(rooms, servability, classifying, twins)
+        filling = Filling(rooms)
+        rooms.store.entries.subscribe(rooms.index.apply)
+        return cls(
+            accounts=rooms.accounts,
+            keying=rooms.keying,
+            exact=exact,
+            classifying=classifying,
+            decider=rooms.decider,
+            flights=flights,
+            searching=searching,
+            paraphrases=Paraphrases(rooms, servability, twins),
+            twins=twins,
+            filling=filling,
+            answers=answers,
+            lookaside=LookAside(
+                rooms,
+                exact=exact,
+                classifying=classifying,
+                searching=searching,
+                filling=filling,
+                answers=answers,
+            ),
+            explaining=Explaining(rooms, exact, searching),
+            corrections=Corrections(rooms),
+            statistics=Statistics(rooms, flights),
+        )

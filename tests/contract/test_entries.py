@@ -1,0 +1,216 @@
+"""What every `Entries` promises, over the one in memory and the one on disk."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from semcache.model import Cost, Rejection, Selector, Usage
+from semcache.testing.clock import START_WALL_S
+from tests.support.stored import answer, digest, entry, get, record, served, vector
+
+
+async def test_what_is_put_is_found_with_every_field(store):
+    full = entry(
+        tags=("faq", "grüße"),
+        sources=("https://example.org/" + "long/" * 200,),
+        task_type="support",
+        template_id="t1",
+        knowledge_version="k2",
+        features={"numbers": ("1", "2"), "negation": ()},
+        rejections=(Rejection(digest("r"), b"\x01\x02"),),
+    )
+    stored = await store.entries.put(full, vector())
+    assert stored == replace(full, entry_id=stored.entry_id)
+    assert stored.entry_id > 0
+    assert await get(store, stored.entry_id) == stored
+    assert await store.entries.find_exact(full.exact_key) == stored
+
+
+async def test_what_was_never_put_is_not_found(store):
+    assert await store.entries.get_many([1, 0, -1, 1 << 64]) == {}
+    assert await store.entries.get_many([]) == {}
+    assert await store.entries.find_exact(digest("nothing")) is None
+    assert await store.entries.page("acme", 0, 10) == []
+
+
+async def test_ids_rise_and_are_never_given_twice(store):
+    first = await store.entries.put(entry("a"), None)
+    second = await store.entries.put(entry("b"), None)
+    await store.entries.invalidate(Selector("acme", everything=True), apply=True)
+    third = await store.entries.put(entry("c"), None)
+    assert first.entry_id < second.entry_id < third.entry_id
+
+
+async def test_an_entry_replaces_the_one_under_its_exact_key_with_all_its_traces(store, changes):
+    old = await store.entries.put(entry("a", tags=("old",), partition=digest("p1")), vector(1))
+    new = await store.entries.put(entry("a", answer=answer("newer"), partition=digest("p2")), vector(2))
+    assert await store.entries.find_exact(new.exact_key) == new
+    assert await get(store, old.entry_id) is None
+    assert not await store.vectors.has(digest("p1"))
+    assert await store.entries.invalidate(Selector("acme", tags=("old",)), apply=False) == 0
+    assert [entry.entry_id for entry in await store.entries.page("acme", 0, 10)] == [new.entry_id]
+    assert changes[-1].removed == ((digest("p1"), old.entry_id, old.exact_key),)
+    assert store.stats().entries == 1
+
+
+async def test_a_fresh_answer_to_the_same_text_keeps_what_the_old_one_was_rejected_for(store):
+    rejection = Rejection(digest("r"), b"\x01\x02")
+    await store.entries.put(entry("a", rejections=(rejection,)), None)
+    assert (await store.entries.put(entry("a", answer=answer("newer")), None)).rejections == (rejection,)
+    assert (await store.entries.put(entry("a", text="another text"), None)).rejections == ()
+
+
+async def test_writes_at_once_all_land(store):
+    stored = await asyncio.gather(*(store.entries.put(entry(f"n{i}"), vector(i)) for i in range(200)))
+    assert len({one.entry_id for one in stored}) == 200
+    assert await store.entries.get_many([one.entry_id for one in stored]) == {one.entry_id: one for one in stored}
+    ids, _ = store.vectors.load(digest("partition"))
+    assert sorted(ids.tolist()) == sorted(one.entry_id for one in stored)
+
+
+async def test_a_key_of_another_length_is_refused_at_once(store):
+    with pytest.raises(ValueError, match="32 bytes"):
+        await store.entries.put(entry(exact_key=b"short"), None)
+    with pytest.raises(ValueError, match="out of range"):
+        await store.entries.put(entry(cost=Cost(input_nanousd=1 << 70)), None)
+    assert store.stats().entries == 0
+
+
+async def test_an_entry_and_its_ledger_line_are_one_commit(store):
+    before = store.stats().commits
+    await store.entries.put(entry(), vector(), record("r1"))
+    assert store.stats().commits == before + 1
+    assert [line.request_id for line in store.ledger.records(None, 0, 1e11)] == ["r1"]
+    with pytest.raises(ValueError, match="out of range"):
+        await store.entries.put(entry("b"), None, record("r2", usage=Usage(input_tokens=1 << 70)))
+    assert await store.entries.find_exact(digest("b")) is None
+    assert [line.request_id for line in store.ledger.records(None, 0, 1e11)] == ["r1"]
+
+
+# -- time
+
+
+async def test_an_entry_ends_at_its_time_on_the_wall_clock_and_sweeping_takes_its_traces(store, clock, changes):
+    stored = await store.entries.put(entry("a", tags=("t",)), vector())
+    kept = await store.entries.put(entry("b", expires_s=START_WALL_S + 9000), vector(1))
+    clock.advance(3599)
+    assert await get(store, stored.entry_id) == stored
+    clock.advance(1)
+    assert await get(store, stored.entry_id) is None
+    assert await store.entries.find_exact(stored.exact_key) is None
+    assert await store.entries.page("acme", 0, 10) == [kept]
+    assert store.stats().entries == 2
+    assert await store.sweep() == 1
+    assert store.stats().entries == 1
+    assert store.stats().expirations == 1
+    assert store.vectors.load(digest("partition"))[0].tolist() == [kept.entry_id]
+    assert changes[-1].removed == ((stored.partition, stored.entry_id, stored.exact_key),)
+    assert await store.sweep() == 0
+
+
+async def test_a_wall_clock_set_back_brings_an_unswept_entry_back(store, clock):
+    stored = await store.entries.put(entry(), None)
+    clock.jump_wall(4000)
+    assert await get(store, stored.entry_id) is None
+    clock.jump_wall(-4000)
+    assert await get(store, stored.entry_id) == stored
+
+
+async def test_a_large_sweep_takes_all_of_it(store, clock):
+    await asyncio.gather(*(store.entries.put(entry(f"n{i}"), None) for i in range(700)))
+    clock.advance(3600)
+    assert await store.sweep() == 700
+    assert store.stats().entries == 0
+
+
+# -- changes
+
+
+async def test_changes_reach_the_listeners_before_the_writer_is_told(store):
+    told: list[str] = []
+    store.entries.subscribe(lambda changes: told.append(f"changed {changes.added[0][1]}"))
+    stored = await store.entries.put(entry(), vector())
+    told.append("returned")
+    assert told == [f"changed {stored.entry_id}", "returned"]
+
+
+async def test_what_changes_no_entry_tells_nobody(store, changes):
+    store.ledger.record(record(), served())
+    await store.ledger.record_durably(record("r2"))
+    await store.verdicts.confirm("h1", "right")
+    await store.ledger.flush()
+    assert changes == []
+
+
+# -- listing and invalidating
+
+
+async def test_entries_are_a_tenants_own_by_id_in_pages(store):
+    mine = [await store.entries.put(entry(f"n{i}"), None) for i in range(5)]
+    theirs = await store.entries.put(entry("x", tenant="other"), None)
+    assert await store.entries.page("acme", 0, 3) == mine[:3]
+    assert await store.entries.page("acme", mine[2].entry_id, 3) == mine[3:]
+    assert await store.entries.page("other", 0, 10) == [theirs]
+    assert await store.entries.page("nobody", 0, 10) == []
+
+
+SELECTORS = {
+    "tag": (Selector("acme", tags=("red", "blue")), {"a", "b", "c"}),
+    "tag and alias": (Selector("acme", tags=("red",), alias="small"), {"b"}),
+    "source": (Selector("acme", sources=("doc",)), {"c"}),
+    "namespace": (Selector("acme", namespace="prod"), {"d"}),
+    "alias": (Selector("acme", alias="small"), {"b", "d"}),
+    "older": (Selector("acme", created_before_s=START_WALL_S), {"d"}),
+    "everything": (Selector("acme", everything=True), {"a", "b", "c", "d"}),
+    "another's": (Selector("other", everything=True), {"e"}),
+    "nothing there": (Selector("acme", tags=("green",)), set()),
+}
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+async def test_an_invalidation_counts_then_removes_what_it_names_and_nothing_else(store, name):
+    selector, named = SELECTORS[name]
+    stored = {
+        "a": await store.entries.put(entry("a", tags=("red", "blue")), vector(1)),
+        "b": await store.entries.put(entry("b", tags=("red",), alias="small"), vector(2)),
+        "c": await store.entries.put(entry("c", tags=("blue",), sources=("doc",)), vector(3)),
+        "d": await store.entries.put(
+            entry("d", namespace="prod", alias="small", created_s=START_WALL_S - 9), vector(4)
+        ),
+        "e": await store.entries.put(entry("e", tenant="other", tags=("red",)), vector(5)),
+    }
+    assert await store.entries.invalidate(selector, apply=False) == len(named)
+    live = await store.entries.get_many([one.entry_id for one in stored.values()])
+    assert live == {one.entry_id: one for one in stored.values()}
+    assert await store.entries.invalidate(selector, apply=True) == len(named)
+    assert {key for key, one in stored.items() if await get(store, one.entry_id) is None} == named
+    assert len(store.vectors.load(digest("partition"))[0]) == 5 - len(named)
+    assert await store.entries.invalidate(selector, apply=False) == 0
+
+
+async def test_an_invalidation_by_id_is_bound_to_the_tenant(store):
+    stored = await store.entries.put(entry(), None)
+    assert await store.entries.invalidate(Selector("other", entry_ids=(stored.entry_id,)), apply=True) == 0
+    assert await store.entries.invalidate(Selector("acme", entry_ids=(stored.entry_id, 99, -1)), apply=True) == 1
+
+
+async def test_an_invalidation_of_many_leaves_none_and_does_not_count_the_expired(store, clock):
+    await asyncio.gather(*(store.entries.put(entry(f"n{i}"), None) for i in range(600)))
+    await store.entries.put(entry("late", expires_s=START_WALL_S + 9000), None)
+    clock.advance(3600)
+    assert await store.entries.invalidate(Selector("acme", everything=True), apply=True) == 1
+    assert store.stats().entries == 0
+
+
+# -- leaving
+
+
+async def test_a_caller_who_leaves_does_not_undo_its_write(store):
+    task = asyncio.create_task(store.entries.put(entry(), None))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await store.ledger.flush()
+    assert await store.entries.find_exact(entry().exact_key) is not None

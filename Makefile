@@ -12,7 +12,7 @@
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo check litellm bench fmt protos lock clean install-cpu install-dev \
-	format lint types layers proto-lint proto-drift dockerfile test
+	format lint types layers proto-lint proto-drift client-drift dockerfile test
 
 # The first interpreter that runs and is new enough; a name on the PATH may be a shim for nothing.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -42,7 +42,7 @@ demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts,
 	$(call say,demo)
 	@$(BIN)/semcache demo $(ARGS)
 
-check: install-dev format lint types layers proto-lint proto-drift dockerfile test  ## All that CI checks; the tests come last
+check: install-dev format lint types layers proto-lint proto-drift client-drift dockerfile test  ## All that CI checks; the tests come last
 
 # Another project's proxy, which the tests ask as semcache's upstream: its hundred packages stay apart from ours.
 LITELLM := tests/e2e/.cache/litellm-$(call checksum,tests/e2e/requirements-litellm.txt)
@@ -81,6 +81,10 @@ proto-lint: install-dev
 proto-drift: install-dev
 	$(call say,stubs against protos)
 	@$(PY) scripts/gen_protos.py --check
+
+client-drift: install-dev
+	$(call say,synchronous client against the asynchronous one)
+	@$(PY) scripts/unasync.py --check
 
 dockerfile: install-dev
 	$(call say,hadolint)

@@ -1,4 +1,7 @@
-"""A gRPC semantic cache for LLM requests."""
+"""A gRPC semantic cache for LLM requests.
+
+`import semcache` offers the clients and loads neither gRPC nor a model. `docs/architecture.md` lists the rooms.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The clients, imported when first asked for: a server's import needs none, and `import semcache` stays light."""
+    """Import the clients when one of their names is first used, so that `import semcache` alone stays light."""
     if name in __all__:
         import semcache.client
 

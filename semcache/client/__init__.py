@@ -1,4 +1,7 @@
-"""Thin, typed clients of a semcache server: `Client` for asyncio, `SyncClient` for everything else.
+"""Typed clients of a semcache server: `Client` for asyncio, `SyncClient` for threads and scripts.
+
+The room translates Python arguments into messages, messages into results, and a failed call into `ClientError`.
+It starts no thread and remembers nothing between calls but its channel. `SyncClient` is generated from `Client`.
 
 async with Client("127.0.0.1:50051") as client:
     answer = await client.complete(model="gpt-4o-mini", prompt="What is a semantic cache?")

@@ -1,4 +1,4 @@
-"""Python arguments → the messages of the API: bodies as OpenAI writes them, names as the API has them."""
+"""Translates Python arguments into the messages of the API: OpenAI's request bodies, and the API's own names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _GROUPINGS: Mapping[str, pb.SavingsGroup.ValueType] = {
 
 
 class OpenAIParameters(TypedDict, total=False):
-    """Parameters of OpenAI's chat completion; what isn't given isn't sent."""
+    """Parameters of OpenAI's chat completion; a parameter that isn't given isn't sent."""
 
     temperature: float
     top_p: float
@@ -55,14 +55,17 @@ class OpenAIParameters(TypedDict, total=False):
     tool_choice: str | Mapping[str, Any]
     response_format: Mapping[str, Any]
     extra_body: Mapping[str, Any]
-    """Any other fields of the body."""
+    """Fields of the body that have no argument of their own here."""
 
 
 class PromptArguments(OpenAIParameters, total=False):
-    """What is asked, and in which scope answers are shared.
+    """A prompt, and the scope in which its answer is shared.
 
-    Exactly one of `prompt` (one user message), `messages` and `openai_json` (a whole body, forwarded byte for byte;
-    then no other field of the body may be given) is required, and `model` with the first two.
+    Exactly one of three forms is required:
+
+    - `prompt`: the text of one user message; needs `model`.
+    - `messages`: a conversation; needs `model`.
+    - `openai_json`: a whole body, forwarded byte for byte; then no other field of the body may be given.
     """
 
     model: str
@@ -72,22 +75,22 @@ class PromptArguments(OpenAIParameters, total=False):
     namespace: str
     task_type: str
     template: str
-    """The id of the template that the last user message was made from, …"""
+    """The id of the template from which the last user message was made."""
     slots: Mapping[str, str]
-    """… and the values that were filled in."""
+    """The values that were filled into the template, by slot name."""
     knowledge_version: str
 
 
 class LookupArguments(PromptArguments, total=False):
-    """A prompt, and what may be served."""
+    """A prompt, and limits on the entries that may be served."""
 
     max_age: Seconds
     similarity_threshold: float
-    """The least cosine of a semantic hit; it can only tighten the server's."""
+    """The least cosine of a semantic hit. The server's own threshold applies as well: the stricter one counts."""
 
 
 class CompleteArguments(LookupArguments, total=False):
-    """A prompt, what may be served, and what is to be stored."""
+    """A prompt, limits on the entries that may be served, and how a new answer is to be stored."""
 
     mode: Mode
     ttl: Seconds
@@ -100,9 +103,9 @@ class StoreArguments(PromptArguments, total=False):
     """A prompt, and how its answer is to be stored."""
 
     answer: str | bytes | Mapping[str, Any]
-    """The text, or the whole chat completion as JSON bytes or as an object. Required."""
+    """The text, or the whole chat completion as JSON bytes or as a mapping. Required."""
     lookup_id: str
-    """The lookup that missed; without a prompt it stands for its request."""
+    """The lookup that missed. When no prompt is given, the lookup's own prompt is used."""
     lease_id: str
     served_model: str
     finish_reason: str
@@ -122,10 +125,10 @@ _BODY = _PARAMETERS | {"extra_body", "model", "messages", "prompt"}
 
 
 def prompt(arguments: PromptArguments) -> pb.Prompt:
-    """The prompt of a request.
+    """Return the prompt of a request as a message.
 
     Raises:
-        InvalidRequestError: not exactly one of prompt, messages and openai_json, or what JSON can't express.
+        InvalidRequestError: not exactly one of prompt, messages and openai_json, or a value that JSON can't express.
     """
     template = None
     if "template" in arguments or "slots" in arguments:
@@ -141,7 +144,7 @@ def prompt(arguments: PromptArguments) -> pb.Prompt:
 
 
 def complete_request(arguments: CompleteArguments) -> pb.CompleteRequest:
-    """The message of `complete`."""
+    """Return the message of `complete`."""
     _refuse_unknown(arguments, CompleteArguments.__optional_keys__)
     return pb.CompleteRequest(
         prompt=prompt(arguments),
@@ -157,13 +160,13 @@ def complete_request(arguments: CompleteArguments) -> pb.CompleteRequest:
 
 
 def stream_request(arguments: CompleteArguments) -> pb.CompleteStreamRequest:
-    """The message of `stream`."""
+    """Return the message of `stream`."""
     plain = complete_request(arguments)
     return pb.CompleteStreamRequest(prompt=plain.prompt, control=plain.control, tags=plain.tags, sources=plain.sources)
 
 
 def explain_request(arguments: CompleteArguments, max_candidates: int) -> pb.ExplainRequest:
-    """The message of `explain`."""
+    """Return the message of `explain`."""
     plain = complete_request(arguments)
     return pb.ExplainRequest(prompt=plain.prompt, control=plain.control, max_candidates=max_candidates)
 
@@ -171,7 +174,7 @@ def explain_request(arguments: CompleteArguments, max_candidates: int) -> pb.Exp
 def lookup_request(
     arguments: LookupArguments, *, want_lease: bool = False, lease_ttl: Seconds | None = None
 ) -> pb.LookupRequest:
-    """The message of `lookup`, and an item of `lookup_batch`."""
+    """Return the message of `lookup`; it is also an item of `lookup_batch`."""
     _refuse_unknown(arguments, LookupArguments.__optional_keys__)
     return pb.LookupRequest(
         prompt=prompt(arguments),
@@ -182,14 +185,14 @@ def lookup_request(
 
 
 def store_request(arguments: StoreArguments) -> pb.StoreRequest:
-    """The message of `store`, and an item of `store_batch`.
+    """Return the message of `store`; it is also an item of `store_batch`.
 
     Raises:
-        InvalidRequestError: no answer; and as `prompt`.
+        InvalidRequestError: there is no answer, or the prompt is malformed.
     """
     _refuse_unknown(arguments, StoreArguments.__optional_keys__)
     if "answer" not in arguments:
-        _refuse("store needs an answer.", "Give its text, or the whole chat completion.")
+        _refuse("store needs an answer.", "Give the answer's text, or the whole chat completion.")
     answer = arguments["answer"]
     usage = None
     if {"input_tokens", "output_tokens", "cached_input_tokens"} & arguments.keys():
@@ -223,7 +226,7 @@ def store_request(arguments: StoreArguments) -> pb.StoreRequest:
     return request
 
 
-def invalidate_request(  # one argument for each field of the message
+def invalidate_request(
     *,
     entry_ids: Iterable[str] = (),
     tags: Iterable[str] = (),
@@ -235,7 +238,7 @@ def invalidate_request(  # one argument for each field of the message
     everything: bool = False,
     apply: bool = False,
 ) -> pb.InvalidateRequest:
-    """The message of `invalidate`."""
+    """Return the message of `invalidate`."""
     return pb.InvalidateRequest(
         entry_ids=entry_ids,
         tags=tags,
@@ -249,8 +252,8 @@ def invalidate_request(  # one argument for each field of the message
     )
 
 
-def verdict_request(hit_id: str, right: bool, judge: str, note: str) -> pb.ReportVerdictRequest:
-    """The message of `report_verdict`."""
+def verdict_request(hit_id: str, *, right: bool, judge: str, note: str) -> pb.ReportVerdictRequest:
+    """Return the message of `report_verdict`."""
     verdict = pb.VERDICT_RIGHT if right else pb.VERDICT_WRONG
     return pb.ReportVerdictRequest(hit_id=hit_id, verdict=verdict, judge=judge, note=note)
 
@@ -264,7 +267,7 @@ def savings_request(
     group_by: Iterable[Grouping],
     tenants: Iterable[str] | Literal["all"],
 ) -> pb.GetSavingsRequest:
-    """The message of `savings`."""
+    """Return the message of `savings`."""
     everyone = tenants == "all"
     return pb.GetSavingsRequest(
         start_time=_timestamp(start),
@@ -278,7 +281,7 @@ def savings_request(
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:
-    """A moment on the wire; one without a time zone is local."""
+    """Return a moment as a message; a moment without a time zone is taken as local time."""
     if moment is None:
         return None
     message = Timestamp()
@@ -290,7 +293,7 @@ def _control(
     arguments: LookupArguments, *, mode: str = "default", ttl: Seconds | None = None, no_store: bool = False
 ) -> pb.CacheControl:
     if mode not in _MODES:
-        _refuse(f"mode {mode!r} is unknown.", f"It may be {', '.join(_MODES)}.")
+        _refuse(f"mode {mode!r} is unknown.", f"Use one of {', '.join(_MODES)}.")
     return pb.CacheControl(
         mode=_MODES[mode],
         ttl=_duration(ttl, "ttl"),
@@ -308,13 +311,16 @@ def _body(arguments: PromptArguments) -> bytes:
     if "openai_json" in arguments:
         others = sorted(_BODY & arguments.keys())
         if others:
-            _refuse(f"openai_json is the whole body, and {others[0]} was given beside it.", "Write it into the JSON.")
+            _refuse(
+                f"openai_json is the whole body, but {others[0]} was given beside it.",
+                f"Write {others[0]} into the JSON.",
+            )
         return arguments["openai_json"]
     messages: Sequence[Mapping[str, Any]] = (
         arguments["messages"] if "messages" in arguments else ({"role": "user", "content": arguments["prompt"]},)
     )
     if not arguments.get("model"):
-        _refuse("the model is missing.", "Name the alias that the server routes.")
+        _refuse("the model is missing.", "Name a model alias that the server routes.")
     extra = arguments.get("extra_body", {})
     body: dict[str, Any] = {"model": arguments["model"], "messages": list(messages)}
     body |= {name: value for name, value in arguments.items() if name in _PARAMETERS}
@@ -327,7 +333,7 @@ def _body(arguments: PromptArguments) -> bytes:
 def _json(value: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:  # UnicodeEncodeError, of a lone surrogate, is a ValueError
+    except (TypeError, ValueError) as error:  # A lone surrogate raises UnicodeEncodeError, which is a ValueError.
         _refuse(f"the request can't be written as JSON: {error}.", "Use strings, numbers, lists and mappings.")
 
 

@@ -1,4 +1,4 @@
-"""What both clients need to connect: whom to call, what to show, how long to wait."""
+"""How both clients reach a server: its address, their credentials, their timeout."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from semcache.errors import InvalidRequestError
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 330.0
-"""A little longer than a server's own `upstream.deadline_s`, so that the server's reason arrives first."""
+"""Seconds. Longer than a server's default `upstream.deadline_s`, so that the server's own reason arrives first."""
 
-# An answer may be longer than gRPC's own limit of 4 MiB; the server has a limit of its own.
-OPTIONS: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),)
+# No limit here: an answer may exceed gRPC's default of 4 MiB, and the server sets a limit of its own.
+CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (("grpc.max_receive_message_length", -1),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Whom to call, and how.
+    """The address of a server, and how a client identifies itself there.
 
     Attributes:
         address: host and port.
-        api_key: shown with every call; None for none.
-        tls: whether to speak TLS; given certificates imply it.
-        root_certificate: PEM file of the authorities to trust; None for the system's.
-        client_certificate: PEM file to show, with `client_key`; None for none.
-        timeout_s: for calls that name none.
+        api_key: the key that every call shows; None for no key.
+        tls: whether to use TLS; a named certificate turns it on as well.
+        root_certificate: PEM file of the authorities to trust; None for the system's own.
+        client_certificate: PEM file that identifies this client; None for none.
+        client_key: PEM file with the key of `client_certificate`.
+        timeout_s: seconds after which a call fails, for calls that name no timeout; None for no limit.
 
     Raises:
         InvalidRequestError: BAD_ADDRESS, BAD_API_KEY.
@@ -50,19 +51,19 @@ class Connection:
             raise InvalidRequestError(
                 "The API key has characters that can't be sent.",
                 reason="BAD_API_KEY",
-                hint="Keys are printable ASCII: look for a line break at its end.",
+                hint="A key is printable ASCII: look for a line break at its end.",
             )
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every call."""
+        """Return the metadata of every call: the API key as a bearer token."""
         return (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """TLS credentials, None without TLS.
+        """Read the certificates and return the TLS credentials; return None without TLS.
 
         Raises:
-            InvalidRequestError: BAD_CERTIFICATE: a file can't be read, or a certificate without its key.
+            InvalidRequestError: BAD_CERTIFICATE: a file can't be read, or a certificate comes without its key.
         """
         if (self.client_certificate is None) != (self.client_key is None):
             raise InvalidRequestError(
@@ -76,9 +77,9 @@ class Connection:
             certificate_chain=_read(self.client_certificate),
         )
 
-    def timeout(self, asked_s: float | None) -> float | None:
-        """Seconds for one call."""
-        return self.timeout_s if asked_s is None else asked_s
+    def timeout(self, requested_s: float | None) -> float | None:
+        """Return the seconds that a call may take: what it requested, else this connection's `timeout_s`."""
+        return self.timeout_s if requested_s is None else requested_s
 
 
 def _read(path: Path | str | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Failed calls → one error that says what happened, in the server's words where it had any."""
+"""Translates a failed call into one error that says what happened, in the server's words if it sent any."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class ClientError(SemcacheError):
-    """A call that failed; its cause is the `grpc.RpcError`.
+    """A call that failed; its `__cause__` is the `grpc.RpcError`.
 
     Attributes:
         code: the gRPC status.
-        retry_after_s: when to try again, in seconds; None when the server didn't say.
+        retry_after_s: seconds after which the server accepts another try; None if it named no time.
     """
 
     default_reason = "CALL_FAILED"
@@ -41,8 +41,8 @@ class ClientError(SemcacheError):
         self.retry_after_s = retry_after_s
 
 
-class _Failed(Protocol):
-    """What a failed call of either kind can tell."""
+class _FailedCall(Protocol):
+    """The methods that a failed call has on an asyncio channel and on a blocking one; `grpc.RpcError` declares none."""
 
     def code(self) -> grpc.StatusCode: ...
 
@@ -51,7 +51,7 @@ class _Failed(Protocol):
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turns what gRPC raises within the block into `ClientError`, with the cause kept."""
+    """Translate the errors that gRPC raises within the block into `ClientError`, and keep the cause."""
     try:
         yield
     except grpc.RpcError as error:
@@ -59,8 +59,8 @@ def translated(address: str) -> Iterator[None]:
 
 
 def from_call(error: grpc.RpcError, address: str) -> ClientError:
-    """What a failed call means; `address` is whom it called."""
-    failed = cast("_Failed", error)
+    """Return the error that describes a failed call to the server at `address`."""
+    failed = cast("_FailedCall", error)
     code, details = failed.code(), (failed.details() or "").strip()
     info, retry_after_s = _details(error)
     if info is not None:
@@ -87,13 +87,13 @@ def from_call(error: grpc.RpcError, address: str) -> ClientError:
 
 
 def from_item(status: pb.ItemStatus) -> ClientError:
-    """The failure of one item of a batch."""
+    """Return the error of one item of a batch."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     return ClientError(status.message, code=code, reason=status.reason)
 
 
 def broken_stream(address: str) -> ClientError:
-    """A stream that ended as if all were well, and wasn't whole."""
+    """Return the error of a stream that ended without an error and without its last frame."""
     return ClientError(
         f"The stream from {address} ended before its answer was whole.",
         code=grpc.StatusCode.DATA_LOSS,
@@ -104,15 +104,15 @@ def broken_stream(address: str) -> ClientError:
 
 def _details(error: grpc.RpcError) -> tuple[ErrorInfo | None, float | None]:
     try:
-        status: Any = rpc_status.from_call(cast("grpc.Call", error))  # All that is read is the trailing metadata.
-    except ValueError:  # Something between here and the server changed the code and not the details.
+        status: Any = rpc_status.from_call(cast("grpc.Call", error))  # It reads only the trailing metadata.
+    except ValueError:  # A proxy changed the code but not the details.
         return None, None
     info: ErrorInfo | None = None
     retry_after_s: float | None = None
     for detail in status.details if status is not None else ():
-        found, retry = ErrorInfo(), RetryInfo()
-        if detail.Unpack(found):
-            info = found
+        error_info, retry = ErrorInfo(), RetryInfo()
+        if detail.Unpack(error_info):
+            info = error_info
         elif detail.Unpack(retry):
             retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
     return info, retry_after_s

@@ -1,4 +1,4 @@
-"""What calls give back: the answer, and what the server says about it."""
+"""The results of calls: the answer, and what the server reports about it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ _STATUSES = {
 
 
 def usd(nanousd: int) -> Decimal:
-    """Nanodollars in dollars, exactly."""
+    """Convert nanodollars to dollars, exactly."""
     return Decimal(nanousd) / NANOUSD_PER_USD
 
 
 def status_of(status: pb.Status.ValueType) -> Status:
-    """A status of the wire."""
+    """Return the status that a number of the protocol stands for."""
     return _STATUSES[status]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What every answer tells of itself; `outcome` has all the rest.
+    """An answer with the server's report on it; the properties below are the most used fields of that report.
 
     Attributes:
         text: the content of the first choice.
         openai_json: the whole chat completion as the upstream sent it; empty when there is no answer.
+        outcome: the server's whole report.
     """
 
     text: str
@@ -47,55 +48,55 @@ class Answered:
     outcome: pb.Outcome = field(repr=False)
 
     def json(self) -> dict[str, Any]:
-        """The chat completion, parsed; empty when there is no answer."""
+        """Return the chat completion as a dictionary; it is empty when there is no answer."""
         parsed: dict[str, Any] = json.loads(self.openai_json) if self.openai_json else {}
         return parsed
 
     @property
     def status(self) -> Status:
-        """Where the answer came from."""
+        """The source of the answer, such as an exact hit or a miss."""
         return status_of(self.outcome.status)
 
     @property
     def hit(self) -> bool:
-        """Whether it came from the cache, or from a call that was under way."""
+        """Whether the answer came from the cache, or from another caller's upstream call that was under way."""
         return self.status in HIT_STATUSES
 
     @property
     def reason(self) -> str:
-        """Why the status is what it is, as a stable token."""
+        """The reason for the status, as a stable token."""
         return self.outcome.reason
 
     @property
     def similarity(self) -> float | None:
-        """The cosine to the entry that was served, or to the nearest on a miss; None when nothing was compared."""
+        """The cosine to the served entry, or on a miss to the nearest entry; None when nothing was compared."""
         return self.outcome.similarity if self.outcome.HasField("similarity") else None
 
     @property
     def entry_id(self) -> str:
-        """The entry that was served, or that the answer was stored as; empty for neither."""
+        """The id of the entry that was served, or under which the answer was stored; empty if there is neither."""
         return self.outcome.entry_id
 
     @property
     def hit_id(self) -> str:
-        """For `report_verdict`; empty unless the answer came from an entry."""
+        """The id of this hit, for `report_verdict`; empty unless the answer came from an entry."""
         return self.outcome.hit_id
 
     @property
     def age(self) -> timedelta | None:
-        """How long ago a served answer was made; None unless it came from an entry."""
+        """The time since the served answer was made; None unless it came from an entry."""
         return self.outcome.age.ToTimedelta() if self.outcome.HasField("age") else None
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What the upstream charged for this request; None when the model's price is unknown."""
+        """The dollars that the upstream charged for this request; None when the model's price is unknown."""
         if self.hit or self.outcome.cost.priced:
             return usd(self.outcome.cost.total_nanousd)
         return None
 
     @property
     def saved_usd(self) -> Decimal | None:
-        """What the upstream would have charged and didn't; None when the model's price is unknown."""
+        """The dollars that the upstream would have charged for a hit; None when the model's price is unknown."""
         if not self.hit or self.outcome.saved.priced:
             return usd(self.outcome.saved.total_nanousd)
         return None
@@ -103,16 +104,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Completion(Answered):
-    """The answer to a `complete`."""
+    """The result of `complete`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup(Answered):
-    """The result of a `lookup`; a miss has an empty text.
+    """The result of `lookup`; a miss has an empty text.
 
     Attributes:
-        lookup_id: for the `store` that follows a miss; empty otherwise.
-        lease_id: for that `store`, when a lease was asked for and granted; empty otherwise.
+        lookup_id: the id that a `store` after this miss may give; empty on a hit.
+        lease_id: the lease that the `store` ends; empty unless a lease was requested and granted.
     """
 
     lookup_id: str = ""
@@ -121,13 +122,13 @@ class Lookup(Answered):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a `store`.
+    """The result of `store`.
 
     Attributes:
-        entry_id: the entry, durable by now; empty when nothing was stored.
-        stored: whether it was.
-        reason: why it wasn't, as a stable token.
-        response: all that the server said.
+        entry_id: the id of the new entry, which is durable; empty when nothing was stored.
+        stored: whether the answer was stored.
+        reason: the reason why it wasn't, as a stable token.
+        response: the server's whole response.
     """
 
     entry_id: str
@@ -137,37 +138,37 @@ class Stored:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What the answer cost, and a hit will save; None when the model's price is unknown."""
+        """The dollars that the answer cost and that each hit will save; None when the model's price is unknown."""
         return usd(self.response.cost.total_nanousd) if self.response.cost.priced else None
 
 
 def completion(response: pb.CompleteResponse) -> Completion:
-    """A Complete's response."""
+    """Return the result of `complete` from its message."""
     return Completion(response.text, response.openai_json, response.outcome)
 
 
 def lookup(response: pb.LookupResponse) -> Lookup:
-    """A Lookup's response."""
+    """Return the result of `lookup` from its message."""
     return Lookup(response.text, response.openai_json, response.outcome, response.lookup_id, response.lease.lease_id)
 
 
 def stored(response: pb.StoreResponse) -> Stored:
-    """A Store's response."""
+    """Return the result of `store` from its message."""
     return Stored(response.entry_id, response.stored, response.reason, response)
 
 
 def lookups(results: Sequence[pb.LookupResult]) -> list[Lookup | ClientError]:
-    """A batch's results, in the order of its requests."""
+    """Return the results of `lookup_batch`, in the order of its requests."""
     return [lookup(item.response) if item.HasField("response") else from_item(item.error) for item in results]
 
 
 def stores(results: Sequence[pb.StoreResult]) -> list[Stored | ClientError]:
-    """A batch's results, in the order of its requests."""
+    """Return the results of `store_batch`, in the order of its requests."""
     return [stored(item.response) if item.HasField("response") else from_item(item.error) for item in results]
 
 
 def delta_text(chunk: bytes) -> str:
-    """The text that one `chat.completion.chunk` adds to the first choice."""
+    """Return the text that one `chat.completion.chunk`, as JSON, adds to the first choice."""
     for choice in json.loads(chunk).get("choices") or ():
         if choice.get("index", 0) == 0:
             return (choice.get("delta") or {}).get("content") or ""

@@ -1,4 +1,7 @@
-"""The client for threads and scripts: the same calls, blocking."""
+"""The client for threads and scripts: the calls of the client for asyncio, blocking.
+
+Generated from asynchronous.py by `python scripts/unasync.py`: change that file, then run the script again.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, Unpack
+from typing import Literal, Self, TypeVar, Unpack
 
 import grpc
 
 from semcache.client import arguments as build
 from semcache.client import results
 from semcache.client.arguments import CompleteArguments, Grouping, LookupArguments, Seconds, StoreArguments
-from semcache.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, OPTIONS, Connection
+from semcache.client.channels import SyncChannel, SyncFrames
+from semcache.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
 from semcache.client.failures import ClientError, broken_stream, translated
 from semcache.client.results import Completion, Lookup, Stored
 from semcache.v1 import semcache_pb2 as pb
-from semcache.v1 import semcache_pb2_grpc as pb_grpc
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-class _Call(Protocol):
-    """A call that streams: gRPC's stubs have no public name for it."""
-
-    def __iter__(self) -> Iterator[pb.CompleteStreamResponse]: ...
-
-    def cancel(self) -> object: ...
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class SyncAnswerStream:
-    """An answer as it arrives: iterate it for pieces of text, or `chunks()` for OpenAI's own chunks; once.
+    """A streamed answer: iterate over it for pieces of text, or over `chunks()` for OpenAI's own chunks.
 
-    Leaving the `with` block, or `cancel()`, ends the call.
+    It can be iterated over once. Leaving the `with` block, or `cancel()`, ends the call.
 
     Attributes:
-        text: what has arrived so far.
-        outcome: what the server says: its decision from the first piece on, usage and cost at the end; None before.
-        finished: the answer is whole.
+        text: the text that has arrived so far.
+        outcome: what the server reports. None before the first piece; the decision from the first piece on; with usage
+            and cost at the end.
+        finished: whether the whole answer has arrived.
     """
 
-    def __init__(self, call: _Call, address: str) -> None:
+    def __init__(self, call: SyncFrames, address: str) -> None:
         self._call = call
         self._address = address
         self.text = ""
@@ -50,10 +46,10 @@ class SyncAnswerStream:
         self.finished = False
 
     def chunks(self) -> Iterator[bytes]:
-        """Each `chat.completion.chunk` as JSON.
+        """Yield each `chat.completion.chunk` as JSON.
 
         Raises:
-            ClientError: the call failed, also half-way; STREAM_BROKEN when it ended without being whole.
+            ClientError: the call failed, perhaps after some chunks; STREAM_BROKEN if it ended before the whole answer.
         """
         for chunk, _ in self._pieces():
             yield chunk
@@ -79,7 +75,7 @@ class SyncAnswerStream:
             raise broken_stream(self._address)
 
     def cancel(self) -> None:
-        """Ends the call; the server goes on without this caller."""
+        """End the call; the server goes on without this caller."""
         self._call.cancel()
 
     def __enter__(self) -> Self:
@@ -105,26 +101,42 @@ class SyncClient:
         client_key: Path | str | None = None,
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
     ) -> None:
-        """See `Connection` for the arguments. It connects at the first call."""
+        """Prepare a connection. The network is used by the first call.
+
+        Args:
+            address: host and port of the server.
+            api_key: the key that every call shows; None for no key.
+            tls: whether to use TLS. Naming a certificate turns it on as well.
+            root_certificate: PEM file of the authorities to trust; None for the system's own.
+            client_certificate: PEM file that identifies this client; None for none.
+            client_key: PEM file with the key of `client_certificate`.
+            timeout_s: seconds after which a call fails, for calls that name no timeout; None for no limit.
+
+        Raises:
+            InvalidRequestError: BAD_ADDRESS, BAD_API_KEY or BAD_CERTIFICATE.
+        """
         self._connection = Connection(
-            address, api_key, tls, root_certificate, client_certificate, client_key, timeout_s
+            address=address,
+            api_key=api_key,
+            tls=tls,
+            root_certificate=root_certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            timeout_s=timeout_s,
         )
-        credentials = self._connection.credentials()
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, OPTIONS)
-        self._stub = pb_grpc.SemanticCacheServiceStub(self._channel)
+        self._channel = SyncChannel(self._connection)
 
     def complete(self, *, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]) -> Completion:
-        """The answer, from the cache or from the upstream."""
-        return results.completion(self._ask(self._stub.Complete, build.complete_request(arguments), timeout_s))
+        """Return the answer, from the cache or from the upstream."""
+        request = build.complete_request(arguments)
+        return results.completion(self._call(self._channel.stub.Complete, request, timeout_s))
 
     def stream(self, *, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]) -> SyncAnswerStream:
-        """The answer in pieces."""
+        """Return the answer as a stream of pieces."""
         connection = self._connection
-        call = self._stub.CompleteStream(
-            build.stream_request(arguments), timeout=connection.timeout(timeout_s), metadata=connection.metadata
+        request = build.stream_request(arguments)
+        call = self._channel.stub.CompleteStream(
+            request, timeout=connection.timeout(timeout_s), metadata=connection.metadata
         )
         return SyncAnswerStream(call, connection.address)
 
@@ -136,37 +148,42 @@ class SyncClient:
         timeout_s: float | None = None,
         **arguments: Unpack[LookupArguments],
     ) -> Lookup:
-        """What the cache has; never asks an upstream."""
+        """Return what the cache has for a request; an upstream is never called."""
         request = build.lookup_request(arguments, want_lease=want_lease, lease_ttl=lease_ttl)
-        return results.lookup(self._ask(self._stub.Lookup, request, timeout_s))
+        return results.lookup(self._call(self._channel.stub.Lookup, request, timeout_s))
 
     def store(self, *, timeout_s: float | None = None, **arguments: Unpack[StoreArguments]) -> Stored:
-        """Store an answer that the caller made; returns when it is durable."""
-        return results.stored(self._ask(self._stub.Store, build.store_request(arguments), timeout_s))
+        """Store an answer that the caller generated; return when it is durable."""
+        request = build.store_request(arguments)
+        return results.stored(self._call(self._channel.stub.Store, request, timeout_s))
 
     def lookup_batch(
         self, items: Sequence[LookupArguments], *, timeout_s: float | None = None
     ) -> list[Lookup | ClientError]:
-        """Many lookups in one message, each with a result or an error of its own, in order."""
+        """Look up many requests in one message; return a result or an error for each, in their order."""
         request = pb.LookupBatchRequest(requests=[build.lookup_request(item) for item in items])
-        return results.lookups((self._ask(self._stub.LookupBatch, request, timeout_s)).results)
+        response = self._call(self._channel.stub.LookupBatch, request, timeout_s)
+        return results.lookups(response.results)
 
     def store_batch(
         self, items: Sequence[StoreArguments], *, timeout_s: float | None = None
     ) -> list[Stored | ClientError]:
-        """Many stores in one message, each with a result or an error of its own, in order."""
+        """Store many answers in one message; return a result or an error for each, in their order."""
         request = pb.StoreBatchRequest(requests=[build.store_request(item) for item in items])
-        return results.stores((self._ask(self._stub.StoreBatch, request, timeout_s)).results)
+        response = self._call(self._channel.stub.StoreBatch, request, timeout_s)
+        return results.stores(response.results)
 
     def explain(
         self, *, max_candidates: int = 0, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]
     ) -> pb.ExplainResponse:
-        """What a `complete` would do, and why; nothing is done."""
-        return self._ask(self._stub.Explain, build.explain_request(arguments, max_candidates), timeout_s)
+        """Return what `complete` would do with a request, and why; nothing is served, stored or spent."""
+        request = build.explain_request(arguments, max_candidates)
+        return self._call(self._channel.stub.Explain, request, timeout_s)
 
     def report_verdict(self, hit_id: str, *, right: bool, judge: str = "", note: str = "") -> pb.ReportVerdictResponse:
-        """Say whether a hit was right; a wrong entry isn't served to such a request again."""
-        return self._ask(self._stub.ReportVerdict, build.verdict_request(hit_id, right, judge, note), None)
+        """Report whether a hit was right; an entry reported as wrong isn't served to such a request again."""
+        request = build.verdict_request(hit_id, right=right, judge=judge, note=note)
+        return self._call(self._channel.stub.ReportVerdict, request, None)
 
     def invalidate(
         self,
@@ -181,7 +198,7 @@ class SyncClient:
         everything: bool = False,
         apply: bool = False,
     ) -> pb.InvalidateResponse:
-        """Remove the entries that match every argument given; without `apply` only count them."""
+        """Remove the entries that match every given argument; without `apply`, only count them."""
         request = build.invalidate_request(
             entry_ids=entry_ids,
             tags=tags,
@@ -193,22 +210,24 @@ class SyncClient:
             everything=everything,
             apply=apply,
         )
-        return self._ask(self._stub.Invalidate, request, None)
+        return self._call(self._channel.stub.Invalidate, request, None)
 
     def list_entries(
         self, *, namespace: str = "", tag: str = "", model: str = "", limit: int = 0
     ) -> Iterator[pb.Entry]:
-        """The caller's live entries that match every argument given, in no promised order."""
+        """Yield the caller's live entries that match every given argument; their order isn't defined."""
         connection = self._connection
         request = pb.ListEntriesRequest(namespace=namespace, tag=tag, model=model, limit=limit)
         with translated(connection.address):
-            call = self._stub.ListEntries(request, timeout=connection.timeout(None), metadata=connection.metadata)
+            call = self._channel.stub.ListEntries(
+                request, timeout=connection.timeout(None), metadata=connection.metadata
+            )
             for response in call:
                 yield response.entry
 
     def stats(self) -> pb.GetStatsResponse:
-        """The state of the server, over all tenants."""
-        return self._ask(self._stub.GetStats, pb.GetStatsRequest(), None)
+        """Return the server's state, over all tenants."""
+        return self._call(self._channel.stub.GetStats, pb.GetStatsRequest(), None)
 
     def savings(
         self,
@@ -220,14 +239,14 @@ class SyncClient:
         group_by: Iterable[Grouping] = (),
         tenants: Iterable[str] | Literal["all"] = (),
     ) -> pb.GetSavingsResponse:
-        """What the caller's tenant spent and saved, from the durable ledger, and its budgets.
+        """Return what the caller's tenant spent and saved, from the durable ledger, with the tenant's budgets.
 
-        `tenants` asks for others', which the server allows to those whom it lets read all savings.
+        `tenants` names other tenants; the server allows that to callers named in its setting `auth.read_all_savings`.
         """
         request = build.savings_request(
             start=start, end=end, models=models, task_types=task_types, group_by=group_by, tenants=tenants
         )
-        return self._ask(self._stub.GetSavings, request, None)
+        return self._call(self._channel.stub.GetSavings, request, None)
 
     def close(self) -> None:
         """Close the connection."""
@@ -241,7 +260,9 @@ class SyncClient:
     ) -> None:
         self.close()
 
-    def _ask(self, method: grpc.UnaryUnaryMultiCallable[In, Out], request: In, timeout_s: float | None) -> Out:
+    def _call(
+        self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout_s: float | None
+    ) -> Response:
         connection = self._connection
         with translated(connection.address):
             return method(request, timeout=connection.timeout(timeout_s), metadata=connection.metadata)

@@ -64,8 +64,7 @@ class Finished:
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
-class LookupResult:
+class LookupResult(NamedTuple):
     """What a lookup brings.
 
     Attributes:

@@ -172,7 +172,7 @@ class SemanticCache:
         """
         return self._steps.classifying.classified(self._steps.keying.key(request))
 
-    async def lookup(self, request: Request, *, lease_s: float | None = None, waits: bool = True) -> LookupResult:
+    async def lookup(self, request: Request, lease_s: float | None = None, *, waits: bool = True) -> LookupResult:
         """Only look (`LookAside.lookup`)."""
         return await self._steps.lookaside.lookup(request, lease_s=lease_s, waits=waits)
 

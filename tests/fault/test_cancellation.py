@@ -11,7 +11,7 @@ import pytest
 from semcache.errors import EmbeddingFailedError, OverloadedError, StoreFullError, UpstreamError
 from semcache.model import CacheMode, Finished, Response, Status, Tier, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
-from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, deposit, request, rig
+from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, deposit, depth, request, rig
 
 SEED = "How do I reset my password please?"
 NEAR = "How do I reset my password?"
@@ -49,7 +49,7 @@ async def at_each_turn(case: Callable[[int], Awaitable[bool]]) -> None:
 async def settled(served: Rig) -> None:
     """All that the cache still does comes to its end, and nothing is left behind."""
     await served.cache.drain(10.0)
-    assert served.cache.queues()["flights"] == 0
+    assert depth(served, "flights") == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -9,7 +9,7 @@ import pytest
 from semcache.errors import UpstreamError, UpstreamRefusedError
 from semcache.model import CacheMode, Finished, Response, Selector, Started, Status, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
-from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, request, rig
+from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, depth, request, rig
 
 FIRST = "How do I reset my password please?"
 SAME = "How do I reset my password?"
@@ -134,7 +134,7 @@ async def test_a_failure_reaches_all_once() -> None:
         with pytest.raises(UpstreamError):
             await task
     assert len(upstream.calls) == 1
-    assert served.cache.queues()["flights"] == 0
+    assert depth(served, "flights") == 0
 
 
 async def test_the_first_may_leave_and_the_second_still_gets_its_answer() -> None:
@@ -275,7 +275,7 @@ async def test_all_end_with_the_grace() -> None:
     await settle()
     await served.cache.drain(0.0)
     await asyncio.wait([one, two, follower])
-    assert served.cache.queues()["flights"] == 0
+    assert depth(served, "flights") == 0
     check_books(served, requests=3)
 
 

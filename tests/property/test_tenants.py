@@ -118,7 +118,7 @@ async def store(world: World, tenant: str, namespace: str, asked: Request, *, th
     for lookup_id, holder in list(world.lookups.items())[-3:]:
         if holder != tenant:
             with pytest.raises(PreconditionFailedError, match="unknown or was forgotten"):
-                cache.recall(tenant, lookup_id)
+                await cache.recall(tenant, lookup_id)
     given = deposit(world.served, asked, f"A gift for {tenant}|{namespace}")
     for lease_id, (holder, exact_key) in list(world.leases.items())[-3:]:
         if holder != tenant or exact_key != given.keyed.exact_key:

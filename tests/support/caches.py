@@ -72,7 +72,7 @@ def rig(
         policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
     )
     accounts = Accounts(
-        ledger=store.ledger,
+        store=store,
         prices=prices or PriceBook.open(settings.costs),
         budgets=Budgets(settings.costs, store.ledger, clock, metrics),
         metrics=metrics,
@@ -126,3 +126,8 @@ def check_books(served: Rig, *, requests: int) -> int:
     assert spent == sum(hour.spent_nanousd for hour in hours) == served.metrics.spent_nanousd()
     assert saved == sum(hour.saved_nanousd for hour in hours) == served.metrics.saved_nanousd()
     return spent
+
+
+def depth(served: Rig, queue: str) -> int:
+    """How much waits in one of the cache's queues."""
+    return {each.name: each.depth for each in served.cache.queues()}[queue]

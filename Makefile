@@ -1,12 +1,15 @@
-# Two commands on a fresh machine with Python 3.11+, make and a C compiler: `make demo` and `make check`.
+# Two commands on a fresh machine with Python 3.11 or newer, make and a C compiler: `make demo` and `make check`.
 #
-# They create .venv and install what requirements/*.lock pins, every file by its hash. PyTorch alone is held by an exact pin
-# beside the lock (requirements/torch-cpu.txt). On Linux PyPI's PyTorch is the CUDA build, several GB; the CPU build is enough:
+# They create .venv and install what requirements/*.lock pins, every file by its hash. Only PyTorch is held by an exact
+# pin beside the lock (requirements/torch-cpu.txt). On Linux PyPI's PyTorch is the CUDA build, several GB. The CPU build is
+# enough: it comes from TORCH_INDEX if that answers within two seconds (scripts/torch_index.py), else from pip's index.
 #
-#     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
-#
-# Variables: PYTHON, the interpreter that makes .venv; ARGS, more words for demo, bench and test; UPGRADE=--upgrade for lock;
-# BIN, the folder of an environment that has everything already: then nothing is installed.
+# Variables:
+#   PYTHON       the interpreter that makes .venv
+#   ARGS         more words for demo, bench and test
+#   UPGRADE      --upgrade for lock
+#   BIN          the folder of an environment that has everything already: then nothing is installed
+#   TORCH_INDEX  where PyTorch's CPU build is looked for; empty: nowhere. PIP_INDEX_URL and PIP_EXTRA_INDEX_URL win.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -14,7 +17,7 @@
 .PHONY: help demo check litellm bench fmt protos lock clean install-cpu install-dev \
 	format lint types layers proto-lint proto-drift client-drift dockerfile test
 
-# The first interpreter that runs and is new enough; a name on the PATH may be a shim for nothing.
+# The first interpreter that runs and is new enough. A name on the PATH may be a shim that starts nothing.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo "$$name" && break; done)
@@ -24,8 +27,9 @@ PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 ARGS ?=
 UPGRADE ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-# A stamp's name carries a checksum of what it stands for: a changed lock makes a new stamp, an unchanged one costs nothing.
+# A stamp's name has a checksum of the files that it stands for: a changed lock makes a new stamp.
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 STAMPS := $(VENV)/stamps
 MADE := $(STAMPS)/made
@@ -44,7 +48,7 @@ demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts,
 
 check: install-dev format lint types layers proto-lint proto-drift client-drift dockerfile test  ## All that CI checks; the tests come last
 
-# Another project's proxy, which the tests ask as semcache's upstream: its hundred packages stay apart from ours.
+# Another project's proxy, which the tests use as semcache's upstream. Its hundred packages have their own environment.
 LITELLM := tests/e2e/.cache/litellm-$(call checksum,tests/e2e/requirements-litellm.txt)
 litellm: $(LITELLM)/bin/litellm  ## LiteLLM's proxy in an environment of its own, for the test against it
 
@@ -94,7 +98,7 @@ test: install-dev  ## The tests alone
 	$(call say,pytest)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist=worksteal $(ARGS)
 
-fmt: install-dev  ## Format, and mend what the linter can
+fmt: install-dev  ## Format, and fix what the linter can
 	$(call say,ruff format and fix)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix-only .
@@ -103,7 +107,7 @@ protos: install-dev  ## Regenerate semcache/v1 from protos/
 	$(call say,stubs from protos)
 	@$(PY) scripts/gen_protos.py
 
-# Universal: one lock for every Python from 3.11 on. The versions already locked stay unless UPGRADE=--upgrade.
+# Universal: one lock for every Python from 3.11 on. Locked versions stay unless UPGRADE=--upgrade.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' $(UPGRADE)
 
@@ -138,12 +142,12 @@ $(MADE):
 		{ echo "$(PYTHON) can't make a virtual environment: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@mkdir -p $(STAMPS) && touch $@
 
-# --no-deps: the lock is the whole list. PyTorch, whose other needs are in the lock, may bring what its own build asks for.
+# --no-deps: the lock is the whole list. PyTorch may bring what its build needs beyond it (the CUDA build: CUDA).
 $(CPU): | $(MADE)
 	$(call say,requirements/cpu.lock)
 	@$(PIP) install --no-deps --require-hashes -r requirements/cpu.lock
 	$(call say,PyTorch)
-	@$(PIP) install -r requirements/torch-cpu.txt
+	@$(PIP) install $$($(PY) scripts/torch_index.py '$(TORCH_INDEX)') -r requirements/torch-cpu.txt
 	@rm -f $(STAMPS)/cpu-* && touch $@
 
 $(DEV): | $(CPU)
@@ -151,7 +155,7 @@ $(DEV): | $(CPU)
 	@$(PIP) install --no-deps --require-hashes -r requirements/dev.lock
 	@rm -f $(STAMPS)/dev-* && touch $@
 
-# The build backend is in the lock: with --no-build-isolation nothing more is fetched.
+# The build backend is in the lock, so with --no-build-isolation nothing more is downloaded.
 $(PROJECT): | $(CPU)
 	$(call say,semcache itself)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .

@@ -1,1 +1,1 @@
-"""What takes time or makes a claim about speed: each module is a command."""
+"""Benchmarks: everything that takes time or makes a claim about speed. Each module is a command."""

@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after the other, each in a process of its own: `python -m benchmarks [NAME…] [--save]`."""
+"""Run the benchmarks one after the other, each in a process of its own: `python -m benchmarks [NAME…] [--save]`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine: processor, memory, versions."""
     model = platform.processor()
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     flags: set[str] = set()
@@ -67,7 +67,7 @@ def machine() -> dict[str, Any]:
 
 
 def run(name: str) -> dict[str, Any]:
-    """One benchmark; its text goes to the terminal, its last line, one JSON object, is returned."""
+    """Run one benchmark: print its text, and return its last line, one JSON object."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *BENCHMARKS[name]]
     started = time.monotonic()
     try:
@@ -80,7 +80,7 @@ def run(name: str) -> dict[str, Any]:
     except (IndexError, ValueError):
         reason = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
         print(f"\n{name}\n  {reason}")
-        # A command that ends with a sentence and no trace lacks something that it needs.
+        # A command that ends with one sentence and no traceback lacks something that it needs.
         kind = "failed" if "Traceback" in done.stderr or done.returncode == 0 else "skipped"
         if kind == "failed":
             print(done.stderr, file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Forward passes with attention as OpenVINO fuses it and with its products apart: the ratio of their times.
+"""Compare forward passes with separate attention products against OpenVINO's fused attention.
 
-`python -m benchmarks.attention`. One thread; the precision that the server takes here.
+`python -m benchmarks.attention`. One thread; the precision that the server chooses on this machine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
                 started = time.perf_counter()
                 backend.forward(batch)
                 times[name].append(1e3 * (time.perf_counter() - started))
-        of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two warm up
+        of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two rounds warm up
         figures += [
             Figure(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
             Figure(f"{texts} × {tokens} tokens: apart", "ms", of_apart),

@@ -1,4 +1,4 @@
-"""The yardstick of a semantic hit: the server's embedding backend in a process of its own, with nothing around it."""
+"""Run the server's embedding backend alone in a process: what a semantic hit is compared with."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BATCH = 32
 
 
 class BareEmbedding(Worker):
-    """Embeds what it is told to and says what it took."""
+    """A process that embeds texts and measures its time."""
 
     def __init__(self, log: Path) -> None:
         super().__init__("benchmarks.bare_embedding", log=log)
 
     def batches(self, texts: Sequence[str], size: int = BATCH) -> dict[str, Any]:
-        """The texts in batches of `size`: `cpu_s`, `wall_s`, `latencies_s` of each batch."""
+        """Embed the texts in batches of `size` and return `cpu_s`, `wall_s`, and `latencies_s` of each batch."""
         return self.ask({"texts": list(texts), "size": size})
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (n, d) in the server's own precision, kept in a file between runs."""
+        """Return unit vectors (n, d) in the server's own precision; a file keeps them between runs."""
         space = [self.ready["fingerprint"], self.ready["precision"]]
         name = hashlib.sha256("\0".join([*space, *texts]).encode()).hexdigest()[:32]
         path = CACHE / f"prompts-{name}.npy"
@@ -66,5 +66,5 @@ async def _main() -> None:
 if __name__ == "__main__":
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is the asker's
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output carries the replies
     asyncio.run(_main())

@@ -1,6 +1,7 @@
-"""Processor time of a semantic hit as a multiple of the bare embedding's in batches of 32; by LookupBatch beside it.
+"""Measure the processor time of a semantic hit, single and by LookupBatch, as a multiple of the bare embedding's.
 
-`python -m benchmarks.batch`. The same prompts' kind, the same backend in a process of its own, the three in turn.
+`python -m benchmarks.batch`. The bare embedding is the same backend in a process of its own, in batches of 32, with
+prompts of the same kind. The three are measured in turn.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main() -> None:
                 found["single"].append(serve(COMPLETE, number))
                 found["batch"].append(serve(LOOKUP_BATCH, number))
             generators.close()
-    bare, single, batch = (found[kind][1:] for kind in ("bare", "single", "batch"))  # the first is warming up
+    bare, single, batch = (found[kind][1:] for kind in ("bare", "single", "batch"))  # the first round warms up
     report(
         "batch",
         [

@@ -1,8 +1,8 @@
-"""Money under fire: callers at once, servers killed and stopped in between, and at the end all books compared.
+"""Play requests at servers that are killed and stopped in between, then compare all records of money.
 
-`python -m benchmarks.books [--requests N] [--lives N] [--callers N] [--seed N]`. Real gRPC, LMDB and accounting; the
-model and the upstream are fakes, since nothing is measured but nanodollars. It ends with 1 if a single one is missing
-that the design promises (docs/costs.md, Durability).
+`python -m benchmarks.books [--requests N] [--lives N] [--callers N] [--seed N]`. gRPC,
+LMDB and accounting are real; the model and the upstream are fakes, since only nanodollars are counted. The exit code is
+1 if a single nanodollar is missing that the design promises (docs/costs.md, Durability).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BUDGET = "all"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one caller was told of one request. `began` and `ended` count the moments at which anything happened."""
+    """What one caller was told of one request; `began` and `ended` are positions in the order of all events."""
 
     request_id: str
     status: str
@@ -53,7 +53,7 @@ class Told:
 
 @dataclass
 class Books:
-    """What the callers can add up."""
+    """The sums over what the callers were told."""
 
     told: list[Told] = field(default_factory=list)
     failed: int = 0
@@ -66,7 +66,7 @@ class Books:
 
 
 def request_of(chance: random.Random) -> tuple[str, pb.Prompt, pb.CacheControl]:
-    """The kind of call, what it asks, and how."""
+    """Return the kind of call, its request, and how it is sent."""
     number = min(int(chance.paretovariate(1.1)), PROMPTS)
     kind = chance.choices(("plain", "stream", "lookup", "store"), (6, 2, 1, 1))[0]
     mode = chance.choices((pb.CACHE_MODE_DEFAULT, pb.CACHE_MODE_BYPASS, pb.CACHE_MODE_REFRESH), (12, 1, 1))[0]
@@ -78,7 +78,7 @@ def request_of(chance: random.Random) -> tuple[str, pb.Prompt, pb.CacheControl]:
 
 
 async def ask(stub: SemanticCacheServiceStub, books: Books, chance: random.Random, life: int) -> None:
-    """One call, and what came of it.
+    """Send one call and return what its caller was told.
 
     Raises:
         grpc.aio.AioRpcError: the server is gone.
@@ -111,7 +111,7 @@ async def ask(stub: SemanticCacheServiceStub, books: Books, chance: random.Rando
 
 
 async def live(server: Worker, books: Books, *, requests: int, callers: int, life: int, seed: int, kill: bool) -> None:
-    """One life of a server, to its kill or, with `kill` False, to its end in order."""
+    """Run one life of a server, until it is killed or, with `kill` False, until it has stopped in order."""
     async with grpc.aio.insecure_channel(server.ready["address"]) as channel:
         stub = SemanticCacheServiceStub(channel)
         left = requests
@@ -144,14 +144,14 @@ async def live(server: Worker, books: Books, *, requests: int, callers: int, lif
 
 
 def compare(books: Books, lines: Sequence[LedgerRecord], lives: int, killed: set[int]) -> dict[str, int]:
-    """Holds what callers were told against the log; what may be missing is only what a kill may take."""
+    """Compare what callers were told with the log; only what a kill may take is allowed to be missing."""
     by_id = {line.request_id: line for line in lines}
     if len(by_id) != len(lines):
         books.problems.append("two lines of the log have one request id")
     lost = 0
     for life in range(lives):
         told = [one for one in books.told if one.life == life]
-        # Whoever was told of spending knows that all which was told before it was asked for is on disk.
+        # A caller who was told of spending knows: what anybody was told before its request began is on disk.
         durable = max((one.began for one in told if one.spent_nanousd), default=0) if life in killed else sys.maxsize
         for one in told:
             line = by_id.get(one.request_id)
@@ -185,7 +185,7 @@ AMOUNTS = (
 
 
 def summed(rows: Iterable[dict[str, str | int]]) -> Sums:
-    """What rows of an export come to."""
+    """Return the sums of an export's rows."""
     groups: dict[tuple[str, str, str], list[tuple[int, ...]]] = defaultdict(list)
     for row in rows:
         name = (str(row["tenant"]), str(row["model"]), str(row["status"]))
@@ -194,7 +194,7 @@ def summed(rows: Iterable[dict[str, str | int]]) -> Sums:
 
 
 def compare_export(books: Books, store: Path, hours: Iterable[LedgerHour]) -> int:
-    """Holds what `semcache cost export` writes, in either format, against the rollup; how many lines it wrote."""
+    """Compare what `semcache cost export` writes, in both formats, with the rollup, and return the count of lines."""
     rollup = summed(
         {amount: getattr(hour, amount) for amount in ("tenant", "model", "status", *AMOUNTS)} for hour in hours
     )
@@ -222,7 +222,7 @@ def start(folder: Path) -> Worker:
 
 
 def play(folder: Path, *, requests: int, lives: int, callers: int, seed: int) -> tuple[Books, dict[str, int]]:
-    """All lives, one after the other on one store; the last and every third ends in order. Then the comparison."""
+    """Run all lives on one store, then compare. The last life and every third one end in order."""
     books = Books()
     killed = {life for life in range(lives - 1) if life % 3 != 2}
     for life in range(lives):
@@ -255,7 +255,7 @@ def play(folder: Path, *, requests: int, lives: int, callers: int, seed: int) ->
 
 
 async def serve(path: Path) -> None:
-    """The server's side: runs until it is ended."""
+    """Run the server's process until it is ended."""
     import signal
 
     from semcache.errors import UpstreamError

@@ -1,4 +1,4 @@
-"""The yardstick of an exact hit: a bare grpc.aio server on uvloop that answers with as many bytes as it was told."""
+"""Serve a bare grpc.aio echo on uvloop, with answers of a given size: what an exact hit is compared with."""
 
 from __future__ import annotations
 

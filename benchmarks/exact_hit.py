@@ -1,4 +1,4 @@
-"""Server processor time of an exact hit, as a multiple of a bare grpc.aio echo of the same sizes on the same core.
+"""Measure the server's processor time of an exact hit, as a multiple of a bare grpc.aio echo of the same sizes.
 
 `python -m benchmarks.exact_hit`. Both servers run on core 0, the generator on the others; the passes alternate.
 """
@@ -49,7 +49,7 @@ def main() -> None:
                 return (worker.cpu_s() - before) / good * 1e6, good / load.wall_s, load
 
             for kind in ("echo", "exact", "echo", "exact"):
-                one(kind)  # connections, caches
+                one(kind)  # warms connections and caches
             found = {"echo": [], "exact": []}
             for _ in range(ROUNDS):
                 for kind, rounds in found.items():

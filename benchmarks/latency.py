@@ -1,4 +1,4 @@
-"""What one caller waits for a semantic hit beyond the embedding alone, on an idle server.
+"""Measure how long one caller waits for a semantic hit beyond the embedding alone, on an idle server.
 
 `python -m benchmarks.latency`. The blocks alternate; both see prompts of the same kind, none twice.
 """
@@ -45,7 +45,7 @@ def main() -> None:
                 whole_p99.append(float(np.quantile(load.latencies_s, 0.99)) * 1e3)
             generators.close()
             stages = _stages(server, [text for _, text in rewordings(texts, STAGED, seed=8)])
-    alone, whole, whole_p99 = alone[1:], whole[1:], whole_p99[1:]  # the first is warming up
+    alone, whole, whole_p99 = alone[1:], whole[1:], whole_p99[1:]  # the first round warms up
     report(
         "latency",
         [
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _stages(server: ServerProcess, texts: list[str]) -> dict[str, list[float]]:
-    """What the server says each stage took, in milliseconds, by stage."""
+    """Return the time of each stage as the server reports it, in milliseconds."""
     found: dict[str, list[float]] = {}
     for text in texts:
         response = server.stub.Complete(pb.CompleteRequest.FromString(complete_request(text)))

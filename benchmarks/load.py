@@ -1,7 +1,7 @@
-"""The load generator: a process of its own, N callers in a closed loop, every status and every answer checked.
+"""Generate load in a process of its own: N callers in a closed loop; every status and every answer is checked.
 
-The requests are bytes made beforehand, each sent once per pass. The generator measures its own processor time, and says
-so when that, and not the server, is what limited the rate.
+The requests are bytes that were made before; each is sent once per pass. The generator measures its own processor time,
+and says so if it limited the rate instead of the server.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Check = Callable[[bytes, list[str], Counter[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one pass saw.
+    """The results of one pass.
 
     Attributes:
-        outcomes: calls (for a batch: items) by what came of them: "exact_hit", "semantic_hit", "miss", …, an error's
-            gRPC code, or "other_answer" for a hit with the answer of another entry.
-        latencies_s: of every call.
-        cpu_s: the generators' own.
+        outcomes: counts of calls (for a batch: of items) by their end: "exact_hit", "semantic_hit", "miss", …, the gRPC
+            code of an error, or "other_answer" for a hit with the answer of another entry.
+        latencies_s: seconds of every call.
+        cpu_s: processor seconds of the generators.
     """
 
     wall_s: float
@@ -102,7 +102,7 @@ class Generators:
 
 
 def write_requests(path: Path, requests: Sequence[tuple[bytes, list[str]]]) -> Path:
-    """Serialised requests, each with the beginnings of the answers that are right for it (none: any)."""
+    """Write serialised requests, each with the beginnings of its right answers (none: any answer is right)."""
     with path.open("wb") as file:
         for request, expected in requests:
             text = json.dumps(expected).encode()
@@ -189,7 +189,7 @@ class _Generator:
 async def _main() -> None:
     generator = _Generator()
     say({"ready": True})
-    for job in questions():  # blocks: between two passes there is nothing else to do
+    for job in questions():  # blocking is right: between two passes there is nothing else to do
         say(await generator.run(job))
 
 

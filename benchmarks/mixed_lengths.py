@@ -1,4 +1,4 @@
-"""Throughput of hits on prompts of mixed length, as a share of embedding them sorted by length with nothing around it.
+"""Measure the rate of hits on prompts of mixed length, as a share of the bare embedding of the same texts, sorted.
 
 `python -m benchmarks.mixed_lengths`. Unsorted, the batches would be padded to their longest text.
 """
@@ -36,7 +36,7 @@ def main() -> None:
                 start = number * HITS
                 part = [text for _, text in asked[start : start + HITS]]
                 ordered.append(HITS / embedding.batches(sorted(part, key=len))["wall_s"])
-                before = 64 if number == 0 else 0  # sent already, to warm up
+                before = 64 if number == 0 else 0  # these were sent already, to warm up
                 load = generators.run(
                     address=server.address,
                     method=COMPLETE,
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _ranks(texts: list[str]) -> list[int]:
-    """Where each text stands among all sorted by length."""
+    """Return each text's position among all texts sorted by length."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     ranks = [0] * len(texts)
     for rank, i in enumerate(order):

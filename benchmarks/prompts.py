@@ -1,4 +1,4 @@
-"""Prompts of the benchmarks' own making: short ones, near rewordings of them, and ones of mixed length."""
+"""Make prompts: short ones, near rewordings of them, and prompts of mixed length."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LONGEST = 12
 
 
 def short_prompts(count: int) -> list[str]:
-    """Up to 10,000 distinct questions of 12 to 15 tokens."""
+    """Return up to 10,000 distinct questions of 12 to 15 tokens."""
     texts = [f"How do I {a} {o} {s}?" for a in _ACTIONS for o in _OBJECTS for s in _SETTINGS]
     assert count <= len(texts), f"there are {len(texts)} short prompts"
     random.Random(1).shuffle(texts)
@@ -51,7 +51,7 @@ def short_prompts(count: int) -> list[str]:
 
 
 def mixed_prompts(count: int) -> list[str]:
-    """Distinct prompts of about 14 to 230 tokens, short ones more frequent, in random order."""
+    """Return distinct prompts of about 14 to 230 tokens in random order; short ones are more frequent."""
     chance = random.Random(2)
     weights = [1 / (n + 1) for n in range(LONGEST + 1)]
     texts = []
@@ -62,10 +62,10 @@ def mixed_prompts(count: int) -> list[str]:
 
 
 def rewording(text: str, chance: random.Random) -> str:
-    """`text` as somebody else might type it: other case, punctuation, spacing, contraction; never `text` itself.
+    """Return `text` as another person might type it: with other case, punctuation, spacing or contractions.
 
-    Each is close enough that the cosine stays near 1, as with the near repeats of real traffic; what is measured is the
-    cost of a semantic hit, not how far one reaches.
+    It is never `text` itself. The cosine stays near 1, as with the near repeats of real traffic: the benchmarks measure
+    the cost of a semantic hit, not how far hits reach.
     """
     while True:
         changed = text
@@ -76,7 +76,7 @@ def rewording(text: str, chance: random.Random) -> str:
 
 
 def rewordings(texts: Sequence[str], count: int, seed: int) -> list[tuple[int, str]]:
-    """`count` different rewordings as (position in `texts`, text), each text of the list equally often."""
+    """Return `count` different rewordings as (position in `texts`, text), each text equally often."""
     chance = random.Random(seed)
     seen = set(texts)
     found: list[tuple[int, str]] = []

@@ -1,4 +1,4 @@
-"""How well a score ranks labelled pairs: AUC, hits served at a share of traps, and paired bootstrap intervals."""
+"""Measure how well a score ranks labelled pairs: AUC, hits served at a share of traps, paired bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESAMPLES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A figure under one score and under another on the same pairs, and the 95 % interval of their difference."""
+    """A quantity under two scores on the same pairs, and the 95 % interval of the difference."""
 
     value: float
     other: float
@@ -26,7 +26,7 @@ class Change:
 
 
 class Ranking:
-    """Pairs by one score; equal scores are one step, so that ties count half."""
+    """Pairs ordered by one score; equal scores are one step, so that ties count half."""
 
     def __init__(self, scores: Floats, same: Bools) -> None:
         self._order = np.argsort(-scores, kind="stable")
@@ -35,7 +35,7 @@ class Ranking:
         self._same = same[self._order].astype(np.float64)
 
     def figures(self, weights: Floats) -> Floats:
-        """AUC, then the share of hits served at each of TRAP_SHARES, with pairs weighted; shape (4,)."""
+        """Return AUC, then the share of hits served at each of TRAP_SHARES, with weighted pairs; shape (4,)."""
         weighted = weights[self._order]
         hits = np.add.reduceat(weighted * self._same, self._steps)
         traps = np.add.reduceat(weighted * (1.0 - self._same), self._steps)
@@ -46,12 +46,12 @@ class Ranking:
 
 
 def compare_rankings(scores: Floats, others: Floats, same: Bools, groups: Sequence[Hashable]) -> list[Change]:
-    """AUC and hits at each of TRAP_SHARES by `scores`, beside those by `others`.
+    """Compare AUC and hits at each of TRAP_SHARES by `scores` with those by `others`.
 
     Args:
         scores, others: shape (pairs,); minus infinity ranks last.
         same: whether a pair shares an answer; shape (pairs,).
-        groups: of each pair, what it may only be resampled together with.
+        groups: cluster of each pair, shape (pairs,); a cluster is resampled as a whole.
     """
     numbers: dict[Hashable, int] = {}
     of_pair = np.array([numbers.setdefault(group, len(numbers)) for group in groups])

@@ -1,7 +1,7 @@
-"""What routing adds to a miss: task type, route, choice of a target, books of breakers and budget, in this process.
+"""Measure what routing adds to a miss, in this process: task type, route, target, breakers and retry budget.
 
 `python -m benchmarks.routing [--json]`; microseconds per call, the median of rounds with the quartiles beside it. The
-exchange with the target is not in it. The time moves on with each call, so that the sliding windows move too.
+exchange with the target isn't part of it. The clock moves on with each call, so that the sliding windows move too.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ TOLERANT = SETTINGS.model_copy(
 
 
 class Routing:
-    """The router's shared state, and one call after the other through it."""
+    """The router's shared state; calls go through it one after the other."""
 
     def __init__(
         self, alias: str, failing: str = "", settings: UpstreamSettings = SETTINGS, *, by_exemplar: bool = False

@@ -1,8 +1,8 @@
-"""Semantic hits a second at 10,000 entries and 64 callers, as a multiple of GPTCache's in-process hits; CPU per hit.
+"""Measure semantic hits a second and CPU per hit at 10,000 entries and 64 callers, against GPTCache's in-process hits.
 
 `python -m benchmarks.semantic_hit`. All short prompts, none sent twice, each a near rewording of a stored one. The
-passes of the two alternate; nothing is pinned, since both may use the whole machine. Only right hits count: one with
-another entry's answer doesn't.
+passes of the two alternate; nothing is pinned, since both may use the whole machine. Only right hits count: a hit
+with another entry's answer doesn't.
 """
 
 from __future__ import annotations

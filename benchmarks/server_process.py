@@ -1,4 +1,4 @@
-"""A semcache server in a process of its own, and what a benchmark needs around it: entries, requests, its log."""
+"""Run a semcache server in a process of its own, with what a benchmark needs: entries, requests, its log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _WORDS = (
 
 
 def answer_text(number: int, chars: int) -> str:
-    """The answer of entry `number`: it begins with `answer_mark`, the rest is filler."""
+    """Return the answer of entry `number`: it begins with `answer_mark`, the rest is filler."""
     chance = random.Random(number)
     words = [answer_mark(number)]
     while sum(map(len, words)) + len(words) < chars:
@@ -57,7 +57,7 @@ def answer_mark(number: int) -> str:
 
 
 def completion(number: int, chars: int) -> bytes:
-    """A chat completion as an upstream would send it."""
+    """Return a chat completion as an upstream would send it."""
     message = {"role": "assistant", "content": answer_text(number, chars)}
     body = {
         "id": f"chatcmpl-{number}",
@@ -71,7 +71,7 @@ def completion(number: int, chars: int) -> bytes:
 
 
 def prompt(text: str) -> pb.Prompt:
-    """The request as raw OpenAI JSON, the form that clients of other languages send."""
+    """Return the request as raw OpenAI JSON, the form that clients of other languages send."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "temperature": 0.2, "max_tokens": 400}
     return pb.Prompt(openai_json=json.dumps(body).encode())
 
@@ -86,7 +86,7 @@ def batch_request(texts: Iterable[str]) -> bytes:
 
 
 class ServerProcess(Worker):
-    """`serve` with a configuration of its own: free ports, an empty store in `folder` unless one lies there."""
+    """`semcache serve` with a configuration of its own: free ports, and a store in `folder`, empty if it is new."""
 
     def __init__(self, folder: Path, *, cores: Iterable[int] | None = None, **sections: dict[str, object]) -> None:
         settings = {
@@ -126,7 +126,7 @@ class ServerProcess(Worker):
                     raise RuntimeError(f"an entry was not stored: {result}")
 
     def events(self, name: str) -> list[dict[str, object]]:
-        """Its log lines with that event."""
+        """Return the server's log lines with that event."""
         lines = [line for line in self.log.read_text("utf-8").splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line.get("event") == name]
 
@@ -141,7 +141,7 @@ class ServerProcess(Worker):
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder on the same disk as the project, gone afterwards."""
+    """Make a folder on the project's disk, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="semcache-bench-"))
     try:
         yield folder

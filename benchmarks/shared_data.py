@@ -1,4 +1,4 @@
-"""Where the shared data lies, if it does: real texts that aren't part of the project."""
+"""Find the shared data: real texts that aren't part of the project."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from benchmarks.worker import ROOT
 
 
 def folder() -> Path | None:
-    """The folder that SEMCACHE_SHARED_DATA names, or `shared/data` beside the project; None where there is none."""
+    """Return the folder that SEMCACHE_SHARED_DATA names, or `shared/data` beside the project; None without either."""
     data = Path(os.environ.get("SEMCACHE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     return data if data.is_dir() else None

@@ -1,7 +1,7 @@
-"""What a request costs at each stage of examples/stages: one stream, four configurations, one scripted router.
+"""Measure what a request costs at each stage of examples/stages: four configurations, one scripted router.
 
-`python -m benchmarks.stages [--json]`. Every request is another one, so that the cache saves nothing and routing alone
-is seen. The router answers each with as many tokens, whatever its model; prices are those of examples/prices.toml.
+`python -m benchmarks.stages [--json]`. No request comes twice, so the cache saves nothing and only routing counts.
+The router answers each with equally many tokens, whatever its model. Prices are those of examples/prices.toml.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BRIEF_USD = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What one configuration did with the stream."""
+    """The results of one configuration."""
 
     name: str
     cost_usd: float
@@ -49,7 +49,7 @@ class Stage:
 
 
 def stream() -> list[str]:
-    """The prompts, in their order."""
+    """Return the prompts in their order."""
     return [json.loads(line)["prompt"] for line in (STAGES / "stream.jsonl").read_text("utf-8").splitlines()]
 
 
@@ -58,7 +58,7 @@ def answer(request: Received) -> Reply:
 
 
 async def play(name: str, prompts: Sequence[str]) -> Stage:
-    """One stage's configuration, its router replaced by a scripted one."""
+    """Play one stage's configuration with a scripted router."""
     values: dict[str, Any] = tomllib.loads((STAGES / f"{name}.toml").read_text("utf-8"))
     with tempfile.TemporaryDirectory(prefix="semcache-stage-") as folder:
         async with ScriptedServer(answer) as router:
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
-    os.chdir(ROOT)  # The configurations name the price file from there.
+    os.chdir(ROOT)  # The configurations name the price file relative to the project's folder.
     played = asyncio.run(stages())
     print(f"{'stage':<16}{'$ per request':>14}{'the article':>16}  models")
     for stage in played:

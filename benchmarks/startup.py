@@ -1,4 +1,4 @@
-"""Start-up with 100,000 stored entries beyond loading the model, and memory per entry once its partition is loaded.
+"""Measure the start with 100,000 stored entries beyond loading the model, and the memory per loaded entry.
 
 `python -m benchmarks.startup [--entries N]`. The entries come in through StoreBatch with random unit vectors,
 the server is stopped and started again on that store; the time runs from the process's start to its readiness.
@@ -45,7 +45,7 @@ def main() -> None:
                 request = pb.CompleteRequest.FromString(complete_request("something that nobody has stored"))
                 request.control.mode = pb.CACHE_MODE_CACHE_ONLY
                 request.prompt.namespace = "empty"
-                _miss(server, request)  # whatever a first request loads, but the partition
+                _miss(server, request)  # loads what a first request needs, except the partition
                 before = server.memory()
                 request.prompt.namespace = ""
                 asked = time.perf_counter()
@@ -90,7 +90,7 @@ def _miss(server: ServerProcess, request: pb.CompleteRequest) -> None:
 
 
 def _settle(server: ServerProcess) -> str:
-    """Wait until the processor is idle, that is, the index has been trained; says which kinds of index there are."""
+    """Wait until the processor is idle (the index has been trained), and return the kinds of index."""
     deadline, last = time.monotonic() + SETTLED_S, server.cpu_s()
     while time.monotonic() < deadline:
         time.sleep(1.0)

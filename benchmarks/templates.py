@@ -1,4 +1,4 @@
-"""What naming a template is worth: hits served at equal traps served, the same prompts with and without their template.
+"""Measure what naming a template gains: hits served at equal traps served, with and without the template.
 
 `python -m benchmarks.templates`. Questions of Banking77 are filled into a support template with a language slot. Hits:
 another wording of the same intent in the same language. Traps: a near question of another intent, and the same question
@@ -37,7 +37,7 @@ TRAPS_SERVED = (0.01, 0.02, 0.05)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Two uses of the template, and whether one's answer answers the other."""
+    """Two uses of the template, and whether the answer to one answers the other."""
 
     asked: tuple[str, str]
     stored: tuple[str, str]
@@ -45,7 +45,7 @@ class Case:
 
 
 def questions() -> dict[str, list[str]]:
-    """Texts by intent."""
+    """Return texts by intent."""
     folder = Path(os.environ.get("SEMCACHE_SHARED_DATA", ROOT.parent / "shared" / "data"))
     file = folder / "clusters" / "banking77_dev.jsonl"
     if not file.exists():
@@ -58,7 +58,7 @@ def questions() -> dict[str, list[str]]:
 
 
 def cases(clusters: dict[str, list[str]], vectors: dict[str, NDArray[np.float32]], seed: int) -> list[Case]:
-    """Hits and both kinds of traps for questions drawn with `seed`."""
+    """Return hits and both kinds of traps for questions drawn with `seed`."""
     chance = np.random.default_rng(seed)
     texts = [(name, text) for name in sorted(clusters) for text in clusters[name]]
     matrix = np.stack([vectors[text] for _, text in texts])
@@ -78,7 +78,7 @@ def cases(clusters: dict[str, list[str]], vectors: dict[str, NDArray[np.float32]
 
 
 def scores(some: list[Case], vectors: dict[str, NDArray[np.float32]], *, template: bool) -> NDArray[np.float64]:
-    """Each case's score; −1 for what a veto, or another short slot, keeps from being served."""
+    """Return each case's score; −1 where a veto or another short slot forbids serving."""
     settings = DecisionSettings()
     decider = Decider(settings, ThresholdPolicy(settings))
     found = []
@@ -98,7 +98,7 @@ def filled(language: str, question: str) -> str:
 
 
 def hits_at(scored: NDArray[np.float64], same: NDArray[np.bool_], share: float) -> float:
-    """The share of hits served by the lowest threshold that serves at most `share` of the traps."""
+    """Return the share of hits served by the lowest threshold that serves at most `share` of the traps."""
     traps = np.sort(scored[~same])[::-1]
     bar = max(traps[int(share * len(traps))], -1.0)
     return float((scored[same] > bar).mean())

@@ -1,4 +1,4 @@
-"""A process of its own that answers one JSON line with another, and whose processor time and memory can be read."""
+"""Run a process that answers one JSON line with another, and read its processor time and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE = Path(__file__).resolve().parent / ".cache"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes of a process's memory: `anonymous` is its own, `resident` includes file pages that the kernel may drop."""
+    """Bytes of a process's memory: `anonymous` is its own; `resident` includes file pages that the kernel may drop."""
 
     resident: int
     anonymous: int
@@ -26,10 +26,10 @@ class Memory:
 
 
 class Worker:
-    """Runs `python -m module` and waits for its first line, which says that it is ready.
+    """A process of `python -m module`; it is ready when its first line has come.
 
     Raises:
-        RuntimeError: it ended or said something else than JSON; the end of its log is in the message.
+        RuntimeError: it ended or wrote something other than JSON; the message has the end of its log.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Worker:
                 stderr=stream,
             )
         if cores is not None:
-            # Before the interpreter has started its first thread; threads inherit it.
+            # Set before the interpreter starts its first thread, since threads inherit it.
             os.sched_setaffinity(self._process.pid, set(cores))
         self.ready: dict[str, Any] = self._read()
         self.ready_s = time.monotonic() - started
@@ -66,7 +66,7 @@ class Worker:
         return self._read()
 
     def cpu_s(self) -> float:
-        """Processor seconds of all its threads so far: Linux's clock of another process, in nanoseconds underneath."""
+        """Return the processor seconds of all its threads so far, from Linux's clock of another process."""
         return time.clock_gettime((~self._process.pid << 3) | 2)
 
     def memory(self) -> Memory:
@@ -79,11 +79,11 @@ class Worker:
         return Memory(resident=fields["VmRSS"], anonymous=fields["RssAnon"], proportional=fields["Pss"])
 
     def kill(self) -> None:
-        """SIGKILL, at once."""
+        """End it at once, by SIGKILL."""
         self._process.kill()
 
     def close(self) -> None:
-        """End it; it gets 20 s to do so in order."""
+        """End it in order, within 20 s."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -114,17 +114,17 @@ class Worker:
 
 
 def say(answer: dict[str, Any]) -> None:
-    """From within a worker: one line to whoever asked."""
+    """Write one line of a reply, from within a worker."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
 def questions() -> Iterable[dict[str, Any]]:
-    """From within a worker: what it is asked, until the asker is gone."""
+    """Yield the questions, from within a worker, until the other process has gone."""
     for line in sys.stdin:
         yield json.loads(line)
 
 
 def cores() -> Sequence[int]:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     return sorted(os.sched_getaffinity(0))

@@ -1,6 +1,6 @@
-"""Hit ratio and wrong hits of semcache, of a bare cosine, of GPTCache's decision and of vCache's method, on streams.
+"""Measure hit ratio and wrong hits of semcache, a bare cosine, GPTCache's decision and vCache's method, on streams.
 
-Settings are chosen on one part of the data and reported on the other; see benchmarks/README.md.
+Settings are chosen on one part of the data and reported on the other; benchmarks/README.md describes both.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _streams(corpus: Corpus, requests: int) -> list[Stream]:
 
 
 def _worlds(streams: dict[str, list[Stream]]) -> dict[str, World]:
-    """Of each part one, of all prompts that its streams hold."""
+    """Make one world for each part, of all prompts that its streams hold."""
     prompts: dict[str, list[Prompt]] = {
         part: list(dict.fromkeys(request for stream in some for request in stream.requests))
         for part, some in streams.items()
@@ -123,7 +123,7 @@ def _figures(played: Played, chosen: Chosen, best: Chosen) -> list[Figure]:
         values = tuple(max(a, least) / max(b, least) for a, b in zip(ours, bare, strict=True))
         return Figure(f"{name}: {title}", "×", values, at_least=at_least)
 
-    # What the other part chose may break the budget here, so it is no fair ground for a target.
+    # A setting that the other part chose may break the budget here, so a target on it would be unfair.
     return [
         compared("semcache's hits / cosine's, ≤ 1 % wrong per hit, in hindsight", best, ABOVE),
         compared("semcache's hits / cosine's, ≤ 1 % wrong per hit, chosen on the other part", chosen),
@@ -135,7 +135,7 @@ def _figures(played: Played, chosen: Chosen, best: Chosen) -> list[Figure]:
 
 
 def _show_examples(played: Played, count: int) -> None:
-    """Wrong hits of semcache as shipped, over all orders, the most frequent first."""
+    """Print the wrong hits of semcache as shipped, over all orders, the most frequent first."""
     seen: dict[tuple[int, int], int] = {}
     for run in played.runs[SEMCACHE, SHIPPED]:
         for number, got in zip(run.asked, run.served.tolist(), strict=True):

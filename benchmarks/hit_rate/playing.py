@@ -1,4 +1,4 @@
-"""Plays requests through a cache that stores every miss; which prompt's answer each request got is what comes out."""
+"""Play requests through a cache that stores every miss, and return which prompt's answer each request got."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Served = NDArray[np.int64]
 
 
 def play_cosine(world: World, asked: Sequence[int], threshold: float) -> Served:
-    """The nearest entry, if its cosine reaches the threshold.
+    """Serve the nearest entry, if its cosine reaches the threshold.
 
     Looking at more than one entry can't change anything without guards. This is also GPTCache's decision: one
     candidate, and of squared Euclidean distances d² = 2 − 2·cosine its evaluation makes 1 − d²/4 = (1 + cosine)/2,
@@ -31,7 +31,7 @@ def play_cosine(world: World, asked: Sequence[int], threshold: float) -> Served:
 
 
 def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Served:
-    """The first of the five nearest that no guard vetoes and whose score reaches the threshold, as `Decider` walks."""
+    """Serve, as `Decider` does, the first of the five nearest without a veto whose score reaches the threshold."""
 
     def pick(number: int, stored: NDArray[np.int64]) -> int:
         least = threshold - SLACK
@@ -41,7 +41,7 @@ def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Serve
 
 
 def _play(world: World, asked: Sequence[int], least: float, pick: Callable[[int, NDArray[np.int64]], int]) -> Served:
-    """Equal texts are served; of the stored ones whose cosine is at least `least`, nearest first, `pick` names one."""
+    """Serve equal texts; else `pick` chooses from the stored texts with a cosine of at least `least`, nearest first."""
     near = world.within(least)
     stored = np.zeros(len(world.prompts), np.bool_)
     served = np.full(len(asked), MISS)

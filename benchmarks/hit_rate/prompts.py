@@ -1,4 +1,4 @@
-"""Prompts with the label of their answer, and the corpora that streams are drawn from, read from the data's files."""
+"""Read prompts with the label of their answer, and the corpora that streams are drawn from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What streams are drawn from; no text occurs in two of the three.
+    """The prompts that streams are drawn from; no text occurs in two of the three parts.
 
     Attributes:
         clusters: prompts with one answer, by label: drawn again and again.
@@ -49,19 +49,19 @@ class LabelledPair:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON lines file."""
+    """Return the records of a JSON lines file."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
 
 
 def folded(text: str) -> str:
-    """Without case, punctuation and white space: texts that are equal so far have no two labels in different sets."""
+    """Return a text without case, punctuation and white space: texts that are equal then get one label in all sets."""
     return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
 def labelled_pairs(path: Path) -> tuple[LabelledPair, ...]:
-    """Pairs of single prompts, in fow-cache's or in the project's own format."""
+    """Return pairs of single prompts, from fow-cache's or the project's own format."""
     return tuple(
         LabelledPair(
             str(row["id"]),
@@ -75,7 +75,7 @@ def labelled_pairs(path: Path) -> tuple[LabelledPair, ...]:
 
 
 def answers_of(pairs: Iterable[LabelledPair], prefix: str) -> dict[str, str]:
-    """A label for each text: texts that a chain of hits connects share one, named after the first of its pairs."""
+    """Return a label for each text: texts that a chain of hits connects share the label of the chain's first pair."""
     roots: dict[str, str] = {}
 
     def root(text: str) -> str:
@@ -94,7 +94,7 @@ def answers_of(pairs: Iterable[LabelledPair], prefix: str) -> dict[str, str]:
 
 
 def connected(pairs: Iterable[LabelledPair]) -> list[tuple[LabelledPair, ...]]:
-    """Pairs that share a text, in groups: a split may not part them."""
+    """Return pairs in groups that share texts: a split may not separate them."""
     alike = answers_of((LabelledPair(p.pair_id, p.a, p.b, same=True, kind=p.kind) for p in pairs), "")
     groups: dict[str, list[LabelledPair]] = defaultdict(list)
     for pair in pairs:
@@ -103,7 +103,7 @@ def connected(pairs: Iterable[LabelledPair]) -> list[tuple[LabelledPair, ...]]:
 
 
 def paired_prompts(pairs: Iterable[LabelledPair], source: str) -> tuple[tuple[Prompt, ...], dict[frozenset[str], str]]:
-    """The sides of pairs and the kinds of the traps; a trap whose sides a chain of hits connects is left out."""
+    """Return the sides of pairs and the kinds of the traps, without traps whose sides a chain of hits connects."""
     chosen = tuple(pairs)
     answers = answers_of(chosen, source)
     traps = {frozenset((p.a, p.b)): p.kind for p in chosen if not p.same and answers[p.a] != answers[p.b]}
@@ -111,7 +111,7 @@ def paired_prompts(pairs: Iterable[LabelledPair], source: str) -> tuple[tuple[Pr
 
 
 def own_corpora(pairs: Path) -> dict[str, Corpus]:
-    """The project's own pairs, in two parts, by turns: answers with two texts or more stand for clusters."""
+    """Return the project's own pairs, in turn to two parts: answers with two texts or more stand for clusters."""
     dealt: dict[str, list[LabelledPair]] = {"tuning": [], "reported": []}
     for number, group in enumerate(connected(labelled_pairs(pairs))):
         dealt["reported" if number % 2 else "tuning"] += group
@@ -131,7 +131,7 @@ def own_corpora(pairs: Path) -> dict[str, Corpus]:
 
 
 def shared_corpora(data: Path, split: Mapping[str, Mapping[str, list[str]]]) -> dict[str, Corpus]:
-    """The shared data in the split's two parts.
+    """Return the shared data in the split's two parts.
 
     One prompt an intent of CLINC150 (its out-of-scope ones all): within an intent many are paraphrases of each other,
     and no label says which.
@@ -161,7 +161,7 @@ def shared_corpora(data: Path, split: Mapping[str, Mapping[str, list[str]]]) -> 
 
 
 def _unique(data: Path) -> Iterator[tuple[str, Prompt]]:
-    """Must-miss prompts, each with the name by which the split knows it."""
+    """Return prompts that must miss, each with its name in the split."""
     intents: set[str] = set()
     for row in lines(data / "traffic/clinc150_dev.jsonl"):
         intent, text = row["intent"], row["text"].strip()
@@ -177,21 +177,21 @@ def _unique(data: Path) -> Iterator[tuple[str, Prompt]]:
 
 
 def dolly(data: Path) -> Iterator[tuple[str, str]]:
-    """Names and texts of Dolly's prompts, which have no ids of their own."""
+    """Return names and texts of Dolly's prompts, which have no ids of their own."""
     with (data / "prompts_sa/dolly_263.csv").open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file)):
             yield f"row-{number}", row["prompt"].strip()
 
 
 def _is_new(text: str, seen: set[str]) -> bool:
-    """Whether no text like it was seen; from now on one was."""
+    """Return whether no text like this was seen before, and remember it."""
     count = len(seen)
     seen.add(folded(text))
     return len(seen) > count
 
 
 def _clusters(data: Path) -> dict[str, tuple[Prompt, ...]]:
-    """Banking77's texts by intent; one that stands in two of them is left out."""
+    """Return Banking77's texts by intent, without texts that have two intents."""
     names: dict[str, set[str]] = defaultdict(set)
     of_text: dict[str, str] = {}
     for row in lines(data / "clusters/banking77_dev.jsonl"):

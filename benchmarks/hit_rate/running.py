@@ -1,4 +1,4 @@
-"""Every system over every order of a stream, and the settings that one part of the data chooses for the other."""
+"""Play every system over every order of a stream, and choose settings on one part of the data for the other."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Played:
     runs: Mapping[tuple[str, float], tuple[Run, ...]]
 
     def total(self, system: str, setting: float) -> Tally:
-        """All orders together."""
+        """Return the counts of all orders together."""
         first, *others = (run.tally for run in self.runs[system, setting])
         return sum(others, first)
 
     def totals(self, system: str) -> dict[float, Tally]:
-        """By setting."""
+        """Return the counts of all orders together, by setting."""
         return {setting: self.total(name, setting) for name, setting in self.runs if name == system}
 
 
@@ -56,12 +56,12 @@ Chosen = Mapping[tuple[str, str, float], float]
 
 
 def play_sweeps(world: World, corpus: Corpus, stream: Stream, shuffles: int) -> Played:
-    """The systems that have a threshold, at each of the sweep."""
+    """Play the systems that have a threshold, at each threshold of the sweep."""
     return _played(world, corpus, stream, shuffles, {COSINE: (play_cosine, SWEEP), SEMCACHE: (play_semcache, SWEEP)})
 
 
 def play_all(world: World, corpus: Corpus, stream: Stream, shuffles: int) -> Played:
-    """The same, and vCache's method at each δ."""
+    """Play the systems that have a threshold, and vCache's method at each δ."""
     plays: dict[str, tuple[Play, Sequence[float]]] = {
         COSINE: (play_cosine, SWEEP),
         SEMCACHE: (play_semcache, SWEEP),
@@ -72,7 +72,7 @@ def play_all(world: World, corpus: Corpus, stream: Stream, shuffles: int) -> Pla
 
 
 def choose(played: Played) -> Chosen:
-    """Of each system with a threshold the setting that hits most within each budget; at worst equal texts alone."""
+    """Return, for each system with a threshold and each budget, the setting that hits most; at worst equal texts."""
     totals = {system: played.totals(system) for system in (COSINE, SEMCACHE)}
     return {
         (system, definition, budget): best_setting(totals[system], budget, definition) or EXACT_ONLY

@@ -1,4 +1,4 @@
-"""What came of a run: hit ratio, precision at hit, wrong hits per hit and per request, their kinds, areas, choices."""
+"""Score a run: hit ratio, precision at hit, wrong hits per hit and per request, their kinds, areas, best settings."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ class Tally:
 
     @property
     def hit_ratio(self) -> float:
-        """Hits, right and wrong, of all requests."""
+        """Return hits, right and wrong, over all requests."""
         return self.hits / self.requests
 
     @property
     def precision(self) -> float:
-        """Right ones of all hits; 1 for none."""
+        """Return right hits over all hits; 1 without hits."""
         return 1.0 - self.share_wrong(PER_HIT)
 
     def share_wrong(self, definition: str) -> float:
-        """Wrong hits of all hits, or of all requests; 0 for none of none."""
+        """Return wrong hits over all hits, or over all requests; 0 without any."""
         below = self.hits if definition == PER_HIT else self.requests
         return self.wrong / below if below else 0.0
 
 
 def tally(labels: NDArray[np.int64], asked: Sequence[int], served: Served) -> Tally:
-    """Count a run's hits; one is wrong whose label isn't the request's."""
+    """Count a run's hits; a hit is wrong if its label isn't the request's."""
     hit = served != MISS
     wrong = hit & (labels[served] != labels[np.asarray(asked)])
     return Tally(len(served), int(hit.sum()), int(wrong.sum()))
 
 
 def precision_interval(labels: NDArray[np.int64], asked: Sequence[int], served: Served) -> Interval | None:
-    """The 95 % interval of the precision at hit: requests of one answer are resampled together."""
+    """Return the 95 % interval of the precision at hit; requests of one answer are resampled together."""
     wanted = labels[np.asarray(asked)]
     hit = served != MISS
     right = hit & (labels[served] == wanted)
@@ -65,7 +65,7 @@ def precision_interval(labels: NDArray[np.int64], asked: Sequence[int], served: 
 def kinds_of_wrong(
     world: World, asked: Sequence[int], served: Served, traps: Mapping[frozenset[str], str]
 ) -> Counter[str]:
-    """Wrong hits by what misled: a trap's kind, another cluster or prompt of the same set, or something unrelated."""
+    """Count wrong hits by cause: a trap's kind, another cluster or prompt of the same set, or an unrelated prompt."""
     kinds: Counter[str] = Counter()
     for number, got in zip(asked, served.tolist(), strict=True):
         if got != MISS and world.labels[got] != world.labels[number]:
@@ -77,7 +77,7 @@ def kinds_of_wrong(
 
 
 def area(tallies: Sequence[Tally], limit: float) -> float:
-    """The area under precision against hit ratio from 0 to `limit`, divided by it; 1 is perfect.
+    """Return the area under precision against hit ratio from 0 to `limit`, divided by `limit`; 1 is perfect.
 
     Trapezia between the settings, from precision 1 at no hits; beyond the most that any setting hits it counts 0.
     """
@@ -88,6 +88,6 @@ def area(tallies: Sequence[Tally], limit: float) -> float:
 
 
 def best_setting(tallies: Mapping[float, Tally], budget: float, definition: str) -> float | None:
-    """The setting that hits most within a budget of wrong hits; the stricter (greater) one of equals; None: none."""
+    """Return the setting that hits most within a wrong budget; of equal ones the greater; None without any."""
     within = [setting for setting, one in tallies.items() if one.share_wrong(definition) <= budget]
     return max(within, key=lambda setting: (tallies[setting].hit_ratio, setting), default=None)

@@ -1,4 +1,4 @@
-"""The committed split of the data: what settings are chosen on, and what is reported. `python -m …split` makes it anew.
+"""Split the data into the part that settings are chosen on and the part that is reported; `python -m …split` makes it.
 
 It holds names of clusters, intents and topics, and numbers of pairs and prompts; no texts.
 """
@@ -20,17 +20,17 @@ Split = Mapping[str, Mapping[str, list[str]]]
 
 
 def read() -> Split:
-    """Of each set, the names in either part."""
+    """Return, for each set, the names in either part."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def make(data: Path) -> Split:
-    """Half of the names of each set to either part, drawn with a fixed seed; pairs that share a text stay together."""
+    """Give half of each set's names to either part, with a fixed seed; pairs that share a text stay together."""
     chance = random.Random(SEED)
     pairs = labelled_pairs(data / "fow_cache/pairs.jsonl")
     groups = connected(pairs)
     chance.shuffle(groups)
-    # Kind by kind, largest groups first, so that both parts hold as many of each.
+    # Kind by kind, largest groups first, so that both parts get equally many of each.
     groups.sort(key=lambda group: (min(pair.kind for pair in group), -len(group)))
     fow: dict[str, list[str]] = {"tuning": [], "reported": []}
     for group in groups:
@@ -54,7 +54,7 @@ def _halved(names: Iterable[str], chance: random.Random) -> dict[str, list[str]]
 
 
 def _as_text(split: Split) -> str:
-    """JSON with a line for each part of a set."""
+    """Return JSON with a line for each part of a set."""
     sets = [
         f'  "{name}": {{\n'
         + ",\n".join(f'    "{part}": {json.dumps(names, ensure_ascii=False)}' for part, names in parts.items())

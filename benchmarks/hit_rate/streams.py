@@ -1,4 +1,4 @@
-"""Streams of requests: clusters drawn by Zipf's law among prompts that must miss and traps, and one of few repeats."""
+"""Make streams of requests: clusters drawn by Zipf's law among prompts that must miss and traps; and few repeats."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Requests = tuple[Prompt, ...]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Requests as they come first, under `name`."""
+    """A named stream of requests in its first order."""
 
     name: str
     requests: Requests
 
     @property
     def repeats(self) -> float:
-        """The share of requests whose answer an earlier one had: the hit ratio of a cache that knows all."""
+        """Return the share of requests whose answer an earlier one had: the hit ratio of a cache that knows all."""
         return 1 - len({request.label for request in self.requests}) / len(self.requests)
 
     def orders(self, shuffles: int) -> list[Requests]:
-        """As they come, then in `shuffles` other orders, each the same every time."""
+        """Return the first order and `shuffles` other orders, the same in every run."""
         orders = [self.requests]
         for number in range(1, shuffles + 1):
             shuffled = list(self.requests)
@@ -35,7 +35,7 @@ class Stream:
 
 
 def zipf(corpus: Corpus, exponent: float, requests: int, seed: int) -> Stream:
-    """Each must-miss prompt and each side of the pairs once; the rest of `requests` are draws from the clusters.
+    """Return each must-miss prompt and each side of the pairs once; other `requests` are draws from clusters.
 
     The cluster of rank r comes with a probability in proportion to r^-exponent (which has which rank is drawn), its
     texts with equal ones, so that a text may come again.
@@ -52,7 +52,7 @@ def zipf(corpus: Corpus, exponent: float, requests: int, seed: int) -> Stream:
 
 
 def low_repeat(corpus: Corpus, repeats: float, seed: int) -> Stream:
-    """One prompt of each answer there is, traps among them, and as many second ones as make up `repeats` of all."""
+    """Return one prompt of each answer, traps among them, and second ones up to the share `repeats` of all."""
     chance = random.Random(f"low/{seed}")
     trapping = {text for sides in corpus.traps for text in sides}
     of_label: dict[str, list[Prompt]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The benchmark's tables: a row a system and setting, areas, and what the wrong hits were."""
+"""Print the benchmark's tables: a row for each system and setting, areas, and the wrong hits."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _KINDS_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A system at a setting over the orders of a stream."""
+    """A system at one setting over the orders of a stream."""
 
     title: str
     setting: float
     runs: tuple[Run, ...]
 
     def values(self, of: str) -> list[float]:
-        """`hit_ratio` or `precision` in each order, or wrong hits by one of the definitions."""
+        """Return `hit_ratio` or `precision` in each order, or wrong hits by one of the definitions."""
         if of in DEFINITIONS:
             return [run.tally.share_wrong(of) for run in self.runs]
         return [float(getattr(run.tally, of)) for run in self.runs]
 
     def as_json(self, played: Played) -> dict[str, Any]:
-        """The row's figures: median, lowest and highest of the orders; the precision's interval of the first."""
+        """Return the row's numbers: median, lowest, highest of the orders; the first order's precision interval."""
         first = self.runs[0]
         spread = {
             of.replace(" ", "_"): [round(number, 5) for number in (statistics.median(values), min(values), max(values))]
@@ -72,7 +72,7 @@ class Row:
 
 
 def rows(played: Played, chosen: Chosen, best: Chosen) -> Iterator[Row]:
-    """What is shown of a stream: systems as they are shipped, at the settings that the other part chose, at the best.
+    """Return the rows of a stream: systems as shipped, at the settings that the other part chose, and at the best.
 
     The best are chosen on the stream itself, with hindsight: there both systems keep the budget.
     """
@@ -96,7 +96,7 @@ def rows(played: Played, chosen: Chosen, best: Chosen) -> Iterator[Row]:
 
 
 def areas(played: Played) -> dict[str, list[float]]:
-    """The area under precision against hit ratio up to the share of repeats, in each order, by system."""
+    """Return the area under precision against hit ratio up to the share of repeats, in each order, by system."""
     return {
         system: [
             area([runs[number].tally for (name, _), runs in played.runs.items() if name == system], limit)

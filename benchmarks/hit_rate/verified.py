@@ -1,4 +1,4 @@
-"""vCache's method, written from its paper (Schroeder et al., arXiv 2502.03771); nothing is taken from its code.
+"""Play vCache's method, written from its paper (Schroeder et al., arXiv 2502.03771); nothing is taken from its code.
 
 Each entry has a logistic model of P(correct | similarity s) = 1 / (1 + exp(-γ (s - t))), fitted on what was observed
 of it: (s, whether its answer was right) of the requests that it was nearest to and that were asked upstream
@@ -42,21 +42,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(slots=True)
 class EntryModel:
-    """What is known of one entry: the log-likelihood of each pair of parameters, a sum over its observations."""
+    """The model of one entry: the log-likelihood of each pair of parameters, summed over its observations."""
 
     observations: int = 0
     _likelihood: Floats = field(default_factory=lambda: np.zeros(len(_T)))
     _ordered: tuple[NDArray[np.int64], Floats] | None = None
 
     def observe(self, similarity: float, *, correct: bool) -> None:
-        """One request that the entry was nearest to, asked upstream: whether the entry's answer was right."""
+        """Add a request that was asked upstream: whether this entry, its nearest, had the right answer."""
         margin = _GAMMA * (similarity - _T)
         self._likelihood -= np.logaddexp(0.0, -margin if correct else margin)
         self.observations += 1
         self._ordered = None
 
     def bound(self, similarity: float) -> float:
-        """α: P(correct) at `similarity` is at least that."""
+        """Return α: P(correct) at `similarity` is at least α."""
         if self._ordered is None:
             short = self._likelihood.max() - self._likelihood
             order = np.argsort(short)
@@ -67,7 +67,7 @@ class EntryModel:
         return float((confidence * np.minimum.accumulate(chances)).max())
 
     def explore(self, similarity: float, delta: float) -> float:
-        """τ: with what probability a request is asked upstream, so that at most `delta` of requests are wrong."""
+        """Return τ, the probability of asking upstream, so that at most `delta` of the requests are wrong."""
         if self.observations < FEWEST:
             return 1.0
         alpha = self.bound(similarity)
@@ -75,7 +75,7 @@ class EntryModel:
 
 
 def play_verified(world: World, asked: Sequence[int], delta: float, seed: int, *, exact_tier: bool) -> Served:
-    """Requests through the method; explorations are misses.
+    """Play requests through the method; explorations are misses.
 
     Args:
         world: the prompts.

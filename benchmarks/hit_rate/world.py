@@ -1,4 +1,4 @@
-"""The distinct prompts of a part of the data: their cosines, who is nearest to whom, the guards' scores of pairs."""
+"""Compare the distinct prompts of a part of the data: cosines, nearest neighbours, the guards' scores of pairs."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class World:
         self._scores: dict[int, float] = {}
 
     def numbers(self, requests: Sequence[Prompt]) -> list[int]:
-        """The prompts of requests by number."""
+        """Return the numbers of the requests' prompts."""
         return [self._numbers[request.text] for request in requests]
 
     def within(self, similarity: float) -> list[NDArray[np.int32]]:
-        """For each prompt those at least that similar, nearest first, itself among them."""
+        """Return, for each prompt, the prompts that are at least that similar, nearest first, itself among them."""
         if similarity not in self._within:
             counts = (self._descending >= similarity - SLACK).sum(axis=1)
             self._within[similarity] = [row[:count] for row, count in zip(self.ranked, counts, strict=True)]
         return self._within[similarity]
 
     def score(self, asked: int, stored: int) -> float:
-        """The cosine with the guards' adjustments; minus infinity for a vetoed pair. Each pair is compared once."""
+        """Return the cosine with the guards' adjustments, minus infinity for a vetoed pair; compare each pair once."""
         key = asked * len(self.prompts) + stored
         score = self._scores.get(key)
         if score is None:

@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs against a server, its TOML loads, its commands exist."""
+"""What the README and the docs show works: Python runs against a server, whole TOML files load, commands exist."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from semcache.settings import load_settings
 from semcache.testing.serving import serving
 from semcache.testing.upstream import ScriptedUpstream
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+QUALITY = (ROOT / "docs" / "quality.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+# Pages whose TOML stands by itself; those of the other pages are parts of a file.
+TOML = [block for page in (README, OPERATIONS, QUALITY) for block in blocks("toml", page)]
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -35,14 +42,14 @@ async def test_the_python_runs(number: int) -> None:
         assert "Answer to: " in ran.stdout
 
 
-@pytest.mark.parametrize("number", range(len(blocks("toml"))))
+@pytest.mark.parametrize("number", range(len(TOML)))
 def test_the_toml_loads(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.chdir(tmp_path)
     for name in ("server.crt", "server.key"):
         (tmp_path / name).write_text("", "utf-8")
     path = tmp_path / "semcache.toml"
-    path.write_text(blocks("toml")[number], "utf-8")
+    path.write_text(TOML[number], "utf-8")
     assert load_settings(path) != load_settings()
 
 

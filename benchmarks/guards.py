@@ -1,4 +1,4 @@
-"""The guards: their time for one candidate, and on labelled pairs what they veto and how well their scores rank."""
+"""Measure the guards: their time for one candidate, and on labelled pairs their vetoes and the ranking by score."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.ranking import TRAP_SHARES, Change, compare_rankings
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
 from benchmarks.worker import ROOT
-from semcache.decision import Decider, Reading, ThresholdPolicy
+from semcache.decision import Decider, Reading
 from semcache.evaluation.labels.files import load_pairs
 from semcache.evaluation.tune.judging import SLACK
 from semcache.model import Effect
@@ -37,15 +37,17 @@ SHARED = {
 }
 OWN = ROOT / "tests/quality/pairs.jsonl"
 PROMPTS = ("own", "fow_cache", "banking77")
-"""Sets of prompts, as requests are; the others are statements."""
+"""The sets that hold prompts; the others hold statements."""
 ROUNDS = 5
 TIMED = 1_500
-MOST_US, MOST_VETOED = 100.0, 2.0
-LEAST_AUC, LEAST_HITS = 0.80, 30.0
+MAX_US, MAX_VETOED = 100.0, 2.0
+"""Targets: microseconds for a candidate, and percent of true pairs that one guard vetoes."""
+MIN_AUC, MIN_HITS = 0.80, 30.0
+"""Targets on fow-cache: the area under the curve, and percent of hits at most 1 % of traps beside."""
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledSet:
     """Pairs of single prompts with labels, as columns."""
 
     name: str
@@ -57,7 +59,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the shipped guards make of a set: scores (minus infinity: vetoed) beside cosines, and who vetoed."""
+    """The shipped guards on one set: cosines, scores (minus infinity for a veto) and the vetoing guards."""
 
     cosines: NDArray[np.float64]
     scores: NDArray[np.float64]
@@ -67,30 +69,34 @@ class Verdicts:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     settings = DecisionSettings()
-    decider = Decider(settings, ThresholdPolicy(settings))
+    decider = Decider(settings)
     data = folder()
-    notes = [] if data else ["The shared data is not here (SEMCACHE_SHARED_DATA): the project's own pairs alone."]
+    notes = (
+        []
+        if data
+        else ["The shared data is missing (SEMCACHE_SHARED_DATA): only the project's own pairs were measured."]
+    )
     sets = list(_sets(data))
     figures = list(_times(decider, sets))
     details: dict[str, Any] = {}
     for labelled in sets:
         print(f"{labelled.name}: {len(labelled.same):,} pairs", file=sys.stderr, flush=True)
         verdicts = _judge(decider, labelled)
-        told = {**_vetoes(labelled, verdicts, settings.guards), **_ranking(labelled, verdicts, settings.threshold)}
-        _show(labelled, told)
-        details[labelled.name] = told
-        figures += _figures(labelled.name, told)
+        results = {**_vetoes(labelled, verdicts, settings.guards), **_ranking(labelled, verdicts, settings.threshold)}
+        _show(labelled, results)
+        details[labelled.name] = results
+        figures += _figures(labelled.name, results)
     report("guards", figures, notes=notes, details=details)
 
 
-def _sets(data: Path | None) -> Iterator[Labelled]:
+def _sets(data: Path | None) -> Iterator[LabelledSet]:
     paths = {"own": OWN} | ({name: data / path for name, path in SHARED.items()} if data else {})
     for name, path in paths.items():
         pairs = load_pairs(path)
         if name == "own":
             english = {row["id"] for row in lines(path) if row["lang"] == "en"}
             pairs = tuple(pair for pair in pairs if pair.pair_id in english)
-        yield Labelled(
+        yield LabelledSet(
             name,
             tuple(pair.asked[0]["content"] for pair in pairs),
             tuple(pair.stored[0]["content"] for pair in pairs),
@@ -99,61 +105,61 @@ def _sets(data: Path | None) -> Iterator[Labelled]:
         )
 
 
-def _times(decider: Decider, sets: Sequence[Labelled]) -> Iterator[Figure]:
-    """Microseconds over real pairs of prompts; an entry's parse is read from what was stored, as in the server."""
-    some = [
+def _times(decider: Decider, sets: Sequence[LabelledSet]) -> Iterator[Figure]:
+    """Measure microseconds over pairs of prompts. The entry's reading comes from stored features, as in the server."""
+    timed = [
         texts
         for labelled in sets
         if labelled.name in PROMPTS
         for texts in list(zip(labelled.asked, labelled.stored, strict=True))[: TIMED // len(PROMPTS)]
     ]
-    parses, compares = [], []
+    reads, compares = [], []
     for _ in range(ROUNDS):
-        parsing, comparing = [], []
-        for asked, stored in some:
+        reading, comparing = [], []
+        for asked, stored in timed:
             started = time.perf_counter()
-            query = decider.reading(asked)
-            parsed = time.perf_counter()
+            query = decider.read(asked)
+            was_read = time.perf_counter()
             features = decider.features(stored)
             before = time.perf_counter()
             decider.compare_readings(query, Reading(features), 0.9)
             comparing.append(1e6 * (time.perf_counter() - before))
-            parsing.append(1e6 * (parsed - started))
-        parses.append(parsing)
+            reading.append(1e6 * (was_read - started))
+        reads.append(reading)
         compares.append(comparing)
     median = statistics.median
-    yield Figure("all guards, one candidate: median", "µs", tuple(map(median, compares)), at_most=MOST_US)
+    yield Figure("all guards, one candidate: median", "µs", tuple(map(median, compares)), at_most=MAX_US)
     yield Figure("all guards, one candidate: 95th percentile", "µs", tuple(map(_p95, compares)))
-    yield Figure("all guards, parse of one text: median", "µs", tuple(map(median, parses)))
-    yield Figure("all guards, parse of one text: 95th percentile", "µs", tuple(map(_p95, parses)))
+    yield Figure("all guards, reading of one text: median", "µs", tuple(map(median, reads)))
+    yield Figure("all guards, reading of one text: 95th percentile", "µs", tuple(map(_p95, reads)))
 
 
 def _p95(values: Sequence[float]) -> float:
     return float(np.percentile(values, 95))
 
 
-def _judge(decider: Decider, labelled: Labelled) -> Verdicts:
+def _judge(decider: Decider, labelled: LabelledSet) -> Verdicts:
     texts = list(dict.fromkeys((*labelled.asked, *labelled.stored)))
     vectors = asyncio.run(embed(texts, Console(stderr=True)))
     places = {text: number for number, text in enumerate(texts)}
-    readings = {text: decider.reading(text) for text in texts}
+    readings = {text: decider.read(text) for text in texts}
     cosines, scores, vetoes = [], [], []
     for asked, stored in zip(labelled.asked, labelled.stored, strict=True):
         cosine = float(vectors[places[asked]] @ vectors[places[stored]])
         score, verdicts = decider.compare_readings(readings[asked], readings[stored], cosine)
-        refusing = tuple(verdict.guard for verdict in verdicts if verdict.effect is Effect.VETO)
+        vetoing = tuple(verdict.guard for verdict in verdicts if verdict.effect is Effect.VETO)
         cosines.append(cosine)
-        scores.append(-np.inf if refusing else score)
-        vetoes.append(refusing)
+        scores.append(-np.inf if vetoing else score)
+        vetoes.append(vetoing)
     return Verdicts(np.array(cosines), np.array(scores), tuple(vetoes))
 
 
-def _vetoes(labelled: Labelled, verdicts: Verdicts, guards: Sequence[str]) -> dict[str, Any]:
-    """By guard, and by any: the shares of hits and of traps vetoed, and the precision of its vetoes, in percent."""
+def _vetoes(labelled: LabelledSet, verdicts: Verdicts, guards: Sequence[str]) -> dict[str, Any]:
+    """Return for each guard, and for any guard, the percent of hits and of traps vetoed and the vetoes' precision."""
     counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    for same, refusing in zip(labelled.same.tolist(), verdicts.vetoes, strict=True):
-        counts[same].update(refusing)
-        if refusing:
+    for same, vetoing in zip(labelled.same.tolist(), verdicts.vetoes, strict=True):
+        counts[same].update(vetoing)
+        if vetoing:
             counts[same]["any"] += 1
     hits, traps = int(labelled.same.sum()), int((~labelled.same).sum())
     return {
@@ -171,7 +177,7 @@ def _vetoes(labelled: Labelled, verdicts: Verdicts, guards: Sequence[str]) -> di
     }
 
 
-def _ranking(labelled: Labelled, verdicts: Verdicts, threshold: float) -> dict[str, Any]:
+def _ranking(labelled: LabelledSet, verdicts: Verdicts, threshold: float) -> dict[str, Any]:
     changes = compare_rankings(verdicts.scores, verdicts.cosines, labelled.same, labelled.groups)
     names = ("auc", *(f"hits_at_{share:g}" for share in TRAP_SHARES))
     return {
@@ -190,26 +196,26 @@ def _as_json(change: Change) -> dict[str, Any]:
     return {"guarded": change.value, "cosine": change.other, "difference_interval": change.interval}
 
 
-def _figures(name: str, told: dict[str, Any]) -> Iterator[Figure]:
-    by_guard = [told["vetoes"][guard]["of_hits"] for guard in told["vetoes"] if guard != "any"]
-    yield Figure(f"{name}: hits vetoed by the worst guard", "%", (max(by_guard, default=0.0),), at_most=MOST_VETOED)
+def _figures(name: str, results: dict[str, Any]) -> Iterator[Figure]:
+    by_guard = [results["vetoes"][guard]["of_hits"] for guard in results["vetoes"] if guard != "any"]
+    yield Figure(f"{name}: hits vetoed by the worst guard", "%", (max(by_guard, default=0.0),), at_most=MAX_VETOED)
     judged = name == "fow_cache"
-    yield Figure(f"{name}: AUC", "", (told["auc"]["guarded"],), at_least=LEAST_AUC if judged else None)
-    served = 100 * told["hits_at_0.01"]["guarded"]
-    yield Figure(f"{name}: hits at ≤ 1 % of traps", "%", (served,), at_least=LEAST_HITS if judged else None)
+    yield Figure(f"{name}: AUC", "", (results["auc"]["guarded"],), at_least=MIN_AUC if judged else None)
+    served = 100 * results["hits_at_0.01"]["guarded"]
+    yield Figure(f"{name}: hits at ≤ 1 % of traps", "%", (served,), at_least=MIN_HITS if judged else None)
 
 
-def _show(labelled: Labelled, told: dict[str, Any]) -> None:
-    print(f"\n{labelled.name}: {told['hits']:,} hits, {told['traps']:,} traps")
+def _show(labelled: LabelledSet, results: dict[str, Any]) -> None:
+    print(f"\n{labelled.name}: {results['hits']:,} hits, {results['traps']:,} traps")
     print(f"  {'guard':<14}{'of hits':>9}{'of traps':>10}{'precision':>11}")
-    for guard, veto in told["vetoes"].items():
+    for guard, veto in results["vetoes"].items():
         print(f"  {guard:<14}{veto['of_hits']:>8.2f}%{veto['of_traps']:>9.2f}%{veto['precision']:>10.1f}%")
     print(f"  {'':<22}{'guarded':>8}{'cosine':>9}{'difference, 95 %':>22}")
     for name in ("auc", *(f"hits_at_{share:g}" for share in TRAP_SHARES)):
-        one = told[name]
-        low, high = one["difference_interval"] or (float("nan"), float("nan"))
-        print(f"  {name:<22}{one['guarded']:>8.3f}{one['cosine']:>9.3f}{f'{low:+.3f} … {high:+.3f}':>22}")
-    for name, served in told["shipped"].items():
+        change = results[name]
+        low, high = change["difference_interval"] or (float("nan"), float("nan"))
+        print(f"  {name:<22}{change['guarded']:>8.3f}{change['cosine']:>9.3f}{f'{low:+.3f} … {high:+.3f}':>22}")
+    for name, served in results["shipped"].items():
         print(f"  as shipped, {name}: {served['hits']:.2f} % of hits and {served['traps']:.2f} % of traps served")
 
 

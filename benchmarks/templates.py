@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, report
 from benchmarks.worker import ROOT
-from semcache.decision import Decider, Reading, ThresholdPolicy
+from semcache.decision import Decider, Reading
 from semcache.embedding import open_embedder
 from semcache.model import Effect
 from semcache.ports import Embedder
@@ -80,7 +80,7 @@ def cases(clusters: dict[str, list[str]], vectors: dict[str, NDArray[np.float32]
 def scores(some: list[Case], vectors: dict[str, NDArray[np.float32]], *, template: bool) -> NDArray[np.float64]:
     """Return each case's score; −1 where a veto or another short slot forbids serving."""
     settings = DecisionSettings()
-    decider = Decider(settings, ThresholdPolicy(settings))
+    decider = Decider(settings)
     found = []
     for case in some:
         if template and case.asked[0] != case.stored[0]:

@@ -25,7 +25,7 @@ from benchmarks.hit_rate.world import World
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
 from benchmarks.worker import ROOT
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import Decider
 from semcache.settings import DecisionSettings
 
 EXPONENTS = (0.6, 0.9, 1.1)
@@ -106,7 +106,7 @@ def _worlds(streams: dict[str, list[Stream]]) -> dict[str, World]:
     for part, some in prompts.items():
         own: NDArray[np.float32] = vectors[: len(some)]
         vectors = vectors[len(some) :]
-        worlds[part] = World(some, own, Decider(settings, ThresholdPolicy(settings)))
+        worlds[part] = World(some, own, Decider(settings))
     return worlds
 
 

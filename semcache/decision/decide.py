@@ -1,176 +1,231 @@
-"""The decision over the candidates of one request: nearest first, past the vetoed ones, down to the bound."""
+"""Decide over the candidates of one request, nearest first, and serve the first that passes everything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import structlog
 
-from semcache.decision.guards import GUARDS, Guard, feature_name, features_of, passed, read
-from semcache.decision.pair import Pair, Reading
-from semcache.decision.policy import Policy
+from semcache.decision.guards import GUARDS, Guard, passed
+from semcache.decision.pair import Pair
+from semcache.decision.policies import Policy, policy_of
+from semcache.decision.reading import Reading, read
 from semcache.errors import SettingsError
-from semcache.model import Candidate, Decision, Effect, Entry, GuardVerdict, Judgement, KeyedRequest, Vector
+from semcache.model import (
+    FLOAT_SLACK,
+    AlignmentCounts,
+    Bound,
+    Candidate,
+    Decision,
+    Effect,
+    Entry,
+    Evidence,
+    GuardVerdict,
+    Judgement,
+    KeyedRequest,
+    Vector,
+)
 from semcache.settings import DecisionSettings
 from semcache.text import lexicon
 
 _log = structlog.get_logger(__name__)
-_FLOAT_SLACK = 1e-6
-"""Cosines of equal vectors come out as 0.9999999; a threshold of 1 must still admit them."""
-
-
-_REMEMBERED_TEXTS = 512
-"""As long as the embedder reads, a few kilobytes each."""
+_MAX_READINGS = 512
+"""Readings kept in memory, a few kilobytes each."""
 _UNREADABLE = Reading({})
-"""Of a text that a guard has failed on: it is never a hit for another, nor another for it."""
+"""The reading of a text on which a guard failed. A pair with such a text is vetoed."""
 _FAILED = "failed"
-"""The verdict's guard where one has failed."""
+"""The guard's name in the verdict where a guard failed."""
+_FAILURE = (GuardVerdict(_FAILED, Effect.VETO, "a guard failed on this pair, see the log"),)
+
+Unservable = Callable[[Entry], str]
+"""Returns why an entry may not be served whatever its similarity; empty when it may."""
+
+
+class _Case(NamedTuple):
+    """One request with its candidates, as it was given to the decider, and the bound that it demands."""
+
+    keyed: KeyedRequest
+    candidates: Sequence[Candidate]
+    vector: Vector
+    unservable: Unservable
+    bound: Bound
 
 
 class Decider:
-    """Judges candidates with a policy and guards; holds no state that a decision changes."""
+    """Judges candidates with guards and a policy. No decision changes its state."""
 
-    def __init__(self, settings: DecisionSettings, policy: Policy) -> None:
-        """Raises SettingsError for a guard that doesn't exist."""
+    def __init__(self, settings: DecisionSettings, *, policy: Policy | None = None) -> None:
+        """Set up the guards and the policy that `settings` name.
+
+        Args:
+            settings: the guards, the policy and its thresholds.
+            policy: the policy to use instead of the one that `settings` name.
+
+        Raises:
+            SettingsError: there is no such guard, or no such policy.
+        """
         unknown = [name for name in settings.guards if name not in GUARDS]
         if unknown:
             known = ", ".join(GUARDS)
             raise SettingsError([f"decision.guards: there is no guard {name!r}, only {known}" for name in unknown])
-        self._policy = policy
+        self._policy = policy or policy_of(settings)
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
-        self._most = sum(guard.most for guard in self._guards)
-        # How each is asked; the parse of which it finds nothing in two that are the same; what it says then.
-        self._asked = [
-            (guard.compare, feature_name(guard) if guard.passes_equal else "", passed(guard.name))
-            for guard in self._guards
+        self._max_lift = sum(guard.max_lift for guard in self._guards)
+        # Of each guard: its comparison; the feature that, when equal, makes it pass, or ""; its passing verdict.
+        self._checks = [
+            (guard.compare, guard.feature if guard.passes_equal else "", passed(guard.name)) for guard in self._guards
         ]
-        self._parsed = features_of("", self._guards).keys()
-        # A miss is parsed when its candidates are judged, and when its answer is stored.
-        self._remembered = lru_cache(_REMEMBERED_TEXTS)(self._read_text)
+        self._features = read("", self._guards).features.keys()
+        # The text of a miss is read twice: when its candidates are judged, and when its answer is stored.
+        self._readings = lru_cache(_MAX_READINGS)(self._read_text)
         if self._guards:
-            lexicon.load()  # Now, and not while the first request waits.
+            lexicon.load_english()  # At the start, so that the first request doesn't wait for it.
 
     def threshold(self, keyed: KeyedRequest) -> float:
-        """The bound that holds for a request."""
+        """Return the score that a request demands."""
         return self._policy.bound(keyed.request).threshold
 
     def least_similarity(self, keyed: KeyedRequest) -> float:
-        """No guard can lift a candidate that is further away than this over a request's bound."""
-        return self.threshold(keyed) - _FLOAT_SLACK - self._most
+        """Return the similarity below which no guard can lift a candidate over the request's threshold."""
+        return self.threshold(keyed) - FLOAT_SLACK - self._max_lift
 
-    def reading(self, text: str) -> Reading:
-        """A text as `compare_readings` takes it."""
-        return self._remembered(text)
+    def read(self, text: str) -> Reading:
+        """Return the reading of a text, for `compare_readings`."""
+        return self._readings(text)
 
     def features(self, text: str) -> Mapping[str, tuple[str, ...]]:
-        """The guards' parse of a text, to be stored with its entry."""
-        return self.reading(text).features
+        """Return the features of a text, to be stored with its entry; none where a guard fails on it."""
+        return self.read(text).features
 
     def compare(self, asked: str, stored: str, similarity: float) -> tuple[float, tuple[GuardVerdict, ...]]:
-        """Score and verdicts of one text against another, as `decide` finds them: for evaluation and tuning."""
-        return self.compare_readings(self.reading(asked), self.reading(stored), similarity)
+        """Return the score and the verdicts that `decide` gives a pair of texts, for evaluation and tuning."""
+        return self.compare_readings(self.read(asked), self.read(stored), similarity)
 
     def compare_readings(
         self, asked: Reading, stored: Reading, similarity: float
     ) -> tuple[float, tuple[GuardVerdict, ...]]:
-        """The same of two texts that were read before: by `reading`, or `Reading(entry.features)`.
-
-        A guard that finds nothing where its parses are the same isn't asked where they are, as most are. One that fails
-        vetoes: a request is worth a miss, never an error or a doubtful hit.
-        """
-        pair = Pair(asked, stored)
-        ours, theirs = asked.features, stored.features
-        try:
-            verdicts = tuple(
-                [
-                    nothing if feature and ours[feature] == theirs[feature] else compare(pair)
-                    for compare, feature, nothing in self._asked
-                ]
-            )
-        except Exception:  # noqa: BLE001 - a guard's defect is not the caller's
-            if asked is not _UNREADABLE and stored is not _UNREADABLE:
-                _log.exception("guard_failed", effect="the candidate is vetoed")
-            verdicts = (GuardVerdict(_FAILED, Effect.VETO, "a guard failed on this pair, see the log"),)
+        """Return the score and the verdicts on two readings, by `read` or as `Reading(entry.features)`."""
+        verdicts = self._ask_guards(Pair(asked, stored))
         return score_of(similarity, verdicts), verdicts
 
     def decide(
-        self,
-        keyed: KeyedRequest,
-        candidates: Iterable[Candidate],
-        vector: Vector,
-        unservable: Callable[[Entry], str],
-        *,
-        thorough: bool = False,
+        self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Unservable
     ) -> Decision:
-        """Judge candidates, nearest first; the first that passes everything is served.
+        """Judge candidates until one is served or no later one can reach the threshold.
 
         Args:
             keyed: the request.
-            candidates: nearest first; taken one by one, no more of them than it needs.
+            candidates: nearest first.
             vector: the request's embedding, shape (dimension,).
-            unservable: why an entry may not be served whatever its similarity (too old, a model that is no longer
+            unservable: says why an entry may not be served whatever its similarity (too old, a model that is no longer
                 routed); empty when it may.
-            thorough: judge all of them, also behind the one that is served: for people who ask why.
         """
         bound = self._policy.bound(keyed.request)
-        least = bound.threshold - _FLOAT_SLACK
-        query: Reading | None = None
+        case = _Case(keyed, candidates, vector, unservable, bound)
         judgements: list[Judgement] = []
-        chosen: Judgement | None = None
-        for candidate in candidates:
-            if candidate.similarity + self._most < least and not thorough:
-                # No guard can lift it over the threshold, nor those behind it, which are further away.
+        for rank, candidate in enumerate(candidates):
+            if not bound.admits(candidate.similarity + self._max_lift):
+                # No guard can lift it over the threshold, nor any candidate after it, which is further away.
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
-            if query is None:
-                query = self.reading(keyed.text)
-            score, verdicts = self.compare_readings(query, self._read(candidate.entry), candidate.similarity)
-            reason = (
-                unservable(candidate.entry)
-                or _rejected(candidate, keyed, vector)
-                or ("vetoed" if any(v.effect is Effect.VETO for v in verdicts) else "")
-                or ("below_threshold" if score < least else "")
-            )
-            judgement = Judgement(
-                candidate,
-                served=not reason and chosen is None,
-                reason=reason or ("above_threshold" if chosen is None else "further_than_served"),
-                verdicts=verdicts,
-                score=score,
-            )
+            judgements.append(self._judge(case, rank))
+            if judgements[-1].served:
+                break
+        return _conclude(judgements, bound)
+
+    def judge_all(
+        self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Unservable
+    ) -> Decision:
+        """Judge all candidates, also those after the one that `decide` serves, for a person who asks why.
+
+        The arguments are those of `decide`.
+        """
+        case = _Case(keyed, candidates, vector, unservable, self._policy.bound(keyed.request))
+        judgements: list[Judgement] = []
+        has_served = False
+        for rank in range(len(candidates)):
+            judgement = self._judge(case, rank)
+            if has_served and judgement.served:
+                judgement = replace(judgement, served=False, reason="further_than_served")
+            has_served = has_served or judgement.served
             judgements.append(judgement)
-            if judgement.served:
-                chosen = judgement
-                if not thorough:
-                    break
-        reason = chosen.reason if chosen else judgements[0].reason if judgements else "empty_partition"
-        return Decision(tuple(judgements), reason, bound.threshold)
+        return _conclude(judgements, case.bound)
+
+    def _judge(self, case: _Case, rank: int) -> Judgement:
+        """Gather the evidence on one candidate and let the policy judge it, unless the entry is barred."""
+        keyed, candidates = case.keyed, case.candidates
+        candidate = candidates[rank]
+        entry = candidate.entry
+        pair = Pair(self.read(keyed.text), self._reading_of(entry))
+        verdicts = self._ask_guards(pair)
+        evidence = Evidence(
+            candidate=candidate,
+            bound=case.bound,
+            rank=rank,
+            margin=candidate.similarity - candidates[rank + 1].similarity if rank + 1 < len(candidates) else None,
+            verdicts=verdicts,
+            score=score_of(candidate.similarity, verdicts),
+            asked_chars=len(keyed.text),
+            stored_chars=len(entry.text),
+            # Without guards, or after a guard's failure, the readings may lack the words.
+            count_alignment=pair.count_alignment if verdicts and verdicts is not _FAILURE else AlignmentCounts,
+        )
+        barred = case.unservable(entry) or _blocked(candidate, keyed, case.vector)
+        return evidence.judgement(barred, served=False) if barred else self._policy.judge(evidence)
+
+    def _ask_guards(self, pair: Pair) -> tuple[GuardVerdict, ...]:
+        """Return the verdicts of all guards, in order.
+
+        A guard with `passes_equal` isn't asked where its features are equal, as they mostly are. A guard that raises
+        counts as a veto: a defect of a guard costs a hit, but never a request, and it never serves a doubtful answer.
+        """
+        asked, stored = pair.asked.features, pair.stored.features
+        try:
+            return tuple(
+                [
+                    verdict if feature and asked[feature] == stored[feature] else compare(pair)
+                    for compare, feature, verdict in self._checks
+                ]
+            )
+        except Exception:  # noqa: BLE001 - a guard's defect is not the caller's
+            if pair.asked is not _UNREADABLE and pair.stored is not _UNREADABLE:
+                _log.exception("guard.failed", effect="the candidate is vetoed")
+            return _FAILURE
 
     def _read_text(self, text: str) -> Reading:
         try:
             return read(text, self._guards)
-        except Exception:  # noqa: BLE001 - the same: an answer that was paid for is stored all the same
-            _log.exception("guard_failed", chars=len(text), effect="the text has exact hits alone")
+        except Exception:  # noqa: BLE001 - a guard's defect is not the caller's, and a paid answer is stored anyway
+            _log.exception("guard.failed", chars=len(text), effect="the text has exact hits alone")
             return _UNREADABLE
 
-    def _read(self, entry: Entry) -> Reading:
-        if self._parsed <= entry.features.keys():
+    def _reading_of(self, entry: Entry) -> Reading:
+        if self._features <= entry.features.keys():
             return Reading(entry.features)
-        return self.reading(entry.text)  # Stored before a guard was switched on, or by an older version of it.
+        return self.read(entry.text)  # It was stored before a guard was switched on, or by an older version of a guard.
 
 
 def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:
-    """What the threshold is held against: the cosine with the guards' adjustments, at most 1."""
+    """Return the cosine with the guards' adjustments, at most 1. The threshold is compared with it."""
     return min(1.0, similarity + sum(verdict.adjustment for verdict in verdicts))
 
 
-def _rejected(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:
-    """Whether a caller said that this entry is wrong for such a request.
+def _conclude(judgements: Sequence[Judgement], bound: Bound) -> Decision:
+    """Return the decision: its reason is that of the served candidate, else that of the nearest one."""
+    served = next((judgement for judgement in judgements if judgement.served), None)
+    reason = served.reason if served else judgements[0].reason if judgements else "empty_partition"
+    return Decision(tuple(judgements), reason, bound.threshold, bound.rule)
 
-    Such a request is the rejected one itself, or one that lies nearer to it than to the entry's own text: the rejected
-    request explains it better than the entry does.
+
+def _blocked(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:
+    """Return "blocked" if a caller reported the entry as wrong for such a request, else "".
+
+    Such a request is the reported one itself, or one that is nearer to the reported one than to the entry's own text:
+    then the reported request explains it better than the entry does.
     """
     for rejection in candidate.entry.rejections:
         if rejection.exact_key == keyed.exact_key:

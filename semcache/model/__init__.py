@@ -4,7 +4,19 @@ What each request makes anew is a named tuple: a frozen dataclass takes three ti
 """
 
 from semcache.model.answer import NORMAL, Answer, Mode, UpstreamCall
-from semcache.model.decision import Candidate, Decision, Effect, Explanation, GuardVerdict, Judgement, Neighbour
+from semcache.model.decision import (
+    FLOAT_SLACK,
+    AlignmentCounts,
+    Bound,
+    Candidate,
+    Decision,
+    Effect,
+    Evidence,
+    Explanation,
+    GuardVerdict,
+    Judgement,
+    Neighbour,
+)
 from semcache.model.entry import (
     Changes,
     Deposit,
@@ -36,6 +48,7 @@ from semcache.model.status import HIT_STATUSES, Status, hit_ratio
 from semcache.model.vector import Vector
 
 __all__ = [
+    "FLOAT_SLACK",
     "HIT_STATUSES",
     "NANOUSD_PER_USD",
     "NORMAL",
@@ -43,7 +56,9 @@ __all__ = [
     "NO_TASK",
     "NO_USAGE",
     "ZERO_COST",
+    "AlignmentCounts",
     "Answer",
+    "Bound",
     "CacheControl",
     "CacheMode",
     "Cacheability",
@@ -56,6 +71,7 @@ __all__ = [
     "Effect",
     "EmbedderStats",
     "Entry",
+    "Evidence",
     "Explanation",
     "Finished",
     "GuardVerdict",

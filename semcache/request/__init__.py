@@ -1,9 +1,9 @@
-"""From raw bytes to a keyed request: parsing, validation, keys, partition, cacheability."""
+"""From raw bytes to a keyed request: parsing, checks, exact key, partition, cacheability and task."""
 
-from semcache.request.cacheability import CacheabilityPolicy
+from semcache.request.cacheability import CacheabilityRules
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.storable import skip_reason
 from semcache.request.tasks import Tasks, exemplar_texts
 from semcache.request.templates import Templates
 
-__all__ = ["CacheabilityPolicy", "Keying", "Tasks", "Templates", "exemplar_texts", "secret_key_id", "skip_reason"]
+__all__ = ["CacheabilityRules", "Keying", "Tasks", "Templates", "exemplar_texts", "secret_key_id", "skip_reason"]

@@ -1,4 +1,4 @@
-"""Which requests may be answered from the cache, and how far the cache may look: a policy with a reason."""
+"""Decide how much of the cache a request may use: both tiers, the exact tier alone, or none. Each has a reason."""
 
 from __future__ import annotations
 
@@ -26,25 +26,35 @@ _BYPASS: Mapping[str, Cacheability] = {
 _SEMANTIC = Cacheability(Tier.SEMANTIC, "cacheable")
 
 
-class CacheabilityPolicy:
+class CacheabilityRules:
     """Rules over a parsed body and the text that would be compared."""
 
     def __init__(self, settings: CacheabilitySettings, fits: Callable[[str], bool]) -> None:
-        """`fits` says whether the embedding model reads all of a text."""
+        """Set up the rules.
+
+        Args:
+            settings: the limits and patterns.
+            fits: returns whether the embedding model reads all of a text.
+        """
         self._max_temperature = settings.max_temperature
-        self._rules = Patterns((*settings.time_sensitive, *settings.personal))
-        self._time_sensitive = len(settings.time_sensitive)
+        self._patterns = Patterns((*settings.time_sensitive, *settings.personal))
+        self._time_sensitive_count = len(settings.time_sensitive)
         self._fits = fits
 
-    def judge(self, body: ChatBody, text: str) -> Cacheability:
-        """How far a request may look. `text` is what would be compared by meaning, empty when nothing is."""
+    def classify(self, body: ChatBody, text: str) -> Cacheability:
+        """Return how much of the cache a request may use, and why.
+
+        Args:
+            body: the request's parsed body.
+            text: the text that would be compared by meaning; empty when there is none.
+        """
         reason = self._bypass_reason(body, text)
         if reason:
             return _BYPASS[reason]
         if not text:
             return Cacheability(Tier.EXACT, "nothing_to_compare")
         if not self._fits(text):
-            # A cut embedding makes all long prompts with one beginning look alike.
+            # A model that reads only the beginning makes all prompts with an equal beginning look alike.
             return Cacheability(Tier.EXACT, "longer_than_model")
         return _SEMANTIC
 
@@ -62,10 +72,10 @@ class CacheabilityPolicy:
             return "web_search"
         if fields.get("temperature", 0) > self._max_temperature:
             return "temperature"
-        found = self._rules.found(text)
-        if not found:
+        matches = self._patterns.find(text)
+        if not matches:
             return ""
-        return "time_sensitive" if found[0] < self._time_sensitive else "personal"
+        return "time_sensitive" if matches[0] < self._time_sensitive_count else "personal"
 
 
 def _has_media(messages: Iterable[Mapping[str, Any]]) -> bool:
@@ -79,7 +89,7 @@ def _has_media(messages: Iterable[Mapping[str, Any]]) -> bool:
 
 def _calls_tools(body: ChatBody) -> bool:
     if body.fields.get("tool_choice", "auto") not in ("auto", "none"):
-        return True  # The answer will be a call, and a call is never stored.
+        return True  # The answer will be a tool call, and a tool call is never stored.
     return any(
         message["role"] in {"tool", "function"} or message.get("tool_calls") or message.get("function_call")
         for message in body.messages

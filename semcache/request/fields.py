@@ -1,7 +1,7 @@
-"""Every field of a chat-completions request, in one table: what it means to the cache and what it must look like.
+"""The table of all fields of a chat-completions request: what each does to the keys, and which values it may have.
 
-A field that is missing here is treated as `PARTITION`: an unknown parameter may change the answer, so requests that
-differ in it never share one.
+A field that is missing here counts as `PARTITION`: an unknown parameter may change the answer, so requests with
+different values of it never share an answer.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ class Role(StrEnum):
     """What a field does to a request's keys."""
 
     KEY = "key"
-    """Part of the exact key; of the partition only as far as it isn't compared by meaning (the messages)."""
+    """Part of the exact key. Only what isn't compared by meaning is part of the partition too (the messages)."""
     PARTITION = "partition"
-    """Part of both: requests that differ in it never share an answer."""
+    """Part of the exact key and of the partition: requests with different values never share an answer."""
     IGNORED = "ignored"
-    """Can't change the answer's content; in neither, or repeats would never be found."""
+    """In neither key: the field can't change the answer's content, and as part of a key it would prevent hits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its role, and the check that its value must pass (null always does: it means unset)."""
+    """One field: its role, the check of its value, and the allowed values in words. Null means unset and passes."""
 
     role: Role
     check: Callable[[object], bool]
@@ -78,7 +78,7 @@ _OBJECT = (_object, "an object")
 FIELDS: Mapping[str, Field] = {
     "messages": Field(Role.KEY, _list, "a list of messages"),
     "model": _partition(*_STRING),
-    # What the model is told beside the messages.
+    # Instructions beside the messages.
     "tools": _partition(_list, "a list of tools"),
     "tool_choice": _partition(_either(_string, _object), "a string or an object"),
     "parallel_tool_calls": _partition(*_BOOLEAN),
@@ -105,7 +105,7 @@ FIELDS: Mapping[str, Field] = {
     "modalities": _partition(_strings, "a list of strings"),
     "audio": _partition(*_OBJECT),
     "moderation": _partition(*_OBJECT),
-    # Bookkeeping between the caller and the provider.
+    # Bookkeeping between the caller and the provider, without effect on the answer.
     "user": _ignored(*_STRING),
     "safety_identifier": _ignored(*_STRING),
     "metadata": _ignored(*_OBJECT),
@@ -114,9 +114,9 @@ FIELDS: Mapping[str, Field] = {
     "prompt_cache_key": _ignored(*_STRING),
     "prompt_cache_retention": _ignored(*_STRING),
     "prompt_cache_options": _ignored(*_OBJECT),
-    # How the answer travels: plain and streamed answers meet in one cache.
+    # How the answer is sent: plain and streamed requests share one cache.
     "stream": _ignored(*_BOOLEAN),
     "stream_options": _ignored(*_OBJECT),
 }
 
-ROLES_OF_MESSAGES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})

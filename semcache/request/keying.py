@@ -1,8 +1,10 @@
-"""The exact key and the partition of a request.
+"""Compute the exact key and the partition of a request.
 
-The exact key is a SHA-256 over everything that can change the answer. The partition is an HMAC over the same without
-the text that is compared by meaning: what must be equal before similarity may count. Both are made from one canonical
-document, so that nothing can be in one and forgotten in the other.
+- The exact key is a SHA-256 over everything that can change the answer.
+- The partition is an HMAC over everything except the text that is compared by meaning. It must be equal before a
+  similarity may count.
+
+Both are made from one canonical document, so that no field can be in one key and missing in the other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 from semcache.errors import InvalidRequestError
 from semcache.model import KeyedRequest, Request, Template, canonical_json
-from semcache.request.cacheability import CacheabilityPolicy
+from semcache.request.cacheability import CacheabilityRules
 from semcache.request.fields import FIELDS, Role
 from semcache.request.parsing import ChatBody, parse_body
 from semcache.request.templates import Templates
@@ -24,20 +26,20 @@ from semcache.settings import LimitSettings
 _KEY_VERSION = "semcache-key-1"
 _REMEMBERED_REQUESTS = 4096
 _REMEMBERED_BODY_BYTES = 4096
-"""Together at most about 50 MB, texts and objects included."""
+"""Larger bodies aren't remembered. All remembered requests take at most about 50 MB."""
 _REMEMBERED_DOCUMENTS = 1024
 _REMEMBERED_DOCUMENT_BYTES = 4096
-"""Together at most about 5 MB."""
+"""Larger documents aren't remembered. All remembered documents take at most about 5 MB."""
 _NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
 
 
 def secret_key_id(secret: str) -> str:
-    """A name for a secret that doesn't give it away: 16 hex digits, kept in the store."""
+    """Return a name for a secret that doesn't reveal it: 16 hex digits, kept in the store."""
     return hmac.digest(secret.encode(), b"semcache partition key id", "sha256").hex()[:16]
 
 
 class Keying:
-    """Turns requests into keyed requests."""
+    """Computes the keys of requests."""
 
     def __init__(
         self,
@@ -47,25 +49,34 @@ class Keying:
         route_policy_version: str,
         templates: Templates,
         limits: LimitSettings,
-        policy: CacheabilityPolicy,
+        cacheability: CacheabilityRules,
     ) -> None:
-        """`secrets`: the current one first, then those kept for reading. `fingerprint`: the embedder's."""
+        """Set up the keys.
+
+        Args:
+            secrets: the partitions' secrets: the current one first, then older ones that are kept for reading.
+            fingerprint: the embedder's.
+            route_policy_version: the version of the routes, part of both keys.
+            templates: divides the slots of templates.
+            limits: the limits of a body.
+            cacheability: the rules for how much of the cache a request may use.
+        """
         self._secrets = [secret.encode() for secret in secrets]
         self._fingerprint = fingerprint.encode()
         self._route_policy_version = route_policy_version
         self._templates = templates
         self._limits = limits
-        self._policy = policy
+        self._cacheability = cacheability
         self._remembered = lru_cache(_REMEMBERED_REQUESTS)(self._key)
         self._remembered_partitions = lru_cache(_REMEMBERED_DOCUMENTS)(self._partitions)
 
     def key(self, request: Request) -> KeyedRequest:
-        """Parse, check and key a request whose names and control the caller has checked.
+        """Return a request with its keys. The caller has already checked its names and control.
 
         Raises:
-            InvalidRequestError: see `parsing`.
+            InvalidRequestError: the body, its text or its template is wrong; the error's reason says how.
         """
-        # Keys depend on nothing but the request, and those that repeat mostly repeat byte for byte.
+        # The keys depend on the request alone, and most repeated requests are equal byte for byte.
         if len(request.body) <= _REMEMBERED_BODY_BYTES:
             return self._remembered(request)
         return self._key(request)
@@ -87,22 +98,22 @@ class Keying:
                     rest,
                 ]
             )
-            # An exact hit is exact: to the exact key a template's boilerplate counts as well.
-            whole = canonical_json(text if request.template is None else [text, body.messages[-1]])
+            # The exact key covers the whole message, also the text of a template around its slots.
+            message = canonical_json(text if request.template is None else [text, body.messages[-1]])
         except UnicodeEncodeError as error:
-            message = "A string in the request holds half of a surrogate pair, which is no Unicode text."
-            raise InvalidRequestError(message, reason="INVALID_TEXT") from error
-        # Different texts under the same parameters are the rule, and an HMAC among other work costs 30 µs.
+            problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
+            raise InvalidRequestError(problem, reason="INVALID_TEXT") from error
+        # Most requests have a new text and known parameters, and an HMAC costs 30 µs among other work.
         short = len(document) <= _REMEMBERED_DOCUMENT_BYTES
         partitions = self._remembered_partitions(document) if short else self._partitions(document)
         return KeyedRequest(
             request=request,
             alias=body.alias,
-            exact_key=hashlib.sha256(b"%b\0%b" % (document, whole)).digest(),
+            exact_key=hashlib.sha256(b"%b\0%b" % (document, message)).digest(),
             partition=partitions[0],
             older_partitions=partitions[1:],
             text=text,
-            cacheability=self._policy.judge(body, text),
+            cacheability=self._cacheability.classify(body, text),
             prompt_chars=body.prompt_chars,
             output_limit=fields.get("max_completion_tokens", fields.get("max_tokens")),
             include_usage=bool((fields.get("stream_options") or {}).get("include_usage")),
@@ -110,12 +121,12 @@ class Keying:
         )
 
     def _partitions(self, document: bytes) -> tuple[bytes, ...]:
-        """Under each secret, the current one first."""
+        """Return the partition of a document under each secret, the current one first."""
         message = b"%b\0%b" % (self._fingerprint, document)
         return tuple(hmac.digest(secret, message, "sha256") for secret in self._secrets)
 
     def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:
-        """The text compared by meaning, and what of the messages must be equal."""
+        """Return the text that is compared by meaning, and the part of the messages that must be equal."""
         last = body.messages[-1]
         if template is not None:
             filled = self._templates.fill(template, message_text(last) if last["role"] == "user" else "")
@@ -132,7 +143,7 @@ class Keying:
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """The text of a message; its text parts joined by newlines."""
+    """Return the text of a message, its text parts joined by newlines."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -140,5 +151,5 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 
 def _normal(value: object) -> object:
-    # 1 and 1.0 are one number to every provider.
+    # Every provider treats 1 and 1.0 as one number.
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,4 @@
-"""From a body's bytes to a checked chat-completions request; nothing that passes here is ambiguous."""
+"""Parse and check the body of a chat-completions request. A body that passes has only one meaning."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from semcache.errors import InvalidRequestError
-from semcache.request.fields import FIELDS, ROLES_OF_MESSAGES
+from semcache.request.fields import FIELDS, MESSAGE_ROLES
 from semcache.settings import LimitSettings
 
 MAX_MODEL_CHARS = 256
-"""Longer than any model's name; it is written into every ledger line."""
+"""Longest model name that is accepted, longer than any real one: each ledger line holds the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """A parsed body. `fields` holds every field that is set, the messages and the ignored ones included."""
+    """A parsed body. `fields` holds every field that is set, including the messages and the ignored fields."""
 
     fields: Mapping[str, Any]
     alias: str
@@ -29,7 +29,9 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
     """Parse and check a raw chat-completions body.
 
     Raises:
-        InvalidRequestError: with a reason of its own for each way to be wrong.
+        InvalidRequestError: the body is wrong. Its reason names the problem: INVALID_JSON, JSON_TOO_DEEP,
+            DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE, EMPTY_MESSAGE or
+            PROMPT_TOO_LONG.
     """
     fields = _decode(body, limits.json_depth)
     for name, value in fields.items():
@@ -67,15 +69,15 @@ def _decode(body: bytes, depth_limit: int) -> dict[str, Any]:
         _refuse("The JSON holds an integer of thousands of digits.", "INVALID_JSON")
     if not isinstance(value, dict):
         _refuse("The body must be a JSON object.", "INVALID_JSON")
-    # Counting brackets is cheap and bounds the depth from above; few requests need the walk.
+    # The number of brackets is an upper bound of the depth and cheap to count, so few requests need the walk.
     if body.count(b"[") + body.count(b"{") > depth_limit and _depth(value) > depth_limit:
         _refuse(f"The JSON is nested deeper than {depth_limit} levels.", "JSON_TOO_DEEP")
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Two readers may disagree about which of two equal keys counts: the cache would answer another question than the
-    # upstream was asked.
+    # Two parsers may disagree about which of two equal keys counts. Then the cache would store the upstream's answer
+    # under another question.
     value = dict(pairs)
     if len(value) != len(pairs):
         _refuse("The JSON names a key twice in one object.", "DUPLICATE_KEY")
@@ -101,8 +103,8 @@ def _check_message(position: int, message: object) -> int:
     if not isinstance(message, dict):
         _refuse(f"{where} must be an object.", "INVALID_MESSAGE")
     role = message.get("role")
-    if not isinstance(role, str) or role not in ROLES_OF_MESSAGES:
-        known = ", ".join(sorted(ROLES_OF_MESSAGES))
+    if not isinstance(role, str) or role not in MESSAGE_ROLES:
+        known = ", ".join(sorted(MESSAGE_ROLES))
         _refuse(f"{where} has the unknown role {str(role)[:40]!r}.", "UNKNOWN_ROLE", hint=f"Known roles: {known}.")
     content = message.get("content")
     if isinstance(content, str):

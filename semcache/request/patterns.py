@@ -1,7 +1,7 @@
-"""An operator's patterns, held against callers' texts all at once and in time that grows with the text alone.
+"""Search callers' texts for an operator's patterns, all at once, in time that is linear in the length of the text.
 
-RE2 and not Python's own `re`: a text of a million characters takes milliseconds and not a second, and no pattern can
-be made to run for ever by a text that a caller chose. `semcache.settings` has checked them.
+RE2 is used rather than Python's `re`: a text of a million characters takes milliseconds instead of a second, and no
+text of a caller can make a pattern run without end. `semcache.settings` has checked the syntax of each pattern.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from semcache.errors import SettingsError
 
 
 class Patterns:
-    """Several patterns, searched case aside.
+    """A list of patterns that are searched together, without regard to case.
 
     Raises:
-        SettingsError: there are too many of them.
+        SettingsError: the patterns together need more memory than RE2 allows.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -31,11 +31,12 @@ class Patterns:
             try:
                 self._set.Compile()
             except re2.error as error:
-                told = (
-                    "the patterns of one list are each sound, and together more than RE2 holds: write fewer or simpler"
+                problem = (
+                    "each pattern of the list is valid, but together they need more memory than RE2 allows: "
+                    "write fewer or simpler patterns"
                 )
-                raise SettingsError([told]) from error
+                raise SettingsError([problem]) from error
 
-    def found(self, text: str) -> Sequence[int]:
-        """The positions of the patterns that `text` has, in order."""
+    def find(self, text: str) -> Sequence[int]:
+        """Return the positions in the list of the patterns that match anywhere in `text`, in order."""
         return () if self._set is None else sorted(self._set.Match(text) or ())

@@ -1,4 +1,4 @@
-"""Which answers are stored: complete, unfiltered, non-empty ones, and no calls of tools."""
+"""Decide which answers are stored: complete, unfiltered and non-empty ones without tool calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from semcache.model import Answer, CacheMode, KeyedRequest, Tier
 
 
 def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
-    """Why an answer isn't stored (a stable snake_case token); empty when it is."""
+    """Return why an answer isn't stored, as a stable snake_case token; empty when it is stored."""
     control = keyed.request.control
     if control.no_store:
         return "no_store"
@@ -19,7 +19,7 @@ def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
     if answer.finish_reason == "content_filter":
         return "filtered"
     if answer.finish_reason == "length":
-        # Cut where the caller asked for it is whole; cut by a limit of the model's own isn't.
+        # An answer cut at the caller's own limit is what the caller asked for; cut at the model's limit, it isn't.
         if keyed.output_limit is None:
             return "incomplete"
     elif answer.finish_reason != "stop":

@@ -1,4 +1,4 @@
-"""What kind of task a request is, and how complex: said by the caller, found by rule, or by the nearest exemplar."""
+"""Name the task type and the complexity of a request: by the caller, by a rule, or by the nearest exemplar."""
 
 from __future__ import annotations
 
@@ -13,63 +13,69 @@ from semcache.settings import ComplexityRule, TaskSettings
 
 
 class Tasks:
-    """Names task types and complexities. Rules are tried in their order, and the first that matches counts.
+    """Names task types and complexities. Rules are tried in order, and the first that matches counts.
 
     Args:
         settings: the rules and exemplars.
         exemplars: the exemplars' vectors, shape (n, dimension), unit length, in the order of `exemplar_texts`; None
-            where there are none.
+            where there are no exemplars.
     """
 
     def __init__(self, settings: TaskSettings, exemplars: NDArray[np.float32] | None = None) -> None:
         self._rules = settings.rules
         self._complexity = settings.complexity
-        # One search for all: a rule's pattern is at its own position, a complexity's behind them at its.
+        # One search covers all patterns: first those of the rules, then those of the complexities, each in order.
         self._patterns = Patterns(
             [rule.pattern for rule in settings.rules] + [rule.pattern or "" for rule in settings.complexity]
         )
         self._exemplars = exemplars
         self._types = [group.task_type for group in settings.exemplars for _ in group.texts]
-        self._least = settings.exemplar_similarity
+        self._min_similarity = settings.exemplar_similarity
 
     @property
     def by_exemplars(self) -> bool:
-        """Whether there are exemplars, so that a request that no rule knows has to be embedded."""
+        """Whether there are exemplars: then a request that no rule matches needs an embedding."""
         return self._exemplars is not None
 
     def by_rule(self, keyed: KeyedRequest) -> Task:
-        """What is known without an embedding."""
-        found = self._patterns.found(keyed.text)
-        named = keyed.request.task_type
-        if named:
-            return self._complete(keyed, named, "request", found)
-        if found and found[0] < len(self._rules):
-            return self._complete(keyed, self._rules[found[0]].task_type, "rule", found)
-        return self._complete(keyed, "", "", found)
+        """Return the task by the caller's word, else by the first rule that matches; no embedding is needed."""
+        matches = self._patterns.find(keyed.text)
+        task_type = keyed.request.task_type
+        if task_type:
+            return self._complete(keyed, task_type, "request", matches)
+        if matches and matches[0] < len(self._rules):
+            return self._complete(keyed, self._rules[matches[0]].task_type, "rule", matches)
+        return self._complete(keyed, "", "", matches)
 
     def by_exemplar(self, keyed: KeyedRequest, vector: Vector) -> Task:
-        """The task type of the exemplar nearest to a vector, if it is near enough."""
+        """Return the task with the type of the exemplar nearest to `vector`, or the request's task if none is near.
+
+        Args:
+            keyed: the request.
+            vector: its embedding, shape (dimension,), unit length.
+        """
         if self._exemplars is None:
             return keyed.task
         similarities = self._exemplars @ vector
         nearest = int(similarities.argmax())
-        if similarities[nearest] < self._least:
+        if similarities[nearest] < self._min_similarity:
             return keyed.task
-        return self._complete(keyed, self._types[nearest], "exemplar", self._patterns.found(keyed.text))
+        return self._complete(keyed, self._types[nearest], "exemplar", self._patterns.find(keyed.text))
 
-    def _complete(self, keyed: KeyedRequest, task_type: str, reason: str, found: Sequence[int]) -> Task:
+    def _complete(self, keyed: KeyedRequest, task_type: str, reason: str, matches: Sequence[int]) -> Task:
+        """Return a task with the complexity of the first rule that applies; `matches` are the matching patterns."""
         for position, rule in enumerate(self._complexity, start=len(self._rules)):
             if (
                 (not rule.task_types or task_type in rule.task_types)
                 and (rule.min_chars is None or keyed.prompt_chars >= rule.min_chars)
-                and (rule.pattern is None or position in found)
+                and (rule.pattern is None or position in matches)
             ):
-                return Task(task_type, reason, rule.complexity, _why(rule))
+                return Task(task_type, reason, rule.complexity, _complexity_reason(rule))
         return Task(task_type, reason)
 
 
-def _why(rule: ComplexityRule) -> str:
-    """What of a rule decided, as a stable token: the most particular that it names."""
+def _complexity_reason(rule: ComplexityRule) -> str:
+    """Return which condition of a rule decided, as a stable token: its most specific one."""
     if rule.pattern is not None:
         return "pattern"
     if rule.min_chars is not None:
@@ -78,5 +84,5 @@ def _why(rule: ComplexityRule) -> str:
 
 
 def exemplar_texts(settings: TaskSettings) -> Sequence[str]:
-    """The texts to embed at the start."""
+    """Return the exemplars' texts, to be embedded at the start."""
     return [text for group in settings.exemplars for text in group.texts]

@@ -1,4 +1,4 @@
-"""Templates: which of a prompt's slots must be equal and which are compared by meaning; the boilerplate isn't."""
+"""Divide the slots of a template: those that must be equal, and those that are compared by meaning."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ Slots = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A template's slots, by name: the ones that must be equal, and those that are compared by meaning."""
+    """A template's slots by name: those that must be equal, and those that are compared by meaning."""
 
     equal: Slots
     compared: Slots
 
 
 class Templates:
-    """Reads what a request says of its template."""
+    """Divides the slots of the templates that requests name."""
 
     def __init__(self, settings: CacheabilitySettings) -> None:
         self._long_slot_chars = settings.long_slot_chars
         self._declared: Mapping[str, DeclaredTemplate] = {template.id: template for template in settings.templates}
 
     def fill(self, use: Template, prompt: str) -> Filled:
-        """Divide the slots of a template that `prompt`, a user's message, was made from.
+        """Divide the slots of a template into those that must be equal and those that are compared.
+
+        Args:
+            use: the template that the request names, with its slots.
+            prompt: the user's message that was made from it.
 
         Raises:
             InvalidRequestError: UNKNOWN_TEMPLATE: templates are declared, and this isn't one of them.
-                INVALID_TEMPLATE: it lacks a slot, has one too many, or a value that doesn't stand in the prompt: two
-                prompts that differ there would look the same.
+                INVALID_TEMPLATE: a slot is missing, unknown, or has a value that isn't in the prompt. Two prompts that
+                differ in such a value would look equal.
         """
         declared = self._declared.get(use.template_id)
         if declared is not None:

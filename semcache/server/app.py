@@ -20,7 +20,7 @@ import semcache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import (
     EmbeddingFailedError,
@@ -33,7 +33,7 @@ from semcache.index import open_index
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
-from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts, secret_key_id
+from semcache.request import CacheabilityRules, Keying, Tasks, Templates, exemplar_texts, secret_key_id
 from semcache.server.auth import Authenticator
 from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
@@ -155,7 +155,7 @@ class Application:
             route_policy_version=settings.upstream.route_policy_version,
             templates=Templates(settings.cacheability),
             limits=settings.limits,
-            policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
+            cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
         )
         self._cache = cache = SemanticCache(
             settings=settings,
@@ -165,7 +165,7 @@ class Application:
             store=store,
             embedder=embedder,
             index=index,
-            decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
+            decider=Decider(settings.decision),
             upstream=upstream,
             accounts=accounts,
         )

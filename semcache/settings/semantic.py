@@ -67,7 +67,7 @@ class IndexSettings(Section):
 
 
 class NamespaceThreshold(Section):
-    """A threshold of its own for a namespace, a task type, or both."""
+    """A threshold for one namespace, one task type, or both together."""
 
     namespace: str = ""
     task_type: str = ""
@@ -75,17 +75,20 @@ class NamespaceThreshold(Section):
 
 
 class DecisionSettings(Section):
-    """When a candidate may be served."""
+    """Which candidates are served."""
 
-    policy: Literal["threshold"] = "threshold"
+    policy: str = "threshold"
+    """The name of the policy that judges candidates. `threshold` serves those whose score reaches `threshold`."""
     threshold: Cosine = 0.97
-    """Cosine. At .97 about 4 % of hard traps pass the cosine alone; the guards take most of those."""
+    """The score that a candidate must reach, in units of the cosine. At .97 the cosine alone serves about 4 % of hard
+    traps, and the guards veto most of these (docs/quality.md)."""
     overrides: tuple[NamespaceThreshold, ...] = ()
-    """The most specific that matches wins: namespace and task type, then namespace, then task type."""
+    """Other thresholds for a namespace, a task type or both. The most specific one wins: first namespace and task type,
+    then namespace, then task type."""
     k: Annotated[int, Field(ge=1, le=100)] = 5
-    """Candidates looked at: a vetoed one may hide a right one behind it."""
+    """How many of the nearest entries are candidates. A right one may come after a vetoed one."""
     guards: tuple[str, ...] = (
         *("numbers", "dates", "units", "identifiers", "polarity", "direction"),
         *("language", "code", "quotes", "names", "wording"),
     )
-    """Guards by name, in order; each may veto, or move the score by a stated amount."""
+    """The guards that are asked, by name, in this order. Each may veto a candidate or adjust its score."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from semcache.coordination import Flight
 from semcache.costs.account import Account
+from semcache.decision import detail
 from semcache.errors import NotFoundError
 from semcache.model import ZERO_COST, Decision, Entry, KeyedRequest, Response, Status
 from semcache.ports import Clock
 from semcache.story.classifying import task_of_hit
 from semcache.story.outcomes import Fetched, Found, NotCached, Outcome
 from semcache.story.rules import miss_reason, status_upstream
+
+_EXACT_MATCH = detail(Status.EXACT_HIT, "exact_match")
+"""The sentence of every exact hit, made once."""
 
 
 class Answers:
@@ -29,6 +33,7 @@ class Answers:
             reason="exact_match",
             alias=account.alias,
             answer=entry.answer,
+            detail=_EXACT_MATCH,
             entry_id=entry.entry_id,
             hit_id=account.request_id,
             similarity=1.0,
@@ -54,6 +59,7 @@ class Answers:
             reason=decision.reason,
             alias=account.alias,
             answer=entry.answer,
+            detail=detail(found.status, decision.reason, decision),
             entry_id=entry.entry_id,
             hit_id=account.request_id,
             similarity=similarity,
@@ -116,6 +122,7 @@ class Answers:
             status=status,
             reason=reason,
             alias=account.alias,
+            detail=detail(status, reason, decision),
             similarity=nearest.candidate.similarity if nearest else None,
             verdicts=nearest.verdicts if nearest else (),
             effective_threshold=decision.threshold if decision else None,

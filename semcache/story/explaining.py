@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semcache.decision import detail
 from semcache.model import Decision, Entry, Explanation, KeyedRequest, Request, Status, Task, Tier
 from semcache.story.classifying import task_of_hit, with_task
 from semcache.story.exact import ExactTier
@@ -52,6 +53,7 @@ class Explaining:
             models=self._upstream.candidates(
                 keyed.alias, task_type=keyed.task.task_type, complexity=keyed.task.complexity
             ),
+            detail=detail(status, reason, decision),
         )
 
 

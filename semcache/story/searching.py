@@ -87,7 +87,7 @@ class Searching:
         keyed, vector = searched.keyed, searched.vector
         candidates = await self._candidates(neighbours, -1.0)
         refusal = partial(self._servability.refusal, keyed)
-        decision = self._decider.decide(keyed, candidates, vector, refusal, thorough=True)
+        decision = self._decider.judge_all(keyed, candidates, vector, refusal)
         account.decided(decision)
         return Searched(keyed, vector, decision)
 

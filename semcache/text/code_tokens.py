@@ -1,14 +1,14 @@
-"""The code in a text: flags, paths, calls, symbols, addresses, what is marked as code."""
+"""Find the code in a text: flags, paths, calls, symbols, addresses, and spans marked with backticks."""
 
 from __future__ import annotations
 
 import re
 
-from semcache.text.numbers import MAX_FIGURES
+from semcache.text.numbers import MAX_NUMBERS
 
 _TOKENS = re.compile(
     r"""
-      `[^`\n]+`                                              # what is marked as code
+      `[^`\n]+`                                              # a span in backticks
     | https?://[^\s<>"')\]]+ | (?<![\w@])www\.[^\s<>"')\]]+  # addresses
     | (?<!\S)--?[A-Za-z][\w-]*(?:=\S+)?(?=[\s,.;:?!)]|$)     # flags
     | (?<![\w/])(?:~|\.{1,2})?/[\w.-]+(?:/[\w.-]*)*          # paths
@@ -21,31 +21,34 @@ _TOKENS = re.compile(
     | [\w.+-]{1,128}+@[\w-]+\.[\w.]+                         # mail addresses
     | (?<=\s)(?:===?|!==?|<=|>=|=>|->|&&|\|\||\+\+|\*\*)(?=\s)
     | (?<=[\d)])\s*(?:===?|!==?|<=|>=|[+*^<>])\s*(?=[\d(])  # between operands
-    | (?<=[\d)])\s+/\s+(?=[\d(])                           # which without spaces stands in dates; a dash is in ranges
+    | (?<=[\d)])\s+/\s+(?=[\d(])                           # without spaces a slash is in dates, a dash in ranges
     """,
     re.VERBOSE,
 )
-"""What begins anywhere in a run of letters has a bound: without one each place in a long run is the start of a look at
-all the rest."""
+"""Alternatives that may begin anywhere in a run of letters have a bound. Without it, a search of a long run would take
+time that grows with the square of its length."""
 _MARKED = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 _HINTS = re.compile(r"[`/\\_@()=<>&|^*+-]|\.\w|[a-z][A-Z]")
-"""Without one of these there is no token: most prompts aren't searched any further."""
+"""A text without any of these has no code token. Most prompts have none, so they aren't searched further."""
 
 
-def marked(plain: str) -> tuple[str, ...]:
-    """What is marked as code, whole, its white space evened out."""
+def find_marked_code(plain: str) -> tuple[str, ...]:
+    """Return the spans marked with backticks, in order, with runs of white space replaced by one blank."""
     if "`" not in plain:
         return ()
     return tuple(" ".join(span.strip("`").split()) for span in _MARKED.findall(plain))
 
 
-def code_tokens(plain: str) -> tuple[str, ...]:
-    """The code tokens of a text, in order; what is marked as code counts by its tokens, or as one."""
+def find_code_tokens(plain: str) -> tuple[str, ...]:
+    """Return the code tokens of a text, in order, at most `MAX_NUMBERS`.
+
+    A span in backticks contributes its own tokens; where it has none, it is one token as a whole.
+    """
     if not _HINTS.search(plain):
         return ()
-    found: list[str] = []
+    tokens: list[str] = []
     for match in _TOKENS.finditer(plain):
         token = match.group().strip()
         inner = token.strip("`")
-        found += (code_tokens(inner) or (inner,)) if token != inner else (token,)
-    return tuple(found[:MAX_FIGURES])
+        tokens += (find_code_tokens(inner) or (inner,)) if token != inner else (token,)
+    return tuple(tokens[:MAX_NUMBERS])

@@ -1,4 +1,4 @@
-"""Dates and times of day, by value: "March 5", "5. März" and "2024-03-05" as year, month, day; "3pm" as 15:00."""
+"""Find dates and times of day by value: "5. März" and "2024-03-05" as year, month and day; "3pm" as 15:00."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ _RELATIVE: dict[str, str] = {
     "내일": "1d",
     "어제": "-1d",
 }
-# "may", "mar", "sat", "sun", "mon" are other words as well: they count only beside a day's number or a capital.
+# "may", "mar", "sat", "sun" and "mon" have other meanings: they count only beside a day's number or with a capital.
 _M = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _FULL_MONTHS = "|".join(
     sorted((m for m in _MONTHS if len(m) > 4 or m in {"june", "july", "juni", "juli", "mayo"}), key=len, reverse=True)
 )
 _OWNER = r"(?:'s\b)?"
-"""What a possessive leaves behind is no word of its own."""
+"""The ending of a possessive, taken together with the name before it."""
 _YEAR = r"(?P<y>(?:19|20)\d\d)"
 _DAY = r"(?P<d>[0-3]?\d)(?:st|nd|rd|th|er|\.)?"
 _ISO = re.compile(rf"(?<![\d/.-]){_YEAR}[-/.](?P<m>[01]?\d)[-/.](?P<d>[0-3]?\d)(?![\d/-])")
@@ -90,7 +90,7 @@ _BARE_YEAR = re.compile(r"(?<![\d.,$€£#])(?:19|20)\d\d(?![\d%]|[.,]\d|\s*[$�
 _LATIN_DAYS = "|".join(sorted((d for d in _DAYS if d[0].isascii() or d[0] in "ms"), key=len, reverse=True))
 _OTHER_DAYS = "|".join(d for d in _DAYS if not d[0].isascii())
 _SHORT_DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
-_WEEKDAY = re.compile(rf"\b(?P<latin>{_LATIN_DAYS})(?P<many>s)?\b{_OWNER}|(?P<other>{_OTHER_DAYS})", re.IGNORECASE)
+_WEEKDAY = re.compile(rf"\b(?P<latin>{_LATIN_DAYS})(?P<plural>s)?\b{_OWNER}|(?P<other>{_OTHER_DAYS})", re.IGNORECASE)
 _TODAY = re.compile(
     "(?P<word>"
     + "|".join(
@@ -107,17 +107,17 @@ _WHICH = {"next": "1", "coming": "1", "this": "0", "last": "-1", "previous": "-1
 _ANY_DIGIT = re.compile(r"\d")
 _DIGITS_APART = re.compile(r"\d[-/.]\d")
 _WIDE_LETTER = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3]")
-_TOLD_BY_CLOCK = re.compile(r"\d\s*(?:[:.h]\s?\d|[ap]\.?m|uhr|[시時点點])", re.IGNORECASE)
-"""Without one of these no digit is a time of day."""
+_CLOCK = re.compile(r"\d\s*(?:[:.h]\s?\d|[ap]\.?m|uhr|[시時点點])", re.IGNORECASE)
+"""A text without any of these has no time of day in digits."""
 _AFTERNOON = frozenset({"오후", "午後", "下午", "晚上"})
 _HOURS = frozenset({"noon", "midday", "midnight"})
 _PERIODS = frozenset({"week", "month", "year", "quarter", "weekend"})
 _MONTH_WORDS = frozenset(_MONTHS)
 _DAY_WORDS = frozenset(_DAYS) | {f"{day}s" for day in _DAYS}
-_TODAY_WORDS = frozenset(_RELATIVE) | {"hui"}  # of "aujourd'hui"
+_TODAY_WORDS = frozenset(_RELATIVE) | {"hui"}  # The last part of "aujourd'hui".
 _NAMES = _MONTH_WORDS | _DAY_WORDS | _TODAY_WORDS | _PERIODS
-TELLING = _NAMES | _HOURS
-"""Words as `parts_of` has them, of which a text in ASCII without a digit has one, if it has a date or a time at all."""
+DATE_WORDS = _NAMES | _HOURS
+"""An ASCII text without digits has a date or a time only if one of these is among its `split_apostrophes` words."""
 _NEXT_DAY = re.compile(rf"\b(?P<which>next|last|previous|past)\s+(?P<day>{_LATIN_DAYS})\b{_OWNER}", re.IGNORECASE)
 _TIME = re.compile(
     r"(?<![\d:.])(?P<h>[012]?\d)(?:[:.h](?P<min>[0-5]\d))?\s*(?P<half>[ap]\.?m\.?)(?![a-z])"
@@ -131,55 +131,69 @@ _TIME = re.compile(
 )
 
 
-def parts_of(text: str, vocabulary: AbstractSet[str]) -> AbstractSet[str]:
-    """A text's words, folded, and what apostrophes join in them: "Monday's", "d'hier", "march'24" hold names."""
+def split_apostrophes(text: str, vocabulary: AbstractSet[str]) -> AbstractSet[str]:
+    """Return the folded words of a text, and the parts that apostrophes join in them.
+
+    "Monday's", "d'hier" and "march'24" hold names of dates.
+
+    Args:
+        text: the normalised text.
+        vocabulary: its words, folded.
+    """
     if "'" not in text:
         return vocabulary
     return frozenset(vocabulary).union(*[word.split("'") for word in vocabulary if "'" in word])
 
 
 def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
-    """The text without its dates, and these.
+    """Return the text with its dates replaced by blanks, and the dates.
 
-    They are written "y-m-d" with "*" for what isn't said, "y-3|5" where the order of day and month is open, "day n" for
-    a weekday, "from now …" for what depends on today. `vocabulary` are its words by `parts_of`: each search costs more
-    than a look at them.
+    A date is written "y-m-d", with "*" for an unknown part, and "y-3|5" where the order of day and month is unknown.
+    A weekday is written "day n", and a date that depends on today "from now …".
+
+    Args:
+        text: the normalised text.
+        vocabulary: its words by `split_apostrophes`. A pattern is searched only where one of its words occurs, since a
+            search costs more than a look at the words.
     """
     digits = _ANY_DIGIT.search(text) is not None
-    # Where words aren't apart, any name may stand anywhere.
+    # These scripts put no space between words, so a name may begin anywhere.
     wide = not text.isascii() and _WIDE_LETTER.search(text) is not None
     if not digits and not wide and vocabulary.isdisjoint(_NAMES):
         return text, []
-    found: list[str] = []
+    dates: list[str] = []
 
-    def taken(read: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-        """Blank out what `read` understands; it returns nothing for what is no date after all."""
+    def blank_if(read: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+        """Return a replacement that blanks a match if `read` returns a date for it, and keeps it otherwise."""
 
-        def take(match: re.Match[str]) -> str:
-            value = read(match)
-            if not value:
+        def replace(match: re.Match[str]) -> str:
+            date = read(match)
+            if not date:
                 return match.group()
-            found.append(value)
+            dates.append(date)
             return " " * len(match.group())
 
-        return take
+        return replace
 
     if _DIGITS_APART.search(text):
-        text = _SLASHED.sub(taken(_slashed), text)
-        text = _ISO.sub(taken(_dated), text)
+        text = _SLASHED.sub(blank_if(_read_slashed), text)
+        text = _ISO.sub(blank_if(_read_date), text)
     for names, pattern, read in (*(_IN_DIGITS if digits else ()), *_IN_WORDS):
         if wide or not vocabulary.isdisjoint(names):
-            text = pattern.sub(taken(read), text)
-    return text, found
+            text = pattern.sub(blank_if(read), text)
+    return text, dates
 
 
 def find_years(text: str) -> tuple[str, list[str]]:
-    """The text without what looks like a year by itself, and these: to be called when quantities have been taken."""
-    found = [f"{year[:4]}-*-*" for year in _BARE_YEAR.findall(text)]
-    return _BARE_YEAR.sub("    ", text) if found else text, found
+    """Return the text with numbers that look like a year replaced by blanks, and these years as dates.
+
+    To be called when quantities have been taken out: "2000 km" is no year.
+    """
+    years = [f"{year[:4]}-*-*" for year in _BARE_YEAR.findall(text)]
+    return _BARE_YEAR.sub("    ", text) if years else text, years
 
 
-def _dated(match: re.Match[str]) -> str:
+def _read_date(match: re.Match[str]) -> str:
     groups = match.groupdict()
     month = _MONTHS[groups["name"].casefold()] if groups.get("name") else int(groups["m"])
     day = groups.get("d")
@@ -188,7 +202,7 @@ def _dated(match: re.Match[str]) -> str:
     return f"{groups.get('y') or '*'}-{month}-{int(day) if day else '*'}"
 
 
-def _slashed(match: re.Match[str]) -> str:
+def _read_slashed(match: re.Match[str]) -> str:
     a, b = int(match["a"]), int(match["b"])
     if not (1 <= a <= 31 and 1 <= b <= 31) or (a > 12 and b > 12):
         return ""
@@ -197,46 +211,51 @@ def _slashed(match: re.Match[str]) -> str:
     return f"{year}-{low}-{high}" if high > 12 or low == high else f"{year}-{a}|{b}"
 
 
-def _weekday(match: re.Match[str]) -> str:
+def _read_weekday(match: re.Match[str]) -> str:
     name = (match["latin"] or match["other"]).casefold()
-    # "sat" and "sun" are words of their own, and the Sun's rays aren't Sunday's.
-    other_word = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().casefold() == "sun's")
-    return "" if other_word else f"day {_DAYS[name]}"
+    # "sat" and "sun" are also other words, and "the Sun's rays" has no Sunday.
+    other_meaning = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().casefold() == "sun's")
+    return "" if other_meaning else f"day {_DAYS[name]}"
 
 
 _Search = tuple[AbstractSet[str], re.Pattern[str], Callable[[re.Match[str]], str]]
-"""Words of which a text has one, unless its words aren't apart; what is searched for; what is read out of it."""
+"""Words of which the text must have one (ignored in scripts without spaces), the pattern, and how a match is read."""
 _IN_DIGITS: Sequence[_Search] = [
-    *((frozenset[str](), pattern, _dated) for pattern in _WIDE),
-    *((_MONTH_WORDS, pattern, _dated) for pattern in _WITH_MONTH),
+    *((frozenset[str](), pattern, _read_date) for pattern in _WIDE),
+    *((_MONTH_WORDS, pattern, _read_date) for pattern in _WITH_MONTH),
 ]
 _IN_WORDS: Sequence[_Search] = [
     (_PERIODS, _NEXT, lambda m: f"from now {_WHICH[m['which'].casefold()]} {m['what'].casefold()}"),
     (_TODAY_WORDS, _TODAY, lambda m: f"from now {_RELATIVE[m['word'].casefold()]}"),
     (_DAY_WORDS, _NEXT_DAY, lambda m: f"day {_DAYS[m['day'].casefold()]} {_WHICH[m['which'].casefold()]}"),
-    (_DAY_WORDS, _WEEKDAY, _weekday),
+    (_DAY_WORDS, _WEEKDAY, _read_weekday),
     (_MONTH_WORDS, _NAMED_MONTH, lambda m: f"*-{_MONTHS[m['name'].casefold()]}-*"),
 ]
 
 
 def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
-    """The text without its times of day, and these as minutes since midnight; `vocabulary` as for dates."""
-    found: list[str] = []
-    if vocabulary.isdisjoint(_HOURS) and not _TOLD_BY_CLOCK.search(text):
-        return text, found
+    """Return the text with its times of day replaced by blanks, and the times as minutes since midnight.
 
-    def timed(match: re.Match[str]) -> str:
-        minutes = _minutes(match)
+    Args:
+        text: the normalised text.
+        vocabulary: its words by `split_apostrophes`.
+    """
+    times: list[str] = []
+    if vocabulary.isdisjoint(_HOURS) and not _CLOCK.search(text):
+        return text, times
+
+    def replace(match: re.Match[str]) -> str:
+        minutes = _read_minutes(match)
         if minutes is None:
             return match.group()
-        found.append(str(minutes))
+        times.append(str(minutes))
         return " " * len(match.group())
 
-    return _TIME.sub(timed, text), found
+    return _TIME.sub(replace, text), times
 
 
-def _minutes(match: re.Match[str]) -> int | None:
-    """Minutes since midnight; None for what is no time of day after all."""
+def _read_minutes(match: re.Match[str]) -> int | None:
+    """Return the minutes since midnight, or None where the match is no time of day."""
     if match["word"]:
         return 0 if match["word"].casefold() == "midnight" else 720
     parts = match.groupdict(default="")
@@ -252,22 +271,25 @@ def _minutes(match: re.Match[str]) -> int | None:
     return None if hour > 24 else hour % 24 * 60 + minute
 
 
-def dates_agree(one: str, other: str) -> bool:
-    """Whether two dates may be the same day: nothing that both say differs."""
-    if one == other:
+def dates_agree(first: str, second: str) -> bool:
+    """Return whether two dates may be the same day: no part that both give differs."""
+    if first == second:
         return True
-    if one.startswith(("day", "from")) or other.startswith(("day", "from")):
+    if first.startswith(("day", "from")) or second.startswith(("day", "from")):
         return False
-    if "|" in one and "|" in other:
-        return False  # Written alike, they are read alike, whichever way that is.
+    if "|" in first and "|" in second:
+        return (
+            False  # Both put day and month in the same order, whichever it is, so different digits are different days.
+        )
     return any(
-        all(a == b or "*" in (a, b) for a, b in zip(first, second, strict=True))
-        for first in _readings(one)
-        for second in _readings(other)
+        all(a == b or "*" in (a, b) for a, b in zip(parts, other_parts, strict=True))
+        for parts in _interpretations(first)
+        for other_parts in _interpretations(second)
     )
 
 
-def _readings(date: str) -> list[list[str]]:
+def _interpretations(date: str) -> list[list[str]]:
+    """Return the year, month and day that a date may mean: two lists where their order is unknown."""
     year, _, rest = date.partition("-")
     if "|" in rest:
         a, b = rest.split("|")

@@ -1,6 +1,7 @@
-"""The figures of a text, each taken once: dates, times, identifiers, quantities with a unit, and the numbers left over.
+"""Read the numbers of a text: dates, times, identifiers, quantities with a unit, and bare numbers.
 
-What is found is blanked out before the next kind is looked for, so that the 5 of "5 March" is no number as well.
+Each number counts once. Whatever one kind takes is replaced by blanks before the next kind is searched, so the 5 of
+"5 March" is not a bare number too.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from decimal import Decimal
 
 from text_to_num import alpha2digit
 
-from semcache.text.dates import TELLING, find_dates, find_times, find_years, parts_of
+from semcache.text.dates import DATE_WORDS, find_dates, find_times, find_years, split_apostrophes
 from semcache.text.tables import meanings, words
 from semcache.text.units import UNITS, Unit
 
 MAYBE = "?"
-"""Before what may be a figure: it matches one on the other side and is never missed there."""
-MAX_FIGURES = 256
-"""Of each kind; more says nothing more, and comparing stays bounded."""
+"""The mark before a word that may be a number: it may match a number of the other text, and needs no match."""
+MAX_NUMBERS = 256
+"""Numbers kept of each kind, so that a comparison has a bound. No prompt of a person has more."""
 
-_NUMBER_WORDS = {name: frozenset(known) for name, known in meanings("number_words").items()}
-_SPACED = frozenset({"de", "es", "fr"})
+_NUMBER_WORDS = {name: frozenset(listed) for name, listed in meanings("number_words").items()}
+_SPACED_LANGUAGES = frozenset({"de", "es", "fr"})
 _SPACED_THOUSANDS = re.compile(r"(?<=\b\d) (?=\d{3}\b)|(?<=\b\d\d) (?=\d{3}\b)|(?<=\d\d\d) (?=\d{3}\b)")
-"""Normalised, a narrow space between thousands is a plain one."""
+"""A blank between thousands, as these languages write it. Normalising turned a narrow space into a blank."""
 _ENGLISH_NUMBERS = words("number_words_en")
-_ONE = 1.5
-"""Below it a number word alone is left to stand: "which one"."""
-# Alone they are more often a pronoun, an article, an order or a unit of time than a number.
+_SPOKEN_FROM = 1.5
+"""A single number word below this value is left as a word: "which one" holds no number."""
+# Alone, these words are more often a pronoun, an article, a rank or a unit of time than a number.
 _AMBIGUOUS = {"one": "1", "first": "1", "second": "2", "third": "3", "ein": "1", "eine": "1", "uno": "1", "una": "1"}
-_TELLING = TELLING | _ENGLISH_NUMBERS | _AMBIGUOUS.keys()
+_TRIGGERS = DATE_WORDS | _ENGLISH_NUMBERS | _AMBIGUOUS.keys()
+"""An English ASCII text without digits holds a number only if it has one of these words."""
 _CJK_DIGITS = {
     "〇": 0,
     "零": 0,
@@ -47,8 +49,8 @@ _CJK_DIGITS = {
 }
 _CJK_TENS = {"十": 10, "百": 100, "千": 1000}
 _CJK_RUN = re.compile(r"[〇零一二三四五六七八九两十百千]+")
-_LONGEST = 40
-"""Digits of a number that is reckoned with; a longer one is compared as it is written."""
+_MAX_DIGITS = 40
+"""Characters of a number that is converted; a longer number is compared as written."""
 _DOZEN = re.compile(r"\b(?:(\d{1,9})\s+|an?\s+|one\s+)?dozens?\b", re.IGNORECASE)
 _SCALED = re.compile(
     r"(?<![\d.,])(\d+(?:[.,]\d+)*)\s*"
@@ -94,52 +96,75 @@ _DIGITS = re.compile(rf"(?<![\d.,])((?<![\w)\]])[-+](?=\d))?({_NUMBER})")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What was found, each kind in order; a quantity is "dimension value". `rest` is the text without all of it."""
+class TextNumbers:
+    """The numbers of a text, each kind in the order of the text.
+
+    Attributes:
+        dates: as `dates.find_dates` writes them.
+        times: times of day, in minutes since midnight.
+        identifiers: order numbers, versions, phone numbers and the like, folded, without separators.
+        quantities: numbers with a unit, as "dimension value" in the dimension's base unit.
+        bare: all other numbers by value. `MAYBE` stands before one that may be a word of another meaning.
+        rest: the text with all of them replaced by blanks.
+    """
 
     dates: tuple[str, ...]
     times: tuple[str, ...]
     identifiers: tuple[str, ...]
     quantities: tuple[str, ...]
-    numbers: tuple[str, ...]
+    bare: tuple[str, ...]
     rest: str
 
 
-def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
-    """The figures of a normalised text.
+def read_numbers(plain: str, language: str, vocabulary: AbstractSet[str]) -> TextNumbers:
+    """Return the numbers of a normalised text.
+
+    An English text without digits and without words that may be numbers isn't searched, since most texts are such.
 
     Args:
         plain: the text.
-        language: en, de, es, fr, or empty for one that isn't known.
-        vocabulary: its words, folded. Most texts have few figures or none: what can't be there isn't looked for.
+        language: en, de, es, fr, or empty when it is unknown.
+        vocabulary: its words, folded.
     """
-    language_of_numbers = language or _language_of_numbers(vocabulary)
-    parts = parts_of(plain, vocabulary)
-    if language_of_numbers == "en" and plain.isascii() and parts.isdisjoint(_TELLING) and not _ANY_DIGIT.search(plain):
-        return Figures((), (), (), (), (), plain)
-    rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED else plain
+    language_of_numbers = language or _guess_language(vocabulary)
+    parts = split_apostrophes(plain, vocabulary)
+    if language_of_numbers == "en" and plain.isascii() and parts.isdisjoint(_TRIGGERS) and not _ANY_DIGIT.search(plain):
+        return TextNumbers((), (), (), (), (), plain)
+    return _search(plain, language, language_of_numbers, vocabulary, parts)
+
+
+def search_numbers(plain: str, language: str, vocabulary: AbstractSet[str]) -> TextNumbers:
+    """Search a normalised text for numbers in any case; the arguments are those of `read_numbers`."""
+    parts = split_apostrophes(plain, vocabulary)
+    return _search(plain, language, language or _guess_language(vocabulary), vocabulary, parts)
+
+
+def _search(
+    plain: str, language: str, language_of_numbers: str, vocabulary: AbstractSet[str], parts: AbstractSet[str]
+) -> TextNumbers:
+    rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED_LANGUAGES else plain
     rest, dates = find_dates(rest, parts)
     rest, times = find_times(rest, parts)
-    rest = _spoken(rest, language_of_numbers, vocabulary)
-    numbers = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
+    rest = _write_in_digits(rest, language_of_numbers, vocabulary)
+    possible = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
     if not _ANY_DIGIT.search(rest):
-        return Figures(_bounded(dates), _bounded(times), (), (), tuple(numbers), rest)
+        return TextNumbers(_bounded(dates), _bounded(times), (), (), tuple(possible), rest)
     identifiers: list[str] = []
     quantities: list[str] = []
 
     def take_quantity(match: re.Match[str], number: str, unit: Unit) -> str:
-        quantities.append(f"{unit.dimension} {_measured(number, unit, language)}")
+        quantities.append(f"{unit.dimension} {_in_base_unit(number, unit, language)}")
         return " " * len(match.group())
 
     if _CURRENCY.search(rest) or not vocabulary.isdisjoint(_CURRENCY_CODES):
         rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
 
-    def maybe_quantity(match: re.Match[str]) -> str:
+    def take_if_unit(match: re.Match[str]) -> str:
         unit = UNITS.get(match[3]) or UNITS.get(match[3].casefold())
         sign = "-" if match[1] == "-" else ""
         return match.group() if unit is None else take_quantity(match, sign + match[2], unit)
 
-    rest = _QUANTITY_AFTER.sub(maybe_quantity, rest)
+    rest = _QUANTITY_AFTER.sub(take_if_unit, rest)
     rest, years = find_years(rest)
     dates += years
     rest = _ORDINAL.sub(r"\1", rest)
@@ -155,75 +180,80 @@ def figures(plain: str, language: str, vocabulary: AbstractSet[str]) -> Figures:
         certain.append(_signed(match, rest, language))
         return " "
 
-    left = _DIGITS.sub(take_number, rest)
-    return Figures(
+    without_numbers = _DIGITS.sub(take_number, rest)
+    return TextNumbers(
         _bounded(dates),
         _bounded(times),
         _bounded(identifiers),
         _bounded(quantities),
-        _bounded(certain + numbers),
-        left,
+        _bounded(certain + possible),
+        without_numbers,
     )
 
 
-def _bounded(found: list[str]) -> tuple[str, ...]:
-    return tuple(found)[:MAX_FIGURES]
+def _bounded(numbers: list[str]) -> tuple[str, ...]:
+    return tuple(numbers)[:MAX_NUMBERS]
 
 
-def unmatched(ours: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
-    """Our certain figures that the other side holds neither for certain nor maybe, as often."""
-    left = list(others)
+def unmatched(numbers: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
+    """Return the certain numbers of one text that the other text lacks.
+
+    Each number of the other text matches one number, whether it is certain or marked with `MAYBE`.
+    """
+    free = list(others)
     missing: list[str] = []
-    for figure in ours:
-        if figure in left:
-            left.remove(figure)
-        elif figure[0] != MAYBE:
-            missing.append(figure)
-    return [figure for figure in missing if not _took(left, MAYBE + figure)]
+    for number in numbers:
+        if number in free:
+            free.remove(number)
+        elif number[0] != MAYBE:
+            missing.append(number)
+    return [number for number in missing if not _remove_if_present(free, MAYBE + number)]
 
 
-def _took(left: list[str], figure: str) -> bool:
-    if figure not in left:
+def _remove_if_present(numbers: list[str], number: str) -> bool:
+    if number not in numbers:
         return False
-    left.remove(figure)
+    numbers.remove(number)
     return True
 
 
-def _language_of_numbers(vocabulary: AbstractSet[str]) -> str:
-    """The language of a text that nothing but its number words tells."""
+def _guess_language(vocabulary: AbstractSet[str]) -> str:
+    """Return the language of a text whose number words are the only sign of it; "en" where there is no sign."""
     compounds = any(word.endswith(("undzwanzig", "zehn", "zig", "hundert", "tausend")) for word in vocabulary)
     if compounds or any(word.startswith("veinti") for word in vocabulary):
         return "de" if compounds else "es"
-    return next((name for name, known in _NUMBER_WORDS.items() if not known.isdisjoint(vocabulary)), "en")
+    return next((name for name, listed in _NUMBER_WORDS.items() if not listed.isdisjoint(vocabulary)), "en")
 
 
-def _spoken(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
-    """The text with its spelled numbers in digits."""
+def _write_in_digits(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
+    """Return the text with its spelled numbers written in digits."""
     if language == "en" and text.isascii() and vocabulary.isdisjoint(_ENGLISH_NUMBERS) and not _ANY_DIGIT.search(text):
         return text
     if _ANY_DIGIT.search(text):
-        text = _SCALED.sub(lambda m: _scaled(m, language), text)  # Before "million" is read as a number of its own.
+        text = _SCALED.sub(
+            lambda m: _scaled(m, language), text
+        )  # First, so that "million" isn't read as a number by itself.
     if not text.isascii() or not vocabulary.isdisjoint(_OF_PERCENT):
-        text = _PERCENT_WORDS.sub("%", text)  # Before "cent" is read as a hundred.
-    text = alpha2digit(text, language, threshold=_ONE)
+        text = _PERCENT_WORDS.sub("%", text)  # First, so that "cent" isn't read as the French hundred.
+    text = alpha2digit(text, language, threshold=_SPOKEN_FROM)
     if "dozen" in text:
         text = _DOZEN.sub(lambda match: str(12 * int(match[1] or 1)), text)
     if not text.isascii():
         text = _CJK_RUN.sub(_cjk_value, text)
-    # Again for what has become digits meanwhile: 二十万.
+    # A second time for numbers that are in digits only now: 二十万.
     return _SCALED.sub(lambda m: _scaled(m, language), text) if _ANY_DIGIT.search(text) else text
 
 
 def _scaled(match: re.Match[str], language: str) -> str:
     scale = _SCALES.get(match[2].casefold())
     value = _value(match[1], language)
-    if scale is None or len(value) > _LONGEST or value.count(".") + value.count(",") > 1:
+    if scale is None or len(value) > _MAX_DIGITS or value.count(".") + value.count(",") > 1:
         return match.group()
     return f"{_plain(Decimal(value) * scale)} "
 
 
 def _cjk_value(match: re.Match[str]) -> str:
-    """二十五 is 25; a single character is left to stand: 一 is a part of many words."""
+    """Return a Chinese number in digits: 25 for 二十五. A single character is kept: 一 is part of many words."""
     run = match.group()
     if len(run) < 2:
         return run
@@ -246,11 +276,11 @@ def _signed(match: re.Match[str], text: str, language: str) -> str:
 
 
 def _value(number: str, language: str) -> str:
-    """A number's value in plain digits: thousands marks gone, trailing zeros of a fraction gone."""
-    point = r"[,'](?=\d{3}(?!\d))"
+    """Return a number in plain digits, without thousands separators and trailing zeros of a fraction."""
+    separator = r"[,'](?=\d{3}(?!\d))"
     if language in {"de", "es"}:
         number = re.sub(r"\.(?=\d{3}(?!\d))", "", number)
-    plain = re.sub(point, "", number)
+    plain = re.sub(separator, "", number)
     if plain.count(".") + plain.count(",") > 1:
         return plain
     whole, _, fraction = plain.replace(",", ".").partition(".")
@@ -258,16 +288,16 @@ def _value(number: str, language: str) -> str:
     return (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
 
 
-def _measured(number: str, unit: Unit, language: str) -> str:
+def _in_base_unit(number: str, unit: Unit, language: str) -> str:
     sign, digits = ("-", number[1:]) if number[0] == "-" else ("", number)
     value = sign + _value(digits, language)
-    if value.count(".") > 1 or "," in value or len(value) > _LONGEST:
+    if value.count(".") > 1 or "," in value or len(value) > _MAX_DIGITS:
         return f"{value} {unit.name}"
     return _plain(Decimal(value) * unit.factor + unit.offset)
 
 
 def _plain(value: Decimal) -> str:
-    """Six significant digits: a mile is 1609.344 m, and 5 km are 5000 m."""
+    """Return a value in plain digits: a whole number in full, a fraction with six significant digits."""
     rounded = value.normalize() if value == value.to_integral() else Decimal(f"{value:.6g}").normalize()
     return f"{rounded:f}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from semcache.text.lexicon import common, stem, unaccented
+from semcache.text.lexicon import is_common, stem, unaccented
 from semcache.text.tables import groups, words
 
 _NEGATIVE_FORMS = words("negative_forms")
@@ -13,28 +13,28 @@ _LESS_FORMS = words("less_forms")
 
 
 def _antonyms() -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for one, other in groups("antonyms"):
-        for a, b in ((one, other), (other, one)):
-            found.setdefault(unaccented(a), set()).add(unaccented(b))
-            found.setdefault(stem(a), set()).add(stem(b))
-    return {word: frozenset(others) for word, others in found.items()}
+    antonyms: dict[str, set[str]] = {}
+    for first, second in groups("antonyms"):
+        for word, antonym in ((first, second), (second, first)):
+            antonyms.setdefault(unaccented(word), set()).add(unaccented(antonym))
+            antonyms.setdefault(stem(word), set()).add(stem(antonym))
+    return {word: frozenset(opposites) for word, opposites in antonyms.items()}
 
 
 _ANTONYMS = _antonyms()
 
 
-def opposite(one: str, other: str) -> bool:
-    """Whether two folded words, or two stems, are opposites."""
-    return other in _ANTONYMS.get(one, ())
+def are_opposites(first: str, second: str) -> bool:
+    """Return whether two folded words, or two stems, are opposites."""
+    return second in _ANTONYMS.get(first, ())
 
 
-def positive(word: str) -> str:
-    """The word without the negation that it carries ("unacceptable" is "acceptable"); empty where it carries none."""
+def positive_form(word: str) -> str:
+    """Return a word without the negation in it, "acceptable" for "unacceptable"; empty if it has no negation."""
     if word in _NEGATIVE_FORMS:
         return word[3:] if word.startswith(("dis", "non")) else word[2:]
     if word in _LESS_FORMS:
         return f"{word[:-4]}ful"
     prefix = next((prefix for prefix in ("un", "non") if word.startswith(prefix)), "")
     base = word.removeprefix(prefix)
-    return base if prefix and len(base) > 3 and word not in _NOT_NEGATIVE and common(base) else ""
+    return base if prefix and len(base) > 3 and word not in _NOT_NEGATIVE and is_common(base) else ""

@@ -1,11 +1,14 @@
-"""How a text asks, beside what it asks about: its question word, whose things, which time, "and" or "or"."""
+"""Read the stance of a text: how it asks, apart from what it asks about.
+
+The stance holds the question word, negation, possessives, tense, "and" or "or", and the small words in order.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from semcache.text.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, spread, unaccented
+from semcache.text.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, expansions, unaccented
 from semcache.text.tables import words
 from semcache.text.texts import Text, words_of
 
@@ -15,7 +18,7 @@ _QUESTIONS = {
     **dict.fromkeys(("what", "which"), "what"),
 }
 _AUXILIARIES = words("auxiliaries")
-_CLASSES: dict[str, str] = {
+_MARKERS: dict[str, str] = {
     **dict.fromkeys(("my", "mine"), "whose:my"),
     **dict.fromkeys(("your", "yours"), "whose:your"),
     **dict.fromkeys(("his", "him"), "whose:his"),
@@ -40,20 +43,20 @@ _CLASSES: dict[str, str] = {
 }
 _PERSONS = frozenset({"i", "you", "we", "they"})
 _FILLERS = words("fillers")
-_ALIKE = {"could": "can", "would": "will", "has": "have", "cannot": "can"}
+_NORMAL_FORMS = {"could": "can", "would": "will", "has": "have", "cannot": "can"}
 _COUNTED = {
-    word: _ALIKE.get(word, word)
+    word: _NORMAL_FORMS.get(word, word)
     for word in SMALL_WORDS | NEGATIONS
-    if word in NEGATIONS or _ALIKE.get(word, word) not in _FILLERS
+    if word in NEGATIONS or _NORMAL_FORMS.get(word, word) not in _FILLERS
 }
-"""Of an English text: what counts of its small words, and as which."""
+"""The small words and negations of an English text that count, each with its normal form."""
 _HOW_TO = re.compile(r"\bhow (?:can|to|will|should)\b")
 _ONLY = "only:only"
 _POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
 _EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
+"""Pairs of question words that ask the same; "" is a text without one."""
 
-
-# Negations that say nothing about the polarity of what is asked.
+# Negations that don't reverse what is asked.
 _IDIOMS = re.compile(
     r"\b(?:(?:not only|no longer than|no more than|no less than|no later than|whether or not|or not|why not|if not|"
     r"no matter|no problem|no doubt|no idea|no worries|not sure|don'?t know|do not know|don'?t understand|"
@@ -63,7 +66,7 @@ _IDIOMS = re.compile(
     re.IGNORECASE,
 )
 _IDIOMATIC = frozenset({"no", "not", "don't", "dont", "can't", "cant", "cannot"})
-"""Each of them has one of these."""
+"""Each idiom contains one of these words."""
 _QUESTION_TAG = re.compile(
     r"(?:,\s*(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have)n?'?t?\s+(?:not\s+)?"
     r"(?:it|they|you|we|he|she|i)\s*\?\s*$)"
@@ -79,81 +82,84 @@ class Stance:
 
     Attributes:
         negated: whether its negation words reverse it.
-        asks: how, why, where, when, who, what; "whether" for a question that yes or no answers; empty for none.
-        says: which of the small words that matter occur, as "kind:word".
-        small: the small words and negations that are no fillers, in order; all of them where the text isn't English.
-        frame: the text with a blank for each content word: "what did _ borrow from _" has two places to exchange.
+        question: how, why, where, when, who or what; "whether" for a question that yes or no answers; empty for no
+            question word.
+        markers: the small words that may change an answer, as "kind:word".
+        small_words: the small words and negations that count, in order, joined by blanks. In an English text fillers
+            don't count.
+        frame: the text with "_" for each content word. "what did _ borrow from _" has two places to exchange.
     """
 
     negated: bool
-    asks: str
-    says: frozenset[str]
+    question: str
+    markers: frozenset[str]
     frame: str
-    small: str
+    small_words: str
 
-    def encoded(self) -> tuple[str, ...]:
-        """As it is stored."""
-        return ("odd" if self.negated else "even", self.asks, self.frame, self.small, *sorted(self.says))
-
-    def small_words(self, moved: bool) -> list[str]:
-        """The small words that count, in order, or sorted where a part of the text has moved."""
-        found = self.small.split()
-        return sorted(found) if moved else found
+    def encode(self) -> tuple[str, ...]:
+        """Return the stance as it is stored with an entry."""
+        return ("odd" if self.negated else "even", self.question, self.frame, self.small_words, *sorted(self.markers))
 
     @classmethod
-    def decoded(cls, stored: tuple[str, ...]) -> Stance:
-        """The inverse of `encoded`."""
+    def decode(cls, stored: tuple[str, ...]) -> Stance:
+        """Return the stance that `encode` wrote."""
         return cls(stored[0] == "odd", stored[1], frozenset(stored[4:]), stored[2], stored[3])
 
 
-def stance(text: Text) -> Stance:
-    """The stance of a text."""
-    parts = [part for word in text.request_words for part in spread[word.casefold()]]
-    says = frozenset([_CLASSES[part] for part in parts if part in _CLASSES])
+def read_stance(text: Text) -> Stance:
+    """Return the stance of a text."""
+    parts = [part for word in text.request_words for part in expansions[word.casefold()]]
+    markers = frozenset([_MARKERS[part] for part in parts if part in _MARKERS])
     frame = " ".join([part if part in SMALL_WORDS else "_" for part in parts])
-    return Stance(_negations(text, parts) % 2 == 1, _asks(text, parts[:64]), says, frame, _small(text, parts))
+    negated = _count_negations(text, parts) % 2 == 1
+    return Stance(negated, _question(text, parts[:64]), markers, frame, _small_words(text, parts))
 
 
-def _small(text: Text, parts: list[str]) -> str:
+def _small_words(text: Text, parts: list[str]) -> str:
     if text.language in {"", "en"}:
         kept = [_COUNTED[part] for part in parts if part in _COUNTED]
     else:
-        kept = [_ALIKE.get(part, part) for part in parts if part in NEGATIONS or unaccented(part) in text.small_words]
-    # "How can I", "how do I" and "how to" ask alike.
+        kept = [
+            _NORMAL_FORMS.get(part, part) for part in parts if part in NEGATIONS or unaccented(part) in text.small_words
+        ]
+    # "How can I", "how do I" and "how to" ask the same.
     return _HOW_TO.sub("how", " ".join(kept))
 
 
-def _negations(text: Text, parts: list[str]) -> int:
+def _count_negations(text: Text, parts: list[str]) -> int:
     if text.plain.isascii() and NEGATIONS.isdisjoint(parts):
         return 0
     plain = text.plain if text.vocabulary.isdisjoint(_IDIOMATIC) else _IDIOMS.sub(" ", text.plain)
     plain = _QUESTION_TAG.sub(" ", plain)
     count = len(CJK_NEGATIONS.findall(plain)) if text.script in {"han", "kana", "hangul"} else 0
     words = text.words if plain == text.plain else words_of(plain)
-    return count + sum([part in NEGATIONS for raw in words for part in spread[raw.casefold()]])
+    return count + sum([part in NEGATIONS for raw in words for part in expansions[raw.casefold()]])
 
 
-def _asks(text: Text, parts: list[str]) -> str:
-    found = next((_QUESTIONS[part] for part in parts if part in _QUESTIONS), "")
-    if found:
-        return found
+def _question(text: Text, parts: list[str]) -> str:
+    word = next((_QUESTIONS[part] for part in parts if part in _QUESTIONS), "")
+    if word:
+        return word
     if parts[:2] == ["do", "not"] and not _PERSONS.intersection(parts[2:3]):
         return ""  # "Don't cancel it" commands, "Don't you …" asks.
     return "whether" if parts and parts[0] in _AUXILIARIES and not _POLITE.match(text.plain) else ""
 
 
-def asks_alike(asked: Stance, stored: Stance) -> bool:
-    """Whether the question words may stand for each other."""
-    return asked.asks == stored.asks or frozenset({asked.asks, stored.asks}) in _EXCHANGEABLE
+def questions_agree(asked: Stance, stored: Stance) -> bool:
+    """Return whether the question words of two texts are equal or exchangeable."""
+    return asked.question == stored.question or frozenset({asked.question, stored.question}) in _EXCHANGEABLE
 
 
-def conflict(asked: Stance, stored: Stance) -> str:
-    """What of the small words of two stances can't be one request, in words; empty for nothing."""
-    if (_ONLY in asked.says) != (_ONLY in stored.says):
+def describe_conflict(asked: Stance, stored: Stance) -> str:
+    """Return how small words of two texts contradict each other, for a person; empty where they don't.
+
+    Small words conflict if they are of one kind and differ: "my" and "your", "under" and "over", "is" and "was".
+    """
+    if (_ONLY in asked.markers) != (_ONLY in stored.markers):
         return "only one side says only"
-    for one in sorted(asked.says - stored.says):
-        kind = one.partition(":")[0] + ":"
-        others = [other for other in sorted(stored.says) if other.startswith(kind)]
-        if others and asked.says.isdisjoint(others):
-            return f"request says {one.removeprefix(kind)}, entry says {others[0].removeprefix(kind)}"
+    for marker in sorted(asked.markers - stored.markers):
+        kind = marker.partition(":")[0] + ":"
+        rivals = [rival for rival in sorted(stored.markers) if rival.startswith(kind)]
+        if rivals and asked.markers.isdisjoint(rivals):
+            return f"request says {marker.removeprefix(kind)}, entry says {rivals[0].removeprefix(kind)}"
     return ""

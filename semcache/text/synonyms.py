@@ -1,4 +1,4 @@
-"""Words that stand for one another in requests, and the short forms of chats."""
+"""Words that replace one another in requests, and the abbreviations used in chats."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from semcache.text.lexicon import stem
 from semcache.text.tables import groups, meanings
 
-ABBREVIATIONS: Mapping[str, str] = {word: rest[0] for word, rest in meanings("abbreviations").items()}
-"""By folded word."""
+ABBREVIATIONS: Mapping[str, str] = {word: meaning[0] for word, meaning in meanings("abbreviations").items()}
+"""The word that an abbreviation stands for, by folded abbreviation."""
 
 
-def _groups_of() -> Mapping[str, frozenset[int]]:
-    found: dict[str, set[int]] = {}
+def _number_groups() -> Mapping[str, frozenset[int]]:
+    numbers_by_stem: dict[str, set[int]] = {}
     for number, group in enumerate(groups("synonyms")):
         for word in group:
-            found.setdefault(stem(word), set()).add(number)
-    return {word: frozenset(numbers) for word, numbers in found.items()}
+            numbers_by_stem.setdefault(stem(word), set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in numbers_by_stem.items()}
 
 
-_GROUPS_OF = _groups_of()
+_GROUP_NUMBERS = _number_groups()
 
 
-def synonymous(one: str, other: str) -> bool:
-    """Whether two stems stand in one group."""
-    mine = _GROUPS_OF.get(one)
-    return mine is not None and not mine.isdisjoint(_GROUPS_OF.get(other, ()))
+def are_synonyms(first: str, second: str) -> bool:
+    """Return whether two stems are in one group of synonyms."""
+    numbers = _GROUP_NUMBERS.get(first)
+    return numbers is not None and not numbers.isdisjoint(_GROUP_NUMBERS.get(second, ()))

@@ -1,4 +1,4 @@
-"""A text as the guards see it: normalised, its language guessed, its words apart; each once, whoever asks."""
+"""A text prepared for the guards: normalised, split into words, its language guessed. Each step runs once a text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cached_property
 
-from semcache.text.code_tokens import code_tokens, marked
-from semcache.text.lexicon import CJK_NEGATIONS, PREAMBLE, joined, unaccented
-from semcache.text.numbers import Figures, figures
+from semcache.text.code_tokens import find_code_tokens, find_marked_code
+from semcache.text.lexicon import CJK_NEGATIONS, PREAMBLE, join_particles, unaccented
+from semcache.text.numbers import TextNumbers, read_numbers
 from semcache.text.tables import meanings
 
 _MARKS = str.maketrans(
     {"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "\u2018": "'", "\u2212": "-", "\u2010": "-", "\u2011": "-"}
 )
 _HAN_AND_KANA = r"\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff"
-# Han characters and kana stand one by one: their scripts put no space between words.
+# Each Han or kana character is a word: their scripts put no space between words.
 _WORDS = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AND_KANA}]+)*")
 
 _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
-    name: frozenset(known) for name, known in meanings("function_words").items()
+    name: frozenset(listed) for name, listed in meanings("function_words").items()
 }
+"""Small words that tell a language, by language code."""
 MAX_CHARS = 8192
-"""What is read of a text, more than a MiniLM does; what follows counts as one identifier: equal, or another request."""
+"""Characters that are read of a text, more than the embedding model reads. The rest counts as one identifier."""
 _SIGNS = re.compile(r"[^\w\s]|_")
 _PROSE_ALONE = re.compile(
     r"""
@@ -43,7 +44,7 @@ _PROSE_ALONE = re.compile(
     """,
     re.VERBOSE,
 )
-"""It gives nothing back (`++`): what is no prose after all is left after one look at each letter."""
+"""A text of words and the punctuation of prose. Possessive quantifiers (`++`) keep the search linear in its length."""
 _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SENTENCE_BEGINS = re.compile(
@@ -61,38 +62,44 @@ _SENTENCE_BEGINS = re.compile(
     """,
     re.VERBOSE,
 )
-"""English sentences after the first one, and the words that they begin with. Only such words are listed as nobody and
-nothing is called by there; "A", for one, is a vitamin, a chord and an answer."""
-_SMALL_WORDS = {name: frozenset(map(unaccented, known)) for name, known in _FUNCTION_WORDS.items()}
+"""A small word with a capital that begins an English sentence after the first one.
+
+Only words that are no name at the beginning of a sentence are listed. "A" isn't, since it names vitamins and answers.
+"""
+_SMALL_WORDS = {name: frozenset(map(unaccented, listed)) for name, listed in _FUNCTION_WORDS.items()}
 
 
 def words_of(plain: str) -> tuple[str, ...]:
-    """The words of a normalised text."""
+    """Return the words of a normalised text, in order."""
     return tuple(_WORDS.findall(plain))
 
 
 class Text:
-    """One side of a comparison, read at once: each guard needs nearly all of it.
+    """One side of a comparison with all that the guards read of it.
+
+    Most attributes are computed by the constructor, since each guard needs nearly all of them.
 
     Attributes:
-        raw: the text as it came.
-        plain_with_backticks: as `plain`; a backtick is none of the apostrophes, two of them before two apostrophes are
-            quotation marks.
-        plain: NFKC (full-width digits and letters become plain ones), one kind of apostrophe and minus; case kept.
-        is_prose: nothing but words with the punctuation of prose behind them, as most prompts are: no code, nothing
-            quoted, and no sign that means something.
-        words: the words of `plain` in order: runs of letters and digits, with inner apostrophes; Han and kana singly.
+        raw: the text as received.
+        plain_with_backticks: as `plain`, but a backtick stays a backtick. Two backticks with two apostrophes after them
+            become quotation marks.
+        plain: the text in NFKC (full-width digits and letters become plain ones), with one kind of apostrophe and
+            minus sign. Case is kept.
+        is_prose: whether the text has only words and the punctuation of prose, as most prompts do. Such a text has no
+            code, no quotation and no sign with a meaning.
+        words: the words of `plain` in order: runs of letters and digits with inner apostrophes; each Han or kana
+            character by itself.
         vocabulary: the words, folded.
         scripts: how many letters each script has (latin, han, kana, hangul and so on); 1 for a text in ASCII.
-        script: the script that most letters are written in; empty for a text without letters.
-        language_scores: how many different small words of each language stand in the text; empty for a text without
-            Latin letters.
-        language: en, de, es or fr by its small words; empty where there are none.
+        script: the script of most letters; empty for a text without letters.
+        language_scores: how many different small words of each language the text has; empty for a text without Latin
+            letters.
+        language: en, de, es or fr by its small words; empty where it has none.
         small_words: the small words of its language, without accents.
-        figures: dates, times, identifiers, quantities and numbers, and the text without them.
-        request_words: the words behind what politeness begins with; verbs with their particle. A small word that begins
-            a sentence has no capital: "The" isn't a name there, "US" is one.
-        content_words: the same without figures and signs that negate.
+        numbers: its dates, times, identifiers, quantities and bare numbers, and the text without them.
+        request_words: the words after a polite beginning; a verb is joined with its particle. A small word at the
+            beginning of a sentence loses its capital, so that "The" isn't taken for a name, as "US" is.
+        content_words: as `request_words`, without numbers and without characters that negate.
     """
 
     def __init__(self, raw: str) -> None:
@@ -107,47 +114,47 @@ class Text:
         self.language_scores = _language_scores(self.vocabulary)
         self.language = _language(self.language_scores)
         self.small_words = _SMALL_WORDS.get(self.language, frozenset())
-        self.figures = _figures(self)
+        self.numbers = _numbers(self)
         prose = _uncapitalised(self.plain)
-        begun = PREAMBLE.match(prose)
-        request = prose[begun.end() :] if begun else prose
-        self.request_words = joined(self.words if request == self.plain else words_of(request))
-        rest = self.figures.rest
+        preamble = PREAMBLE.match(prose)
+        request = prose[preamble.end() :] if preamble else prose
+        self.request_words = join_particles(self.words if request == self.plain else words_of(request))
+        rest = self.numbers.rest
         self.content_words = (
             self.request_words
             if rest == self.plain and rest.isascii()
-            else joined(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", _uncapitalised(rest)))))
+            else join_particles(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", _uncapitalised(rest)))))
         )
 
     @cached_property
     def code_tokens(self) -> tuple[str, ...]:
-        """The code tokens, without backticks and white space, in order."""
-        return () if self.is_prose else code_tokens(self.plain_with_backticks)
+        """The code tokens, in order, without backticks and white space around them."""
+        return () if self.is_prose else find_code_tokens(self.plain_with_backticks)
 
     @cached_property
     def marked_code(self) -> tuple[str, ...]:
-        """What is marked as code, whole, in order."""
-        return () if self.is_prose else marked(self.plain_with_backticks)
+        """The spans marked with backticks, in order."""
+        return () if self.is_prose else find_marked_code(self.plain_with_backticks)
 
     @property
     def signs(self) -> str:
-        """All signs that are no letters and no digits, but for prose's punctuation: "C++" isn't "C".
+        """The characters that are neither letters, digits nor the punctuation of prose: "C++" isn't "C".
 
-        They stand in order, with a blank where they follow one: "++i" isn't "i++".
+        They are in order. A blank is kept before a sign that follows one, so that "++i" isn't "i++".
         """
         if self.is_prose:
             return ""
         padded = f" {self.plain} "
-        found = []
+        signs = []
         for match in _SIGNS.finditer(padded):
             at = match.start()
-            if not _is_prose(padded[at - 1], match.group(), padded[at + 1]):
-                found.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
-        return "".join(found)
+            if not _is_punctuation(padded[at - 1], match.group(), padded[at + 1]):
+                signs.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
+        return "".join(signs)
 
 
 def _uncapitalised(plain: str) -> str:
-    """A text without the capitals of small words that begin its second and further sentences."""
+    """Return the text without the capitals of small words that begin its second and later sentences."""
     return plain if plain.isupper() else _SENTENCE_BEGINS.sub(lambda match: match[0].lower(), plain)
 
 
@@ -163,27 +170,27 @@ def _normalised(text: str) -> str:
     return text
 
 
-def _figures(text: Text) -> Figures:
-    found = figures(text.plain, text.language, text.vocabulary)
+def _numbers(text: Text) -> TextNumbers:
+    numbers = read_numbers(text.plain, text.language, text.vocabulary)
     rest = text.raw[MAX_CHARS:]
     if not rest:
-        return found
+        return numbers
     digest = hashlib.sha256(rest.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return replace(found, identifiers=(*found.identifiers, digest))
+    return replace(numbers, identifiers=(*numbers.identifiers, digest))
 
 
 def _language_scores(vocabulary: AbstractSet[str]) -> Mapping[str, int]:
     if not any(word[0] < "\u0250" and word[0].isalpha() for word in vocabulary):
         return {}
-    return {name: len(known & vocabulary) for name, known in _FUNCTION_WORDS.items()}
+    return {name: len(listed & vocabulary) for name, listed in _FUNCTION_WORDS.items()}
 
 
 def _language(scores: Mapping[str, int]) -> str:
-    """The one with the most small words, of several English or else the first."""
-    most = max(scores.values(), default=0)
-    if not most:
+    """Return the language with the highest score; of several, English or else the first."""
+    highest = max(scores.values(), default=0)
+    if not highest:
         return ""
-    return "en" if scores["en"] == most else next(name for name, score in scores.items() if score == most)
+    return "en" if scores["en"] == highest else next(name for name, score in scores.items() if score == highest)
 
 
 def _scripts(plain: str) -> Mapping[str, int]:
@@ -195,24 +202,24 @@ def _scripts(plain: str) -> Mapping[str, int]:
             name = "latin" if letter < "\u0250" else _script_of(letter)
             counts[name] = counts.get(name, 0) + 1
     if "kana" in counts and "han" in counts:
-        counts["kana"] += counts.pop("han")  # Japanese is written in both.
+        counts["kana"] += counts.pop("han")  # Japanese is written in both scripts.
     return counts
 
 
-def _is_prose(before: str, sign: str, after: str) -> bool:
-    """Whether a sign is punctuation here: at the edge of a word, an apostrophe or a hyphen within one."""
+def _is_punctuation(before: str, sign: str, after: str) -> bool:
+    """Return whether a sign between two characters is punctuation: at the edge of a word, or "'" and "-" inside it."""
     if sign in "'-":
         return (
             (before.isalpha() and after.isalpha())
             or (sign == "-" and before.isspace() and after.isspace())
             or (sign == "'" and not before.isdigit() and (before.isspace() or after.isspace()))
         )
-    if sign not in _PROSE:
+    if sign not in _PUNCTUATION:
         return False
-    return before.isspace() or after.isspace() or after in _PROSE or before in _PROSE
+    return before.isspace() or after.isspace() or after in _PUNCTUATION or before in _PUNCTUATION
 
 
-_PROSE = frozenset('.,;:!?…¿¡"“”„«»()[]。、！？，；：「」『』（）·')
+_PUNCTUATION = frozenset('.,;:!?…¿¡"“”„«»()[]。、！？，；：「」『』（）·')
 
 
 def _script_of(letter: str) -> str:

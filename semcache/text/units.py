@@ -1,6 +1,7 @@
-"""Units that people write behind a number, by dimension.
+"""Units that people write after a number, by dimension.
 
-A table of our own: a library of all units reads "5 a day" as five years a day and "2 in a row" as two inches.
+The table is our own because a library of all units misreads prompts: "5 a day" as five years a day, and "2 in a row"
+as two inches.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from semcache.text.tables import lines
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`factor` base units of the dimension make one; `offset` is added after (temperatures)."""
+    """A unit: its value in base units is `number * factor + offset`; only temperatures have an offset."""
 
     name: str
     dimension: str
@@ -27,7 +28,7 @@ UNITS: Mapping[str, Unit] = {
     for dimension, factor, *names in map(str.split, lines("units"))
     for name in (name.replace("_", " ") for name in names)
 } | {
-    # Temperatures have their zero elsewhere: compared in kelvin.
+    # Celsius and Fahrenheit have different zero points, so temperatures are compared in kelvin.
     **{
         name: Unit(name, "temperature", Decimal(1), Decimal("273.15"))
         for name in ("°c", "°C", "celsius", "degrees celsius", "degree celsius", "degrees c", "grad celsius", "℃", "度")
@@ -37,4 +38,4 @@ UNITS: Mapping[str, Unit] = {
         for name in ("°f", "°F", "fahrenheit", "degrees fahrenheit", "degree fahrenheit", "degrees f", "℉")
     },
 }
-"""By name as written and, where case doesn't matter, folded: "Mb" is a megabit, "mb" mostly a megabyte."""
+"""Units by name: as written and, where case doesn't matter, folded. "Mb" is a megabit, "mb" mostly a megabyte."""

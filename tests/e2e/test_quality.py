@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.evaluation.labels.files import load_pairs
 from semcache.evaluation.tune.comparing import Compared, Relation, compare_pairs
@@ -47,7 +47,7 @@ async def judge(path: Path, embedding: EmbeddingSettings | None = None) -> list[
         compared = await compare_pairs(pairs, embedder, SETTINGS, lambda count: None)
     finally:
         await embedder.close()
-    decider = Decider(SETTINGS.decision, ThresholdPolicy(SETTINGS.decision))
+    decider = Decider(SETTINGS.decision)
     return [_judge(decider, one) for one in compared if one.relation is Relation.COMPARED]
 
 

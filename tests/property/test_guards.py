@@ -1,18 +1,17 @@
-"""What the guards don't look at has nothing for them: a short-cut finds what the long way finds."""
+"""The short-cuts of the guards and of reading give the results of the full computation."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from semcache.decision import GUARDS, Decider, Reading, Text, ThresholdPolicy, features_of
-from semcache.decision.guards import read
+from semcache.decision import GUARDS, Decider, Reading, read
 from semcache.decision.pair import Pair
 from semcache.settings import DecisionSettings
-from semcache.text import numbers as figures_module
 from semcache.text.alignment import Word, _Matching, align
-from semcache.text.numbers import figures
+from semcache.text.numbers import read_numbers, search_numbers
+from semcache.text.texts import Text
 
-DECIDER = Decider(DecisionSettings(), ThresholdPolicy(DecisionSettings()))
+DECIDER = Decider(DecisionSettings())
 WORDS = (
     *("how", "do", "I", "i", "Can", "you", "please", "the", "A", "a", "US", "May", "it", "is", "what", "why", "who"),
     *("reset", "Reset", "RESET", "password", "passwrod", "pass", "word", "passwords", "Boston", "Austin", "Paris"),
@@ -34,23 +33,23 @@ noise = st.text(st.sampled_from("aZé5½不 \t\n.,;:!?'\"`-_/\\()@=…“«「")
 texts = st.one_of(prompts, noise, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 
 
-@given(texts, texts, st.booleans())
-@example("How do I reset it?", "how do i reset IT", False)
-@example("Is it happy?", "Is it unhappy?", False)
-@example("flights from Paris to Rome today", "flights from Rome to Paris today", False)
-def test_a_guard_that_is_not_asked_would_have_passed(asked: str, stored: str, same: bool) -> None:
-    one, other = (Reading(features_of(text, GUARDS.values())) for text in (asked, asked if same else stored))
-    _, verdicts = DECIDER.compare_readings(one, other, 0.9)
-    assert verdicts == tuple(guard.compare(Pair(one, other)) for guard in GUARDS.values())
+@given(asked=texts, stored=texts, same=st.booleans())
+@example(asked="How do I reset it?", stored="how do i reset IT", same=False)
+@example(asked="Is it happy?", stored="Is it unhappy?", same=False)
+@example(asked="flights from Paris to Rome today", stored="flights from Rome to Paris today", same=False)
+def test_a_guard_that_is_not_asked_would_have_passed(*, asked: str, stored: str, same: bool) -> None:
+    ours, theirs = (Reading(read(text, GUARDS.values()).features) for text in (asked, asked if same else stored))
+    _, verdicts = DECIDER.compare_readings(ours, theirs, 0.9)
+    assert verdicts == tuple(guard.compare(Pair(ours, theirs)) for guard in GUARDS.values())
 
 
 @given(texts)
 @example("Don't stop!")
 @example("end .\x1c")
-def test_in_prose_alone_there_is_no_code_no_quotation_and_no_sign(raw: str) -> None:
+def test_prose_has_no_code_no_quotation_and_no_sign(raw: str) -> None:
     text, searched = Text(raw), Text(raw)
     searched.is_prose = False
-    assert [guard.parse(text) for guard in GUARDS.values()] == [guard.parse(searched) for guard in GUARDS.values()]
+    assert [guard.read(text) for guard in GUARDS.values()] == [guard.read(searched) for guard in GUARDS.values()]
     assert text.signs == searched.signs
 
 
@@ -69,17 +68,15 @@ def test_in_prose_alone_there_is_no_code_no_quotation_and_no_sign(raw: str) -> N
         ("it_is", False),
     ],
 )
-def test_most_prompts_are_prose_alone(raw: str, is_prose: bool) -> None:
+def test_a_text_of_words_and_their_punctuation_is_prose(raw: str, *, is_prose: bool) -> None:
     assert Text(raw).is_prose is is_prose
 
 
 @given(texts)
-def test_where_no_figure_is_looked_for_there_is_none(raw: str) -> None:
+def test_a_text_that_is_not_searched_for_numbers_has_none(raw: str) -> None:
     text = Text(raw)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures_module, "_TELLING", text.vocabulary)  # Which isn't disjoint from itself: all is searched.
-        searched = figures(text.plain, text.language, text.vocabulary)
-    assert figures(text.plain, text.language, text.vocabulary) == searched
+    arguments = (text.plain, text.language, text.vocabulary)
+    assert read_numbers(*arguments) == search_numbers(*arguments)
 
 
 stems = st.lists(st.sampled_from(["chain", "clean", "winter", "bike"]), max_size=6)
@@ -91,22 +88,22 @@ def written(stem: str) -> st.SearchStrategy[Word]:
 
 
 @given(stems.flatmap(lambda chosen: st.tuples(*(st.tuples(*map(written, chosen)) for _ in range(2)))))
-def test_words_with_the_same_stems_in_order_are_each_others_counterparts(
+def test_words_with_equal_stems_in_equal_order_are_counterparts(
     sides: tuple[tuple[Word, ...], tuple[Word, ...]],
 ) -> None:
     matching = _Matching(*sides)
-    matching.equal()
+    matching.match_equal()
     assert matching.partner == {place: place for place in range(len(sides[0]))}
     alignment = align(*sides)
     assert alignment.matched == tuple(zip(*sides, strict=True))
     assert alignment.order == tuple(range(len(sides[0])))
     assert alignment.relinked == tuple(pair for pair in alignment.matched if pair[0].link != pair[1].link)
     assert not alignment.moved
-    assert not alignment.left_over
+    assert not alignment.unmatched_count
 
 
 @given(texts)
-def test_a_reading_is_the_same_from_what_is_stored(raw: str) -> None:
+def test_a_stored_reading_equals_a_fresh_one(raw: str) -> None:
     fresh = read(raw, GUARDS.values())
     stored = Reading(dict(fresh.features))
     assert (stored.words, stored.stance) == (fresh.words, fresh.stance)

@@ -1,4 +1,4 @@
-"""Keys don't depend on how a request is written, and do on all that it says."""
+"""Keys depend on everything that a request says, and not on how its JSON is written."""
 
 import json
 import random
@@ -35,7 +35,7 @@ def shuffled(value: Any, rng: random.Random) -> Any:
 
 
 @given(bodies(), st.integers(0, 1000))
-def test_the_order_of_fields_is_nothing(body: dict[str, Any], seed: int) -> None:
+def test_the_order_of_fields_has_no_effect(body: dict[str, Any], seed: int) -> None:
     one, other = key(body), key(json.dumps(shuffled(body, random.Random(seed)), indent=1).encode())
     assert one.exact_key == other.exact_key
     assert one.partition == other.partition

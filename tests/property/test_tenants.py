@@ -1,4 +1,4 @@
-"""Two tenants at random: no answer, id, lease, list or sum of one ever reaches the other; nor across namespaces."""
+"""Tenants with random actions: no answer, id, lease, list or sum of one ever reaches another tenant or namespace."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ steps = st.lists(
 
 @dataclass
 class World:
-    """What was given out so far, and to whom it belongs."""
+    """The ids and costs that tenants got so far, with the tenant that each belongs to."""
 
     served: Rig
     lookups: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class World:
         return Request(tenant, asked.body, namespace, control=type(asked.control)(mode=mode))
 
     def seen(self, tenant: str, namespace: str, response: Response) -> None:
-        """An answer carries the owner that asked for it when it was made."""
+        """Check that an answer was made for this tenant and namespace, and keep its hit id and cost."""
         if response.answer is not None:
             assert owner(response.answer) == f"{tenant}|{namespace}", response
         if response.hit_id:
@@ -72,36 +72,36 @@ def owner(answer: Answer) -> str:
 
 
 def answer_of_its_owner(call: UpstreamCall) -> Scripted:
-    """`user` is no part of any key, so an answer that crossed would tell whose it was."""
+    """Return an answer that names its owner by `user`, which is part of no key."""
     return Scripted(f"An answer for {json.loads(call.body)['user']}")
 
 
 async def play(world: World, step: tuple[str, str, str, str, bool]) -> None:
-    what, tenant, namespace, text, flag = step
+    action, tenant, namespace, text, flag = step
     cache = world.served.cache
     asked = world.request(tenant, namespace, text)
-    if what == "complete":
+    if action == "complete":
         world.seen(tenant, namespace, await cache.complete(asked))
-    elif what == "refresh":
+    elif action == "refresh":
         refreshed = world.request(tenant, namespace, text, CacheMode.REFRESH)
         world.seen(tenant, namespace, await cache.complete(refreshed))
-    elif what == "stream":
+    elif action == "stream":
         frames = [frame async for frame in cache.stream(asked)]
         assert isinstance(frames[-1], Finished)
         world.seen(tenant, namespace, frames[-1].response)
-    elif what in {"lookup", "lease"}:
-        response, lookup_id, lease = await cache.lookup(asked, 60.0 if what == "lease" else None, waits=False)
+    elif action in {"lookup", "lease"}:
+        response, lookup_id, lease = await cache.lookup(asked, 60.0 if action == "lease" else None, waits=False)
         world.seen(tenant, namespace, response)
         if lookup_id:
             world.lookups[lookup_id] = tenant
         if lease is not None:
             world.leases[lease.lease_id] = (tenant, lease.exact_key)
-    elif what == "store":
+    elif action == "store":
         await store(world, tenant, namespace, asked, through_lookup=flag)
-    elif what == "verdict":
+    elif action == "verdict":
         await judge(world, tenant, own=flag)
     else:
-        await invalidate(world, tenant, namespace, by_ids=what == "invalidate_ids")
+        await invalidate(world, tenant, namespace, by_ids=action == "invalidate_ids")
 
 
 async def judge(world: World, tenant: str, *, own: bool) -> None:
@@ -125,7 +125,7 @@ async def store(world: World, tenant: str, namespace: str, asked: Request, *, th
             with pytest.raises(PreconditionFailedError):
                 await cache.store(deposit(world.served, asked, f"A theft for {tenant}|{namespace}", lease_id=lease_id))
     lookup_id = next((each for each, holder in world.lookups.items() if holder != tenant), "")
-    if through_lookup and lookup_id:  # Another tenant's lookup beside a prompt of one's own does no harm and no good.
+    if through_lookup and lookup_id:  # Another tenant's lookup id has no effect.
         given = deposit(world.served, asked, f"A gift for {tenant}|{namespace}", lookup_id=lookup_id)
     stored = await cache.store(given)
     world.spent[tenant] = world.spent.get(tenant, 0) + stored.cost.total_nanousd
@@ -133,8 +133,8 @@ async def store(world: World, tenant: str, namespace: str, asked: Request, *, th
 
 async def invalidate(world: World, tenant: str, namespace: str, *, by_ids: bool) -> None:
     before = {other: await ids(world, other) for other in TENANTS}
-    everybodys = tuple(sorted(set().union(*before.values())))
-    selector = Selector(tenant, entry_ids=everybodys) if by_ids else Selector(tenant, namespace=namespace)
+    all_ids = tuple(sorted(set().union(*before.values())))
+    selector = Selector(tenant, entry_ids=all_ids) if by_ids else Selector(tenant, namespace=namespace)
     if not selector.names_nothing:
         await world.served.cache.invalidate(selector, apply=True)
     for other in TENANTS:
@@ -152,7 +152,7 @@ async def ids(world: World, tenant: str) -> set[int]:
 @hypothesis_settings(max_examples=150)
 def test_nothing_crosses_between_tenants_or_namespaces(played: list[tuple[str, str, str, str, bool]]) -> None:
     async def run() -> None:
-        # With a threshold of -1 whatever lies in the same partition is served: only the partition keeps them apart.
+        # A threshold of -1 serves any entry of the same partition, so only partitions keep tenants apart.
         served = rig(ScriptedUpstream(answer_of_its_owner), threshold=-1.0, clock=FakeClock(), prices=PRICES)
         world = World(served)
         for step in played:

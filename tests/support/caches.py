@@ -14,10 +14,10 @@ from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import Decider
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
 from semcache.observe.metrics import Metrics
-from semcache.request import CacheabilityPolicy, Keying, Tasks, Templates, exemplar_texts
+from semcache.request import CacheabilityRules, Keying, Tasks, Templates, exemplar_texts
 from semcache.settings import Settings, load_settings
 from semcache.story import Rooms, SemanticCache
 from semcache.testing.clock import FakeClock
@@ -69,7 +69,7 @@ def rig(
         route_policy_version="1",
         templates=Templates(settings.cacheability),
         limits=settings.limits,
-        policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
+        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
     )
     accounts = Accounts(
         store=store,
@@ -87,7 +87,7 @@ def rig(
         store=store,
         embedder=embedder,
         index=BruteForceIndex(store.vectors.load),
-        decider=Decider(settings.decision, ThresholdPolicy(settings.decision)),
+        decider=Decider(settings.decision),
         upstream=upstream,
         accounts=accounts,
         coordination=LocalCoordination(clock, settings.limits),

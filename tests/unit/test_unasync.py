@@ -49,7 +49,9 @@ class Client:
     written = unasync["formatted"](unasync["synchronous"](source))
     header, _, body = written.partition("\n\nfrom")
     assert header.strip() == unasync["HEADER"]
-    assert f"from{body}" == '''\
+    assert (
+        f"from{body}"
+        == '''\
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -68,6 +70,7 @@ class SyncClient:
         for name in self.client:  # a comment
             yield name
 '''
+    )
 
 
 def test_both_clients_have_one_set_of_methods():

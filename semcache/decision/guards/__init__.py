@@ -1,9 +1,14 @@
-"""Guards: deterministic checks that see what a cosine can't. Each parses a text once and compares two parses."""
+"""Guards: deterministic checks for differences that a cosine doesn't show.
+
+Each guard reads a feature of a text once, and compares the features of two texts.
+
+The docstring of each guard gives its evidence, from the labelled sets that docs/quality.md names. The command
+`python -m benchmarks.guards` measures what each guard vetoes; benchmarks/README.md has today's results.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 
 from semcache.decision.guards.code import CodeGuard
 from semcache.decision.guards.dates import DatesGuard
@@ -17,10 +22,6 @@ from semcache.decision.guards.polarity import PolarityGuard
 from semcache.decision.guards.quotes import QuotesGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
-from semcache.decision.pair import STANCE, WORDS, Reading, feature_name
-from semcache.text.alignment import content
-from semcache.text.stance import stance
-from semcache.text.texts import Text
 
 GUARDS: Mapping[str, Guard] = {
     guard.name: guard
@@ -38,26 +39,6 @@ GUARDS: Mapping[str, Guard] = {
         WordingGuard(),
     )
 }
-"""By name, in the order in which they are asked."""
+"""All guards by name, in the order in which they are asked."""
 
-
-def read(text: str, guards: Iterable[Guard]) -> Reading:
-    """The parses of `text` by guard, and its words and stance; what is empty is there as well."""
-    asking = tuple(guards)
-    if not asking:
-        return Reading({})
-    whole = Text(text)
-    parses = {feature_name(guard): guard.parse(whole) for guard in asking}
-    asks = stance(whole)
-    words = content(whole.content_words, whole.language, whole.small_words)
-    parses[STANCE] = asks.encoded()
-    parses[WORDS] = tuple(map("\t".join, words))
-    return Reading(MappingProxyType(parses), words, asks)
-
-
-def features_of(text: str, guards: Iterable[Guard]) -> Mapping[str, tuple[str, ...]]:
-    """The same parses as they are stored."""
-    return read(text, guards).features
-
-
-__all__ = ["GUARDS", "Guard", "feature_name", "features_of", "passed", "read"]
+__all__ = ["GUARDS", "Guard", "passed"]

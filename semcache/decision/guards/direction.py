@@ -1,9 +1,10 @@
-"""Direction: Celsius to Fahrenheit isn't Fahrenheit to Celsius, "does A eat B" isn't "does B eat A".
+"""Compare direction: Celsius to Fahrenheit isn't Fahrenheit to Celsius, "does A eat B" isn't "does B eat A".
 
-Evidence: such a swap keeps a cosine of .995. Of PAWS's pairs with equal words in another order 72 % are traps: moved
-words lower the score; they veto only where they also exchange their "from" and "to". A part that moved as a whole ("In
-Python, how do I …" and "How do I … in Python") is the same request, and so, on Banking77, is a short question whose
-words moved.
+Evidence: such an exchange keeps a cosine of .995. Of PAWS's pairs with equal words in another order 72 % are traps.
+Moved words therefore lower the score. They veto only where they also exchange their "from" and "to".
+
+Two kinds of movement are no trap. A part may move as a whole: "In Python, how do I …" and "How do I … in Python" are
+one request. And on Banking77, short questions with moved words are one request too.
 """
 
 from __future__ import annotations
@@ -30,47 +31,49 @@ _OPPOSED = {
         "for/against",
     ]
 }
-
-
-_FEWEST_WORDS = 4
+"""Links that point in opposite directions."""
+_MIN_WORDS = 4
+"""Matched words below which another order says nothing: a short question can put its words in several orders."""
 
 
 class DirectionGuard:
-    """See the module."""
+    """Lowers or vetoes texts whose common words have exchanged places."""
 
     name = "direction"
-    version = 1
-    most = 0.0
+    feature = "direction/1"
+    max_lift = 0.0
     passes_equal = False
 
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """The figures in their order: "7th of 77" isn't "77th of 7"."""
-        figures = text.figures
-        return (*(number for number in figures.numbers if number[0] != MAYBE), *figures.quantities)
+    def read(self, text: Text) -> tuple[str, ...]:
+        """Return the numbers and quantities in order: "7th of 77" isn't "77th of 7"."""
+        numbers = text.numbers
+        return (*(number for number in numbers.bare if number[0] != MAYBE), *numbers.quantities)
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Judge the order of words and figures that both sides have."""
-        asked, stored = pair.parses(self)
+        """Judge the order of the words and numbers that both texts have."""
+        asked, stored = pair.features(self.feature)
         alignment = pair.alignment
         exchanged = exchanged_links(alignment)
-        if alignment.moved and len(exchanged) > 1 and not alignment.left_over:
+        if alignment.moved and len(exchanged) > 1 and not alignment.unmatched_count:
             return vetoed(self.name, f"{exchanged[0]} and {exchanged[1]} change places")
-        same_words = not alignment.left_over
+        same_words = not alignment.unmatched_count
         if same_words and asked != stored and sorted(asked) == sorted(stored):
             return moved(self.name, -PENALTY, "the same figures in another order")
         if same_words and alignment.moved and pair.asked.stance.frame == pair.stored.stance.frame:
             return moved(self.name, -PENALTY, "the same words have changed places")
-        if len(alignment.order) < max(_FEWEST_WORDS, 3 * alignment.left_over):
-            return passed(self.name)  # Another wording puts words in another order, and so do a few words.
+        if len(alignment.order) < max(_MIN_WORDS, 3 * alignment.unmatched_count):
+            return passed(self.name)  # Another wording, or a few words, may have another order and the same meaning.
         if exchanged:
             return moved(self.name, -PENALTY, f"{exchanged[0]} in the request, another link in the entry")
-        if alignment.moved and not alignment.rotated:
+        if alignment.moved and not alignment.is_rotated:
             return moved(self.name, -PENALTY, "the same words in another order")
         return passed(self.name)
 
 
 def exchanged_links(alignment: Alignment) -> list[str]:
-    """Words whose link is the opposite of the other side's: "from Paris" and "to Paris"."""
+    """Return the words whose link is opposed to the other text's link: "from Paris" against "to Paris"."""
     return [
-        f"{one.link} {one.folded}" for one, other in alignment.relinked if frozenset({one.link, other.link}) in _OPPOSED
+        f"{asked.link} {asked.folded}"
+        for asked, stored in alignment.relinked
+        if frozenset({asked.link, stored.link}) in _OPPOSED
     ]

@@ -1,111 +1,107 @@
-"""What a guard is, and the amounts by which guards move a score."""
+"""The interface of a guard, and the verdicts that guards have in common."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Protocol
 
-from semcache.decision.pair import Pair, Parser
+from semcache.decision.pair import Pair
+from semcache.decision.reading import Reader
 from semcache.model import Effect, GuardVerdict
 from semcache.text.numbers import unmatched
 from semcache.text.texts import Text
 
 PENALTY = 0.05
-"""What a likely difference takes from a score: more than lies between the shipped threshold and 1, so that a candidate
-with one isn't served there, while a lower threshold still ranks it by its similarity."""
+"""Cosine that a likely difference takes from a score.
+
+It is more than lies between the shipped threshold and 1, so that such a candidate isn't served there. A lower threshold
+still ranks the candidate by its similarity.
+"""
+_OTHER_WORDING = 2
+"""Words without a counterpart above which a text is another wording: such a text may give a number in words."""
+_MAX_DETAIL_CHARS = 200
 
 
-_MUCH_ELSE = 2
-"""Words without a counterpart beyond which a text is another wording, in which a figure may be said in words."""
-
-
-class Guard(Parser, Protocol):
-    """One kind of difference that changes the answer."""
+class Guard(Reader, Protocol):
+    """Checks two texts for one kind of difference that changes the answer."""
 
     @property
     def name(self) -> str:
-        """Reaches the caller, the logs and the metrics."""
+        """The name by which callers, logs and metrics know the guard."""
         ...
 
     @property
-    def version(self) -> int:
-        """Raised when `parse` changes: what was stored by an older one is parsed anew."""
-        ...
-
-    @property
-    def most(self) -> float:
-        """The most that a FEATURE of this guard can add to a score; 0 for one that only lowers or vetoes."""
+    def max_lift(self) -> float:
+        """The most that the guard can add to a score, in units of the cosine; 0 for a guard that never adds."""
         ...
 
     @property
     def passes_equal(self) -> bool:
-        """Whether it finds nothing where both parses are the same, whatever else the texts say: it isn't asked then."""
-        ...
-
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """What of `text` matters to this guard, as plain strings: stored with the entry."""
+        """Whether the guard always passes two texts with equal features; the decision doesn't ask it about them."""
         ...
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Compare a request and an entry."""
+        """Return the verdict on a request and an entry."""
         ...
 
 
 @cache
 def passed(name: str) -> GuardVerdict:
-    """Nothing found."""
+    """Return the verdict of a guard that finds no difference."""
     return GuardVerdict(name, Effect.PASS)
 
 
 def vetoed(name: str, detail: str) -> GuardVerdict:
-    """Another answer, for sure enough."""
-    return GuardVerdict(name, Effect.VETO, detail[:200])
+    """Return the verdict that the texts need different answers."""
+    return GuardVerdict(name, Effect.VETO, detail[:_MAX_DETAIL_CHARS])
 
 
 def moved(name: str, adjustment: float, detail: str) -> GuardVerdict:
-    """Evidence for (above 0) or against (below 0) one answer for both."""
-    return GuardVerdict(name, Effect.FEATURE, detail[:200], adjustment)
+    """Return evidence that one answer fits both texts (adjustment above 0) or doesn't (below 0)."""
+    return GuardVerdict(name, Effect.FEATURE, detail[:_MAX_DETAIL_CHARS], adjustment)
 
 
-def differing(name: str, asked_only: list[str], stored_only: list[str], pair: Pair) -> GuardVerdict:
-    """The verdict on what each side has alone.
+def judge_difference(name: str, asked_only: list[str], stored_only: list[str], pair: Pair) -> GuardVerdict:
+    """Return the verdict on values that only the request or only the entry has.
 
-    A veto where both have something, or where one has and all else is the same; evidence against where one has and
-    little else differs.
+    - Both have such values: a veto.
+    - One has, and all words have counterparts: a veto.
+    - One has, and few words have no counterpart: the score is lowered.
+    - One has, and the wording is another: passed, since the other text may express the value in words.
     """
     if not asked_only and not stored_only:
         return passed(name)
     detail = f"request has {', '.join(asked_only) or 'none'}, entry has {', '.join(stored_only) or 'none'}"
-    if (asked_only and stored_only) or not pair.alignment.left_over:
+    if (asked_only and stored_only) or not pair.alignment.unmatched_count:
         return vetoed(name, detail)
-    if pair.alignment.left_over > _MUCH_ELSE:
+    if pair.alignment.unmatched_count > _OTHER_WORDING:
         return passed(name)
     return moved(name, -PENALTY, detail)
 
 
-class FiguresGuard:
-    """A guard whose parse is one kind of figures, each of which must stand on both sides."""
+class ValuesGuard:
+    """A guard whose feature is a list of values, each of which both texts must have."""
 
     name: str
-    version: int
-    most = 0.0
+    feature: str
+    max_lift = 0.0
     passes_equal = True
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """See `differing`."""
-        asked, stored = pair.parses(self)
-        return differing(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)
+        """Judge the values that only one text has, by `judge_difference`."""
+        asked, stored = pair.features(self.feature)
+        return judge_difference(self.name, unmatched(asked, stored), unmatched(stored, asked), pair)
 
 
 class WordsGuard:
-    """A guard that needs nothing but what every pair has: the words' alignment and the stances."""
+    """A guard that needs only what every reading has: the content words and the stance."""
 
     name: str
-    version: int
-    most = 0.0
+    feature: str
+    max_lift = 0.0
     passes_equal = False
 
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """Nothing of its own."""
+    def read(self, text: Text) -> tuple[str, ...]:
+        """Return nothing: the guard has no feature of its own."""
         del text
         return ()

@@ -1,7 +1,7 @@
-"""Language and script: an answer in German is no answer to the same question in French.
+"""Compare language and script: an answer in German doesn't answer the same question in French.
 
-Evidence: multilingual embedders place translations side by side (cosines above .9). The script is certain; the language
-is told by small words and counts only where it is clear on both sides: two of them, and thrice those of all others.
+Evidence: multilingual embedding models place translations side by side (cosines above .9). The script is certain. The
+language is guessed from small words, and counts only where both texts give it clearly.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 from semcache.text.texts import Text
 
-_CLEAR = 2
-_TIMES = 3
+_MIN_SMALL_WORDS = 2
+"""Small words of a language that a text must have for its language to be clear."""
+_MIN_RATIO = 3
+"""How many times the small words of all other languages together it must have."""
 
 
 class LanguageGuard:
-    """See the module."""
+    """Vetoes another language or script."""
 
     name = "language"
-    version = 1
-    most = 0.0
+    feature = "language/1"
+    max_lift = 0.0
     passes_equal = True
 
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """The language, empty where it isn't clear; the script that most is written in; all scripts."""
+    def read(self, text: Text) -> tuple[str, ...]:
+        """Return the language (empty where it isn't clear), the script of most letters, and all scripts."""
         scores = text.language_scores
         language = text.language
-        ours = scores.get(language, 0)
-        clear = ours >= max(_CLEAR, _TIMES * (sum(scores.values()) - ours))
+        score = scores.get(language, 0)
+        clear = score >= max(_MIN_SMALL_WORDS, _MIN_RATIO * (sum(scores.values()) - score))
         return (language if clear else "", text.script, *sorted(text.scripts))
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto when script or language differ for certain."""
-        (language, script, *scripts), (stored_language, stored_script, *stored_scripts) = pair.parses(self)
+        """Veto when the clear languages differ, or when neither text has letters in the other's main script."""
+        (language, script, *scripts), (stored_language, stored_script, *stored_scripts) = pair.features(self.feature)
         if language and stored_language and language != stored_language:
             return vetoed(self.name, f"the request is {language}, the entry {stored_language}")
         if script and stored_script and script not in stored_scripts and stored_script not in scripts:

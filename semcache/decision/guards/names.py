@@ -1,8 +1,8 @@
-"""Names: a flight to Boston isn't a flight to Austin.
+"""Compare names: a flight to Boston isn't a flight to Austin.
 
-Evidence: with one name in place of another the cosine stays above .9 (entity swaps are a quarter of fow-cache's traps,
-and no true pair there has them; 1.2 % of PAWS's do). A name is a word with a capital inside a sentence; it vetoes
-where it stands in place of another name and all else matches.
+Evidence: with another name the cosine stays above .9. Exchanged names are a quarter of fow-cache's traps, and none of
+its true pairs has one; 1.2 % of PAWS's true pairs have one (benchmarks/README.md). A name is a word with a capital
+inside a sentence. It vetoes where it replaces another name and the rest matches.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ from semcache.decision.guards.guard import PENALTY, WordsGuard, moved, passed, v
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 
-_MOST_OTHERS = 2
+_MAX_UNMATCHED = 2
+"""Words without a counterpart up to which another name vetoes: the two names themselves."""
 _COMMON_BEGINNING = 4
+"""Letters at the beginning that two forms of one name share."""
 
 
 class NamesGuard(WordsGuard):
-    """See the module."""
+    """Vetoes another name."""
 
     name = "names"
-    version = 1
+    feature = "names/1"
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto when a name stands in place of another."""
+        """Veto when one name replaces another and the rest matches; lower the score when more differs."""
         alignment = pair.alignment
-        asked = [word.folded for word in alignment.asked_only if word.named]
-        stored = [word.folded for word in alignment.stored_only if word.named]
-        if not asked or not stored or any(_related(one, other) for one in asked for other in stored):
+        asked = [word.folded for word in alignment.asked_only if word.is_name]
+        stored = [word.folded for word in alignment.stored_only if word.is_name]
+        if not asked or not stored or any(_are_related(first, second) for first in asked for second in stored):
             return passed(self.name)
         detail = f"request names {asked[0]}, entry names {stored[0]}"
-        if alignment.left_over <= _MOST_OTHERS:
+        if alignment.unmatched_count <= _MAX_UNMATCHED:
             return vetoed(self.name, detail)
         return moved(self.name, -PENALTY, detail)
 
 
-def _related(one: str, other: str) -> bool:
-    """Whether two names are forms of one: Germany and German."""
-    return one[:_COMMON_BEGINNING] == other[:_COMMON_BEGINNING] and min(len(one), len(other)) >= _COMMON_BEGINNING
+def _are_related(first: str, second: str) -> bool:
+    """Return whether two names are forms of one name: Germany and German."""
+    return first[:_COMMON_BEGINNING] == second[:_COMMON_BEGINNING] and min(len(first), len(second)) >= _COMMON_BEGINNING

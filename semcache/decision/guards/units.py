@@ -1,21 +1,21 @@
-"""Quantities with a unit, by dimension: "1 km" is "1000 m" and isn't "1 mile", "$20" isn't "€20", "5 GB" isn't "5 Gb".
+"""Compare quantities by dimension: "1 km" is "1000 m" and isn't "1 mile"; "$20" isn't "€20", "5 GB" isn't "5 Gb".
 
-Evidence: a changed quantity is the commonest change of a figure in fow-cache's traps; at most one in a thousand true
-pairs of PAWS, Banking77 and fow-cache has another quantity on each side.
+Evidence: among fow-cache's traps a changed quantity is the most frequent change of a number. At most one in a thousand
+true pairs of PAWS, Banking77 and fow-cache has another quantity in each text (benchmarks/README.md).
 """
 
 from __future__ import annotations
 
-from semcache.decision.guards.guard import FiguresGuard
+from semcache.decision.guards.guard import ValuesGuard
 from semcache.text.texts import Text
 
 
-class UnitsGuard(FiguresGuard):
-    """See the module."""
+class UnitsGuard(ValuesGuard):
+    """Vetoes another quantity."""
 
     name = "units"
-    version = 1
+    feature = "units/1"
 
-    def parse(self, text: Text) -> tuple[str, ...]:
-        """Quantities as "dimension value" in the dimension's base unit, in order."""
-        return text.figures.quantities
+    def read(self, text: Text) -> tuple[str, ...]:
+        """Return the quantities in order, as "dimension value" in the dimension's base unit."""
+        return text.numbers.quantities

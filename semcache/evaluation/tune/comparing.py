@@ -12,7 +12,7 @@ from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.pairs import Message, Pair, body
 from semcache.model import KeyedRequest, Request, Tier, Vector
 from semcache.ports import Embedder
-from semcache.request import CacheabilityPolicy, Keying, Templates
+from semcache.request import CacheabilityRules, Keying, Templates
 from semcache.settings import Settings
 
 _TEXTS_AT_ONCE = 256
@@ -125,7 +125,7 @@ def keying_of(settings: Settings, embedder: Embedder) -> Keying:
         route_policy_version=settings.upstream.route_policy_version,
         templates=Templates(settings.cacheability),
         limits=settings.limits,
-        policy=CacheabilityPolicy(settings.cacheability, embedder.fits),
+        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from semcache.decision import GUARDS, Decider, ThresholdPolicy
+from semcache.decision import GUARDS, Decider
 from semcache.errors import InvalidRequestError
 from semcache.settings import DecisionSettings
 
@@ -27,7 +27,7 @@ class Spec:
     @property
     def decider(self) -> Decider:
         """What decides under it."""
-        return Decider(self.decision, ThresholdPolicy(self.decision))
+        return Decider(self.decision)
 
 
 def read_specs(texts: Sequence[str], base: DecisionSettings) -> tuple[Spec, ...]:

@@ -1,4 +1,4 @@
-"""Word lists, written for semcache. A line that begins with # says what a list is for."""
+"""Word lists, written for semcache. A line that begins with # describes its list."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from importlib.resources import files
 
 
 def lines(name: str) -> Iterator[str]:
-    """The lines of a list that say something."""
+    """Yield the lines of a list, without comments and empty lines."""
     for line in files(__name__).joinpath(f"{name}.txt").read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
             yield line
 
 
 def words(name: str) -> frozenset[str]:
-    """A list of single words."""
+    """Return a list of single words."""
     return frozenset(word for line in lines(name) for word in line.split())
 
 
 def groups(name: str) -> Iterator[list[str]]:
-    """A list of groups, of which several stand on a line, with a bar between."""
+    """Yield the groups of a list. A line holds several groups, separated by bars."""
     for line in lines(name):
         for group in line.split("|"):
             yield group.split()
 
 
 def meanings(name: str) -> dict[str, tuple[str, ...]]:
-    """A list of words with what they stand for."""
-    return {word: tuple(rest) for word, *rest in map(str.split, lines(name))}
+    """Return a list of words with their meanings: on each line a word, then what it stands for."""
+    return {word: tuple(meaning) for word, *meaning in map(str.split, lines(name))}

@@ -9,11 +9,11 @@ import numpy as np
 
 from benchmarks.hit_rate.prompts import Prompt
 from benchmarks.hit_rate.world import World
-from semcache.decision import Decider, ThresholdPolicy
+from semcache.decision import Decider
 from semcache.settings import DecisionSettings
 
 
 def world(prompts: Sequence[Prompt], degrees: Sequence[float]) -> World:
     vectors = np.array([[math.cos(math.radians(one)), math.sin(math.radians(one))] for one in degrees], np.float32)
     settings = DecisionSettings()
-    return World(prompts, vectors, Decider(settings, ThresholdPolicy(settings)))
+    return World(prompts, vectors, Decider(settings))

@@ -1,4 +1,4 @@
-"""Keys for tests, with everything that isn't under test fixed."""
+"""Build keyed requests for tests, with fixed values for everything that isn't under test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semcache.model import KeyedRequest, Request
-from semcache.request import CacheabilityPolicy, Keying, Templates
+from semcache.request import CacheabilityRules, Keying, Templates
 from semcache.settings import CacheabilitySettings, LimitSettings
 
 BASE: Mapping[str, Any] = {
@@ -32,7 +32,7 @@ def keying(
         route_policy_version=route_policy_version,
         templates=Templates(settings),
         limits=LimitSettings(),
-        policy=CacheabilityPolicy(settings, lambda text: len(text) < 500),
+        cacheability=CacheabilityRules(settings, lambda text: len(text) < 500),
     )
 
 

@@ -1,4 +1,4 @@
-"""The field table is complete, and every field does what its role says."""
+"""The table of fields is complete, and each field affects the keys as its role says."""
 
 import pytest
 from openai.types.chat import completion_create_params
@@ -61,7 +61,7 @@ def test_the_examples_here_cover_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_a_field_moves_the_keys_as_its_role_says(name: str) -> None:
+def test_a_field_changes_the_keys_as_its_role_says(name: str) -> None:
     before, after = key(BASE), key({**BASE, name: OTHER_VALUES[name]})
     role = FIELDS[name].role
     assert (before.exact_key != after.exact_key) == (role is not Role.IGNORED)
@@ -89,7 +89,7 @@ def test_an_unknown_field_keeps_requests_apart() -> None:
         ("logit_bias", []),
     ],
 )
-def test_a_wrong_type_is_refused_by_name(name: str, value: object) -> None:
+def test_a_value_of_the_wrong_type_is_refused_with_the_fields_name(name: str, value: object) -> None:
     with pytest.raises(InvalidRequestError, match=name) as caught:
         key({**BASE, name: value})
     assert caught.value.reason == "INVALID_PARAMETER"

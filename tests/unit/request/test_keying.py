@@ -1,4 +1,4 @@
-"""Exact keys and partitions: what must be equal, what is compared by meaning."""
+"""Exact keys and partitions: which parts of a request must be equal, and which are compared by meaning."""
 
 from typing import Any
 
@@ -41,19 +41,19 @@ def test_conversations_with_the_same_last_message_are_apart(other: dict[str, Any
 
 
 @pytest.mark.parametrize("field", ["tenant", "namespace", "knowledge_version"])
-def test_what_stands_beside_the_body_keeps_requests_apart(field: str) -> None:
+def test_fields_beside_the_body_keep_requests_apart(field: str) -> None:
     one, other = key(BASE, **{field: "a"}), key(BASE, **{field: "b"})
     assert one.partition != other.partition
     assert one.exact_key != other.exact_key
 
 
-def test_the_embedder_moves_the_partition_alone() -> None:
+def test_another_embedder_changes_the_partition_alone() -> None:
     one, other = key(BASE, by=keying(fingerprint="a")), key(BASE, by=keying(fingerprint="b"))
     assert one.partition != other.partition
     assert one.exact_key == other.exact_key
 
 
-def test_the_route_policy_version_moves_both() -> None:
+def test_another_route_policy_version_changes_both_keys() -> None:
     one, other = key(BASE), key(BASE, by=keying(route_policy_version="2"))
     assert one.partition != other.partition
     assert one.exact_key != other.exact_key
@@ -69,13 +69,13 @@ def test_equal_numbers_are_equal() -> None:
     assert key({**BASE, "temperature": 1}).exact_key == key({**BASE, "temperature": 1.0}).exact_key
 
 
-def test_white_space_between_the_fields_is_nothing() -> None:
+def test_white_space_between_fields_has_no_effect() -> None:
     compact = b'{"model":"m","messages":[{"role":"user","content":"x y"}]}'
     spaced = b'{ "messages" : [ {"content":"x y", "role":"user"} ],\n "model":"m"}'
     assert key(compact).exact_key == key(spaced).exact_key
 
 
-def test_text_parts_are_read_together() -> None:
+def test_text_parts_are_joined() -> None:
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     assert key({"model": "m", "messages": [{"role": "user", "content": parts}]}).text == "one\ntwo"
 
@@ -96,7 +96,7 @@ def test_a_templates_long_slots_are_compared_and_its_short_ones_must_be_equal() 
     assert made("Write a reply in {lang} to {mail}", lang="de", mail=LONG + "!").partition == one.partition
 
 
-def test_an_exact_hit_of_a_template_has_the_same_boilerplate() -> None:
+def test_the_exact_key_of_a_template_covers_its_boilerplate() -> None:
     one = made("Write a reply in {lang} to {mail}", lang="de", mail=LONG)
     assert made("Another wording: {mail}, {lang}", lang="de", mail=LONG).exact_key != one.exact_key
     assert made("Write a reply in {lang} to {mail}", lang="de", mail=LONG).exact_key == one.exact_key
@@ -143,7 +143,7 @@ def test_a_template_that_isnt_declared_is_refused_with_those_that_are() -> None:
         [{"id": "a", "slots": ["x"], "by_meaning": ["y"]}],
     ],
 )
-def test_templates_that_contradict_themselves_are_refused_at_start(templates: list[dict[str, Any]]) -> None:
+def test_contradictory_templates_are_refused_at_the_start(templates: list[dict[str, Any]]) -> None:
     with pytest.raises(SettingsError):
         load_settings(None, {"cacheability": {"templates": templates}})
 
@@ -215,6 +215,6 @@ def user(content: Any, **fields: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_how_far_a_request_may_look(body: dict[str, Any], tier: Tier, reason: str) -> None:
+def test_how_much_of_the_cache_a_request_may_use(body: dict[str, Any], tier: Tier, reason: str) -> None:
     cacheability = key(body).cacheability
     assert (cacheability.tier, cacheability.reason) == (tier, reason)

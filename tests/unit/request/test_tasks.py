@@ -1,4 +1,4 @@
-"""Task types and complexities: the caller's word first, then rules in their order, then the nearest exemplar."""
+"""The caller names the task type; else the first matching rule does, else the nearest exemplar."""
 
 from dataclasses import replace
 
@@ -76,11 +76,11 @@ def test_rules(request_, wanted):
         ((0.59, 0, -0.81), NO_TASK),
     ],
 )
-def test_the_nearest_exemplar_names_the_task_when_it_is_near_enough(vector, wanted):
+def test_the_nearest_exemplar_names_the_task_if_it_is_near_enough(vector, wanted):
     assert TASKS.by_exemplar(keyed("hm"), np.array(vector, dtype=np.float32)) == wanted
 
 
-def test_an_exemplars_task_decides_the_complexity_anew():
+def test_an_exemplars_task_type_decides_the_complexity_again():
     settings = SETTINGS.model_copy(
         update={
             "complexity": TaskSettings.model_validate(
@@ -94,7 +94,7 @@ def test_an_exemplars_task_decides_the_complexity_anew():
     assert tasks.by_exemplar(request_, VECTORS[2]) == Task("search", "exemplar", "x", "task_type")
 
 
-def test_without_rules_nothing_is_known():
+def test_without_rules_the_task_is_unknown():
     tasks = Tasks(TaskSettings())
     assert tasks.by_rule(keyed("def f(): pass")) == NO_TASK
     assert tasks.by_exemplar(keyed("hm"), VECTORS[0]) == NO_TASK
@@ -102,11 +102,11 @@ def test_without_rules_nothing_is_known():
     assert TASKS.by_exemplars
 
 
-def test_exemplars_are_embedded_in_their_order():
+def test_exemplar_texts_are_in_the_order_of_the_settings():
     assert exemplar_texts(SETTINGS) == ["my parcel is late", "I can't log in", "who won the cup"]
 
 
-def test_all_problems_of_the_settings_come_at_once():
+def test_all_problems_of_the_settings_are_reported_together():
     with pytest.raises(ValidationError) as caught:
         TaskSettings.model_validate(
             {
@@ -137,6 +137,6 @@ def test_all_problems_of_the_settings_come_at_once():
         {"exemplar_similarity": 2},
     ],
 )
-def test_what_makes_no_sense_is_refused(bad):
+def test_contradictory_settings_are_refused(bad):
     with pytest.raises(ValidationError):
         TaskSettings.model_validate(bad)

@@ -1,0 +1,29 @@
+"""Policies: each judges whether the evidence on a candidate is enough to serve it. The setting names the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from semcache.decision.policies.policy import Policy
+from semcache.decision.policies.threshold import ThresholdPolicy
+from semcache.errors import SettingsError
+from semcache.settings import DecisionSettings
+
+POLICIES: Mapping[str, Callable[[DecisionSettings], Policy]] = {"threshold": ThresholdPolicy}
+"""What builds a policy from the settings, by the name that `decision.policy` gives."""
+
+
+def policy_of(settings: DecisionSettings) -> Policy:
+    """Build the policy that `decision.policy` names.
+
+    Raises:
+        SettingsError: no policy has this name.
+    """
+    build = POLICIES.get(settings.policy)
+    if build is None:
+        known = ", ".join(POLICIES)
+        raise SettingsError([f"decision.policy: there is no policy {settings.policy!r}, only {known}"])
+    return build(settings)
+
+
+__all__ = ["POLICIES", "Policy", "ThresholdPolicy", "policy_of"]

@@ -29,6 +29,7 @@ from semcache.model import (
     Usage,
     Vector,
 )
+from semcache.observe.logs import bound
 
 
 class Account:
@@ -43,6 +44,7 @@ class Account:
 
     __slots__ = (
         "_books",
+        "_bound",
         "_first_error",
         "_holders",
         "_lap_s",
@@ -68,17 +70,22 @@ class Account:
         self.line: LedgerRecord | None = None
         """The ledger line that ended the account; None while it is open."""
         self._started_s = self._lap_s = books.clock.monotonic()
+        self._bound = bound(request_id)
         self._holders = 0
         self._first_error: BaseException | None = None
 
     def __enter__(self) -> Self:
+        """Become a holder, and put the request's id into every log line until `__exit__`, tasks made here included."""
+        self._bound.__enter__()
         self._holders += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Let go, with the exception that the block was left with, if any."""
         self.release(error)
+        self._bound.__exit__(kind, error, traceback)
 
     def hold(self) -> Self:
         """Become a holder; each `hold` needs one `release`."""
@@ -101,6 +108,7 @@ class Account:
         """Record that everything since the last lap was `stage`."""
         now_s = self._books.clock.monotonic()
         self.stages.append((stage, now_s - self._lap_s))
+        self._books.spans.stage(self.request_id, stage, self._lap_s, now_s)
         self._lap_s = now_s
 
     def decided(self, decision: Decision) -> None:
@@ -223,8 +231,10 @@ class Account:
         )
 
     def count(self, line: LedgerRecord, reason: str) -> None:
-        """Count the request in the metrics, with its stages, under the line that ended it."""
+        """Count the request in the metrics and end its span, with its stages, under the line that ended it."""
         self._books.metrics.request_done(line, self.stages, reason)
+        end_s = self._books.clock.monotonic()
+        self._books.spans.request(line, self.stages, reason=reason, start_s=self._started_s, end_s=end_s)
 
     def count_beside(self, line: LedgerRecord) -> None:
         """Count the money of a line that stands beside the request's own."""

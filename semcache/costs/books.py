@@ -8,6 +8,7 @@ from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.costs.tariff import Rate
 from semcache.observe.metrics import Metrics
+from semcache.observe.spans import Spans
 from semcache.ports import Clock, Entries, Ledger
 
 
@@ -23,6 +24,7 @@ class Books:
         metrics: what is counted.
         clock: when a line is made, and how long a request took.
         embedding: the configured rate of embedding a text.
+        spans: where finished stages and requests go for tracing.
     """
 
     entries: Entries
@@ -32,3 +34,4 @@ class Books:
     metrics: Metrics
     clock: Clock
     embedding: Rate
+    spans: Spans

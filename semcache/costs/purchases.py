@@ -165,8 +165,8 @@ class Purchase:
 async def _see_through(writing: Coroutine[Any, Any, _Result]) -> _Result:
     """Await a write that a cancellation must not cut short; the cancellation takes effect when the write has ended.
 
-    1. A write is queued. 2. Its waiter is cancelled. 3. The write still reaches the disk. A waiter that ended at 2 could
-    not know whether the line is written, and would either book it twice or not count it.
+    1. A write is queued. 2. Its waiter is cancelled. 3. The write still reaches the disk. A waiter that ended at 2
+    could not know whether the line is written, and would either book it twice or not count it.
     """
     task = asyncio.get_running_loop().create_task(writing)
     cancelled: asyncio.CancelledError | None = None

@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 
 from semcache.demo.judging import ERROR, HITS, STATUSES, Hit, Judgement, Played, judge_hits
 from semcache.demo.prompts import KINDS
-
-_NOT_COUNTED = ("bypass", "refresh", ERROR)
-"""Requests that the cache was not asked to answer: not in the hit ratio's denominator."""
+from semcache.model import hit_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +116,13 @@ def report(
     by_status = Counter(item.status for item in played)
     hits = judge_hits(played)
     wrong = [hit for hit in hits if hit.judgement is Judgement.WRONG]
-    hit_count = sum(by_status[status] for status in HITS)
-    counted = len(played) - sum(by_status[status] for status in _NOT_COUNTED)
     spent, saved = sum(item.spent_nanousd for item in played), sum(item.saved_nanousd for item in played)
     questions = {item.request.request_id: item.request.asked for item in played}
     return DemoReport(
         requests=len(played),
         by_status={status: by_status[status] for status in STATUSES},
         by_kind=_by_kind(played, hits),
-        hit_ratio=hit_count / counted if counted else None,
+        hit_ratio=hit_ratio(by_status),
         latency_ms=_latencies(played),
         spent_nanousd=spent,
         saved_nanousd=saved,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class Status(StrEnum):
@@ -25,11 +26,18 @@ class Status(StrEnum):
 HIT_STATUSES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.COALESCED})
 
 
-def hit_ratio(counts: Mapping[Status, int]) -> float | None:
-    """Return hits / (hits + misses) of request counts by status; None before the first of them.
+def hit_ratio(counts: Mapping[Status, int] | Mapping[str, int]) -> float | None:
+    """Return (exact + semantic + coalesced) / (exact + semantic + coalesced + miss).
 
-    A request that was bypassed, refreshed, cancelled or failed could not be a hit, so it isn't counted.
+    Requests with another status are left out: the cache wasn't asked for their answer, or they had none.
+
+    Args:
+        counts: requests by status; a status that is missing counts as 0.
+
+    Returns:
+        The ratio, 0 to 1; None when there was neither a hit nor a miss.
     """
-    hits = sum(counts.get(status, 0) for status in HIT_STATUSES)
-    possible = hits + counts.get(Status.MISS, 0)
-    return hits / possible if possible else None
+    by_status: Mapping[Any, int] = counts
+    hits = sum(by_status.get(status, 0) for status in HIT_STATUSES)
+    answerable = hits + by_status.get(Status.MISS, 0)
+    return hits / answerable if answerable else None

@@ -19,14 +19,15 @@ from semcache.errors import StartError
 _log = structlog.get_logger(__name__)
 
 _CLIENT_TIMEOUT_S = 10.0
-"""A client that sends nothing for this long is left alone."""
+"""The connection of a client that sends nothing for this long is closed, so that it holds no thread."""
 _SHUTDOWN_POLL_S = 0.05
+"""How often the thread looks whether it is to end: the longest that `close` waits for it."""
 
 _StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class ExporterOptions(Protocol):
-    """The settings that matter here (`settings.MetricsSettings` has them)."""
+    """The settings that the exporter reads (`settings.MetricsSettings` has them)."""
 
     @property
     def host(self) -> str:
@@ -40,9 +41,9 @@ class ExporterOptions(Protocol):
 
 
 class Exporter:
-    """`GET /metrics` in Prometheus' text format or OpenMetrics, whichever is asked for, and `GET /healthz`.
+    """Serves `GET /metrics`, in Prometheus' text format or OpenMetrics as the client asks, and `GET /healthz`.
 
-    It answers those who ask and calls nobody.
+    It only answers requests: it opens no connection of its own.
     """
 
     def __init__(self, server: WSGIServer) -> None:
@@ -54,7 +55,11 @@ class Exporter:
 
     @classmethod
     def start(cls, settings: ExporterOptions, registry: CollectorRegistry) -> Exporter:
-        """Binds and serves.
+        """Bind the address and serve on a thread.
+
+        Args:
+            settings: the address.
+            registry: the metrics that the page shows.
 
         Raises:
             StartError: the address is in use, not this machine's, or not allowed.
@@ -76,11 +81,11 @@ class Exporter:
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
+        """The port that is bound."""
         return int(self._server.server_port)
 
     def close(self) -> None:
-        """Stops serving and frees the port; blocks for at most a moment. Closing again does nothing."""
+        """Stop serving and free the port; blocks for 50 ms at most. Closing again does nothing."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -107,13 +112,13 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Not WSGIServer's own: it asks the name service for the host's full name, which can take seconds.
+        # WSGIServer's method asks the name service for the host's full name, which can take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver's
-        _log.debug("metrics.client_failed", client=str(client_address), exc_info=True)
+        _log.debug("observe.client_failed", client=str(client_address), exc_info=True)
 
 
 class _Server6(_Server):
@@ -128,4 +133,4 @@ class _Handler(WSGIRequestHandler):
     timeout = _CLIENT_TIMEOUT_S
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
-        """Scrapes aren't news."""
+        """Write nothing: a scrape every few seconds would fill the log."""

@@ -1,73 +1,61 @@
-"""Every instrument, on one registry that is passed in.
+"""What semcache counts, on one registry that is passed in.
 
 Counters hold the truth; gauges derive from them over a stated window. Labels are bounded: models and task types by an
-allow-list with `other`, tokens that code makes up by a number; never a prompt, a key or a namespace.
+allow-list with `other`, tokens that code makes up by their number. No label is ever a prompt, a key or a namespace.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry
 
-from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerRecord, Status, StoreStats
-from semcache.observe.histogram import Spread
-from semcache.observe.tally import OTHER, LabelValues, Tally
-from semcache.observe.watches import Read, Watches
+from semcache.model import (
+    HIT_STATUSES,
+    NANOUSD_PER_USD,
+    IndexStats,
+    LedgerRecord,
+    QueueStats,
+    Status,
+    StoreStats,
+)
+from semcache.observe.histogram import Series
+from semcache.observe.instruments import Instruments
+from semcache.observe.tally import OTHER, Count, LabelValues
+from semcache.observe.watches import Watches
 from semcache.observe.window import Window
 from semcache.ports import Clock
 
 NO_TASK_TYPE = "none"
-"""The label of requests without a task type: an empty label would be no label."""
+"""The label of requests without a task type: Prometheus treats an empty label as a missing one."""
 
-_DURATION_BUCKETS_S = (
-    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
-)
-_COST_BUCKETS_USD = (
-    *(1e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.03),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-"""From a millionth of a dollar; 0.03 is the target for a request."""
-_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_COUNTED_TOGETHER = 64
-"""Ended requests. One by one, each between two requests that have other code and other data in the processor's caches,
-counting takes three times as long (measured, 64 callers)."""
 _BREAKER_STATES = ("closed", "half_open", "open")
-_IN_RATIO = HIT_STATUSES | {Status.MISS}
+_MAX_TARGETS = 256
+"""Label values for targets, and for budgets: settings name them, and nobody has more."""
 
 
-class _Ended(NamedTuple):
-    """A request that ended, at a moment in monotonic seconds."""
-
-    record: LedgerRecord
-    stages: Sequence[tuple[str, float]]
-    reason: str
-    at_s: float
+_SeriesKey = tuple[Status, str, str, str, str]
+"""Status, model, alias, task type and reason: all of a request that chooses a label."""
 
 
-class _Alike(NamedTuple):
-    """What requests have in common that are counted together: whatever chooses a label, or whether something counts."""
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """Where a request is counted: its labels are looked up once for all requests like it."""
 
-    status: Status
-    model: str
-    alias: str
-    task_type: str
-    reason: str
-    requests: int
-    spent_priced: bool
-    saved_priced: bool
-    used_tokens: bool
-    slot: int
+    requests: Count
+    duration: Series
+    decisions: Count
+    cost: Count
+    saved: Count
+    overhead: Count
+    request_cost: Series
 
 
 class MetricsOptions(Protocol):
-    """The settings that matter here (`settings.MetricsSettings` has them)."""
+    """The settings that the metrics read (`settings.MetricsSettings` has them)."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -81,318 +69,204 @@ class MetricsOptions(Protocol):
 
     @property
     def ratio_window_s(self) -> float:
-        """The window of the derived gauges."""
+        """The window of the derived gauges, seconds."""
         ...
-
-
-class _BeforeScrape(Collector):
-    """Has no samples: a registry asks its collectors in their order, and this one comes before those that have."""
-
-    def __init__(self, prepare: Callable[[], None]) -> None:
-        self._prepare = prepare
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing."""
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        """Nothing, but what follows is up to date."""
-        self._prepare()
-        return ()
 
 
 class Metrics:
     """What semcache counts; thread-safe.
 
-    The identity: every request is counted once in `semcache_requests_total`, under its one status, so the requests are
+    The identity: every request is counted once in `semcache_requests_total`, under its one status. So the requests are
     exact + semantic + coalesced + miss + bypass + refresh + error + cancelled.
+
+    Args:
+        registry: where all instruments register themselves; one registry takes one `Metrics`.
+        settings: the allow-lists of labels, and the window.
+        clock: chooses the slot of the window.
+        known_models: the models with a label of their own where the settings name none.
+        max_remembered: kinds of requests whose label values are remembered. Callers make up models, so the kinds have
+            no end; when there are this many, all are forgotten.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, settings: MetricsOptions, clock: Clock, known_models: Iterable[str]
+        self,
+        registry: CollectorRegistry,
+        settings: MetricsOptions,
+        clock: Clock,
+        known_models: Iterable[str],
+        *,
+        max_remembered: int = 1024,
     ) -> None:
         self._models = frozenset(settings.models or known_models)
         self._task_types = frozenset(settings.task_types)
-        self._clock = clock
-        self._ended: deque[_Ended] = deque()
-        self._counting = Lock()
-        registry.register(_BeforeScrape(self._count_ended))
-        self._window = Window(clock, settings.ratio_window_s)
-        self._watches = Watches(registry)
         self._stage_values, self._reason_values, self._error_values = LabelValues(), LabelValues(), LabelValues()
         self._skipped_values, self._guard_values = LabelValues(), LabelValues()
-        self._target_values, self._outcome_values = LabelValues(256), LabelValues()
-        self._budget_values = LabelValues(256)
-
-        def tally(name: str, documentation: str, *labels: str, units: int = 1) -> Tally:
-            return Tally(registry, f"semcache_{name}", documentation, labels, units)
-
-        money = ("model", "task_type")
-        self._requests = tally("requests", "Requests by what became of them.", "status", *money)
-        self._cost = tally("cost_usd", "What upstream calls cost, in dollars.", *money, units=NANOUSD_PER_USD)
-        self._saved = tally(
-            "saved_usd", "What upstreams would have charged for hits, in dollars.", *money, units=NANOUSD_PER_USD
+        self._target_values, self._outcome_values = LabelValues(_MAX_TARGETS), LabelValues()
+        self._budget_values = LabelValues(_MAX_TARGETS)
+        self._lock = Lock()
+        self._watches = Watches(registry)
+        self._window = Window(clock, settings.ratio_window_s, self._lock)
+        self._instruments = Instruments(
+            registry, lock=self._lock, clock=clock, window=self._window, window_s=settings.ratio_window_s
         )
-        self._unpriced = tally(
-            "unpriced_requests", "Requests whose model has no known price; no amount of money includes them."
-        )
-        self._decisions = tally("decisions", "Requests by the reason of the decision.", "reason")
-        self._errors = tally("errors", "Failed requests by the error's reason.", "reason")
-        self._vetoes = tally("guard_vetoes", "Candidates that a guard vetoed.", "guard")
-        self._attempts = tally("upstream_attempts", "Tries of upstream calls by outcome.", "target", "outcome")
-        self._swaps = tally(
-            "upstream_other_model",
-            "Answers that name another model than was asked for, its dated snapshots aside.",
-            "target",
-        )
-        self._breaker_changes = tally(
-            "upstream_breaker_changes", "Changes of targets' breakers by the new state.", "target", "state"
-        )
-        self._verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
-        self._overhead = tally(
-            "overhead_usd",
-            "What saving itself cost at the configured rates, in dollars.",
-            *money,
-            units=NANOUSD_PER_USD,
-        )
-        self._budget_refusals = tally("budget_refusals", "Calls that a budget had no room for.", "budget")
-        self._budget_warnings = tally("budget_warnings", "Periods in which a budget passed its warning.", "budget")
-        self._skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
-
-        def spread(name: str, documentation: str, *labels: str, buckets: Sequence[float]) -> Spread:
-            return Spread(registry, name, documentation, labels, buckets=buckets)
-
-        self._duration = spread(
-            "semcache_request_duration_seconds",
-            "Time from a request to its end.",
-            "status",
-            buckets=_DURATION_BUCKETS_S,
-        )
-        self._stage_duration = spread(
-            "semcache_stage_duration_seconds",
-            "Time of each stage of a request.",
-            "stage",
-            buckets=_DURATION_BUCKETS_S,
-        )
-        self._upstream_duration = spread(
-            "semcache_upstream_duration_seconds",
-            "Time of an upstream call, retries included.",
-            "target",
-            buckets=_DURATION_BUCKETS_S,
-        )
-        self._request_cost = spread(
-            "llm_request_cost_usd",
-            "What a request cost upstream, in dollars; hits cost 0, requests without a known price are left out.",
-            *money,
-            buckets=_COST_BUCKETS_USD,
-        )
-        self._batch_size = spread("semcache_embedding_batch_size", "Texts in one forward pass.", buckets=_BATCH_BUCKETS)
-        window = f"over the last {settings.ratio_window_s:g} s; NaN while there were none."
-        Gauge("llm_cache_hit_ratio", f"Hits / (hits + misses) {window}", registry=registry).set_function(
-            self._window.hit_ratio
-        )
-        Gauge("llm_cost_savings_percent", f"100 * saved / (saved + spent) {window}", registry=registry).set_function(
-            self._window.savings_percent
-        )
-
-        self._breaker_state = Gauge(
-            "semcache_upstream_breaker_state",
-            "A target's breaker: 0 closed, 1 half open, 2 open.",
-            ("target",),
-            registry=registry,
-        )
-        self._degraded = Gauge(
-            "semcache_degraded_mode",
-            "1 while the degraded mode is on for this reason, as of the last upstream call.",
-            ("reason",),
-            registry=registry,
-        )
+        self._max_remembered = max_remembered
+        self._unpriced = self._instruments.unpriced.count(())
+        self._series: dict[_SeriesKey, _Series] = {}
+        self._stages: dict[str, Series] = {}
         self._breakers: set[str] = set()
         self._degraded_reasons: set[str] = set()
 
     def request_done(self, record: LedgerRecord, stages: Sequence[tuple[str, float]], reason: str) -> None:
-        """Counts a request that ended: all that is counted per request. Whoever reads finds it counted.
+        """Count a request that ended: all that is counted once a request, in one step for whoever reads.
 
         Args:
-            record: its line in the ledger. `requests` of 0 (a caller's Store) counts its money alone.
+            record: its line in the ledger. With `requests` of 0 (a caller's Store) only its money is counted.
             stages: (name, seconds).
             reason: why it ended as it did, a stable token; for an error, the error's reason.
         """
-        self._ended.append(_Ended(record, stages, reason, self._clock.monotonic()))
-        if len(self._ended) >= _COUNTED_TOGETHER:
-            self._count_ended()
+        status, requests, usage, spent, saved = record.status, record.requests, record.usage, record.spent, record.saved
+        key = (status, record.model, record.alias, record.task_type, reason)
+        spent_nanousd, saved_nanousd = spent.total_nanousd, saved.total_nanousd
+        with self._lock:
+            series = self._series.get(key) or self._open_series(key)
+            if requests:
+                series.requests.value += requests
+                series.decisions.value += requests
+                series.duration.add(record.latency_s)
+            for stage, seconds in stages:
+                (self._stages.get(stage) or self._open_stage(stage)).add(seconds)
+            series.cost.value += spent_nanousd
+            series.saved.value += saved_nanousd
+            series.overhead.value += record.overhead_nanousd
+            if usage.input_tokens or usage.output_tokens:
+                if spent.priced:
+                    series.request_cost.add(spent_nanousd / NANOUSD_PER_USD)
+                if not (saved if status in HIT_STATUSES else spent).priced:
+                    self._unpriced.value += 1
+            self._window.add(status, requests, spent_nanousd, saved_nanousd)
 
-    def _count_ended(self) -> None:
-        """Count all requests that have ended, those that are alike together."""
-        with self._counting:
-            groups: defaultdict[_Alike, list[_Ended]] = defaultdict(list)
-            while self._ended:
-                ended = self._ended.popleft()
-                groups[self._alike(ended)].append(ended)
-            for alike, group in groups.items():
-                self._count(alike, group)
-
-    def _alike(self, ended: _Ended) -> _Alike:
-        record = ended.record
-        usage = record.usage
-        return _Alike(
-            record.status,
-            record.model,
-            record.alias,
-            record.task_type,
-            ended.reason,
-            record.requests,
-            record.spent.priced,
-            record.saved.priced,
-            bool(usage.input_tokens or usage.output_tokens),
-            self._window.slot(ended.at_s),
+    def _open_series(self, key: _SeriesKey) -> _Series:
+        """Return the series of such requests, and remember them. The caller holds the lock."""
+        status, model, alias, task_type, reason = key
+        labels = self._labels(model, alias, task_type)
+        instruments = self._instruments
+        series = _Series(
+            requests=instruments.requests.count((status, *labels)),
+            duration=instruments.duration.series((status,)),
+            # `call_failed` counts the reason of an error.
+            decisions=Count()
+            if status is Status.ERROR
+            else instruments.decisions.count((self._reason_values(reason),)),
+            cost=instruments.cost.count(labels),
+            saved=instruments.saved.count(labels),
+            overhead=instruments.overhead.count(labels),
+            request_cost=instruments.request_cost.series(labels),
         )
+        if len(self._series) >= self._max_remembered:
+            self._series.clear()
+        self._series[key] = series
+        return series
 
-    def _count(self, alike: _Alike, group: Sequence[_Ended]) -> None:
-        status = alike.status
-        labels = self._labels(alike)
-        requests = alike.requests * len(group)
-        spent_nanousd = [ended.record.spent.total_nanousd for ended in group]
-        saved_nanousd = sum([ended.record.saved.total_nanousd for ended in group])
-        if requests:
-            self._requests.add((status, *labels), requests)
-            self._duration.add_all((status,), [ended.record.latency_s for ended in group])
-            if status is not Status.ERROR:  # Its reason is counted with the call's, in `call_failed`.
-                self._decisions.add((self._reason_values(alike.reason),), requests)
-        self._count_stages(group)
-        for amounts, nanousd in (
-            (self._cost, sum(spent_nanousd)),
-            (self._saved, saved_nanousd),
-            (self._overhead, sum([ended.record.overhead_nanousd for ended in group])),
-        ):
-            if nanousd:
-                amounts.add(labels, nanousd)
-        if alike.used_tokens:
-            if alike.spent_priced:
-                self._request_cost.add_all(labels, [nanousd / NANOUSD_PER_USD for nanousd in spent_nanousd])
-            if not (alike.saved_priced if status in HIT_STATUSES else alike.spent_priced):
-                self._unpriced.add(count=len(group))
-        if status in _IN_RATIO or any(spent_nanousd):
-            self._window.add(
-                alike.slot,
-                hits=requests if status in HIT_STATUSES else 0,
-                misses=requests if status is Status.MISS else 0,
-                spent_nanousd=sum(spent_nanousd),
-                saved_nanousd=saved_nanousd,
-            )
-
-    def _count_stages(self, group: Sequence[_Ended]) -> None:
-        stages: defaultdict[str, list[float]] = defaultdict(list)
-        for ended in group:
-            for stage, seconds in ended.stages:
-                stages[stage].append(seconds)
-        for stage, times in stages.items():
-            self._stage_duration.add_all((self._stage_values(stage),), times)
+    def _open_stage(self, stage: str) -> Series:
+        """Return the series of a stage, and remember it. The caller holds the lock."""
+        series = self._instruments.stage_duration.series((self._stage_values(stage),))
+        if len(self._stages) >= self._max_remembered:
+            self._stages.clear()
+        self._stages[stage] = series
+        return series
 
     def counts(self) -> Mapping[Status, int]:
-        """Requests since the start, by status; every status, and their sum is all requests."""
-        self._count_ended()
+        """Return the requests since the start, by status. Every status is there; their sum is all requests."""
         counts = dict.fromkeys(Status, 0)
-        for (status, *_), count in self._requests.counts().items():
+        for (status, *_), count in self._instruments.requests.counts().items():
             counts[Status(status)] += count
         return counts
 
-    def hit_ratio(self) -> float | None:
-        """(exact + semantic + coalesced) / (requests - bypass - refresh - error - cancelled); None when that is 0."""
-        counts = self.counts()
-        hits = sum(counts[status] for status in HIT_STATUSES)
-        answerable = hits + counts[Status.MISS]
-        return hits / answerable if answerable else None
-
     def spent_nanousd(self) -> int:
-        """What upstream calls cost since the start."""
-        self._count_ended()
-        return self._cost.total()
+        """Return what upstream calls cost since the start, nanodollars."""
+        return self._instruments.cost.total()
 
     def saved_nanousd(self) -> int:
-        """What hits saved since the start, gross."""
-        self._count_ended()
-        return self._saved.total()
+        """Return what hits saved since the start, gross, nanodollars."""
+        return self._instruments.saved.total()
 
     def verdicts(self) -> Mapping[str, int]:
-        """Reported verdicts since the start, by verdict."""
-        return {verdict: count for (verdict,), count in self._verdicts.counts().items()}
+        """Return the reported verdicts since the start, by verdict."""
+        return {verdict: count for (verdict,), count in self._instruments.verdicts.counts().items()}
 
     def call_failed(self, reason: str) -> None:
-        """A call, or an item of a batch, failed with this reason."""
-        self._errors.add((self._error_values(reason),))
+        """Count a call, or an item of a batch, that failed with this reason."""
+        self._instruments.errors.add((self._error_values(reason),))
 
     def guard_vetoed(self, guard: str) -> None:
-        """A guard vetoed a candidate."""
-        self._vetoes.add((self._guard_values(guard),))
+        """Count a candidate that a guard vetoed."""
+        self._instruments.vetoes.add((self._guard_values(guard),))
 
     def batch_embedded(self, size: int) -> None:
-        """A forward pass took `size` texts."""
-        self._batch_size.add((), size)
+        """Count a forward pass over `size` texts."""
+        self._instruments.batch_size.add((), size)
 
     def upstream_attempted(self, target: str, outcome: str) -> None:
-        """One try at a target is over; `outcome` is a stable token (`ok`, `429`, `timeout`, …)."""
-        self._attempts.add((self._target_values(target), self._outcome_values(outcome)))
+        """Count one try at a target that is over; `outcome` is a stable token (`ok`, `429`, `timeout`, …)."""
+        self._instruments.attempts.add((self._target_values(target), self._outcome_values(outcome)))
 
     def upstream_done(self, target: str, duration_s: float) -> None:
-        """An upstream call is over, all its tries included."""
-        self._upstream_duration.add((self._target_values(target),), duration_s)
+        """Count an upstream call that is over; its seconds include all its tries."""
+        self._instruments.upstream_duration.add((self._target_values(target),), duration_s)
 
     def upstream_swapped(self, target: str) -> None:
-        """An answer names another model than was asked for."""
-        self._swaps.add((self._target_values(target),))
+        """Count an answer that names another model than was asked for."""
+        self._instruments.swaps.add((self._target_values(target),))
 
     def breaker_changed(self, target: str, state: int) -> None:
-        """A target's breaker is closed (0), half open (1) or open (2) now; the first word on a target is no change."""
+        """Set a target's breaker: closed (0), half open (1) or open (2). The first report of a target is no change."""
         label = self._target_values(target)
         if label in self._breakers:
-            self._breaker_changes.add((label, _BREAKER_STATES[state]))
+            self._instruments.breaker_changes.add((label, _BREAKER_STATES[state]))
         self._breakers.add(label)
-        self._breaker_state.labels(label).set(state)
+        self._instruments.breaker_state.labels(label).set(state)
 
     def degraded_changed(self, reason: str) -> None:
-        """The degraded mode is on for this reason, a stable token, or off when it is empty."""
+        """Set the reason of the degraded mode, a stable token; empty when the mode is off."""
         for known in self._degraded_reasons:
-            self._degraded.labels(known).set(0)
+            self._instruments.degraded.labels(known).set(0)
         if reason:
             self._degraded_reasons.add(reason)
-            self._degraded.labels(reason).set(1)
+            self._instruments.degraded.labels(reason).set(1)
 
     def verdict_reported(self, verdict: str) -> None:
-        """A caller judged a hit: `right` or `wrong`."""
-        self._verdicts.add((verdict if verdict in {"right", "wrong"} else OTHER,))
+        """Count a caller's verdict on a hit: `right` or `wrong`."""
+        self._instruments.verdicts.add((verdict if verdict in {"right", "wrong"} else OTHER,))
 
     def budget_refused(self, budget: str) -> None:
-        """A call had no room in a budget."""
-        self._budget_refusals.add((self._budget_values(budget),))
+        """Count a call that had no room in a budget."""
+        self._instruments.budget_refusals.add((self._budget_values(budget),))
 
     def budget_warned(self, budget: str) -> None:
-        """A budget passed the share at which it warns, for the first time in its period."""
-        self._budget_warnings.add((self._budget_values(budget),))
+        """Count a budget that passed the share at which it warns, for the first time in its period."""
+        self._instruments.budget_warnings.add((self._budget_values(budget),))
 
     def store_skipped(self, reason: str) -> None:
-        """An answer wasn't stored."""
-        self._skipped.add((self._skipped_values(reason),))
+        """Count an answer that wasn't stored."""
+        self._instruments.skipped.add((self._skipped_values(reason),))
 
     def watch_store(self, read: Callable[[], StoreStats]) -> None:
-        """Export what `Store.stats` returns at each scrape."""
+        """Export what `read` returns at each scrape."""
         self._watches.store(read)
 
-    def watch_index(self, read: Read) -> None:
-        """Export what `VectorIndex.stats` says at each scrape; see `Watches.index` for the keys."""
+    def watch_index(self, read: Callable[[], IndexStats]) -> None:
+        """Export the partitions and vectors by search strategy that `read` returns at each scrape."""
         self._watches.index(read)
 
-    def watch_queues(self, read: Read) -> None:
-        """Export the depth of each queue, by name, at each scrape."""
+    def watch_queues(self, read: Callable[[], Iterable[QueueStats]]) -> None:
+        """Export the depth of each queue that `read` returns at each scrape."""
         self._watches.queues(read)
 
     def watch_budgets(self, read: Callable[[], Mapping[str, float]]) -> None:
-        """Export what of each budget is spent or reserved, by name, at each scrape."""
+        """Export what of each budget is spent or reserved, 0 to 1 and beyond by its name, at each scrape."""
         self._watches.budgets(read)
 
-    def _labels(self, record: _Alike) -> tuple[str, str]:
-        # Upstreams answer with a snapshot's dated name; then the alias that was asked for says more than `other`.
-        models = self._models
-        model = record.model if record.model in models else record.alias if record.alias in models else OTHER
-        task_type = record.task_type
+    def _labels(self, model: str, alias: str, task_type: str) -> tuple[str, str]:
+        # Upstreams answer with a dated name of the model. The alias that was asked for then says more than `other`.
+        model = model if model in self._models else alias if alias in self._models else OTHER
         return model, task_type if task_type in self._task_types else OTHER if task_type else NO_TASK_TYPE

@@ -1,59 +1,57 @@
-"""Gauges whose values others hold: asked for when they are scraped, never kept up to date."""
+"""Metrics whose values other rooms hold: read at each scrape, never kept up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from semcache.model import StoreStats
+from semcache.model import IndexStats, QueueStats, StoreStats
 
 _log = structlog.get_logger(__name__)
 
-Read = Callable[[], Mapping[str, int]]
-ReadShares = Callable[[], Mapping[str, float]]
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Watches(Collector):
-    """Turns what `read` functions return into samples. They are called on the scrape's thread and must bear that."""
+    """Turns what `read` functions return into samples. They run on the scrape's thread, so they must be thread-safe."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._sources: dict[str, Callable[[], Iterator[Family]]] = {}
         registry.register(self)
 
     def store(self, read: Callable[[], StoreStats]) -> None:
-        """Export what `Store.stats` returns at each scrape."""
+        """Watch a store."""
         self._sources["store"] = lambda: _store_families(read())
 
-    def index(self, read: Read) -> None:
-        """Watches `VectorIndex.stats`: partitions and vectors by kind, as in `partitions_flat`, `vectors_flat`."""
+    def index(self, read: Callable[[], IndexStats]) -> None:
+        """Watch an index: its partitions and vectors by search strategy."""
         self._sources["index"] = lambda: _index_families(read())
 
-    def queues(self, read: Read) -> None:
-        """Watches the depth of each queue, by its name."""
+    def queues(self, read: Callable[[], Iterable[QueueStats]]) -> None:
+        """Watch the depth of each queue."""
         self._sources["queues"] = lambda: _queue_families(read())
 
-    def budgets(self, read: ReadShares) -> None:
-        """Watches the share of each budget that is spent or reserved, by its name."""
+    def budgets(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Watch the share of each budget that is spent or reserved, by the budget's name."""
         self._sources["budgets"] = lambda: _budget_families(read())
 
     def describe(self) -> Iterator[Family]:
-        """Nothing: the registry must not ask others for values while it is being put together."""
+        """Yield nothing: the registry must not read from other rooms while the server is being put together."""
         yield from ()
 
     def collect(self) -> Iterator[Family]:
-        """The values now. A source that fails is left out and logged: the rest of the page is still true."""
+        """Yield the values now. A source that fails is left out and logged, so that the rest can still be read."""
         for name, families in list(self._sources.items()):
             try:
-                found = list(families())
-            except Exception:  # noqa: BLE001 - whatever a source raises, the other figures must still be readable
-                _log.exception("metrics.source_failed", source=name)
+                values = list(families())
+            except Exception:  # noqa: BLE001 - whatever a source raises, the other values must still be readable
+                _log.exception("observe.source_failed", source=name)
                 continue
-            yield from found
+            yield from values
 
 
 def _store_families(stats: StoreStats) -> Iterator[Family]:
@@ -74,22 +72,21 @@ def _store_families(stats: StoreStats) -> Iterator[Family]:
     )
 
 
-def _index_families(stats: Mapping[str, int]) -> Iterator[Family]:
-    for measure, documentation in (
-        ("partitions", "Partitions in memory, by kind of index."),
-        ("vectors", "Vectors in memory, by kind of index."),
-    ):
-        family = GaugeMetricFamily(f"semcache_index_{measure}", documentation, labels=("kind",))
-        for key, value in sorted(stats.items()):
-            if key.startswith(f"{measure}_"):
-                family.add_metric((key.removeprefix(f"{measure}_"),), value)
-        yield family
+def _index_families(stats: IndexStats) -> Iterator[Family]:
+    partitions = GaugeMetricFamily(
+        "semcache_index_partitions", "Partitions in memory, by kind of index.", labels=("kind",)
+    )
+    vectors = GaugeMetricFamily("semcache_index_vectors", "Vectors in memory, by kind of index.", labels=("kind",))
+    for strategy, size in sorted(stats.by_strategy.items()):
+        partitions.add_metric((strategy,), size.partitions)
+        vectors.add_metric((strategy,), size.vectors)
+    yield from (partitions, vectors)
 
 
-def _queue_families(depths: Mapping[str, int]) -> Iterator[Family]:
+def _queue_families(queues: Iterable[QueueStats]) -> Iterator[Family]:
     family = GaugeMetricFamily("semcache_queue_depth", "Items waiting, by queue.", labels=("queue",))
-    for queue, depth in sorted(depths.items()):
-        family.add_metric((queue,), depth)
+    for queue in sorted(queues, key=lambda queue: queue.name):
+        family.add_metric((queue.name,), queue.depth)
     yield family
 
 

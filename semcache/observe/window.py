@@ -1,67 +1,75 @@
-"""Sums over the last stretch of time, for gauges that are derived from counters over a stated window."""
+"""Sums over the last stretch of time, for the gauges that are derived over a stated window."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from threading import Lock
 
+from semcache.model import Status, hit_ratio
 from semcache.ports import Clock
 
 _SLOTS = 60
+"""Slots in a window: a gauge then forgets at most a sixtieth of its window at once."""
 
 
 @dataclass(slots=True)
 class _Slot:
+    """One sixtieth of the window, by its number: requests by status, money in nanodollars."""
+
     number: int
-    hits: int = 0
-    misses: int = 0
+    requests: Counter[Status] = field(default_factory=Counter)
     spent_nanousd: int = 0
     saved_nanousd: int = 0
 
 
 class Window:
-    """Hits, misses and money of the last `window_s` seconds, to a sixtieth of it; thread-safe."""
+    """Requests by status and money of the last `window_s` seconds, to a sixtieth of it.
 
-    def __init__(self, clock: Clock, window_s: float) -> None:
-        self._clock = clock
+    Args:
+        clock: its monotonic seconds choose the slot.
+        window_s: the length of the window, seconds.
+        lock: guards the slots.
+    """
+
+    def __init__(self, clock: Clock, window_s: float, lock: Lock) -> None:
+        self._monotonic = clock.monotonic
+        self._lock = lock
         self._slot_s = window_s / _SLOTS
         self._slots: deque[_Slot] = deque(maxlen=_SLOTS)
-        self._lock = Lock()
 
-    def slot(self, at_s: float) -> int:
-        """The number of the slot that a moment (monotonic seconds) lies in."""
-        return int(at_s / self._slot_s)
+    def __repr__(self) -> str:
+        return f"Window(slots={len(self._slots)}, limit={_SLOTS})"
 
-    def add(self, number: int, *, hits: int, misses: int, spent_nanousd: int, saved_nanousd: int) -> None:
-        """Counts into the slot of that number, which is no earlier than the last one's."""
-        with self._lock:
-            slots = self._slots
-            if not slots or slots[-1].number != number:
-                slots.append(_Slot(number))
-            slot = slots[-1]
-            slot.hits += hits
-            slot.misses += misses
-            slot.spent_nanousd += spent_nanousd
-            slot.saved_nanousd += saved_nanousd
+    def add(self, status: Status, requests: int, spent_nanousd: int, saved_nanousd: int) -> None:
+        """Count `requests` of one status, and their money in nanodollars, now. The caller holds the lock."""
+        number = int(self._monotonic() / self._slot_s)
+        slots = self._slots
+        if not slots or slots[-1].number != number:
+            slots.append(_Slot(number))
+        slot = slots[-1]
+        slot.requests[status] += requests
+        slot.spent_nanousd += spent_nanousd
+        slot.saved_nanousd += saved_nanousd
 
     def hit_ratio(self) -> float:
-        """Hits / (hits + misses); NaN when there were neither."""
-        slots = self._live()
-        hits = sum(slot.hits for slot in slots)
-        return _ratio(hits, hits + sum(slot.misses for slot in slots))
+        """Return hits / (hits + misses); NaN when there were neither; thread-safe."""
+        requests: Counter[Status] = Counter()
+        with self._lock:
+            for slot in self._live():
+                requests.update(slot.requests)
+        ratio = hit_ratio(requests)
+        return math.nan if ratio is None else ratio
 
     def savings_percent(self) -> float:
-        """100 × saved / (saved + spent); NaN when there was neither."""
-        slots = self._live()
-        saved = sum(slot.saved_nanousd for slot in slots)
-        return 100 * _ratio(saved, saved + sum(slot.spent_nanousd for slot in slots))
+        """Return 100 × saved / (saved + spent); NaN when there was neither; thread-safe."""
+        with self._lock:
+            slots = self._live()
+            saved = sum(slot.saved_nanousd for slot in slots)
+            total = saved + sum(slot.spent_nanousd for slot in slots)
+        return 100 * saved / total if total else math.nan
 
     def _live(self) -> list[_Slot]:
-        oldest = self.slot(self._clock.monotonic()) - _SLOTS + 1
-        with self._lock:
-            return [slot for slot in self._slots if slot.number >= oldest]
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+        oldest = int(self._monotonic() / self._slot_s) - _SLOTS + 1
+        return [slot for slot in self._slots if slot.number >= oldest]

@@ -1,4 +1,4 @@
-"""Time as a parameter."""
+"""The port of time, so that tests can set it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as a parameter."""
+    """Two clocks: one for durations, one for what is written down."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump, for durations and deadlines."""
+        """Return seconds that never jump, for durations and deadlines."""
         ...
 
     def wall(self) -> float:
-        """Seconds since 1970, for what is written down; may jump."""
+        """Return seconds since 1970, for what is written down. They may jump."""
         ...

@@ -1,4 +1,4 @@
-"""Where answers come from when the cache has none."""
+"""The port of the upstream."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from semcache.model import Answer, Mode, UpstreamCall
 
 
 class Upstream(Protocol):
-    """Where answers come from when the cache has none."""
+    """Answers the requests that the cache has no answer for."""
 
     def models(self, alias: str) -> frozenset[str] | None:
-        """The models that an alias's targets run now, degraded ones left out; None when nothing routes the alias."""
+        """Return the models that an alias's targets run now, without degraded ones; None when no route serves it."""
         ...
 
     def candidates(
         self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
     ) -> tuple[str, ...]:
-        """The models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
+        """Return the models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
         ...
 
     @property
@@ -27,11 +27,14 @@ class Upstream(Protocol):
         ...
 
     def press_budget(self, *, pressed: bool) -> None:
-        """A budget over all tenants is nearly spent, or no longer: a condition of the degraded mode."""
+        """Report that a budget over all tenants is nearly spent, or that none is any more.
+
+        It is a condition of the degraded mode.
+        """
         ...
 
     async def complete(self, call: UpstreamCall) -> Answer:
-        """One whole answer.
+        """Return one whole answer.
 
         Raises:
             UnknownModelError, UpstreamRefusedError, UpstreamTimedOutError, UpstreamError.
@@ -40,7 +43,11 @@ class Upstream(Protocol):
         ...
 
     def stream(self, call: UpstreamCall) -> AsyncIterator[bytes | Answer]:
-        """`chat.completion.chunk` JSON as it arrives, without SSE framing; last, the whole Answer."""
+        """Yield `chat.completion.chunk` JSON as it arrives, without SSE framing; last, the whole Answer.
+
+        Raises:
+            The errors of `complete`, between chunks too.
+        """
         ...
 
     async def close(self) -> None:

@@ -30,6 +30,7 @@ from semcache.errors import (
     StartError,
 )
 from semcache.index import open_index
+from semcache.model import QueueStats
 from semcache.observe.exporter import Exporter
 from semcache.observe.metrics import Metrics
 from semcache.ports import Clock, Embedder, Upstream
@@ -43,6 +44,7 @@ from semcache.server.grpc.wire.hits import HitMessages
 from semcache.server.reports import Reports
 from semcache.server.secret import partition_secrets
 from semcache.server.tls import ReloadingCertificates
+from semcache.server.typed_stats import index_stats, store_stats
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.story.cache import SemanticCache
@@ -180,9 +182,9 @@ class Application:
                 "lookups": (cache.queues()["lookups"], settings.limits.pending_lookups),
             }
 
-        metrics.watch_store(store.stats)
-        metrics.watch_index(index.stats)
-        metrics.watch_queues(lambda: {name: depth for name, (depth, _) in queues().items()})
+        metrics.watch_store(lambda: store_stats(store.stats()))
+        metrics.watch_index(lambda: index_stats(index.stats()))
+        metrics.watch_queues(lambda: [QueueStats(name, *sizes) for name, sizes in queues().items()])
         reports = Reports(
             settings=settings,
             clock=clock,

@@ -8,6 +8,7 @@ import semcache
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Balance, BudgetState
 from semcache.finance.savings import SavingsRow
+from semcache.model import hit_ratio
 from semcache.ports import Clock, Embedder, Store, VectorIndex
 from semcache.server.grpc.wire import outgoing
 from semcache.settings import Settings
@@ -60,7 +61,7 @@ class Reports:
             start_time=outgoing.timestamp(self._started_s),
             uptime=outgoing.duration(self._clock.monotonic() - self._started_monotonic_s),
             requests=outgoing.request_counts(counts),
-            hit_ratio=outgoing.hit_ratio(counts),
+            hit_ratio=hit_ratio(counts),
             entries=store.entries,
             store_bytes=store.used_bytes,
             store_limit_bytes=self._settings.store.max_bytes,

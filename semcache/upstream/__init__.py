@@ -1,4 +1,13 @@
-"""Where answers come from: the OpenAI-compatible wire, and the router over its targets."""
+"""The upstream: the OpenAI-compatible wire, and the router that asks one of several targets.
+
+- It owns the way of one upstream call: the route's plan (`routes`), tries over targets (`tries`, `retries`,
+  `retry_budget`), the health of targets (`fleet`, `breaker`), the degraded mode (`modes`), and what is sent and read
+  (`body`, `wire`, `sse`, `relay`, `assembly`). `router` reads in call order.
+- Thread: all of it runs on the event loop and is used by no other thread.
+- It remembers connections, breakers, the calls of the last window, 4,096 plans of routes and 1,024 models that targets
+  refused. All of it ends with the process. The modules that decide (`tries`, `breaker`, `modes`) get the time as an
+  argument and wait for nothing.
+"""
 
 from semcache.upstream.body import edit_body
 from semcache.upstream.retries import Blame, blame

@@ -1,4 +1,4 @@
-"""A stream's chunks put together into the one `chat.completion` that a plain call would have brought."""
+"""Assembles a stream's chunks into the one `chat.completion` that a plain call would have returned."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from semcache.upstream.wire import dump, read_json, refuse, well_formed
 _OF_A_CHUNK = frozenset({"object", "choices", "usage"})
 _OF_A_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "message"})
 _MAX_INDEX = 4096
-"""Choices, and tool calls, of one answer: more is nonsense."""
+"""Choices, and tool calls, of one answer: no provider sends more, and each one takes memory."""
 
 
 class _Choice:
-    """One choice as it grows."""
+    """One choice, put together from the parts that each chunk brings."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self._texts: dict[str, list[str]] = {}
         self._fields: dict[str, Any] = {}
-        self._calls: dict[int, _Call] = {}
-        self._function = _Call()
+        self._calls: dict[int, _ToolCall] = {}
+        self._function = _ToolCall()
         self._logprobs: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
 
@@ -43,7 +43,7 @@ class _Choice:
                 self._extra[name] = value
 
     def message(self) -> dict[str, Any]:
-        """The message; `content` is null when the stream had none."""
+        """Return the message; its `content` is null when the stream had none."""
         texts = {name: well_formed("".join(parts)) for name, parts in self._texts.items()}
         fields = {name: value for name, value in self._fields.items() if name != "role"}
         message = {
@@ -53,13 +53,13 @@ class _Choice:
             **fields,
         }
         if self._calls:
-            message["tool_calls"] = [call.whole() for _, call in sorted(self._calls.items())]
+            message["tool_calls"] = [call.assembled() for _, call in sorted(self._calls.items())]
         if self._function.seen:
             message["function_call"] = self._function.function()
         return message
 
-    def whole(self, index: int) -> dict[str, Any]:
-        """The choice of a completion."""
+    def assembled(self, index: int) -> dict[str, Any]:
+        """Return the choice as a completion has it."""
         return {
             "index": index,
             "message": self.message(),
@@ -73,7 +73,7 @@ class _Choice:
             for position, part in enumerate(value if isinstance(value, list) else [value]):
                 if not isinstance(part, dict):
                     refuse("a chunk whose tool call is no object", chunk)
-                self._calls.setdefault(_index(part, position, chunk), _Call()).add(part, part.get("function"))
+                self._calls.setdefault(_index(part, position, chunk), _ToolCall()).add(part, part.get("function"))
         elif name == "function_call":
             self._function.add({}, value)
         elif name == "role":
@@ -84,8 +84,8 @@ class _Choice:
             _extend(self._fields, name, value)
 
 
-class _Call:
-    """One tool call, or the older function call, as it grows."""
+class _ToolCall:
+    """One tool call, or the older function call, put together from the parts that each chunk brings."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -105,12 +105,12 @@ class _Call:
     def function(self) -> dict[str, str]:
         return {"name": self._name, "arguments": well_formed("".join(self._arguments))}
 
-    def whole(self) -> dict[str, Any]:
+    def assembled(self) -> dict[str, Any]:
         return {**self._fields, "function": self.function()} if self._name or self._arguments else dict(self._fields)
 
 
 class Assembler:
-    """Chunks in, one completion out."""
+    """Takes chunks, and returns one completion."""
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
@@ -118,10 +118,13 @@ class Assembler:
         self._usage: Any = None
 
     def add(self, chunk: bytes) -> None:
-        """One `chat.completion.chunk` JSON.
+        """Add one chunk.
+
+        Args:
+            chunk: a `chat.completion.chunk` JSON.
 
         Raises:
-            UpstreamError: it isn't one, or it reports an error.
+            UpstreamError: it is no such JSON, or it reports an error.
         """
         value = read_json(chunk, "a chunk")
         choices = value.get("choices")
@@ -138,16 +141,16 @@ class Assembler:
             self._usage = value["usage"]
 
     @property
-    def whole(self) -> bool:
-        """Whether every choice that began has told its finish reason."""
+    def is_complete(self) -> bool:
+        """Whether there is a choice, and every choice has its finish reason."""
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
 
     def completion(self) -> bytes:
-        """The `chat.completion` JSON of what was added."""
+        """Return the `chat.completion` JSON of what was added."""
         body = {
             **self._head,
             "object": "chat.completion",
-            "choices": [choice.whole(index) for index, choice in sorted(self._choices.items())],
+            "choices": [choice.assembled(index) for index, choice in sorted(self._choices.items())],
         }
         if self._usage is not None:
             body["usage"] = self._usage
@@ -162,7 +165,7 @@ def _index(part: dict[str, Any], default: int, chunk: bytes) -> int:
 
 
 def _extend(fields: dict[str, Any], name: str, value: object) -> None:
-    """Lists grow; of anything else the last one counts."""
+    """Set a field: a list is added to the list that is there; any other value replaces it."""
     if not isinstance(value, list):
         fields[name] = value
     elif isinstance(fields.get(name), list):

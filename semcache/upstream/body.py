@@ -1,7 +1,7 @@
-"""Edits of a caller's JSON body on its way to a target: every byte that needn't change stays as it was.
+"""Edits a caller's JSON body for a target, and leaves every byte as it is that needn't change.
 
-A body that is parsed and written again loses its spacing, its escapes and the spelling of its numbers, and with them
-the provider's prompt cache. So only the spans of the few values that must change are found and replaced.
+A body that is parsed and written again loses its spacing, its escapes and the spelling of its numbers. The provider's
+prompt cache then no longer knows it. So only the spans of the few values that must change are replaced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INCLUDE_USAGE = '{"include_usage":true}'
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One member of a JSON object: where its key and its value lie in the text, and what the value is."""
+    """One member of a JSON object: the positions of its key and its value in the text, and the value."""
 
     key_start: int
     value_start: int
@@ -29,9 +29,15 @@ class _Member:
 
 
 def edit_body(body: bytes, *, model: str, stream: bool) -> bytes:
-    """The body as a target gets it: `model` in place of the alias, plain or streamed as semcache asks for it.
+    """Return the body as a target gets it: with the target's model in place of the alias.
 
-    A streamed call always asks for the usage, since every dollar counts; a plain one may not carry `stream_options`.
+    A streamed call always asks for its usage, so that its cost is known. A plain call gets no `stream_options`, which
+    providers refuse there.
+
+    Args:
+        body: the caller's JSON.
+        model: the model that the target is asked for.
+        stream: whether the answer comes as a stream of chunks.
 
     Raises:
         InvalidRequestError: the body is no JSON object, or names a key twice.
@@ -56,12 +62,12 @@ def edit_body(body: bytes, *, model: str, stream: bool) -> bytes:
     elif isinstance(options, dict) and options.get("include_usage") is not True:
         inner = _Object(text, fields.start_of("stream_options"))
         inner.set("include_usage", "true")
-        fields.take(inner)
+        fields.adopt(inner)
     return fields.edited().encode()
 
 
 class _Object:
-    """The JSON object that starts at or after `start`, and the changes that it is to get."""
+    """The JSON object that starts at or after `start`, and the changes to make in it."""
 
     def __init__(self, text: str, start: int = 0) -> None:
         self._text = text
@@ -72,16 +78,16 @@ class _Object:
         self._kept = len(self._members)
 
     def value(self, name: str) -> object:
-        """The member's value; None when there is none."""
+        """Return the member's value; None when there is no such member."""
         member = self._members.get(name)
         return None if member is None else member.value
 
     def start_of(self, name: str) -> int:
-        """Where the member's value starts."""
+        """Return the position where the member's value starts."""
         return self._members[name].value_start
 
     def set(self, name: str, literal: str) -> None:
-        """Give a member a value; one that is missing is added at the object's end."""
+        """Set a member's value, a JSON literal. A member that is missing is added at the object's end."""
         member = self._members.get(name)
         if member is None:
             self._additions.append(f'"{name}":{literal}')
@@ -89,7 +95,7 @@ class _Object:
             self._edits.append((member.value_start, member.value_end, literal))
 
     def drop(self, name: str) -> None:
-        """Take a member out, with one of the commas around it. One member at most may be dropped."""
+        """Remove a member and one of the commas around it. At most one member of an object may be dropped."""
         dropped = self._members.get(name)
         if dropped is None:
             return
@@ -102,12 +108,12 @@ class _Object:
             end = ordered[1].key_start if len(ordered) > 1 else dropped.value_end
             self._edits.append((dropped.key_start, end, ""))
 
-    def take(self, other: _Object) -> None:
-        """Make the changes of an object within this one too."""
-        self._edits += other.changes()
+    def adopt(self, inner: _Object) -> None:
+        """Make the changes of an object that lies within this one."""
+        self._edits += inner.changes()
 
     def changes(self) -> list[tuple[int, int, str]]:
-        """What replaces what: (start, end, text), in order and without overlaps."""
+        """Return the replacements as (start, end, text), in order and without overlaps."""
         edits = list(self._edits)
         if self._additions:
             last = max((member.value_end for member in self._members.values()), default=None)
@@ -117,7 +123,7 @@ class _Object:
         return sorted(edits, key=lambda edit: edit[:2])
 
     def edited(self) -> str:
-        """The whole text with the changes made."""
+        """Return the whole text with the changes made."""
         parts, position = [], 0
         for start, end, replacement in self.changes():
             parts += [self._text[position:start], replacement]
@@ -126,7 +132,7 @@ class _Object:
 
 
 def _members(text: str, start: int) -> dict[str, _Member]:
-    """The members of the JSON object that starts at or after `start`, in their order."""
+    """Return the members of the JSON object that starts at or after `start`, in their order."""
     try:
         return _scan(text, start)
     except RecursionError:
@@ -149,7 +155,7 @@ def _scan(text: str, start: int) -> dict[str, _Member]:
         value_start = _skip(text, position)
         value, value_end = _DECODER.raw_decode(text, value_start)
         if key in members:
-            # Two readers may disagree about which of two equal keys counts.
+            # Of two equal keys, some readers take the first and some the last.
             _refuse(f"The JSON names {key[:40]!r} twice.", "DUPLICATE_KEY")
         members[key] = _Member(key_start, value_start, value_end, value)
         position = _skip(text, value_end)
@@ -159,8 +165,8 @@ def _scan(text: str, start: int) -> dict[str, _Member]:
 
 
 def _skip(text: str, position: int) -> int:
-    found = _SPACE.match(text, position)
-    return found.end() if found else position
+    space = _SPACE.match(text, position)
+    return space.end() if space else position
 
 
 def _expect(text: str, position: int, character: str) -> int:

@@ -1,4 +1,4 @@
-"""A target's API key, from the environment or a file that may change while the server runs; never logged."""
+"""A target's API key, from the environment or a file that may change while the server runs. It is never logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FITS_A_HEADER = re.compile(r"[\x21-\x7e]*")
 
 
 class ApiKeySource:
-    """The key of one target.
+    """The key of one target, or none.
 
     Raises:
         SettingsError: the key can't be read, or a header can't carry it.
@@ -41,15 +41,15 @@ class ApiKeySource:
         return f"ApiKeySource({self._target!r})"
 
     def current(self) -> str:
-        """The key, read again when its file has changed; empty for a target without one.
+        """Return the key, read again when its file has changed; empty for a target without a key.
 
-        While a file can't be read or holds no key that a header can carry, the last good key stays in use.
+        While the file can't be read, or holds a key that no header can carry, the last good key stays in use.
         """
         if self._file is not None:
             try:
                 self._read(self._file)
             except (OSError, SettingsError) as error:
-                _log.warning("api_key_file_unreadable", target=self._target, error=str(error))
+                _log.warning("upstream.key_unreadable", target=self._target, error=str(error))
         return self._key
 
     def _read(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The degraded mode: when it begins, why, what it means, and when it ends. Pure, its time is given."""
+"""The degraded mode: when it begins and why, what it asks for, and when it ends. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ BUDGET = "budget"
 ERROR_RATE = "error_rate"
 LATENCY = "latency"
 REASONS = (BUDGET, ERROR_RATE, LATENCY)
-"""Where several hold, the first is the one that is told."""
+"""The reasons for the mode. Where several hold, the first of them is reported."""
 
 _LATENCIES = 1024
-"""Latencies kept: the last of the window, enough for a 95th percentile to within a point."""
-_LOOKS = 60
-"""Looks per window: one costs a sort, so not every call takes one."""
+"""Latencies kept: the last of the window. They give the 95th percentile to within one percentage point."""
+_CHECKS = 60
+"""Checks of the conditions per window: each sorts the latencies, so it isn't done at every call."""
 
 
 class DegradedMode:
-    """Enters on a condition, leaves when all are over by the lower thresholds and have been for `hold_s`.
+    """Begins when a condition holds; ends when none has held, by the lower thresholds, for `hold_s`.
 
-    Fewer than `min_samples` calls in the window show nothing, neither when entering nor when leaving: else a server
-    without traffic would stay degraded for ever. What is measured while the mini model answers is the mini model, so a
-    full model that is still slow is found again only after leaving; `hold_s` bounds how often that happens.
+    Fewer than `min_samples` calls in the window show nothing, for the beginning or for the end. Otherwise a server
+    without traffic would stay degraded for ever. While the mini model answers, its calls are measured. So a full model
+    that is still slow shows only after the mode has ended; `hold_s` bounds how often that happens.
 
     Args:
         settings: conditions and measures.
-        on_change: told of each change, the mode before and the new one.
+        on_change: called at each change with the mode before and the new one.
     """
 
     def __init__(self, settings: DegradedSettings, on_change: Callable[[Mode, Mode], None] | None = None) -> None:
@@ -43,10 +43,10 @@ class DegradedMode:
         self._latencies_s: deque[tuple[float, float]] = deque(maxlen=_LATENCIES)
         self._pressed = False
         self._calm_since_s: float | None = None
-        self._next_look_s = -math.inf
+        self._next_check_s = -math.inf
 
     def observe(self, now_s: float, latency_s: float, *, failed: bool) -> None:
-        """A call is over; `latency_s` counts for those that succeeded."""
+        """Count a call that ended; `latency_s` counts where it succeeded."""
         if not self._settings.enabled:
             return
         self._calls.add(now_s, total=1, marked=int(failed))
@@ -54,22 +54,22 @@ class DegradedMode:
             self._latencies_s.append((now_s, latency_s))
 
     def press_budget(self, now_s: float, *, pressed: bool) -> None:
-        """A budget is used up, or no longer."""
+        """Report that a budget is used up, or that none is any more."""
         if pressed != self._pressed:
             self._pressed = pressed
-            self._look(now_s)
+            self._check(now_s)
 
     def current(self, now_s: float) -> Mode:
-        """The mode now."""
-        if self._settings.enabled and now_s >= self._next_look_s:
-            self._look(now_s)
+        """Return the mode now."""
+        if self._settings.enabled and now_s >= self._next_check_s:
+            self._check(now_s)
         return self._mode
 
-    def _look(self, now_s: float) -> None:
+    def _check(self, now_s: float) -> None:
         settings = self._settings
         if not settings.enabled:
             return
-        self._next_look_s = now_s + settings.window_s / _LOOKS
+        self._next_check_s = now_s + settings.window_s / _CHECKS
         reason = self._reason(now_s)
         if reason:
             self._calm_since_s = None
@@ -81,7 +81,7 @@ class DegradedMode:
                 self._change(NORMAL)
 
     def _reason(self, now_s: float) -> str:
-        """The first condition that holds, by the thresholds for entering or, while active, those for leaving."""
+        """Return the first condition that holds: above its threshold for entering or, in the mode, for leaving."""
         settings, active = self._settings, self._mode.active
         if settings.on_budget and self._pressed:
             return BUDGET
@@ -98,7 +98,7 @@ class DegradedMode:
         return ""
 
     def _p95_s(self, now_s: float) -> float | None:
-        """The 95th percentile by nearest rank; None for too few samples."""
+        """Return the 95th percentile by nearest rank, seconds; None for too few samples."""
         latencies = self._latencies_s
         oldest_s = now_s - self._settings.window_s
         while latencies and latencies[0][0] < oldest_s:

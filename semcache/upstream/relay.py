@@ -1,4 +1,4 @@
-"""A target's reply to a streamed call, told on chunk by chunk, and the completion that the chunks make."""
+"""Passes a target's reply to a streamed call on, chunk by chunk, and assembles the completion from the chunks."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from semcache.errors import UpstreamError
 from semcache.upstream.assembly import Assembler
 from semcache.upstream.retries import INCOMPLETE
 from semcache.upstream.sse import Event, EventParser
-from semcache.upstream.target import HttpTarget, Reply
+from semcache.upstream.target import HttpTarget, StreamedReply
 from semcache.upstream.wire import read_answer, read_json, refuse, replay_chunks
 
 _DONE = b"[DONE]"
 _AFTER_DONE_S = 0.05
-"""How long the end of a stream may follow its [DONE]: mostly they come together, and then the connection is kept."""
+"""How long the end of a stream may follow its [DONE]. A connection whose stream ended can be used again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """The completion behind a stream's chunks."""
+class Completion:
+    """The `chat.completion` JSON that a stream's chunks make."""
 
     body: bytes
 
 
-async def relay(reply: Reply, target: HttpTarget) -> AsyncGenerator[bytes | Whole, None]:
-    """A reply's chunks, and last the completion that they make.
+async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[bytes | Completion, None]:
+    """Yield a reply's chunks, and last the completion that they make.
 
     Raises:
-        UpstreamError: what came is no answer, or not all of one.
+        UpstreamError: what came is no answer, or only a part of one.
     """
-    if not reply.is_event_stream:  # A target that can't stream: its answer in one piece.
+    if not reply.is_event_stream:  # The target doesn't stream: the answer comes in one piece.
         body = await reply.read()
         read_answer(body)
         for chunk in replay_chunks(body, include_usage=True):
             yield chunk
-        yield Whole(body)
+        yield Completion(body)
         return
     assembler = Assembler()
     size_bytes = 0
@@ -51,17 +51,17 @@ async def relay(reply: Reply, target: HttpTarget) -> AsyncGenerator[bytes | Whol
                 refuse("an error event", event.data)
             assembler.add(event.data)
             yield event.data
-    if not assembler.whole:
+    if not assembler.is_complete:
         raise UpstreamError(
             f"The upstream {target.settings.name!r} ended its stream before the answer was whole.",
             http_status=200,
             reason=INCOMPLETE,
         )
-    yield Whole(assembler.completion())
+    yield Completion(assembler.completion())
 
 
-async def _events(reply: Reply, target: HttpTarget) -> AsyncGenerator[Event, None]:
-    """The events of a stream up to [DONE] or its clean end; empty ones, which only keep a connection open, left out."""
+async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:
+    """Yield the events of a stream up to [DONE] or its clean end, without empty ones (a sign of life)."""
     parser = EventParser()
     async with aclosing(reply.pieces()) as pieces:
         async for piece in pieces:

@@ -1,4 +1,4 @@
-"""Whose fault a failed try was, whether it is repeated, and after how long: pure, so that all is tested by value."""
+"""Decides whose fault a failed try was, whether it is repeated, and after how long. Pure: tested by value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semcache.errors import UpstreamError, UpstreamTimedOutError
 from semcache.settings import RetrySettings
 
 UNREACHABLE = "UPSTREAM_UNREACHABLE"
-"""No connection, or one that ended before any of the answer came."""
+"""There was no connection, or it ended before any of the answer came."""
 BROKE_OFF = "UPSTREAM_BROKE_OFF"
 """The connection ended in the middle of an answer."""
 INCOMPLETE = "UPSTREAM_INCOMPLETE"
@@ -21,35 +21,35 @@ TOO_LARGE = "ANSWER_TOO_LARGE"
 """The answer passed `limits.answer_bytes`."""
 
 UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
-"""Nobody was asked: every target that could answer failed too often of late."""
+"""No target was asked: every target that could answer failed too often lately."""
 
 _STATUSES = frozenset({429, 502, 503, 504})
 _REASONS = frozenset({UNREACHABLE, BROKE_OFF})
 _TOO_MANY_REQUESTS = 429
 _OF_THE_TARGET = frozenset({401, 402, 408})
-"""The server's own key or account there, and a target that had no patience."""
+"""The target refused the server's own key or account (401, 402), or didn't wait for the request (408)."""
 _OF_THE_MODEL = frozenset({403, 404, 405, 410})
 
 
 class Blame(Enum):
-    """Whose fault a failed try was, and so what follows."""
+    """Whose fault a failed try was. What follows depends on it."""
 
     REQUEST = "request"
-    """Its own: told at once, since no target would answer it otherwise."""
+    """The request's own: the call fails at once, since every target would answer the same."""
     MODEL = "model"
-    """The target lives and won't serve this model (there is none, or no permission): others are asked."""
+    """The target works and refuses this model (unknown, or no permission): other targets are asked."""
     BUSY = "busy"
-    """The target lives and told when to come back: until then others are preferred."""
+    """The target works and said when to come back: until then other targets are preferred."""
     TARGET = "target"
-    """It counts against the target's breaker, and others are asked."""
+    """The target's: it counts against the target's breaker, and other targets are asked."""
 
 
 def blame(error: UpstreamError) -> Blame:
-    """Whose fault it was.
+    """Return whose fault a failed try was.
 
-    A 429 with Retry-After is an honest target under load: others are preferred for so long, and longer each time that
-    it says so in a row, but it isn't cut off (`Breaker.busy`). A 429 without is a failure like any other, for it is
-    what exhausted quotas and limits that nobody lifts look like.
+    A 429 with Retry-After comes from a target under load that says when to come back. Other targets are preferred until
+    then, and longer each time in a row, but the target's breaker doesn't open (`Breaker.busy`). A 429 without it counts
+    as any other failure: an exhausted quota answers so.
     """
     status = error.http_status
     if isinstance(error, UpstreamTimedOutError) or status is None or status in _OF_THE_TARGET:
@@ -64,17 +64,17 @@ def blame(error: UpstreamError) -> Blame:
 def retry_delay_s(
     error: UpstreamError, failed_tries: int, remaining_s: float, settings: RetrySettings, rng: random.Random
 ) -> float | None:
-    """Seconds until a target that failed is asked again; None when it isn't.
+    """Return the seconds until a target that failed is asked again; None when it isn't.
 
     Exponential backoff with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
     never less than the upstream's Retry-After.
 
     Args:
         error: how the last try failed.
-        failed_tries: the tries before this repeated one, at least one; first tries at other targets don't count.
+        failed_tries: the tries before this one, 1 or more, without the first tries at other targets.
         remaining_s: seconds until the call's deadline.
         settings: the limits.
-        rng: the jitter's chance.
+        rng: draws the jitter.
     """
     if failed_tries > settings.max_retries:
         return None
@@ -90,7 +90,7 @@ def retry_delay_s(
 
 
 def parse_retry_after(value: str | None, now_s: float) -> float | None:
-    """Seconds that a Retry-After header asks for, from a number or an HTTP date; None when it says neither.
+    """Return the seconds that a Retry-After header asks for; None when it is neither a number nor an HTTP date.
 
     Args:
         value: the header.
@@ -103,9 +103,9 @@ def parse_retry_after(value: str | None, now_s: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):  # The latter from numbers that no date has.
+        except (ValueError, OverflowError):  # OverflowError comes from numbers that no date has.
             return None
-        # "-0000" reads as no time zone; HTTP dates are in GMT, whatever they say.
+        # Python reads "-0000" as no time zone. HTTP dates are always in GMT.
         aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
         return max(0.0, aware.timestamp() - now_s)
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,4 +1,4 @@
-"""From a call to its answer: the plan of its route, tries over targets, a plain answer or a stream of chunks."""
+"""Brings the answer of a call: the plan of its route, tries over targets, a plain answer or a stream of chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.fleet import Fleet
 from semcache.upstream.modes import DegradedMode
-from semcache.upstream.relay import Whole, relay
+from semcache.upstream.relay import Completion, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RouteTable, models_of, without
@@ -28,30 +28,31 @@ from semcache.upstream.tries import Tries
 from semcache.upstream.wire import is_same_model, read_answer
 
 _log = structlog.get_logger(__name__)
-_SWAPS_LOGGED = 256
+_MAX_SWAPS_LOGGED = 256
+"""Kinds of swapped models that are logged, once each: upstreams choose the names freely."""
 
 
 class UpstreamObserver(Protocol):
-    """Who counts tries and measures calls."""
+    """Counts tries and calls: `observe.metrics.Metrics` has these methods."""
 
     def upstream_attempted(self, target: str, outcome: str) -> None:
-        """One try is over: `ok`, an HTTP status, `timeout`, `unreachable`, `broken`, `failed` or `cancelled`."""
+        """Count a try that ended: `ok`, an HTTP status, `timeout`, `unreachable`, `broken`, `failed` or `cancelled`."""
         ...
 
     def upstream_done(self, target: str, duration_s: float) -> None:
-        """A call is over, all its tries included; `target` was asked last."""
+        """Count a call that ended, with the seconds of all its tries; `target` was asked last."""
         ...
 
     def upstream_swapped(self, target: str) -> None:
-        """An answer names another model than was asked for."""
+        """Count an answer that names another model than was asked for."""
         ...
 
     def breaker_changed(self, target: str, state: int) -> None:
-        """A target's breaker is closed (0), half open (1) or open (2) now; told for each target at the start too."""
+        """Set a target's breaker: closed (0), half open (1) or open (2). Each target's is set at the start too."""
         ...
 
     def degraded_changed(self, reason: str) -> None:
-        """The degraded mode is on for this reason now, or off when it is empty."""
+        """Set the reason of the degraded mode; empty when the mode is off."""
         ...
 
 
@@ -60,12 +61,12 @@ class HttpUpstream:
 
     Args:
         settings: targets, routes and limits.
-        clock: deadlines are in its monotonic seconds.
-        observer: told of each try and each call, and of every change of breakers and mode.
-        answer_bytes: the largest answer that is read.
-        rng: chooses by weight, and jitters.
+        clock: the deadlines of calls are in its monotonic seconds.
+        observer: counts each try and each call, and every change of a breaker or of the mode; None: nothing does.
+        answer_bytes: the size of the largest answer that is read.
+        rng: draws targets by their weight, and the jitter.
         sleep: waits between tries.
-        environ: where the keys named by `api_key_env` lie; None: the process's environment.
+        environ: the variables that `api_key_env` names; None: the process's environment.
 
     Raises:
         SettingsError: a base URL or a key that can't be used.
@@ -103,13 +104,13 @@ class HttpUpstream:
                 observer.breaker_changed(name, BreakerState.CLOSED)
 
     def models(self, alias: str) -> frozenset[str] | None:
-        """The models that an alias's targets run now, degraded ones left out; None when nothing routes the alias."""
+        """Return the models that an alias's targets run now, without degraded ones; None when no route serves it."""
         return self._routes.models(alias)
 
     def candidates(
         self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
     ) -> tuple[str, ...]:
-        """The models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
+        """Return the models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
         return models_of(self._routes.plan(alias, task_type, complexity, degraded=degraded or self._prefers_mini()))
 
     @property
@@ -118,11 +119,11 @@ class HttpUpstream:
         return self._mode.current(self._clock.monotonic())
 
     def press_budget(self, *, pressed: bool) -> None:
-        """A budget is used up, or no longer: a condition of the degraded mode."""
+        """Report that a budget is used up, or that none is any more: a condition of the degraded mode."""
         self._mode.press_budget(self._clock.monotonic(), pressed=pressed)
 
     async def complete(self, call: UpstreamCall) -> Answer:
-        """One whole answer.
+        """Return one whole answer.
 
         Raises:
             UnknownModelError: no route serves the alias.
@@ -143,13 +144,13 @@ class HttpUpstream:
                     self._log_failure(error, tries, call)
 
     async def stream(self, call: UpstreamCall) -> AsyncGenerator[bytes | Answer, None]:
-        """Chunks as they arrive, then the whole Answer. Close it (`aclose`) when leaving early.
+        """Yield chunks as they arrive, then the whole Answer. Close the stream (`aclose`) when leaving early.
 
-        The answer is whole when every choice has told its finish reason and the stream ended with [DONE] or, without
-        it, cleanly. After the first chunk nothing is tried again: it was passed on.
+        The answer is whole when every choice has its finish reason and the stream ended with [DONE] or, without it,
+        cleanly. After the first chunk nothing is tried again, because that chunk was passed on.
 
         Raises:
-            As `complete`; between chunks too.
+            The errors of `complete`, between chunks too.
         """
         tries = self._tries(call)
         with self._timed(tries) as started_s:
@@ -162,11 +163,11 @@ class HttpUpstream:
                     with self._attempt(tries, place) as limit_s:
                         until_s = self._clock.monotonic() + limit_s
                         async with target.open(body, call, limit_s) as reply, aclosing(relay(reply, target)) as pieces:
-                            # Up to its first chunk a try has its share of the time; after that it is the only one.
+                            # The share of the time ends with the first chunk: after it no other target is tried.
                             async with target.time_limit(until_s - self._clock.monotonic(), call):
                                 piece = await anext(pieces)
                             tries.lives()
-                            while not isinstance(piece, Whole):
+                            while not isinstance(piece, Completion):
                                 relayed = True
                                 yield piece
                                 piece = await anext(pieces)
@@ -201,7 +202,11 @@ class HttpUpstream:
         )
 
     async def _next(self, tries: Tries, call: UpstreamCall) -> Destination:
-        """Whom to ask next, after its wait; raises what the call fails with when there is nobody."""
+        """Return the destination to ask next, after its wait.
+
+        Raises:
+            UpstreamError: there is no other; the error that the call fails with.
+        """
         while True:
             step = tries.next(self._clock.monotonic())
             if step.wait_s:
@@ -209,7 +214,7 @@ class HttpUpstream:
             if not step.wait_s or tries.admits(step.destination, self._clock.monotonic()):
                 if tries.made:
                     target, wait_s = step.destination.target, round(step.wait_s, 3)
-                    _log.info("upstream_retry", request_id=call.request_id, target=target, wait_s=wait_s)
+                    _log.info("upstream.retrying", request_id=call.request_id, target=target, wait_s=wait_s)
                 return step.destination
 
     def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float) -> Answer:
@@ -227,7 +232,7 @@ class HttpUpstream:
 
     @contextmanager
     def _timed(self, tries: Tries) -> Iterator[float]:
-        """Measures a call, for the observer and for the degraded mode. One that is left shows nothing."""
+        """Measure a call for the observer and the degraded mode. A call that is abandoned isn't measured."""
         started_s = self._clock.monotonic()
         failed: bool | None = None
         try:
@@ -245,7 +250,7 @@ class HttpUpstream:
 
     @contextmanager
     def _attempt(self, tries: Tries, place: Destination) -> Iterator[float]:
-        """One try: gives the seconds that it may take, and tells the breaker and the observer how it ended."""
+        """Make one try: yields the seconds it may take, and reports its end to the breaker and the observer."""
         limit_s = tries.begin(place, self._clock.monotonic())
         outcome = ""
         try:
@@ -258,13 +263,13 @@ class HttpUpstream:
             raise
         finally:
             if not outcome:
-                tries.left()
+                tries.abandoned()
             if self._observer is not None:
                 self._observer.upstream_attempted(place.target, outcome or "cancelled")
 
     def _log_failure(self, error: UpstreamError, tries: Tries, call: UpstreamCall) -> None:
         _log.info(
-            "upstream_try_failed",
+            "upstream.try_failed",
             target=tries.last.target if tries.last is not None else "",
             request_id=call.request_id,
             tries=tries.made,
@@ -273,21 +278,21 @@ class HttpUpstream:
         )
 
     def _swapped(self, place: Destination, answered: str) -> None:
-        """Count it, and log each kind once: a deployment's own name for its model does so on every call."""
+        """Count a swapped model, and log each kind once: a deployment with a name of its own is one at every call."""
         if self._observer is not None:
             self._observer.upstream_swapped(place.target)
         swap = (place.target, place.model, answered)
-        if swap not in self._swaps and len(self._swaps) < _SWAPS_LOGGED:
+        if swap not in self._swaps and len(self._swaps) < _MAX_SWAPS_LOGGED:
             self._swaps.add(swap)
-            _log.warning("upstream_other_model", target=place.target, asked=place.model, answered=answered[:200])
+            _log.warning("upstream.other_model", target=place.target, asked=place.model, answered=answered[:200])
 
     def _breaker_changed(self, target: str, before: BreakerState, state: BreakerState) -> None:
-        _log.warning("upstream_breaker", target=target, state=state.name.lower(), before=before.name.lower())
+        _log.warning("upstream.breaker_changed", target=target, state=state.name.lower(), before=before.name.lower())
         if self._observer is not None:
             self._observer.breaker_changed(target, state)
 
     def _mode_changed(self, before: Mode, mode: Mode) -> None:
-        _log.warning("degraded_mode", active=mode.active, reason=mode.reason or before.reason)
+        _log.warning("upstream.mode_changed", active=mode.active, reason=mode.reason or before.reason)
         if self._observer is not None:
             self._observer.degraded_changed(mode.reason)
 

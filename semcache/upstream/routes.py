@@ -1,4 +1,4 @@
-"""Which targets may answer a call, in which order, and under which model names."""
+"""Finds which targets may answer a call, in which order, and under which model names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from semcache.errors import OverLimitError, UnknownModelError
 from semcache.settings import Route, UpstreamSettings
 
 _ANY = "*"
-_REMEMBERED = 4096
-"""Plans and sets of models kept; `*` takes any alias that callers make up, so they must be bounded."""
+_MAX_REMEMBERED = 4096
+"""Plans, and sets of models, remembered. `*` takes any alias that callers make up, so the number is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A target by name, and the model that it is asked for.
+    """A target and the model that it is asked for.
 
     Attributes:
-        weight: its share of the calls among its group.
-        degraded: its answers are worse than what was asked for.
+        target: the target's name.
+        model: the model's name there.
+        weight: the share of its group's calls, beside the other weights.
+        degraded: whether its answers are worse than what was asked for.
     """
 
     target: str
@@ -28,15 +30,15 @@ class Destination:
     degraded: bool = False
 
 
-Plan = tuple[tuple[Destination, ...], ...]
-"""Groups of destinations: a later one is for when the earlier can't answer. No target and model come twice."""
+RoutePlan = tuple[tuple[Destination, ...], ...]
+"""Groups of destinations: a later group is asked when no earlier one can answer. Each target and model come once."""
 
 
 class RouteTable:
-    """The routes of the settings: the alias's own first, then `*`, then the only target there is.
+    """The routes of the settings: first the alias's own, then `*`; without routes, the only target.
 
-    Of an alias's routes the most specific counts: that of its task type and complexity, of its task type, of its
-    complexity, of any.
+    Of several routes of one alias, the most specific is taken: first that of the task type and complexity, then that of
+    the task type, then that of the complexity, then that of any call.
     """
 
     def __init__(self, settings: UpstreamSettings) -> None:
@@ -46,24 +48,27 @@ class RouteTable:
         targets = settings.targets
         self._only_target = targets[0].name if len(targets) == 1 and not settings.routes else ""
         self._without_targets = not targets
-        self._plans: dict[tuple[str, str, str, bool], Plan] = {}
+        self._plans: dict[tuple[str, str, str, bool], RoutePlan] = {}
         self._models: dict[str, frozenset[str] | None] = {}
 
-    def plan(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> Plan:
-        """Who may answer; empty when nobody. Degraded: the route's degraded alias comes before the route itself."""
+    def plan(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> RoutePlan:
+        """Return the destinations that may answer; empty for none.
+
+        With `degraded`, the route's degraded alias comes before the route itself.
+        """
         key = (alias, task_type, complexity, degraded)
         plan = self._plans.get(key)
         if plan is None:
-            if len(self._plans) >= _REMEMBERED:
+            if len(self._plans) >= _MAX_REMEMBERED:
                 self._plans.clear()
             plan = self._plans[key] = self._make(alias, task_type, complexity, degraded=degraded)
         return plan
 
-    def resolve(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> Plan:
-        """As `plan`.
+    def resolve(self, alias: str, task_type: str = "", complexity: str = "", *, degraded: bool = False) -> RoutePlan:
+        """Return the plan, which has one destination or more.
 
         Raises:
-            UnknownModelError: nobody may answer; names the aliases that are known.
+            UnknownModelError: no destination may answer; the error names the known aliases.
         """
         plan = self.plan(alias, task_type, complexity, degraded=degraded)
         if not plan:
@@ -71,20 +76,20 @@ class RouteTable:
         return plan
 
     def models(self, alias: str) -> frozenset[str] | None:
-        """The models that may answer for an alias, whatever the call's task type and complexity, without degraded ones.
+        """Return the models that may answer for an alias at any task type and complexity, without degraded ones.
 
-        None when no route leads anywhere.
+        None when no route leads to a target.
         """
         if alias not in self._models:
-            if len(self._models) >= _REMEMBERED:
+            if len(self._models) >= _MAX_REMEMBERED:
                 self._models.clear()
             plans = [
                 self.plan(alias, task_type, complexity)
                 for task_type in self._task_types
                 for complexity in self._complexities
             ]
-            found = frozenset(place.model for plan in plans for group in plan for place in group if not place.degraded)
-            self._models[alias] = found if any(plans) else None
+            models = frozenset(place.model for plan in plans for group in plan for place in group if not place.degraded)
+            self._models[alias] = models if any(plans) else None
         return self._models[alias]
 
     def _find(self, alias: str, task_type: str, complexity: str) -> Route | None:
@@ -100,7 +105,7 @@ class RouteTable:
                 return route
         return None
 
-    def _make(self, alias: str, task_type: str, complexity: str, *, degraded: bool) -> Plan:
+    def _make(self, alias: str, task_type: str, complexity: str, *, degraded: bool) -> RoutePlan:
         if self._only_target:
             return ((Destination(self._only_target, alias),),)
         groups: list[tuple[Destination, ...]] = []
@@ -125,7 +130,7 @@ class RouteTable:
 
         route = self._find(alias, task_type, complexity)
         if degraded and route is not None and route.degraded:
-            # Whatever the mini model falls back to, the alias's own answers aren't degraded ones.
+            # Marked as visited: a fallback of the mini model to this alias must not flag its answers as degraded.
             visited.add(alias)
             visit(route.degraded, flagged=True)
             visited.remove(alias)
@@ -152,25 +157,25 @@ class RouteTable:
         )
 
 
-def models_of(plan: Plan) -> tuple[str, ...]:
-    """The models of a plan: by group, the greater weight first."""
+def models_of(plan: RoutePlan) -> tuple[str, ...]:
+    """Return the models of a plan: by group, the greater weight first."""
     ordered = (place for group in plan for place in sorted(group, key=lambda place: -place.weight))
     return tuple(dict.fromkeys(place.model for place in ordered))
 
 
-def without(plan: Plan, barred: AbstractSet[str]) -> Plan:
-    """The plan without the barred models.
+def without(plan: RoutePlan, barred: AbstractSet[str]) -> RoutePlan:
+    """Return the plan without the barred models.
 
     Raises:
-        OverLimitError: nothing is left.
+        OverLimitError: every model is barred.
     """
     if not barred:
         return plan
-    left = tuple(tuple(place for place in group if place.model not in barred) for group in plan)
-    if not any(left):
+    allowed = tuple(tuple(place for place in group if place.model not in barred) for group in plan)
+    if not any(allowed):
         raise OverLimitError(
             "A budget bars every model that could answer this request.",
             reason="MODELS_BARRED",
             hint="Wait for the budget's next period, raise it, or ask for a cheaper model.",
         )
-    return left
+    return allowed

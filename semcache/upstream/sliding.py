@@ -1,16 +1,17 @@
-"""Counts over the last stretch of time: pure, its time is given."""
+"""Counts over the last stretch of time. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 from collections import deque
 
 _SLOTS = 20
+"""Slots in a window: counts then expire in steps of a twentieth of it."""
 
 
 class SlidingCounts:
-    """How many there were in the last `window_s` seconds, and how many of them were marked, to a twentieth of it.
+    """How many events the last `window_s` seconds had, and how many of them were marked, to a twentieth of the window.
 
-    Times are monotonic seconds; one that is earlier than the last counts as the last.
+    Times are monotonic seconds. A time earlier than the last one counts as the last one.
     """
 
     def __init__(self, window_s: float) -> None:
@@ -19,7 +20,7 @@ class SlidingCounts:
         self._total = self._marked = 0
 
     def add(self, now_s: float, *, total: int = 0, marked: int = 0) -> None:
-        """Count `total` more, and `marked` of them or of earlier ones."""
+        """Count `total` more events, and mark `marked` of them or of earlier ones."""
         self._expire(now_s)
         slots, number = self._slots, int(now_s / self._slot_s)
         if not slots or slots[-1][0] < number:
@@ -30,12 +31,12 @@ class SlidingCounts:
         self._marked += marked
 
     def read(self, now_s: float) -> tuple[int, int]:
-        """All, and the marked ones."""
+        """Return the number of events and of marked ones."""
         self._expire(now_s)
         return self._total, self._marked
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all events."""
         self._slots.clear()
         self._total = self._marked = 0
 

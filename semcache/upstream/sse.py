@@ -1,8 +1,8 @@
-"""Server-sent events read from bytes that may be cut anywhere.
+"""Reads server-sent events from bytes that may be cut anywhere.
 
-Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6. One departure: an event that
-the end of the stream cuts short of its blank line still counts, since some servers never send the last one; whether
-its data are whole shows when they are parsed.
+Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6. One departure: an event
+whose blank line is missing at the end of the stream still counts, because some servers never send the last blank line.
+Whether its data are complete shows when they are parsed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Event:
 
 
 class EventParser:
-    """Bytes in, events out. Comments, ids and retry times are skipped."""
+    """Takes bytes and returns events. Comments, ids and retry times are skipped."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -32,11 +32,11 @@ class EventParser:
         self._first = True
         self._after_return = False
         self.pending_bytes = 0
-        """Bytes of an event that isn't complete yet; whoever feeds the parser bounds them."""
+        """Bytes of an event that isn't complete yet. The caller bounds them."""
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes."""
-        # The LF of a CRLF whose CR ended the bytes before.
+        """Return the events that `data` completes."""
+        # This LF belongs to a CRLF whose CR ended the bytes before.
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
         if not data:
@@ -44,7 +44,7 @@ class EventParser:
         self._after_return = data.endswith(b"\r")
         self._pieces.append(data)
         self.pending_bytes += len(data)
-        # Only a line's end is worth joining for: a long line that trickles in is joined once.
+        # Pieces are joined only at a line's end, so that a long line in many pieces is joined once.
         if b"\n" not in data and b"\r" not in data:
             return []
         *lines, rest = _LINE_END.split(b"".join(self._pieces))
@@ -54,7 +54,7 @@ class EventParser:
         return events
 
     def finish(self) -> list[Event]:
-        """The stream ended cleanly: what was left incomplete."""
+        """Return the event that was incomplete when the stream ended cleanly, if there is one."""
         rest, self._pieces = b"".join(self._pieces), []
         events = [self._line(rest)] if rest else []
         events.append(self._line(b""))

@@ -1,4 +1,4 @@
-"""One target: its connections, its key, its time limits, and its failures told in semcache's errors."""
+"""One target: its connections, its key, its time limits, and its failures as semcache's errors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, parse_r
 
 _EVENT_STREAM = "text/event-stream"
 _ERROR_BYTES = 64 * 1024
+"""Bytes read of an error's body: providers' errors have a few hundred."""
 _KEEPALIVE_S = 30.0
-"""Below the idle limit of common load balancers (60 s), so that connections are seldom found dead."""
+"""Below the idle limit of common load balancers (60 s), so that the other side seldom closes a kept connection."""
 
 
-class Reply:
-    """A success to a streamed call: its head is there, its body is on its way."""
+class StreamedReply:
+    """The successful reply to a streamed call: its head has come, its body is still coming."""
 
     def __init__(self, target: HttpTarget, response: httpx2.Response, call: UpstreamCall) -> None:
         self._target = target
@@ -33,12 +34,12 @@ class Reply:
 
     @property
     def is_event_stream(self) -> bool:
-        """Whether the body is what was asked for; it is taken for that where no type is told."""
+        """Whether the body is an event stream, as was asked for. A reply without a content type counts as one."""
         kind = self._response.headers.get("content-type", _EVENT_STREAM)
         return kind.split(";")[0].strip().lower() == _EVENT_STREAM
 
     async def read(self) -> bytes:
-        """The whole body, within the target's timeout.
+        """Return the whole body, within the target's timeout.
 
         Raises:
             UpstreamTimedOutError, UpstreamError: ANSWER_TOO_LARGE, or the connection broke off.
@@ -47,10 +48,10 @@ class Reply:
             return await self._target.read(self._response)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives: the first piece within the target's timeout, each later one within its stall timeout.
+        """Yield the body as it arrives: the first piece within the target's timeout, later ones within its stall timeout.
 
         Raises:
-            UpstreamTimedOutError: nothing came for so long, or the call's deadline passed.
+            UpstreamTimedOutError: nothing came within the timeout, or the call's deadline passed.
             UpstreamError: the connection broke off.
         """
         limit_s = self._target.settings.timeout_s
@@ -81,24 +82,24 @@ class HttpTarget:
         except httpx2.InvalidURL as error:
             raise SettingsError([f"target {settings.name!r}: base_url is no URL: {error}"]) from error
         self._client = httpx2.AsyncClient(
-            # Nothing from the environment: a proxy or a .netrc would be a second, hidden configuration.
+            # A proxy or a .netrc of the environment would be a second, hidden configuration.
             trust_env=False,
             follow_redirects=False,
-            # A plain target needs no certificates, and loading them takes longer than the whole rest.
+            # A plain target needs no certificates, and loading them takes longer than everything else here.
             verify=self._url.scheme == "https",
-            # Time is limited around the calls, where one limit covers all of a call's steps.
+            # `time_limit` limits the calls: one limit covers all steps of a call.
             timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s),
             limits=httpx2.Limits(
                 max_connections=settings.max_connections,
                 max_keepalive_connections=settings.max_connections,
                 keepalive_expiry=_KEEPALIVE_S,
             ),
-            # One jar would carry a cookie from one tenant's call into another's.
+            # A jar would carry a cookie from one tenant's call into another tenant's.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def fetch(self, body: bytes, call: UpstreamCall, limit_s: float) -> bytes:
-        """The whole answer to a body, within the target's timeout and `limit_s`.
+        """Send a body and return the whole answer, within the target's timeout and `limit_s`.
 
         Raises:
             UpstreamRefusedError: a 4xx.
@@ -112,18 +113,18 @@ class HttpTarget:
             return await self.read(response)
 
     @asynccontextmanager
-    async def open(self, body: bytes, call: UpstreamCall, limit_s: float) -> AsyncIterator[Reply]:
-        """The reply to a streamed call, once its head says success, within the target's timeout and `limit_s`.
+    async def open(self, body: bytes, call: UpstreamCall, limit_s: float) -> AsyncIterator[StreamedReply]:
+        """Send a body and yield the streamed reply once its head says success, within the timeout and `limit_s`.
 
         Raises:
-            As `fetch`, for the head.
+            The errors of `fetch`, for the head.
         """
         head_limit = self.time_limit(min(self.settings.timeout_s, limit_s), call)
         async with self._exchange(body, call, _EVENT_STREAM, head_limit) as response:
-            yield Reply(self, response, call)
+            yield StreamedReply(self, response, call)
 
     async def read(self, response: httpx2.Response) -> bytes:
-        """A body of at most `answer_bytes`.
+        """Return a response's body of at most `answer_bytes`.
 
         Raises:
             UpstreamError: ANSWER_TOO_LARGE.
@@ -144,7 +145,7 @@ class HttpTarget:
     async def _exchange(
         self, body: bytes, call: UpstreamCall, accept: str, head_limit: AbstractAsyncContextManager[None]
     ) -> AsyncIterator[httpx2.Response]:
-        """Send a body; gives the response whose head says success, and translates what goes wrong until it is read."""
+        """Send a body and yield the response whose head says success; errors become semcache's until the block ends."""
         key = self._key.current()
         request = self._client.build_request("POST", self._url, content=body, headers=self._headers(key, call, accept))
         response: httpx2.Response | None = None
@@ -162,10 +163,10 @@ class HttpTarget:
 
     @asynccontextmanager
     async def time_limit(self, limit_s: float, call: UpstreamCall) -> AsyncIterator[None]:
-        """Ends what runs within after `limit_s`, or at the call's deadline.
+        """End the block after `limit_s` seconds, or at the call's deadline.
 
         Raises:
-            UpstreamTimedOutError: says which it was.
+            UpstreamTimedOutError: the limit or the deadline passed; the message says which.
         """
         remaining_s = call.deadline_s - self._clock.monotonic()
         try:
@@ -175,7 +176,7 @@ class HttpTarget:
             raise self.timed_out(limit_s if limit_s < remaining_s else None) from error
 
     def timed_out(self, limit_s: float | None) -> UpstreamTimedOutError:
-        """The error of a call that took longer than `limit_s`, or, with None, than its deadline allowed."""
+        """Return the error of a call that took longer than `limit_s`; None: longer than its deadline allowed."""
         if limit_s is None:
             return UpstreamTimedOutError(
                 f"The upstream {self.settings.name!r} didn't answer before the call's deadline."
@@ -187,7 +188,7 @@ class HttpTarget:
         )
 
     def too_large(self) -> UpstreamError:
-        """The error of an answer beyond the limit."""
+        """Return the error of an answer that is larger than `answer_bytes`."""
         return UpstreamError(
             f"The answer of the upstream {self.settings.name!r} is larger than {self.answer_bytes} bytes.",
             http_status=http.HTTPStatus.OK,
@@ -204,7 +205,7 @@ class HttpTarget:
             "user-agent": "semcache",
             "content-type": "application/json",
             "accept": accept,
-            # Compressed streams arrive in lumps, and answers are small.
+            # A compressed stream arrives in large pieces and late; answers are small.
             "accept-encoding": "identity",
             "x-request-id": call.request_id,
             **{name.lower(): value for name, value in self.settings.headers.items()},
@@ -216,7 +217,7 @@ class HttpTarget:
     def _failure(self, response: httpx2.Response, body: bytes, key: str) -> UpstreamError:
         status = response.status_code
         name = self.settings.name
-        if key:  # Some servers tell a wrong key back.
+        if key:  # Some servers repeat a wrong key in their error.
             body = body.replace(key.encode(), b"[key]")
         retry_after_s = parse_retry_after(response.headers.get("retry-after"), self._clock.wall())
         phrase = f"{status} {_phrase(status)}".strip()
@@ -269,7 +270,7 @@ class HttpTarget:
 
 
 async def _read_error(response: httpx2.Response) -> bytes:
-    """The first bytes of an error's body; what was there when the connection broke off."""
+    """Return the first bytes of an error's body, or those that came before the connection broke off."""
     body = bytearray()
     try:
         async with aclosing(response.aiter_bytes()) as pieces:
@@ -278,7 +279,7 @@ async def _read_error(response: httpx2.Response) -> bytes:
                 if len(body) >= _ERROR_BYTES:
                     break
     except httpx2.HTTPError:
-        # The status says what happened; a body that can't be read adds nothing.
+        # The status says what happened, so an error's body may be incomplete.
         return bytes(body)
     return bytes(body[:_ERROR_BYTES])
 

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible wire: a `chat.completion` read into an Answer, and told again as a stream of its chunks.
+"""The OpenAI-compatible wire: reads a `chat.completion` into an Answer, and replays it as a stream of chunks.
 
 Reference: https://platform.openai.com/docs/api-reference/chat/object and …/chat-streaming.
 """
@@ -15,12 +15,14 @@ from semcache.errors import UpstreamError
 from semcache.model import Answer, Usage
 
 MAX_TOKENS = 10**12
-"""A larger count is nonsense, and its price would leave 64 bits of nanodollars."""
+"""A larger count can't be true, and its price would not fit into 64 bits of nanodollars."""
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ERROR_BYTES = 2048
 _PIECE_CHARS = 48
+"""Characters of a replayed chunk: a few words, as providers send them."""
 _MAX_PIECES = 64
+"""Chunks of a replayed text: more would only cost messages."""
 _SNAPSHOT = re.compile(r"[-@:](latest|\d{4}-\d{2}-\d{2}|\d{3,8})$")
 """`-2024-08-06`, `-0613`, `@20240229`, `-002`: a model's dated or numbered snapshot."""
 _OF_THE_HEAD = frozenset({"id", "object", "created", "model", "choices", "usage"})
@@ -35,12 +37,12 @@ def read_answer(
     latency_s: float = 0.0,
     attempts: int = 1,
 ) -> Answer:
-    """A target's `chat.completion` as an Answer; the body stays as it is.
+    """Return a target's `chat.completion` as an Answer; the body stays as it is.
 
-    Counts that are missing or nonsense give zeros, flagged as estimated: they are still to be estimated.
+    Counts that are missing or impossible give zeros, flagged as estimated: the caller estimates them.
 
     Raises:
-        UpstreamError: no JSON, an error in a success's clothes, or no choices; says what came instead.
+        UpstreamError: the body is no JSON, reports an error with a status of success, or has no choices.
     """
     value = read_json(body, "an answer")
     choices = value.get("choices")
@@ -76,13 +78,13 @@ def _bare_model(name: str) -> str:
 
 
 def read_usage(value: object) -> Usage:
-    """The counts of a `usage` object. What can't be counts gives zeros, flagged as estimated."""
+    """Return the counts of a `usage` object. Impossible counts give zeros, flagged as estimated."""
     unknown = Usage(estimated=True)
     if not isinstance(value, dict):
         return unknown
-    found = value.get("prompt_tokens_details")
-    details = found if isinstance(found, dict) else {}
-    # Routers tell what was written to the provider's cache under names of their own (LiteLLM the last two).
+    reported = value.get("prompt_tokens_details")
+    details = reported if isinstance(reported, dict) else {}
+    # Routers have different names for the tokens written to the provider's cache (LiteLLM has the last two).
     written = (
         details.get("cache_write_tokens")
         or details.get("cache_creation_tokens")
@@ -98,28 +100,32 @@ def read_usage(value: object) -> Usage:
         )
     ]
     input_tokens, cached_input_tokens, output_tokens, cache_write_tokens = counts
-    # No prompt is empty, and the tokens read from and written to the provider's cache are among the prompt's.
+    # A prompt has a token at least. The tokens read from and written to the provider's cache are part of it.
     if min(counts) < 0 or input_tokens == 0 or cached_input_tokens + cache_write_tokens > input_tokens:
         return unknown
     return Usage(input_tokens, cached_input_tokens, output_tokens, cache_write_tokens=cache_write_tokens)
 
 
 def model_of(chunk: bytes) -> str:
-    """The model that a `chat.completion.chunk` names; empty for none."""
+    """Return the model that a `chat.completion.chunk` names; empty for none."""
     model = read_json(chunk, "a chunk").get("model")
     return well_formed(model) if isinstance(model, str) else ""
 
 
 def _count(value: object) -> int:
-    """A count of tokens; -1 for what can't be one. A bool is an int to Python, and no count."""
+    """Return a count of tokens; -1 for an impossible value. To Python a bool is an int, but it is no count."""
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else -1
 
 
 def read_json(body: bytes, what: str) -> dict[str, Any]:
-    """The JSON object in `body`.
+    """Return the JSON object in `body`.
+
+    Args:
+        body: UTF-8, with or without a byte order mark.
+        what: what the body should be, for the error's sentence ("a chunk").
 
     Raises:
-        UpstreamError: it isn't one, or it reports an error.
+        UpstreamError: the body is no JSON object, or it reports an error.
     """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
@@ -136,15 +142,21 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         refuse(f"{what} that is no JSON object", body)
     error = value.get("error")
     if error:
-        told = error.get("message") if isinstance(error, dict) else error
-        refuse(f"an error ({str(told)[:200]})" if told else "an error", body)
+        message = error.get("message") if isinstance(error, dict) else error
+        refuse(f"an error ({str(message)[:200]})" if message else "an error", body)
     return value
 
 
-def refuse(came: str, body: bytes, reason: str = "") -> NoReturn:
-    """The target answered with success, but not with an answer."""
+def refuse(received: str, body: bytes, reason: str = "") -> NoReturn:
+    """Raise the UpstreamError of a target that answered with a status of success, but without an answer.
+
+    Args:
+        received: what came instead, for the error's sentence.
+        body: its bytes, of which the first are kept.
+        reason: the error's reason; empty: that of every UpstreamError.
+    """
     raise UpstreamError(
-        f"The upstream sent {came}.",
+        f"The upstream sent {received}.",
         http_status=200,
         body=body[:_ERROR_BYTES],
         reason=reason,
@@ -153,7 +165,7 @@ def refuse(came: str, body: bytes, reason: str = "") -> NoReturn:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content: a string, or a list of parts of which the texts count."""
+    """Return the text of a message's content: a string, or the text parts of a list."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -163,7 +175,7 @@ def text_of(content: object) -> str:
 
 
 def well_formed(text: str) -> str:
-    """`text` with halves of surrogate pairs joined or replaced: JSON's escapes can spell what UTF-8 can't."""
+    """Return `text` with halves of surrogate pairs joined or replaced: JSON can escape them, UTF-8 can't hold them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -172,22 +184,22 @@ def well_formed(text: str) -> str:
 
 
 def dump(value: object) -> bytes:
-    """Compact JSON."""
+    """Return a value as compact JSON."""
     try:
         return _COMPACT.encode(value).encode()
-    except UnicodeEncodeError:  # Half a surrogate pair: an escape can spell it.
+    except UnicodeEncodeError:  # Half a surrogate pair: JSON expresses it by an escape.
         return json.dumps(value, separators=(",", ":")).encode()
 
 
 def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-    """A stored `chat.completion` as `chat.completion.chunk` JSON, as a provider would have streamed it.
+    """Yield a stored `chat.completion` as the `chat.completion.chunk` JSON that a provider would have streamed.
 
-    The role first, the text in a few dozen pieces at most, the finish reason; with `include_usage`, last, a chunk that
-    has no choices and tells the usage, where the completion tells one.
+    First comes the role, then the text in a few dozen pieces at most, then the finish reason. With `include_usage`, a
+    last chunk without choices has the usage, where the completion has one.
 
     Args:
         body: a completion that `read_answer` took.
-        include_usage: the caller asked for `stream_options.include_usage`.
+        include_usage: whether the caller asked for `stream_options.include_usage`.
     """
     completion = json.loads(body.decode("utf-8-sig"))
     shared = {
@@ -232,7 +244,7 @@ def _replay_choice(choice: Mapping[str, Any], position: int, head: bytes, tail: 
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """`text` cut behind spaces where there are any, into a few words each, `_MAX_PIECES` at most or thereabouts."""
+    """Yield `text` in pieces of a few words, cut behind spaces where there are any; about `_MAX_PIECES` at most."""
     size = max(_PIECE_CHARS, len(text) // _MAX_PIECES)
     position = 0
     while position < len(text):
@@ -244,4 +256,4 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and its like are no JSON, though Python reads them.
+    raise ValueError(name)  # NaN and the infinities are no JSON, though Python reads them.

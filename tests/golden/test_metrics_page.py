@@ -6,7 +6,18 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from semcache.model import NO_COST, ZERO_COST, Cost, LedgerRecord, Status, StoreStats, Usage
+from semcache.model import (
+    NO_COST,
+    ZERO_COST,
+    Cost,
+    IndexSize,
+    IndexStats,
+    LedgerRecord,
+    QueueStats,
+    Status,
+    StoreStats,
+    Usage,
+)
 from semcache.observe.metrics import Metrics
 from semcache.settings import MetricsSettings
 
@@ -27,8 +38,8 @@ def page():
     metrics = Metrics(registry, MetricsSettings(), StillClock(), ["gpt-4o"])
     stats = StoreStats(entries=3, inert=5, used_bytes=4096, evictions=1, expirations=2, notes_dropped=6, damaged=7)
     metrics.watch_store(lambda: stats)
-    metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
-    metrics.watch_queues(lambda: {"embed": 0, "store": 1})
+    metrics.watch_index(lambda: IndexStats(by_strategy={"numpy": IndexSize(partitions=2, vectors=3)}))
+    metrics.watch_queues(lambda: [QueueStats("store", depth=1, capacity=9), QueueStats("embed", depth=0, capacity=9)])
     metrics.watch_budgets(lambda: {"all": 0.5})
     price = Cost(input_nanousd=250_000, output_nanousd=100_000, priced=True, price_version="test")
     for status, spent, saved in [

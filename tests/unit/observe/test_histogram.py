@@ -1,9 +1,10 @@
 """Histograms: every value in one bucket, bounds inclusive, as prometheus_client's own would have it."""
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
-from semcache.observe.histogram import Spread
+from semcache.observe.histogram import Histogram
 
 BUCKETS = (0.001, 0.5, 10.0)
 VALUES = (0.0, 0.001, 0.0011, 0.5, 3.0, 10.0, 10.1, 1e9)
@@ -19,12 +20,12 @@ def samples(metrics: list[Metric]) -> list[str]:
 
 def test_the_page_is_that_of_the_librarys_histogram():
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    spread = Spread(ours, "took", "Time.", ["who"], buckets=BUCKETS)
-    histogram = Histogram("took", "Time.", ["who"], registry=theirs, buckets=BUCKETS)
+    histogram = Histogram(ours, "took", "Time.", ["who"], buckets=BUCKETS)
+    library = prometheus_client.Histogram("took", "Time.", ["who"], registry=theirs, buckets=BUCKETS)
     for value in VALUES:
         for who in ("a", "b"):
-            spread.add((who,), value)
-            histogram.labels(who).observe(value)
+            histogram.add((who,), value)
+            library.labels(who).observe(value)
 
     assert page(ours) == page(theirs)
     assert samples(list(ours.collect())) == samples(list(theirs.collect()))
@@ -32,7 +33,7 @@ def test_the_page_is_that_of_the_librarys_histogram():
 
 def test_without_labels_it_is_there_before_the_first_value():
     registry = CollectorRegistry()
-    Spread(registry, "took", "Time.", buckets=BUCKETS)
+    Histogram(registry, "took", "Time.", buckets=BUCKETS)
 
     assert registry.get_sample_value("took_count") == 0
     assert registry.get_sample_value("took_bucket", {"le": "+Inf"}) == 0

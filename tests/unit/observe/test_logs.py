@@ -1,5 +1,6 @@
 """Log lines: one format for all, private fields redacted, levels obeyed."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -8,7 +9,7 @@ import warnings
 import pytest
 import structlog
 
-from semcache.observe.logs import REDACTED, configure_logging
+from semcache.observe.logs import REDACTED, bound, configure_logging
 from semcache.settings import LogSettings
 
 
@@ -118,3 +119,100 @@ def test_configuring_again_replaces(configure, lines):
     structlog.get_logger("semcache.x").info("once")
 
     assert len(lines()) == 1
+
+
+def test_lines_of_a_request_have_its_id(configure, lines):
+    configure()
+    log = structlog.get_logger("semcache.x")
+
+    log.info("x.before")
+    with bound("r1"):
+        log.info("x.within")
+        logging.getLogger("grpc").warning("library")
+        with bound("r2"):
+            log.info("x.inner")
+        log.info("x.outer")
+    log.info("x.after")
+
+    assert [(line["event"], line.get("request_id")) for line in lines()] == [
+        ("x.before", None),
+        ("x.within", "r1"),
+        ("library", "r1"),
+        ("x.inner", "r2"),
+        ("x.outer", "r1"),
+        ("x.after", None),
+    ]
+
+
+def test_the_block_ends_with_an_error_too(configure, lines):
+    configure()
+
+    with pytest.raises(ValueError, match="broken"), bound("r1"):
+        raise ValueError("broken")
+    structlog.get_logger("semcache.x").info("x.after")
+
+    assert "request_id" not in lines()[0]
+
+
+def test_a_line_that_names_its_request_keeps_it(configure, lines):
+    configure()
+
+    with bound("r1"):
+        structlog.get_logger("semcache.x").info("x.other", request_id="r2")
+
+    assert lines()[0]["request_id"] == "r2"
+
+
+async def test_a_task_keeps_the_id_of_the_request_that_made_it(configure, lines):
+    configure()
+    log = structlog.get_logger("semcache.x")
+    ended = asyncio.Event()
+
+    async def work():
+        await ended.wait()
+        log.info("x.late")
+
+    with bound("r1"):
+        task = asyncio.create_task(work())
+    with bound("r2"):
+        ended.set()
+        await task
+
+    assert lines()[0]["request_id"] == "r1"
+
+
+async def test_requests_at_once_dont_mix_their_ids(configure, lines):
+    configure()
+    log = structlog.get_logger("semcache.x")
+
+    async def request(name):
+        with bound(name):
+            for step in range(3):
+                log.info("x.step", expected=name, step=step)
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(request(f"r{number}") for number in range(4)))
+
+    logged = lines()
+    assert len(logged) == 12
+    assert all(line["request_id"] == line["expected"] for line in logged)
+
+
+async def test_a_generator_may_be_closed_by_another_task(configure, lines):
+    configure()
+
+    async def answer():
+        with bound("r1"):
+            yield b"chunk"
+            yield b"never"
+
+    stream = answer()
+
+    async def first():
+        return await anext(stream)
+
+    assert await asyncio.create_task(first()) == b"chunk"
+    await asyncio.create_task(stream.aclose())
+    structlog.get_logger("semcache.x").info("x.after")
+
+    assert "request_id" not in lines()[0]

@@ -1,7 +1,7 @@
 """The instruments: the identity, the derived gauges, bounded labels, and what others hold."""
 
 import math
-from dataclasses import replace
+from threading import Lock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
-from semcache.model import HIT_STATUSES, Status, StoreStats, Usage
+from semcache.model import HIT_STATUSES, IndexSize, IndexStats, QueueStats, Status, StoreStats, Usage, hit_ratio
 from semcache.observe.metrics import Metrics
+from semcache.observe.window import Window
 from semcache.settings import MetricsSettings
 
 
@@ -54,7 +55,7 @@ def test_statuses_add_up_and_make_the_hit_ratio(done, clock, record):
     hits = sum(counts[status] for status in HIT_STATUSES)
     left = len(done) - sum(counts[s] for s in (Status.BYPASS, Status.REFRESH, Status.ERROR, Status.CANCELLED))
     assert sum(counts.values()) == len(done)
-    assert metrics.hit_ratio() == (hits / left if left else None)
+    assert hit_ratio(counts) == (hits / left if left else None)
 
 
 def test_money_is_counted_to_the_nanodollar(metrics, record):
@@ -191,12 +192,13 @@ def test_what_could_not_hit_is_outside_the_ratio_but_its_spending_counts(metrics
     assert value("llm_cost_savings_percent") == 50.0
 
 
-def test_the_window_keeps_a_bounded_number_of_slots(metrics, record, clock):
+def test_the_window_keeps_a_bounded_number_of_slots(clock):
+    window = Window(clock, 3600.0, Lock())
     for _ in range(500):
         clock.now_s += 61
-        metrics.request_done(record(Status.MISS), [], "miss")
+        window.add(Status.MISS, 1, 0, 0)
 
-    assert len(metrics._window._slots) == 60
+    assert repr(window) == "Window(slots=60, limit=60)"
 
 
 def test_the_small_counters_count(metrics, value):
@@ -217,12 +219,16 @@ def test_the_small_counters_count(metrics, value):
 
 
 def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
-    held = [
-        StoreStats(entries=1, used_bytes=2, evictions=3, expirations=4, pending=5, inert=6, notes_dropped=7, damaged=8)
-    ]
-    metrics.watch_store(lambda: held[0])
-    metrics.watch_index(lambda: {"partitions_flat": 1, "vectors_flat": 300})
-    metrics.watch_queues(lambda: {"embed": 7})
+    entries = [1]
+
+    def store():
+        return StoreStats(
+            entries=entries[0], used_bytes=2, evictions=3, expirations=4, pending=5, inert=6, notes_dropped=7, damaged=8
+        )
+
+    metrics.watch_store(store)
+    metrics.watch_index(lambda: IndexStats(by_strategy={"flat": IndexSize(partitions=1, vectors=300)}))
+    metrics.watch_queues(lambda: [QueueStats("embed", depth=7, capacity=9)])
 
     assert value("semcache_entries") == 1
     assert value("semcache_store_bytes") == 2
@@ -235,7 +241,7 @@ def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):
     assert value("semcache_index_vectors", kind="flat") == 300
     assert value("semcache_queue_depth", queue="embed") == 7
 
-    held[0] = replace(held[0], entries=10)
+    entries[0] = 10
     assert value("semcache_entries") == 10
 
 
@@ -244,13 +250,13 @@ def test_a_source_that_fails_is_logged_and_leaves_the_rest_readable(metrics, val
         raise RuntimeError("gone")
 
     metrics.watch_store(broken)
-    metrics.watch_queues(lambda: {"embed": 7})
+    metrics.watch_queues(lambda: [QueueStats("embed", depth=7, capacity=9)])
 
     with capture_logs() as logs:
         assert value("semcache_queue_depth", queue="embed") == 7
 
     assert value("semcache_entries") is None
-    assert logs[0]["event"] == "metrics.source_failed"
+    assert logs[0]["event"] == "observe.source_failed"
     assert logs[0]["source"] == "store"
 
 
@@ -281,9 +287,12 @@ def test_what_ended_is_counted_before_anyone_reads(metrics, record, clock, value
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_counting_alike_requests_together_counts_as_each_by_itself(record, clock, data):
-    one_by_one, together = CollectorRegistry(), CollectorRegistry()
-    at_once, later = (Metrics(registry, MetricsSettings(), clock, ["gpt-4o"]) for registry in (one_by_one, together))
+def test_counting_where_labels_are_remembered_counts_as_looking_them_up_each_time(record, clock, data):
+    remembering, forgetting = CollectorRegistry(), CollectorRegistry()
+    both = [
+        Metrics(remembering, MetricsSettings(), clock, ["gpt-4o"]),
+        Metrics(forgetting, MetricsSettings(), clock, ["gpt-4o"], max_remembered=1),
+    ]
     ends = st.tuples(
         st.sampled_from(Status),
         st.none() | st.integers(0, 9),
@@ -295,12 +304,11 @@ def test_counting_alike_requests_together_counts_as_each_by_itself(record, clock
     for status, spent, saved, fields, reason, pause_s in data.draw(st.lists(ends, max_size=90)):
         line = record(status, spent=spent, saved=saved, **fields)
         clock.now_s += pause_s
-        for metrics in (at_once, later):
+        for metrics in both:
             metrics.request_done(line, [("key", 0.001), ("exact", 0.02)], reason)
-        at_once.counts()
 
     def page(registry):
         lines = generate_latest(registry).decode().splitlines()
-        return [line for line in lines if "_created" not in line]
+        return sorted(line for line in lines if "_created" not in line)
 
-    assert page(together) == page(one_by_one)
+    assert page(remembering) == page(forgetting)

@@ -4,14 +4,14 @@ import subprocess
 
 from prometheus_client import generate_latest
 
-from semcache.model import Status, StoreStats
+from semcache.model import IndexSize, IndexStats, QueueStats, Status, StoreStats
 
 
 def test_promtool_finds_nothing_to_say(require_program, metrics, record, registry):
     stats = StoreStats(entries=3, inert=5, used_bytes=4096, evictions=1, expirations=2, notes_dropped=6, damaged=7)
     metrics.watch_store(lambda: stats)
-    metrics.watch_index(lambda: {"partitions_numpy": 2, "vectors_numpy": 3})
-    metrics.watch_queues(lambda: {"embed": 0})
+    metrics.watch_index(lambda: IndexStats(by_strategy={"numpy": IndexSize(partitions=2, vectors=3)}))
+    metrics.watch_queues(lambda: [QueueStats("embed", depth=0, capacity=9)])
     for status in Status:
         metrics.request_done(record(status, spent=300, saved=100), [("exact", 0.001)], "because")
     metrics.guard_vetoed("numbers")

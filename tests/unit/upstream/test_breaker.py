@@ -136,7 +136,7 @@ def test_a_probe_that_is_left_makes_room_for_another(rig):
     rig.fail(times=3)
     first = rig.breaker.begin()
     rig.breaker.begin()
-    rig.breaker.left(first)
+    rig.breaker.abandoned(first)
     assert rig.breaker.admits(5.0)
     assert rig.breaker.state(5.0) is HALF_OPEN
 
@@ -149,7 +149,7 @@ def test_what_began_before_it_opened_says_nothing_afterwards(rig):
     assert rig.breaker.state(1.0) is OPEN
     rig.breaker.begin()
     rig.breaker.failed(old[2], 6.0)
-    rig.breaker.left(old[3])
+    rig.breaker.abandoned(old[3])
     assert rig.breaker.state(6.0) is HALF_OPEN
     assert rig.breaker.admits(6.0)
 
@@ -229,7 +229,7 @@ def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():
             began = running.pop(chance.randrange(len(running)))
             end = chance.choice(("failed", "failed", "busy", "succeeded", "left"))
             if end == "left":
-                rig.breaker.left(began)
+                rig.breaker.abandoned(began)
             elif end == "busy":
                 rig.breaker.busy(began, now_s, 2.0)
             else:

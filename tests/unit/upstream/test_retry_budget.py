@@ -30,14 +30,14 @@ def test_asking_takes_nothing():
 
 def test_what_is_staked_is_left_for_who_staked_it():
     budget = RetryBudget(RetrySettings(budget_floor=2))
-    budget.stake()
+    budget.reserve()
     assert budget.allows(0.0)
-    budget.stake()
+    budget.reserve()
     assert not budget.allows(0.0)
     assert budget.take(0.0)
-    budget.unstake()
+    budget.release()
     assert not budget.allows(0.0)
-    budget.unstake()
+    budget.release()
     assert budget.allows(0.0)
 
 

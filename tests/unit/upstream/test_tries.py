@@ -286,7 +286,7 @@ def test_a_call_stakes_a_try_while_it_asks_who_is_in_doubt(rig):
     tries = rig.tries((A,))
     tries.begin(A, 0.0)
     assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {B}
-    tries.left()
+    tries.abandoned()
     assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {A, B}
 
 
@@ -317,7 +317,7 @@ def test_a_target_that_fails_now_and_then_costs_no_request_its_answer_either(sha
     [
         (lambda tries: tries.succeeded(6.0), BreakerState.CLOSED),
         (lambda tries: tries.lives(), BreakerState.CLOSED),
-        (lambda tries: tries.left(), BreakerState.HALF_OPEN),
+        (lambda tries: tries.abandoned(), BreakerState.HALF_OPEN),
         (lambda tries: tries.failed(DOWN, 6.0), BreakerState.OPEN),
         (lambda tries: tries.failed(BUSY, 6.0), BreakerState.CLOSED),
         (lambda tries: tries.failed(UpstreamRefusedError("", http_status=400), 6.0), BreakerState.CLOSED),

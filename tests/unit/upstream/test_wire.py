@@ -122,7 +122,7 @@ def test_a_stream_is_put_together():
         {**head, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}},
     ]
     assembler = assembled(chunks)
-    assert assembler.whole
+    assert assembler.is_complete
     assert json.loads(assembler.completion()) == {
         "prompt_filter_results": [1],
         "id": "c1",
@@ -201,15 +201,15 @@ def test_a_surrogate_pair_that_two_chunks_share_is_joined():
 
 def test_every_choice_must_end():
     assembler = assembled([delta(0, content="a"), delta(1, content="b"), delta(0, finish_reason="stop")])
-    assert not assembler.whole
+    assert not assembler.is_complete
     assembler.add(json.dumps(delta(1, finish_reason="length")).encode())
-    assert assembler.whole
+    assert assembler.is_complete
     choices = json.loads(assembler.completion())["choices"]
     assert [choice["message"]["content"] for choice in choices] == ["a", "b"]
 
 
 def test_nothing_is_not_whole():
-    assert not Assembler().whole
+    assert not Assembler().is_complete
 
 
 def test_what_was_added_by_a_bad_chunk_isnt_guessed():
@@ -267,7 +267,7 @@ def test_assembling_a_replay_gives_the_answer_again(texts, finish_reason, usage,
     ]
     body = json.dumps(value).encode()
     assembler = assembled(replay_chunks(body, include_usage=True))
-    assert assembler.whole
+    assert assembler.is_complete
     again = json.loads(assembler.completion())
     assert [(c["message"]["content"], c["finish_reason"], c["message"].get("refusal")) for c in again["choices"]] == [
         (text, finish_reason, refusal) for text in texts

@@ -8,7 +8,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.model import (
-    HIT_STATUSES,
     Cost,
     Decision,
     Entry,
@@ -221,13 +220,6 @@ def cost_message(cost: Cost) -> pb.Cost:
 def request_counts(counts: Mapping[Status, int]) -> pb.RequestCounts:
     """Requests by what became of them, with their sum."""
     return pb.RequestCounts(total=sum(counts.values()), **{status.value: count for status, count in counts.items()})
-
-
-def hit_ratio(counts: Mapping[Status, int]) -> float | None:
-    """Hits of all requests that might have been hits; None when there was none."""
-    hits = sum(counts.get(status, 0) for status in HIT_STATUSES)
-    possible = hits + counts.get(Status.MISS, 0)
-    return hits / possible if possible else None
 
 
 def duration(seconds: float) -> Duration:

@@ -34,6 +34,7 @@ from semcache.model import (
     Template,
     Tier,
     Usage,
+    hit_ratio,
 )
 from semcache.server.grpc.wire import outgoing
 from semcache.server.grpc.wire.answer import UNKNOWN_USAGE, stored_answer
@@ -881,9 +882,9 @@ def test_counts_add_up_and_the_hit_ratio_leaves_out_what_could_not_hit():
     message = outgoing.request_counts(counts)
     assert message.total == 255
     assert {status: getattr(message, status.value) for status in Status} == counts
-    assert outgoing.hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (255 - 16 - 32 - 64 - 128))
-    assert outgoing.hit_ratio({Status.BYPASS: 3}) is None
-    assert outgoing.hit_ratio({Status.MISS: 3}) == 0.0
+    assert hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (255 - 16 - 32 - 64 - 128))
+    assert hit_ratio({Status.BYPASS: 3}) is None
+    assert hit_ratio({Status.MISS: 3}) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def main() -> None:
 
     with structlog.testing.capture_logs() as logs:
         apart, fused = opened(openvino_backend.ATTENTION), opened({})
-    if any(line["event"] == "embedding_attention_fused" for line in logs):
+    if any(line["event"] == "embedding.attention_fused" for line in logs):
         sys.exit("attention: this OpenVINO doesn't take it apart")
     figures = []
     for texts, tokens in SHAPES:

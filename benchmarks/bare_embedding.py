@@ -7,6 +7,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ async def _main() -> None:
     from semcache.settings import EmbeddingSettings
 
     embedder = open_embedder(EmbeddingSettings())
-    say({"fingerprint": embedder.fingerprint, **embedder.describe()})
+    say(asdict(embedder.stats()))
     for question in questions():
         texts, size = question["texts"], question["size"]
         latencies, found = [], []

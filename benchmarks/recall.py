@@ -101,7 +101,7 @@ async def embed(texts: Sequence[str], console: Console) -> NDArray[np.float32]:
     """Vectors of `texts` by the default model, kept under benchmarks/.cache chunk by chunk: a stopped run goes on."""
     settings = EmbeddingSettings(max_queue=2 * CHUNK)
     embedder = open_embedder(settings)
-    space = [embedder.fingerprint, embedder.describe()["precision"]]
+    space = [embedder.fingerprint, embedder.stats().precision]
     chunks = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("embedding", total=len(texts))

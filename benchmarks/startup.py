@@ -37,9 +37,9 @@ def main() -> None:
         beyond, total, own, resident, first_ms = [], [], [], [], []
         kinds = ""
         for _ in range(ROUNDS):
-            seen = len(server.events("embedder_open"))
+            seen = len(server.events("embedding.opened"))
             with ServerProcess(folder) as server:
-                model_s = float(str(server.events("embedder_open")[seen]["seconds"]))
+                model_s = float(str(server.events("embedding.opened")[seen]["seconds"]))
                 total.append(server.ready_s)
                 beyond.append(server.ready_s - model_s)
                 request = pb.CompleteRequest.FromString(complete_request("something that nobody has stored"))

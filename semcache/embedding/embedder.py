@@ -1,53 +1,71 @@
-"""The real `Embedder`: the model's tokenizer before the queue, the device threads behind it."""
+"""The embedder of a real model: its tokenizer on the caller's side, the queue and the lanes behind it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.embedding.device import DeviceThreads
+from semcache.embedding.backend import BackendInfo
+from semcache.embedding.lanes import Lanes
 from semcache.embedding.models import ModelFiles
+from semcache.embedding.queue import TextQueue
 from semcache.embedding.tokenizer import TextTokenizer
+from semcache.model.snapshot import EmbedderStats
 
 _INLINE_CHARS = 1_000
-"""Fewer are tokenised where the caller stands (0.03–0.3 ms): a hand-off to another thread costs as much."""
+"""Texts of up to so many characters together are tokenised on the event loop: that takes 0.03 to 0.3 ms, and a thread's
+hand-off as much."""
 
 
 class ModelEmbedder:
-    """A sentence-transformers model behind `semcache.ports.Embedder`."""
+    """A sentence-transformers model behind `semcache.ports.Embedder`.
+
+    Args:
+        files: the model.
+        tokenizer: the model's own.
+        queue: where token ids wait.
+        lanes: the threads that compute what waits in `queue`.
+        info: what runs where.
+    """
 
     def __init__(
-        self, files: ModelFiles, tokenizer: TextTokenizer, device: DeviceThreads, description: Mapping[str, str]
+        self, files: ModelFiles, tokenizer: TextTokenizer, queue: TextQueue, lanes: Lanes, info: BackendInfo
     ) -> None:
-        self._files = files
         self._tokenizer = tokenizer
-        self._device = device
-        self._description = {"model": files.name, "source": files.source, **description}
-        self._fingerprint = files.fingerprint
+        self._queue = queue
+        self._lanes = lanes
+        self._stats = EmbedderStats(
+            model=files.name,
+            fingerprint=files.fingerprint,
+            backend=info.backend,
+            device=info.device,
+            precision=info.precision,
+            dimension=files.dimension,
+        )
 
     @property
     def fingerprint(self) -> str:
         """Hex SHA-256 that names the vector space."""
-        return self._fingerprint
+        return self._stats.fingerprint
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return self._files.dimension
+        return self._stats.dimension
 
     def fits(self, text: str) -> bool:
-        """Whether the model reads all of `text`: within its window, and without unknown tokens."""
+        """Return whether the model reads all of `text`: it lies within the window and has no unknown tokens."""
         return self._tokenizer.fits(text)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` without special ones; extrapolated for very long texts."""
+        """Return the tokens of `text` without special ones; extrapolated for very long texts."""
         return self._tokenizer.count(text)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (len(texts), dimension), in order; a text beyond the window is cut.
+        """Return unit vectors (len(texts), dimension), in order; a text beyond the window is cut.
 
         Raises:
             OverloadedError: the queue is full.
@@ -58,20 +76,20 @@ class ModelEmbedder:
             ids = [self._tokenizer.ids(text) for text in texts]
         else:
             ids = await asyncio.to_thread(lambda: [self._tokenizer.ids(text) for text in texts])
-        return await self._device.submit(ids)
+        return await self._queue.submit(ids)
 
     def queue_depth(self) -> int:
-        """Texts waiting for the device or on it."""
-        return self._device.depth
+        """Return how many texts wait for the device or are computed."""
+        return self._queue.depth
 
     def keep_batches_small(self, *, small: bool) -> None:
-        """An eighth of the configured size, from the next batch on; or that size again."""
-        self._device.keep_batches_small(small=small)
+        """Limit batches to an eighth of the configured texts from the next one on, or lift that limit."""
+        self._queue.keep_batches_small(small=small)
 
-    def describe(self) -> Mapping[str, str]:
-        """Model, source, backend, device and precision."""
-        return self._description
+    def stats(self) -> EmbedderStats:
+        """Return the names of model, backend, device and precision, and the vector space."""
+        return self._stats
 
     async def close(self) -> None:
-        """Computes what has queued and frees the device."""
-        await self._device.close()
+        """Compute what waits and free the device."""
+        await self._lanes.close()

@@ -1,4 +1,4 @@
-"""Chooses the backend that fits the machine, says which and why, and puts the embedder together."""
+"""Choose the backend that fits the machine, log which and why, and build the embedder."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from semcache.embedding.backend import Backend
-from semcache.embedding.batching import (
-    CPU_BF16_CROWD_PADDING,
-    CPU_BF16_PASS_TOKENS,
+from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
+from semcache.embedding.embedder import ModelEmbedder
+from semcache.embedding.lanes import Lanes, OnBatch
+from semcache.embedding.models import ModelFiles, find_model
+from semcache.embedding.queue import TextQueue
+from semcache.embedding.scheduling import (
+    CPU_BF16_TEXT_PADDING,
     CPU_MAX_TOKENS,
     CPU_PASS_TOKENS,
     GPU_MAX_TOKENS,
     GPU_PASS_TOKENS,
     BatchRule,
 )
-from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
-from semcache.embedding.device import DeviceThreads, OnBatch
-from semcache.embedding.embedder import ModelEmbedder
-from semcache.embedding.models import ModelFiles, find_model
 from semcache.embedding.tokenizer import TextTokenizer
 from semcache.embedding.trial import CHECK_SENTENCES, open_fastest
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
 
 _log = structlog.get_logger(__name__)
-_MOST_TRIED_BYTES = 512 * 1024 * 1024
-"""Weights of a model whose precisions are tried: all of them are in memory at once, and the start waits."""
+_MAX_TRIED_BYTES = 512 * 1024 * 1024
+"""Bytes of weights up to which precisions are tried: all of them are in memory at once, and the start waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,11 @@ class Choice:
     """The backend to run, and why.
 
     Attributes:
-        rivals: other precisions that may be the better ones here, which only a trial tells; empty for none.
+        backend: "openvino" or "torch".
+        device: "cpu" or "cuda".
+        precision: the preferred one.
+        why: the reason, for the log.
+        rivals: other precisions that may be faster here, which only a trial shows; empty for none.
     """
 
     backend: str
@@ -52,7 +56,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the choice depends on.
+    """What the choice depends on: installed libraries and the instructions of the processors.
 
     Attributes:
         openvino: OpenVINO is installed.
@@ -70,7 +74,7 @@ class Machine:
 
 
 def choose(settings: EmbeddingSettings, machine: Machine) -> Choice:
-    """Backend, device and precision for a machine. Pure.
+    """Return backend, device and precision for a machine. Pure.
 
     Raises:
         StartError: the settings ask for what the machine or the installation doesn't have.
@@ -101,6 +105,11 @@ def choose(settings: EmbeddingSettings, machine: Machine) -> Choice:
 
 
 def _choose_on_cpu(settings: EmbeddingSettings, machine: Machine) -> Choice:
+    """Return the choice where no GPU is used.
+
+    Raises:
+        StartError: the settings ask for a precision or a library that isn't there.
+    """
     by_openvino = settings.backend != "torch" and machine.openvino
     if settings.precision == "fp16":
         raise StartError(
@@ -132,7 +141,7 @@ def _choose_on_cpu(settings: EmbeddingSettings, machine: Machine) -> Choice:
 
 
 def _precision(machine: Machine, *, by_openvino: bool) -> tuple[str, str, tuple[str, ...]]:
-    """The precision that the processor's flags speak for, why, and the others that they leave open."""
+    """Return the precision that the processor's flags suggest, the reason, and the precisions that may be faster."""
     bf16, int8 = machine.cpu_bf16, machine.cpu_int8 if by_openvino else ""
     if bf16 and bf16 not in UNCERTAIN_BF16:
         return "bf16", f"the CPU has {bf16}", ()
@@ -142,16 +151,16 @@ def _precision(machine: Machine, *, by_openvino: bool) -> tuple[str, str, tuple[
     return ranked[0], reason, tuple(ranked[1:])
 
 
-def tried(choice: Choice, weights_bytes: int) -> Choice:
-    """The choice without its rivals where the model is too large to try them. Pure."""
-    if not choice.rivals or weights_bytes <= _MOST_TRIED_BYTES:
+def without_large_trials(choice: Choice, weights_bytes: int) -> Choice:
+    """Return the choice, without its rivals where the model is too large to try them. Pure."""
+    if not choice.rivals or weights_bytes <= _MAX_TRIED_BYTES:
         return choice
     untried = " and ".join(choice.rivals)
     return replace(choice, why=f"{choice.why}; the model is too large to try {untried} at the start", rivals=())
 
 
-def _look(settings: EmbeddingSettings) -> Machine:
-    """Looks at the machine; torch is imported only where its answer can matter (two seconds)."""
+def _inspect_machine(settings: EmbeddingSettings) -> Machine:
+    """Return what the machine has. Torch, whose import takes two seconds, is imported only where a GPU may be used."""
     openvino = importlib.util.find_spec("openvino") is not None
     torch = importlib.util.find_spec("torch") is not None
     cuda = ""
@@ -165,12 +174,22 @@ def _look(settings: EmbeddingSettings) -> Machine:
 
 
 def _may_have_gpu() -> bool:
-    """Whether a GPU's driver shows itself: NVIDIA's or AMD's on Linux, or WSL's."""
+    """Return whether a GPU's driver is loaded: NVIDIA's or AMD's on Linux, or WSL's."""
     return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
 
 
 def open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles, threads: int) -> Backend:
-    """The backend of a choice, its library imported; see its class for what it raises."""
+    """Import the library of a choice and return its backend.
+
+    Args:
+        settings: the embedding section.
+        choice: what to run.
+        files: the model.
+        threads: of all forward passes together, on a CPU.
+
+    Raises:
+        StartError: the model can't be loaded, converted or quantised.
+    """
     if choice.backend == "openvino":
         from semcache.embedding.openvino_backend import OpenVinoBackend
 
@@ -184,64 +203,65 @@ def open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles,
 def open_embedder(
     settings: EmbeddingSettings, *, on_batch: OnBatch | None = None, monotonic: Callable[[], float] = time.monotonic
 ) -> ModelEmbedder:
-    """Finds the model, loads it on the backend that fits the machine and starts the device threads. Takes seconds.
+    """Find the model, load it on the backend that fits the machine and start the lanes. Takes seconds.
 
     Args:
         settings: the embedding section.
-        on_batch: called from a device thread after each forward pass with its texts and its seconds.
-        monotonic: seconds, for those given to `on_batch`.
+        on_batch: called on a lane after each forward pass with its texts and its seconds.
+        monotonic: seconds.
 
     Raises:
         ModelMissingError: no place has the model.
         StartError: a library or a device is missing, or the model can't be run.
     """
-    started = monotonic()
+    started_s = monotonic()
     files = find_model(settings.model)
-    choice = tried(choose(settings, _look(settings)), sum(path.stat().st_size for path in files.weights))
+    choice = without_large_trials(
+        choose(settings, _inspect_machine(settings)), sum(path.stat().st_size for path in files.weights)
+    )
     threads = settings.threads or os.cpu_count() or 1
     tokenizer = TextTokenizer(files)
     choice, backend = _open_chosen(
-        choice, lambda one: open_backend(settings, one, files, threads), tokenizer, monotonic
+        choice, lambda chosen: open_backend(settings, chosen, files, threads), tokenizer, monotonic
     )
     _check(backend, tokenizer, files)
-    description = backend.describe()
+    info = backend.info()
     _log.info(
-        "embedder_open",
+        "embedding.opened",
         model=files.name,
         source=files.source,
         why=choice.why,
         fingerprint=files.fingerprint[:12],
-        seconds=round(monotonic() - started, 2),
-        **description,
+        seconds=round(monotonic() - started_s, 2),
+        **asdict(info),
     )
-    device = DeviceThreads(
-        backend,
+    queue = TextQueue(
         dimension=files.dimension,
         rule=_batch_rule(settings, choice),
+        lanes=backend.lanes,
         max_queue=settings.max_queue,
         monotonic=monotonic,
-        on_batch=on_batch,
     )
-    return ModelEmbedder(files, tokenizer, device, description)
+    lanes = Lanes(backend, queue, dimension=files.dimension, monotonic=monotonic, on_batch=on_batch)
+    return ModelEmbedder(files, tokenizer, queue, lanes, info)
 
 
 def _batch_rule(settings: EmbeddingSettings, choice: Choice) -> BatchRule:
     if choice.device == "cuda":
         return BatchRule(settings.max_batch_gpu, GPU_MAX_TOKENS, GPU_PASS_TOKENS)
-    if choice.precision == "bf16":
-        return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_BF16_PASS_TOKENS, CPU_BF16_CROWD_PADDING)
-    return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_PASS_TOKENS)
+    text_padding = CPU_BF16_TEXT_PADDING if choice.precision == "bf16" else 0
+    return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_PASS_TOKENS, text_padding)
 
 
 def _open_chosen(
     choice: Choice, opened: Callable[[Choice], Backend], tokenizer: TextTokenizer, monotonic: Callable[[], float]
 ) -> tuple[Choice, Backend]:
-    """The backend of a choice, or of that of its rivals which a trial of all prefers; a trial takes about a second."""
+    """Open the backend of a choice, or the fastest of it and its rivals by a trial, which takes about a second."""
     if not choice.rivals:
         return choice, opened(choice)
     precision, why, backend = open_fastest(
         (choice.precision, *choice.rivals),
-        lambda one: opened(replace(choice, precision=one)),
+        lambda precision: opened(replace(choice, precision=precision)),
         [tokenizer.ids(sentence) for sentence in CHECK_SENTENCES],
         monotonic,
     )
@@ -249,15 +269,15 @@ def _open_chosen(
 
 
 def _check(backend: Backend, tokenizer: TextTokenizer, files: ModelFiles) -> None:
-    """One pass on each stream: a model that can't run fails at the start, and no caller pays for warming up.
+    """Run a pass on each lane: a model that can't run fails at the start, and no caller waits for a first pass.
 
     Raises:
-        StartError: the network fails or gives something else than unit vectors of the promised length.
+        StartError: the network fails or gives anything but unit vectors of the promised length.
     """
     try:
         texts = [tokenizer.ids("warm up"), tokenizer.ids("a longer text to warm up with")]
-        for stream in range(1, backend.streams):
-            backend.forward(texts, stream)
+        for lane in range(1, backend.lanes):
+            backend.forward(texts, lane)
         vectors = backend.forward(texts)
         norms = (vectors.astype("float64") ** 2).sum(axis=1) ** 0.5
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Finds the embedding model's files and says which vector space they make."""
+"""Find the embedding model's files, read their description and name their vector space."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PACKAGES: Mapping[str, CarriedModel] = {
     ),
 }
 
-# Weights as safetensors alone: a pickle runs code when it is read.
+# Weights only as safetensors: a pickle runs code when it is read.
 _HUB_PATTERNS = ["*.json", "*.safetensors", "1_Pooling/*"]
 _HUB_IGNORED = ["onnx/*", "openvino/*"]
 
@@ -44,7 +44,7 @@ class ModelFiles:
     """A sentence-transformers model on disk, its description read.
 
     Attributes:
-        name: as it was asked for.
+        name: as the settings give it.
         path: the folder with config.json, tokenizer.json and the weights.
         source: where it was found, for people.
         weights_sha256: over the weights' bytes, hex.
@@ -52,9 +52,9 @@ class ModelFiles:
         max_tokens: the window, special tokens included.
         dimension: length of a vector.
         pad_id: the token id that fills up a batch.
-        unknown_token: what the tokenizer writes for what it can't read; empty when it has no such token.
+        unknown_token: what the tokenizer writes for characters that it doesn't know; empty if it has no such token.
         lower_case: whether the text is lower-cased before the tokenizer.
-        prefix: what the model wants before every text.
+        prefix: what the model expects before every text.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ModelFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Names the vector space: hex SHA-256 over all that moves a vector, and neither backend nor precision."""
+        """Hex SHA-256 that names the vector space: over all that changes a vector but backend and precision."""
         parts = {
             "weights": self.weights_sha256,
             "pooling": self.pooling,
@@ -89,16 +89,19 @@ class ModelFiles:
 
 
 def find_model(name: str) -> ModelFiles:
-    """The model's files: a local folder, else an installed package that carries it, else the hub's cache or the hub.
+    """Return the model's files: of a local folder, else of an installed package, else of the hub's cache or the hub.
+
+    Args:
+        name: a folder, or the model's name on the hub.
 
     Raises:
         ModelMissingError: none of the three has it; the message says what was wrong in each.
         StartError: the files are there and describe a model that can't be run here.
     """
     problems = []
-    for find in (_local, _package, _hub):
+    for locate in (_local, _package, _hub):
         try:
-            path, source = find(name)
+            path, source = locate(name)
         except _NotHereError as error:
             problems.append(str(error))
             continue
@@ -115,10 +118,11 @@ def _weights(path: Path) -> list[Path]:
 
 
 class _NotHereError(Exception):
-    """One place doesn't have the model, and why."""
+    """One place doesn't have the model; the message says why."""
 
 
 def _local(name: str) -> tuple[Path, str]:
+    """Return the folder of this name and its source, or raise _NotHereError."""
     path = Path(name).expanduser()
     if not path.is_dir():
         raise _NotHereError(f"(1) local path: there is no folder {str(path)!r}")
@@ -130,10 +134,11 @@ def _local(name: str) -> tuple[Path, str]:
 
 
 def _package(name: str) -> tuple[Path, str]:
+    """Return the folder inside an installed package, if its weights have the known hash, or raise _NotHereError."""
     carried = PACKAGES.get(name)
     if carried is None:
         raise _NotHereError(f"(2) installed package: no known package carries {name!r}")
-    # Found, not imported: the package's own imports would bring sentence_transformers in.
+    # The package is located and not imported: its own imports would load sentence_transformers.
     spec = importlib.util.find_spec(carried.package)
     if spec is None or not spec.submodule_search_locations:
         raise _NotHereError(f"(2) installed package: {carried.package} is not installed")
@@ -141,10 +146,10 @@ def _package(name: str) -> tuple[Path, str]:
     weights = path / "model.safetensors"
     if not weights.is_file():
         raise _NotHereError(f"(2) installed package: {carried.package} has no {carried.folder}/model.safetensors")
-    found = sha256_of([weights])
-    if found != carried.sha256:
+    sha256 = sha256_of([weights])
+    if sha256 != carried.sha256:
         raise _NotHereError(
-            f"(2) installed package: the weights in {carried.package} have SHA-256 {found[:12]}…, not the known "
+            f"(2) installed package: the weights in {carried.package} have SHA-256 {sha256[:12]}…, not the known "
             f"{carried.sha256[:12]}…"
         )
     return path, f"package {carried.package} {_version(carried.package)}"
@@ -158,29 +163,30 @@ def _version(package: str) -> str:
 
 
 def _hub(name: str) -> tuple[Path, str]:
+    """Return the folder in the hub's cache, downloaded if it isn't there, or raise _NotHereError."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise _NotHereError("(3) hub: huggingface_hub is not installed") from error
-    last = ""
+    problem = ""
     for cached in (True, False):
         try:
             path = snapshot_download(
                 name, local_files_only=cached, allow_patterns=_HUB_PATTERNS, ignore_patterns=_HUB_IGNORED
             )
-        except Exception as error:  # noqa: BLE001 - requests', httpx's and the hub's own errors have no common root
-            last = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        except Exception as error:  # noqa: BLE001 - the errors of requests, httpx and the hub have no common root
+            problem = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             continue
         if not _weights(Path(path)):
-            last = "its snapshot has no .safetensors file"
+            problem = "its snapshot has no .safetensors file"
             continue
         return Path(path), "hub cache" if cached else "hub"
-    raise _NotHereError(f"(3) hub: {last}")
+    raise _NotHereError(f"(3) hub: {problem}")
 
 
 def _read(name: str, path: Path, source: str) -> ModelFiles:
-    """Reads the folder's description.
+    """Read the folder's description.
 
     Raises:
         StartError: a module or a pooling that isn't supported, or a description that can't be read.
@@ -221,6 +227,11 @@ def _describe(name: str, path: Path, source: str) -> ModelFiles:
 
 
 def _pooling(path: Path) -> Literal["mean", "cls"]:
+    """Return how the model pools.
+
+    Raises:
+        StartError: a module or a pooling that isn't supported.
+    """
     modules = _json(path / "modules.json", [])
     names = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
@@ -233,7 +244,7 @@ def _pooling(path: Path) -> Literal["mean", "cls"]:
     modes = sorted(
         key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on
     )
-    if isinstance(pooling.get("pooling_mode"), str):  # how later versions write it
+    if isinstance(pooling.get("pooling_mode"), str):  # as later versions write it
         modes = [{"mean": "mean_tokens", "cls": "cls_token"}.get(pooling["pooling_mode"], pooling["pooling_mode"])]
     if modes == ["mean_tokens"]:
         return "mean"
@@ -252,7 +263,7 @@ def _json(path: Path, default: Any = None) -> Any:
 
 
 def sha256_of(paths: list[Path]) -> str:
-    """Hex SHA-256 over the files' bytes, in order. 90 MB take about 60 ms."""
+    """Return the hex SHA-256 over the files' bytes, in order. 90 MB take about 60 ms."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The network as one torch module: transformer, pooling and normalisation, token ids in and unit vectors out."""
+"""The network as one torch module: transformer, pooling and normalisation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from semcache.errors import StartError
 
 
 class SentenceNetwork(nn.Module):
-    """Input ids and attention mask (batch, length) to float32 unit vectors (batch, dimension)."""
+    """Turns input ids and attention mask, both (batch, length), into float32 unit vectors (batch, dimension).
+
+    Args:
+        files: the model.
+        dtype: what the transformer computes in.
+
+    Raises:
+        StartError: transformers can't load the model.
+    """
 
     def __init__(self, files: ModelFiles, dtype: torch.dtype) -> None:
         super().__init__()
         from transformers import AutoModel
         from transformers.utils import logging
 
-        # Its notes on losses and its progress bar are of no use to a server's log.
+        # A server's log has no use for its notes on unused weights and its progress bar.
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         try:
@@ -33,7 +41,7 @@ class SentenceNetwork(nn.Module):
         self.mean = files.pooling == "mean"
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Pools and normalises in float32, whatever the transformer computes in."""
+        """Return unit vectors (batch, dimension); pooling and normalisation are always in float32."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask)[0].float()
         if self.mean:
             weight = attention_mask.unsqueeze(-1).float()

@@ -1,4 +1,4 @@
-"""Which precision runs where the processor's flags leave it open: each is tried at the start, its time and vectors."""
+"""Choose the precision by a trial at the start, where the processor's flags leave open which is fastest."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import numpy as np
 
 from semcache.embedding.backend import Backend
 
-LEAST_GAIN = 1.3
-"""How many times as fast as the best float precision int8 must be: a little isn't worth what it costs in fidelity."""
-LEAST_COSINE = 0.998
-"""What the int8 vector of each check sentence must have to its float32 one. MiniLM's have .9986 ("yes") and more; a
-model with activations that 8 bits can't hold falls far below."""
-_TOGETHER = 8
-"""Check sentences of one pass: those of near lengths, so that few tokens are padding."""
+MIN_GAIN = 1.3
+"""Times as fast as the best float precision that int8 must be: less isn't worth what it costs in fidelity."""
+MIN_COSINE = 0.998
+"""Cosine that the int8 vector of each check sentence must have to its float32 vector. MiniLM's have at least .9986
+("yes"); a model whose activations don't fit 8 bits falls far below."""
+_CHECK_BATCH = 8
+"""Check sentences of one pass, of near lengths so that few tokens are padding."""
 _ROUNDS = 5
+"""Timed passes of each precision, the warm-up included."""
 _WARM_UP = 2
+"""First passes of each precision, whose times don't count."""
 
 CHECK_SENTENCES = (
     "How do I reset my password?",
@@ -52,17 +54,17 @@ CHECK_SENTENCES = (
         "with three columns, and leave out whatever was only discussed."
     ),
 )
-"""Prompts of many kinds and lengths: questions, commands, code, figures, other scripts, one word."""
+"""Prompts of many kinds and lengths: questions, commands, code, numbers, other scripts, one word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How one precision did.
+    """The measurements of one precision.
 
     Attributes:
         precision: as in the settings.
         batch_s: seconds of a forward pass of 16 short texts, the best of several.
-        lowest_cosine: of a check sentence's vector to its float32 one; 1 for the float precisions, which aren't asked.
+        lowest_cosine: of a check sentence's vector to its float32 one; 1 for float precisions, which aren't checked.
     """
 
     precision: str
@@ -71,21 +73,22 @@ class Trial:
 
 
 def fastest(trials: Sequence[Trial]) -> tuple[str, str]:
-    """The precision to run, and the figures that decided. Pure.
+    """Return the precision to run, and the measurements that decided. Pure.
 
-    The faster float one (the earlier of two equal ones), unless int8 is at least `LEAST_GAIN` times as fast as that and
-    every check sentence kept its vector to within `LEAST_COSINE`.
+    It is the faster float precision (the earlier of two equal ones), unless int8 is at least `MIN_GAIN` times as fast
+    and the vector of every check sentence has a cosine of at least `MIN_COSINE` to its float32 one.
     """
-    measured = "measured, " + ", ".join(f"{one.precision} {1e3 * one.batch_s:.1f} ms" for one in trials) + " a batch"
-    best = min((one for one in trials if one.precision != "int8"), key=lambda one: one.batch_s)
-    int8 = next((one for one in trials if one.precision == "int8"), None)
+    times = ", ".join(f"{trial.precision} {1e3 * trial.batch_s:.1f} ms" for trial in trials)
+    measured = f"measured, {times} a batch"
+    best = min((trial for trial in trials if trial.precision != "int8"), key=lambda trial: trial.batch_s)
+    int8 = next((trial for trial in trials if trial.precision == "int8"), None)
     if int8 is None:
         return best.precision, measured
     measured += f"; the lowest cosine of int8 to fp32 is {int8.lowest_cosine:.5f}"
-    if best.batch_s < LEAST_GAIN * int8.batch_s:
-        return best.precision, f"{measured}; int8 is not {LEAST_GAIN} × as fast as {best.precision}"
-    if not int8.lowest_cosine >= LEAST_COSINE:  # also where it is not a number
-        return best.precision, f"{measured}, below {LEAST_COSINE}"
+    if best.batch_s < MIN_GAIN * int8.batch_s:
+        return best.precision, f"{measured}; int8 is not {MIN_GAIN} × as fast as {best.precision}"
+    if not int8.lowest_cosine >= MIN_COSINE:  # true of NaN, too
+        return best.precision, f"{measured}, below {MIN_COSINE}"
     return "int8", measured
 
 
@@ -95,7 +98,7 @@ def open_fastest(
     sentences: Sequence[Sequence[int]],
     monotonic: Callable[[], float],
 ) -> tuple[str, str, Backend]:
-    """Opens each precision, tries them, and closes all but the one to run.
+    """Open each precision, try them, and close all but the one to run.
 
     Args:
         precisions: the preferred one first; fp32 among them where int8 is.
@@ -104,22 +107,24 @@ def open_fastest(
         monotonic: seconds.
 
     Returns:
-        The precision, why, and its open backend. An int8 backend that can't be opened or fails is out of the running,
-        and the reason says so: a start that floats can make never fails for it.
+        The precision, the reason, and its open backend. An int8 backend that can't be opened or fails is not chosen,
+        and the reason says so: it never keeps a server from starting with a float precision.
     """
-    backends = {one: opened(one) for one in precisions if one != "int8"}
+    backends = {precision: opened(precision) for precision in precisions if precision != "int8"}
     cosines = dict.fromkeys(backends, 1.0)
     problem = ""
     if "int8" in precisions:
         try:
             backends["int8"] = opened("int8")
             cosines["int8"] = _lowest_cosine(backends["int8"], backends["fp32"], sentences)
-        except Exception as error:  # noqa: BLE001 - whatever keeps int8 from running, another precision does
+        except Exception as error:  # noqa: BLE001 - whatever keeps int8 from running, a float precision runs
             problem = f"; int8 fails: {type(error).__name__}: {error}"
             if "int8" in backends:
                 backends.pop("int8").close()
     times = _batch_s(backends, monotonic)
-    chosen, why = fastest([Trial(one, times[one], cosines[one]) for one in precisions if one in backends])
+    chosen, why = fastest(
+        [Trial(precision, times[precision], cosines[precision]) for precision in precisions if precision in backends]
+    )
     for name, backend in backends.items():
         if name != chosen:
             backend.close()
@@ -127,27 +132,32 @@ def open_fastest(
 
 
 def _lowest_cosine(backend: Backend, reference: Backend, sentences: Sequence[Sequence[int]]) -> float:
+    """Return the lowest cosine of a sentence's vector to that of the reference; NaN where one is NaN.
+
+    Raises:
+        ValueError: the backend gave another shape than the reference.
+    """
     ranked = sorted(sentences, key=len)
-    lowest = []
-    for start in range(0, len(ranked), _TOGETHER):
-        some = ranked[start : start + _TOGETHER]
-        vectors, expected = backend.forward(some), reference.forward(some)
+    cosines = []
+    for start in range(0, len(ranked), _CHECK_BATCH):
+        batch = ranked[start : start + _CHECK_BATCH]
+        vectors, expected = backend.forward(batch), reference.forward(batch)
         if vectors.shape != expected.shape:
             raise ValueError(f"it gave shape {vectors.shape} instead of {expected.shape}")
-        lowest.append(float((vectors * expected).sum(axis=1).min()))
-    return float(np.min(lowest))  # not a number where one of them is none
+        cosines.append(float((vectors * expected).sum(axis=1).min()))
+    return float(np.min(cosines))
 
 
 def _batch_s(backends: Mapping[str, Backend], monotonic: Callable[[], float]) -> dict[str, float]:
-    """Seconds of a forward pass of 16 short texts, the best of three after two to warm up.
+    """Return the seconds of a forward pass of 16 short texts by precision, the best of three after two to warm up.
 
-    They take turns, so that a neighbour's burst on the same cores slows all of them and not one.
+    The backends take turns, so that another process's burst on these cores slows all of them and not one alone.
     """
     batch = [range(1000, 1016)] * 16
     times: dict[str, list[float]] = {name: [] for name in backends}
     for _ in range(_ROUNDS):
         for name, backend in backends.items():
-            started = monotonic()
+            started_s = monotonic()
             backend.forward(batch)
-            times[name].append(monotonic() - started)
-    return {name: min(taken[_WARM_UP:]) for name, taken in times.items()}
+            times[name].append(monotonic() - started_s)
+    return {name: min(seconds[_WARM_UP:]) for name, seconds in times.items()}

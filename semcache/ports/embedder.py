@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from semcache.model.snapshot import EmbedderStats
 
 
 class Embedder(Protocol):
@@ -23,34 +25,35 @@ class Embedder(Protocol):
         ...
 
     def fits(self, text: str) -> bool:
-        """Whether the model reads all of `text`; what it would cut must not be compared by meaning."""
+        """Return whether the model reads all of `text`; a text that it would cut must not be compared by meaning."""
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` by the model's own tokenizer, uncut: the estimate where an upstream sends no usage."""
+        """Return the tokens of `text` by the model's own tokenizer, uncut: the estimate for upstreams without usage."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of shape (len(texts), dimension), unit length, in order.
+        """Return vectors of shape (len(texts), dimension), unit length, in order.
 
         Raises:
             OverloadedError: the queue is full.
             EmbeddingFailedError: the model failed on the batch.
+            ShuttingDownError: the embedder is closing.
         """
         ...
 
     def queue_depth(self) -> int:
-        """Texts waiting for the device or on it."""
+        """Return how many texts wait for the device or are computed."""
         ...
 
     def keep_batches_small(self, *, small: bool) -> None:
-        """Compute fewer texts at once, or as many as usual again: nobody waits for a large batch to end. Idempotent."""
+        """Limit batches to fewer texts, so that nobody waits for a large one, or lift that limit. Idempotent."""
         ...
 
-    def describe(self) -> Mapping[str, str]:
-        """Backend, device, precision and model, for people."""
+    def stats(self) -> EmbedderStats:
+        """Return the names of model, backend, device and precision, and the vector space."""
         ...
 
     async def close(self) -> None:
-        """Finish what is queued and free the device."""
+        """Compute what waits and free the device."""
         ...

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import Self
 
 import grpc
@@ -220,7 +221,7 @@ class Application:
             tls=settings.server.tls.enabled,
             auth=settings.auth.enabled,
             metrics_port=self.metrics_port,
-            **{f"embedder_{name}": value for name, value in embedder.describe().items()},
+            **{f"embedder_{name}": value for name, value in asdict(embedder.stats()).items()},
         )
 
     async def _open_embedder(self, metrics: Metrics) -> Embedder:

@@ -55,7 +55,7 @@ class Reports:
         """See the proto."""
         metrics, store = self._accounts.metrics, self._store.stats()
         counts, verdicts = metrics.counts(), metrics.verdicts()
-        described = self._embedder.describe()
+        embedder = self._embedder.stats()
         return pb.GetStatsResponse(
             version=semcache.__version__,
             start_time=outgoing.timestamp(self._started_s),
@@ -73,12 +73,12 @@ class Reports:
                 for name, (depth, capacity) in self._queues().items()
             ],
             embedder=pb.EmbedderInfo(
-                model=described.get("model", ""),
-                fingerprint=self._embedder.fingerprint,
-                backend=described.get("backend", ""),
-                device=described.get("device", ""),
-                precision=described.get("precision", ""),
-                dimensions=self._embedder.dimension,
+                model=embedder.model,
+                fingerprint=embedder.fingerprint,
+                backend=embedder.backend,
+                device=embedder.device,
+                precision=embedder.precision,
+                dimensions=embedder.dimension,
             ),
             unpriced_models=[
                 pb.UnpricedModel(model=model, requests=count)

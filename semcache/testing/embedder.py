@@ -1,4 +1,4 @@
-"""An embedder without a model: hashed words, word pairs and letter triples, so that similar texts lie near."""
+"""An embedder without a model: it hashes words, word pairs and letter triples, so that similar texts lie near."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semcache.errors import EmbeddingFailedError, ShuttingDownError
+from semcache.model.snapshot import EmbedderStats
 
 _WORD = re.compile(r"\w+")
 
@@ -19,12 +20,13 @@ _WORD = re.compile(r"\w+")
 class HashingEmbedder:
     """Deterministic unit vectors: equal texts have cosine 1, texts that share words and letters are near.
 
-    Attributes:
-        batches: the texts of each call to `embed`, oldest first.
-
     Args:
         dimension: length of a vector.
-        window_words: words that "the model" reads.
+        window_words: words of a text beyond which `fits` is false.
+
+    Attributes:
+        batches: the texts of each call to `embed`, oldest first.
+        small_batches: the last value given to `keep_batches_small`.
     """
 
     def __init__(self, *, dimension: int = 384, window_words: int = 256) -> None:
@@ -47,24 +49,24 @@ class HashingEmbedder:
         return self._dimension
 
     def fits(self, text: str) -> bool:
-        """Whether `text` has at most `window_words` words."""
+        """Return whether `text` has at most `window_words` words."""
         return len(_WORD.findall(text)) <= self._window_words
 
     def count_tokens(self, text: str) -> int:
-        """Words of `text`."""
+        """Return the number of words of `text`."""
         return len(_WORD.findall(text))
 
     def fail_next(self, error: Exception | None = None) -> None:
-        """The next call to `embed` raises `error`, an EmbeddingFailedError by default."""
+        """Let the next call to `embed` raise `error`, an EmbeddingFailedError by default."""
         self._failure = error or EmbeddingFailedError("the embedding model failed on a batch of 1: as it was told to")
 
     def hang_next(self) -> asyncio.Event:
-        """The next call to `embed` waits until the event that is returned is set."""
+        """Return an event, and let the next call to `embed` wait until it is set."""
         self._gate = asyncio.Event()
         return self._gate
 
     def vector(self, text: str) -> NDArray[np.float32]:
-        """The unit vector of one text, (dimension,)."""
+        """Return the unit vector of one text, (dimension,)."""
         vector = np.zeros(self._dimension, dtype=np.float32)
         for feature, weight in _features(text):
             digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
@@ -76,11 +78,11 @@ class HashingEmbedder:
         return vector / np.float32(length)
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (len(texts), dimension), in order.
+        """Return unit vectors (len(texts), dimension), in order.
 
         Raises:
             ShuttingDownError: the embedder is closed.
-            Exception: what `fail_next` was given.
+            Exception: the error that `fail_next` was given.
         """
         if self._closed:
             raise ShuttingDownError("the embedder is closed and takes no more texts")
@@ -93,23 +95,31 @@ class HashingEmbedder:
         return np.array([self.vector(text) for text in texts], dtype=np.float32).reshape(len(texts), self._dimension)
 
     def keep_batches_small(self, *, small: bool) -> None:
-        """Note it."""
+        """Keep the value in `small_batches`."""
         self.small_batches = small
 
     def queue_depth(self) -> int:
-        """Nothing ever waits for a device."""
+        """Return 0: nothing waits for a device."""
         return 0
 
-    def describe(self) -> Mapping[str, str]:
-        """What it is."""
-        return {"backend": "hashing", "device": "cpu", "precision": "fp32", "model": self.fingerprint}
+    def stats(self) -> EmbedderStats:
+        """Return what it is."""
+        return EmbedderStats(
+            model=self.fingerprint,
+            fingerprint=self.fingerprint,
+            backend="hashing",
+            device="cpu",
+            precision="fp32",
+            dimension=self._dimension,
+        )
 
     async def close(self) -> None:
-        """Takes no more texts."""
+        """Refuse all texts from now on."""
         self._closed = True
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:
+    """Yield each feature of a text with its weight."""
     words = [str(word) for word in _WORD.findall(text.lower())]
     for word in words:
         yield f"w:{word}", 1.0

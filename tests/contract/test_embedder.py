@@ -1,4 +1,4 @@
-"""What every embedder keeps, over the fake and each real backend."""
+"""The promises of every embedder, over the fake and each real backend."""
 
 import asyncio
 from collections.abc import Iterator
@@ -69,15 +69,15 @@ async def test_vectors_are_float32_unit_and_of_the_promised_shape(embedder):
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
 
 
-LEAST_COSINE = {"int8": 0.999}
-"""Of a text alone to the same among others, where it isn't .9995: padding's last bits may tip int8's roundings."""
+MIN_COSINE = {"int8": 0.999}
+"""Cosine of a text's vector alone to its vector in a batch, where it isn't .9995: padding may tip roundings of int8."""
 
 
 async def test_a_batch_keeps_its_order_and_company_moves_no_vector(embedder):
     together = await embedder.embed(TEXTS)
     alone = np.concatenate([await embedder.embed([text]) for text in TEXTS])
     similarity = (together * alone).sum(axis=1)
-    assert similarity.min() > LEAST_COSINE.get(embedder.describe()["precision"], 0.9995)
+    assert similarity.min() > MIN_COSINE.get(embedder.stats().precision, 0.9995)
 
 
 async def test_equal_texts_have_cosine_one(embedder):
@@ -86,10 +86,10 @@ async def test_equal_texts_have_cosine_one(embedder):
 
 
 async def test_a_rewording_is_nearer_than_another_question(embedder):
-    asked, reworded, other = await embedder.embed(
+    question, reworded, other = await embedder.embed(
         ["How do I reset my password?", "How can I reset my password", "what is the weather in Paris"]
     )
-    assert asked @ reworded > asked @ other + 0.2
+    assert question @ reworded > question @ other + 0.2
 
 
 async def test_no_texts_give_no_vectors(embedder):
@@ -99,8 +99,8 @@ async def test_no_texts_give_no_vectors(embedder):
 async def test_callers_at_once_get_their_own_vectors(embedder):
     texts = [f"question number {number} about topic {number % 7}" for number in range(40)]
     expected = await embedder.embed(texts)
-    got = await asyncio.gather(*(embedder.embed([text]) for text in texts))
-    similarity = np.concatenate(got) @ expected.T
+    vectors = await asyncio.gather(*(embedder.embed([text]) for text in texts))
+    similarity = np.concatenate(vectors) @ expected.T
     assert (similarity.argmax(axis=1) == np.arange(40)).all()
 
 
@@ -114,7 +114,7 @@ async def test_a_caller_who_leaves_takes_nobody_along(embedder):
         await leaving
 
 
-def test_what_fits_and_what_does_not(embedder):
+def test_a_short_text_fits_and_a_very_long_one_does_not(embedder):
     assert embedder.fits("")
     assert embedder.fits("How do I reset my password?")
     assert not embedder.fits("word and another " * 2000)
@@ -126,9 +126,11 @@ def test_tokens_are_counted_uncut(embedder):
     assert embedder.count_tokens("hello world " * 3000) == pytest.approx(6000, rel=1e-3)
 
 
-def test_it_says_what_it_is(embedder):
+def test_stats_name_the_embedder(embedder):
     assert embedder.fingerprint
-    assert {"backend", "device", "precision", "model"} <= embedder.describe().keys()
+    stats = embedder.stats()
+    assert (stats.fingerprint, stats.dimension) == (embedder.fingerprint, embedder.dimension)
+    assert all([stats.backend, stats.device, stats.precision, stats.model])
 
 
 async def test_after_closing_it_refuses(request):
@@ -140,7 +142,7 @@ async def test_after_closing_it_refuses(request):
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", ["openvino-auto", "torch-fp32"])
-async def test_a_closed_real_one_refuses_too(name):
+async def test_after_closing_a_real_one_refuses_too(name):
     closed = open_named(name)
     await closed.close()
     await closed.close()

@@ -1,4 +1,4 @@
-"""An embedding device that fails, hangs or talks nonsense."""
+"""An embedding device that fails, hangs or gives anything but vectors."""
 
 import asyncio
 
@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 import structlog
 
-from semcache.embedding.batching import BatchRule
-from semcache.embedding.device import DeviceThreads
 from semcache.errors import EmbeddingFailedError
-from tests.support.backends import GatedBackend
+from tests.support.backends import Device, GatedBackend
 
 
 class Nonsense(GatedBackend):
-    """Gives what `answers` holds instead of vectors."""
+    """Gives the arrays of `answers` in turn instead of vectors."""
 
     def __init__(self, *answers: np.ndarray) -> None:
         super().__init__()
         self.answers = list(answers)
         self.open()
 
-    def forward(self, batch, stream=0):
-        return self.answers.pop(0) if self.answers else super().forward(batch, stream)
+    def forward(self, batch, lane=0):
+        return self.answers.pop(0) if self.answers else super().forward(batch, lane)
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +28,9 @@ def logs():
         yield captured
 
 
-def start(backend) -> DeviceThreads:
-    rule = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
-    return DeviceThreads(backend, dimension=2, rule=rule, max_queue=100, monotonic=lambda: 0.0)
-
-
 async def test_a_failing_batch_reaches_every_waiter_of_it_and_nobody_else(logs):
     backend = GatedBackend()
-    device = start(backend)
+    device = Device(backend)
     backend.failures = [None, MemoryError("no memory left on the device"), None]
     before = asyncio.create_task(device.submit([[1, 0]]))
     await backend.entered()
@@ -52,7 +45,7 @@ async def test_a_failing_batch_reaches_every_waiter_of_it_and_nobody_else(logs):
     assert all(isinstance(outcome.__cause__, MemoryError) for outcome in outcomes)
     assert (await after).tolist() == [[1, 5]]
     assert device.depth == 0
-    assert [line["event"] for line in logs] == ["embedding_batch_failed"]
+    assert [line["event"] for line in logs] == ["embedding.batch_failed"]
     await device.close()
 
 
@@ -60,7 +53,7 @@ async def test_a_call_over_several_batches_ends_once_when_one_of_them_fails():
     backend = GatedBackend()
     backend.open()
     backend.failures = [None, RuntimeError("second batch")]
-    device = start(backend)
+    device = Device(backend)
     with pytest.raises(EmbeddingFailedError):
         await device.submit([[1, n] for n in range(12)])
     assert [len(batch) for batch in backend.batches] == [4, 4]  # the third would have been for nobody
@@ -75,7 +68,7 @@ async def test_a_call_over_several_batches_ends_once_when_one_of_them_fails():
     ids=["too many", "too long", "not a number"],
 )
 async def test_nonsense_is_an_error_and_not_a_vector(answer):
-    device = start(Nonsense(answer))
+    device = Device(Nonsense(answer))
     with pytest.raises(EmbeddingFailedError, match="backend gave"):
         await device.submit([[1, 1]])
     assert (await device.submit([[1, 2]])).tolist() == [[1, 2]]
@@ -84,14 +77,14 @@ async def test_nonsense_is_an_error_and_not_a_vector(answer):
 
 async def test_a_hanging_device_lets_its_callers_leave_and_closing_gives_up(logs):
     backend = GatedBackend()
-    device = start(backend)
+    device = Device(backend)
     caller = asyncio.create_task(device.submit([[1, 1]]))
     await backend.entered()
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
     await device.close(patience_s=0.01)
-    assert [line["event"] for line in logs] == ["embedding_device_hangs"]
+    assert [line["event"] for line in logs] == ["embedding.device_hangs"]
     backend.open()
     await device.close()
     assert backend.closed
@@ -99,7 +92,7 @@ async def test_a_hanging_device_lets_its_callers_leave_and_closing_gives_up(logs
 
 def test_a_loop_that_died_takes_no_other_along():
     backend = GatedBackend()
-    device = start(backend)
+    device = Device(backend)
 
     async def leave() -> None:
         task = asyncio.ensure_future(device.submit([[1, 1]]))

@@ -1,4 +1,4 @@
-"""The real model: its backends agree, a damaged conversion is made anew, and starting it asks nobody."""
+"""The real model: its backends agree, a damaged conversion is replaced, and a start sends nothing over the network."""
 
 import asyncio
 import hashlib
@@ -90,7 +90,7 @@ def test_nothing_leaves_the_machine_and_a_second_start_is_light(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_torch_asks_nobody_either(tmp_path):
+def test_torch_sends_nothing_either(tmp_path):
     done = start("torch", tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -103,8 +103,8 @@ PAIRS = [
 ]
 
 
-LEAST_COSINE = {"fp32": 0.9995, "bf16": 0.9995, "int8": 0.998}
-"""Of a vector to the reference's."""
+MIN_COSINE = {"fp32": 0.9995, "bf16": 0.9995, "int8": 0.998}
+"""Lowest cosine of a vector to the reference's, by precision."""
 
 
 @pytest.fixture
@@ -116,21 +116,21 @@ async def vectors_by_backend():
     }
     if int8_support() and find_spec("openvino") is not None:
         settings["int8"] = EmbeddingSettings(device="cpu", precision="int8")
-    found = {}
+    vectors = {}
     with structlog.testing.capture_logs():
-        for name, one in settings.items():
-            embedder = open_embedder(one)
+        for name, chosen in settings.items():
+            embedder = open_embedder(chosen)
             texts = [text for pair in PAIRS for text in pair]
-            found[name] = (embedder.fingerprint, embedder.describe()["precision"], await embedder.embed(texts))
+            vectors[name] = (embedder.fingerprint, embedder.stats().precision, await embedder.embed(texts))
             await embedder.close()
-    return found
+    return vectors
 
 
 async def test_backends_and_precisions_agree_and_share_a_fingerprint(vectors_by_backend):
     fingerprint, _, reference = vectors_by_backend["reference"]
     for other, precision, vectors in vectors_by_backend.values():
         assert other == fingerprint
-        assert (reference * vectors).sum(axis=1).min() > LEAST_COSINE[precision], precision
+        assert (reference * vectors).sum(axis=1).min() > MIN_COSINE[precision], precision
 
 
 def test_a_first_start_in_int8_keeps_the_float32_conversion_and_a_second_quantises_it(tmp_path):
@@ -160,8 +160,8 @@ def test_a_first_start_in_int8_keeps_the_float32_conversion_and_a_second_quantis
 def test_the_log_says_which_precision_runs_and_why():
     with structlog.testing.capture_logs() as logs:
         asyncio.run(open_embedder(EmbeddingSettings(device="cpu")).close())
-    (line,) = [entry for entry in logs if entry["event"] == "embedder_open"]
-    assert line["precision"] in LEAST_COSINE
+    (line,) = [entry for entry in logs if entry["event"] == "embedding.opened"]
+    assert line["precision"] in MIN_COSINE
     assert "precision: the CPU has" in line["why"]
     if int8_support() and line["backend"] == "openvino" and "amx" not in line["why"]:
         assert "the lowest cosine of int8 to fp32 is 0.99" in line["why"]

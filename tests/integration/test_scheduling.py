@@ -1,4 +1,4 @@
-"""How the server asks the kernel to treat it, each in a process of its own: a policy is for good."""
+"""The kernel's scheduling policy of a server. Each test runs a process of its own: a policy can't be taken back."""
 
 import os
 import subprocess

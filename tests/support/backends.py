@@ -1,14 +1,68 @@
-"""Backends that do what a test tells them to, one step at a time."""
+"""Backends whose every step a test decides, and the queue and lanes over one of them."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from semcache.embedding.backend import Backend, BackendInfo
+from semcache.embedding.lanes import Lanes, OnBatch
+from semcache.embedding.queue import Planner, TextQueue
+from semcache.embedding.scheduling import BatchRule, Running, Step, Until, Waiting, plan
+from semcache.testing.clock import FakeClock
+
+RULE = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
+
+
+class Device:
+    """A queue and the lanes that serve it, as the embedder holds them."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        max_queue: int = 100,
+        monotonic: Callable[[], float] | None = None,
+        on_batch: OnBatch | None = None,
+        planner: Planner = plan,
+    ) -> None:
+        monotonic = monotonic or FakeClock().monotonic
+        self.queue = TextQueue(
+            dimension=2, rule=RULE, lanes=backend.lanes, max_queue=max_queue, monotonic=monotonic, planner=planner
+        )
+        self._lanes = Lanes(backend, self.queue, dimension=2, monotonic=monotonic, on_batch=on_batch)
+
+    @property
+    def depth(self) -> int:
+        return self.queue.depth
+
+    async def submit(self, texts: Sequence[Sequence[int]]) -> np.ndarray:
+        return await self.queue.submit(texts)
+
+    async def close(self, patience_s: float = 30.0) -> None:
+        await self._lanes.close(patience_s)
+
+
+class WatchedPlan:
+    """The real plan, which a test can wait for until it makes a lane wait for more texts."""
+
+    def __init__(self) -> None:
+        self._waits = threading.Event()
+
+    def __call__(self, now_s: float, waiting: Waiting, running: Running, rule: BatchRule) -> Step:
+        step = plan(now_s, waiting, running, rule)
+        if isinstance(step, Until):
+            self._waits.set()
+        return step
+
+    async def waits(self) -> None:
+        """Return once a plan was to wait for more texts."""
+        assert await asyncio.to_thread(self._waits.wait, 30)
+
 
 class Observed:
-    """Collects what `on_batch` was told."""
+    """Collects the arguments of `on_batch`."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, float]] = []
@@ -16,14 +70,14 @@ class Observed:
 
     def append_batch(self, size: int, seconds: float) -> None:
         if self.failing:
-            raise RuntimeError("the observer fails as it was told to")
+            raise RuntimeError("the observer fails because the test wants it to")
         self.batches.append((size, seconds))
 
 
 class GatedBackend:
     """Each forward pass waits until `open`; a vector is its text's first two token ids. Raises `failures` in turn."""
 
-    streams = 1
+    lanes = 1
 
     def __init__(self) -> None:
         self.batches: list[list[Sequence[int]]] = []
@@ -37,10 +91,10 @@ class GatedBackend:
         self._gate.set()
 
     async def entered(self) -> None:
-        """Returns once a forward pass has begun."""
+        """Return once a forward pass has begun."""
         assert await asyncio.to_thread(self._inside.wait, 30)
 
-    def forward(self, batch: Sequence[Sequence[int]], stream: int = 0) -> np.ndarray:
+    def forward(self, batch: Sequence[Sequence[int]], lane: int = 0) -> np.ndarray:
         self.batches.append(list(batch))
         self._inside.set()
         assert self._gate.wait(30)
@@ -49,18 +103,18 @@ class GatedBackend:
             raise failure
         return np.array([ids[:2] for ids in batch], dtype=np.float32)
 
-    def describe(self) -> Mapping[str, str]:
-        return {"backend": "gated"}
+    def info(self) -> BackendInfo:
+        return BackendInfo("gated", "", "cpu", "fp32")
 
     def close(self) -> None:
         self.closed = True
 
 
-class StreamsBackend:
-    """Several passes at once, each of which waits until it is let go; a vector is its text's first two token ids."""
+class LanesBackend:
+    """Several passes at once, each of which waits until the test opens it; a vector is its text's first two ids."""
 
-    def __init__(self, streams: int) -> None:
-        self.streams = streams
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
         self.running: list[tuple[list[Sequence[int]], int]] = []
         self.failing = False
         self.closed = 0
@@ -68,7 +122,7 @@ class StreamsBackend:
         self._changed = threading.Condition()
 
     async def entered(self, count: int) -> None:
-        """Returns once so many passes run at the same time."""
+        """Return once so many passes run at the same time."""
 
         def wait() -> bool:
             with self._changed:
@@ -76,10 +130,10 @@ class StreamsBackend:
 
         assert await asyncio.to_thread(wait)
 
-    def open_one(self, which: Callable[[list[Sequence[int]]], bool]) -> None:
-        """Lets the passes go whose batch `which` wants, and returns when they are gone from `running`."""
+    def open_one(self, is_wanted: Callable[[list[Sequence[int]]], bool]) -> None:
+        """Let the passes end whose batch is wanted, and return when they are gone from `running`."""
         with self._changed:
-            self.running = [one for one in self.running if not which(one[0])]
+            self.running = [started for started in self.running if not is_wanted(started[0])]
             self._changed.notify_all()
 
     def open_all(self) -> None:
@@ -87,20 +141,20 @@ class StreamsBackend:
             self._open = True
             self._changed.notify_all()
 
-    def forward(self, batch: Sequence[Sequence[int]], stream: int = 0) -> np.ndarray:
-        mine = (list(batch), stream)
+    def forward(self, batch: Sequence[Sequence[int]], lane: int = 0) -> np.ndarray:
+        mine = (list(batch), lane)
         with self._changed:
-            assert all(other != stream for _, other in self.running), "a stream is used by one thread at a time"
+            assert all(other != lane for _, other in self.running), "one thread at a time uses a lane"
             self.running.append(mine)
             self._changed.notify_all()
             assert self._changed.wait_for(lambda: self._open or mine not in self.running, 30)
-            self.running = [one for one in self.running if one is not mine]
+            self.running = [started for started in self.running if started is not mine]
         if self.failing:
-            raise RuntimeError("the pass fails as it was told to")
+            raise RuntimeError("the pass fails because the test wants it to")
         return np.array([ids[:2] for ids in batch], dtype=np.float32)
 
-    def describe(self) -> Mapping[str, str]:
-        return {"backend": "streams"}
+    def info(self) -> BackendInfo:
+        return BackendInfo("lanes", "", "cpu", "fp32")
 
     def close(self) -> None:
         self.closed += 1

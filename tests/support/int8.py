@@ -1,4 +1,4 @@
-"""Where int8 can be tested."""
+"""Whether int8 can be tested on this machine."""
 
 from importlib.util import find_spec
 
@@ -8,7 +8,7 @@ from semcache.embedding.cpu import int8_support
 
 
 def require_int8() -> None:
-    """Skips the test where int8 can't run; never a failure, since nothing installable brings the instructions."""
+    """Skip the test where int8 can't run. That is no failure: no package brings the instructions."""
     if find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed (it comes with the extra `cpu`)")
     if not int8_support():

@@ -1,4 +1,4 @@
-"""What every backend is handed."""
+"""The arrays that every backend computes."""
 
 import pytest
 

@@ -1,11 +1,11 @@
-"""Which backend a machine gets, and what is refused."""
+"""Which backend a machine gets, and which settings are refused."""
 
 from dataclasses import replace
 
 import pytest
 
 from semcache.embedding.cpu import bf16_support, int8_support
-from semcache.embedding.factory import Machine, choose, tried
+from semcache.embedding.factory import Machine, choose, without_large_trials
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
 
@@ -87,8 +87,8 @@ def test_what_the_flags_leave_open_is_tried(settings, machine, expected):
 
 def test_a_large_model_takes_what_the_flags_speak_for_and_says_so():
     choice = choose(EmbeddingSettings(), replace(VNNI, cpu_bf16="avx512_bf16"))
-    assert tried(choice, 90_000_000) is choice
-    large = tried(choice, 1_300_000_000)
+    assert without_large_trials(choice, 90_000_000) is choice
+    large = without_large_trials(choice, 1_300_000_000)
     assert (large.precision, large.rivals) == ("bf16", ())
     assert large.why.endswith("the model is too large to try fp32 and int8 at the start")
 

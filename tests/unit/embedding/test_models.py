@@ -1,4 +1,4 @@
-"""Where the model is found, what is wrong where it isn't, and what names its vector space."""
+"""Where the model is looked for, what the error says of each place, and what the fingerprint covers."""
 
 import dataclasses
 import json
@@ -27,14 +27,14 @@ def write_model(folder, *, modules=MODULES, pooling=MEAN, weights=b"weights", **
 
 @pytest.fixture
 def no_hub(monkeypatch):
-    asked = []
+    calls = []
 
     def refuse(name, *, local_files_only, **_):
-        asked.append((name, local_files_only))
+        calls.append((name, local_files_only))
         raise OSError("no network\nand a second line")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    return asked
+    return calls
 
 
 def test_a_local_folder_is_read(tmp_path, no_hub):
@@ -118,27 +118,27 @@ def test_a_local_folder_without_weights_is_named(tmp_path, no_hub):
         find_model(str(folder))
 
 
-def test_the_hubs_cache_is_asked_before_the_hub(tmp_path, monkeypatch):
+def test_the_hubs_cache_is_tried_before_the_hub(tmp_path, monkeypatch):
     folder = write_model(tmp_path / "snapshot")
-    asked = []
+    calls = []
 
     def snapshot(_name, *, local_files_only, **_):
-        asked.append(local_files_only)
+        calls.append(local_files_only)
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert find_model("nobody/cached").source == "hub cache"
-    assert asked == [True]
+    assert calls == [True]
 
 
-def test_the_fingerprint_follows_all_that_moves_a_vector_and_nothing_else(tmp_path):
+def test_the_fingerprint_depends_on_all_that_changes_a_vector_and_on_nothing_else(tmp_path):
     files = ModelFiles("a", tmp_path, "local path", "f00", "mean", 256, 384)
-    moved = [
+    changed = [
         dataclasses.replace(files, weights_sha256="f01"),
         dataclasses.replace(files, pooling="cls"),
         dataclasses.replace(files, max_tokens=128),
         dataclasses.replace(files, lower_case=True),
         dataclasses.replace(files, prefix="query: "),
     ]
-    assert len({files.fingerprint, *(other.fingerprint for other in moved)}) == 6
+    assert len({files.fingerprint, *(other.fingerprint for other in changed)}) == 6
     assert dataclasses.replace(files, name="b", source="hub", path=tmp_path / "x").fingerprint == files.fingerprint

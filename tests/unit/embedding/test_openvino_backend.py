@@ -1,4 +1,4 @@
-"""How a network runs by OpenVINO; what it computes is the contract suite's."""
+"""How OpenVINO runs a network; the contract suite tests what it computes."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,21 +19,21 @@ from semcache.settings import EmbeddingSettings
 
 
 @pytest.mark.model
-@pytest.mark.parametrize(("threads", "streams"), [(1, 1), (3, 2)])
-def test_streams_compute_at_the_same_time_and_each_what_it_was_given(threads: int, streams: int):
+@pytest.mark.parametrize(("threads", "lanes"), [(1, 1), (3, 2)])
+def test_lanes_compute_at_the_same_time_each_its_own_batch(threads: int, lanes: int):
     files = find_model(EmbeddingSettings().model)
     backend = open_backend(EmbeddingSettings(), Choice("openvino", "cpu", "fp32", "for the test"), files, threads)
-    assert backend.streams == streams
+    assert backend.lanes == lanes
     batches = [[[101, 2000 + n, *range(3000, 3000 + n), 102]] * (1 + n % 3) for n in range(20)]
     expected = [backend.forward(batch) for batch in batches]
 
-    def passes(stream: int) -> list[np.ndarray]:
-        order = batches if stream == 0 else batches[::-1]
-        found = [backend.forward(batch, stream) for batch in order]
-        return found if stream == 0 else found[::-1]
+    def passes(lane: int) -> list[np.ndarray]:
+        order = batches if lane == 0 else batches[::-1]
+        found = [backend.forward(batch, lane) for batch in order]
+        return found if lane == 0 else found[::-1]
 
-    with ThreadPoolExecutor(streams) as pool:
-        for found in pool.map(passes, range(streams)):
+    with ThreadPoolExecutor(lanes) as pool:
+        for found in pool.map(passes, range(lanes)):
             for vectors, wanted in zip(found, expected, strict=True):
                 np.testing.assert_allclose(vectors, wanted, atol=1e-5)
 
@@ -68,7 +68,7 @@ def text_of(length: int) -> list[int]:
 
 
 class OlderCore:
-    """Knows no `SNIPPETS_MODE`, as OpenVINO says it."""
+    """Refuses `SNIPPETS_MODE` with OpenVINO's message."""
 
     def __init__(self, problem: str = "") -> None:
         self.problem = problem
@@ -85,7 +85,7 @@ def test_an_openvino_without_the_option_runs_the_network_as_it_does_and_says_so(
     with structlog.testing.capture_logs() as logs:
         assert compile_network(OlderCore(), "a network", {"NUM_STREAMS": 2}) == ("a network", {"NUM_STREAMS": 2})
     assert [(line["event"], line["why"]) for line in logs] == [
-        ("embedding_attention_fused", "Unsupported property SNIPPETS_MODE by CPU plugin.")
+        ("embedding.attention_fused", "Unsupported property SNIPPETS_MODE by CPU plugin.")
     ]
 
 

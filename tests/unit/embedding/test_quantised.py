@@ -1,4 +1,4 @@
-"""Weights as int8 in groups: how far they are from their own, and which products of a network get them."""
+"""Weights as int8 in groups: how much they differ from the float ones, and which products of a network get them."""
 
 from types import ModuleType
 

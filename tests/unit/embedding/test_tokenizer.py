@@ -1,4 +1,4 @@
-"""What the model reads of a text: over the default model's own tokenizer, without its network."""
+"""What the model reads of a text, by the default model's own tokenizer and without its network."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which precision a trial takes, and that one backend alone stays open."""
+"""Which precision a trial chooses, and that only its backend stays open."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ IDS = [range(1000, 1000 + length) for length in range(3, 30)]
 
 
 class Timed:
-    """A backend whose pass takes so long, on a clock of its own, and whose vectors lean by an angle."""
+    """A backend whose pass takes `takes_s` on the given clock, and whose vectors have a given cosine to (1, 0)."""
 
     def __init__(self, clock: list[float], takes_s: float, cosine: float = 1.0) -> None:
         self.clock, self.takes_s, self.closed = clock, takes_s, False

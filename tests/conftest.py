@@ -58,12 +58,12 @@ def shared_data() -> Path:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips tests marked `gpu` where faiss sees none; never a failure, since nothing installable is missing."""
+    """Skip tests marked `gpu` where torch sees none; never a failure, since nothing installable is missing."""
     if item.get_closest_marker("gpu") is None:
         return
-    import faiss
-
-    # A build of faiss for CPUs alone has no such function.
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-    if gpus == 0:
-        pytest.skip("faiss sees no GPU")
+    try:
+        import torch
+    except ImportError:
+        pytest.skip("torch is not installed, and with it nothing sees a GPU")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")

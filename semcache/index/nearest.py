@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from semcache.index.tuning import TUNING
 from semcache.model import Neighbour
-
-_FEW = 10
-"""Neighbours up to which looking for the largest again and again is faster: 5 of 10,000 take 7 µs instead of 18."""
-_GROUPS = 200
-"""Groups of rows whose largest are compared first: fewer are less telling, more cost more to look through."""
 
 
 def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
-    """The `k` nearest of the candidates for each query, clipped to [-1, 1]: rounding carries cosines past their range.
+    """Return the `k` nearest of the candidates for each query.
 
     Args:
         ids: entry ids, (c,).
@@ -22,15 +18,27 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
         k: how many.
     """
     if len(similarities) == 1 and len(ids) <= 4 * k:  # as among the contenders of one query
-        found = sorted(zip(similarities[0].tolist(), ids.tolist(), strict=True), key=lambda one: (-one[0], one[1]))
-        return [[Neighbour(entry_id, max(-1.0, min(1.0, similarity))) for similarity, entry_id in found[:k]]]
-    every = np.arange(len(similarities))[:, None]
-    if len(ids) > 4 * k:
-        places = _largest(similarities, k) if k <= _FEW else np.argpartition(-similarities, k - 1, axis=1)[:, :k]
-        ids, similarities = ids[places], similarities[every, places]
+        pairs = sorted(zip(similarities[0].tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+        return [[Neighbour(entry_id, max(-1.0, min(1.0, similarity))) for similarity, entry_id in pairs[:k]]]
+    if len(ids) <= 4 * k:
+        return sorted_neighbours(np.broadcast_to(ids, similarities.shape), similarities, k)
+    if k <= TUNING.few_neighbours:
+        places = _largest(similarities, k)
     else:
-        ids = np.broadcast_to(ids, similarities.shape)
+        places = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
+    return sorted_neighbours(ids[places], np.take_along_axis(similarities, places, axis=1), k)
+
+
+def sorted_neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
+    """Return the `k` nearest of each query's own candidates, clipped to [-1, 1]: rounding carries cosines past it.
+
+    Args:
+        ids: entry ids, (queries, c).
+        similarities: their cosines, (queries, c).
+        k: how many.
+    """
     order = np.lexsort((ids, -similarities), axis=1)[:, :k]
+    every = np.arange(len(order))[:, None]
     nearest = np.minimum(np.maximum(similarities[every, order], np.float32(-1)), np.float32(1))
     return [
         [Neighbour(entry_id, similarity) for entry_id, similarity in zip(row_ids, row, strict=True)]
@@ -38,19 +46,22 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
     ]
 
 
-def contenders(products: NDArray[np.float32], k: int, errors: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The rows that can be among the `k` nearest of any query, ascending; no others of use are left out.
+def contenders(
+    products: NDArray[np.float32], k: int, errors: NDArray[np.float32], *, groups: int = TUNING.groups
+) -> NDArray[np.int64]:
+    """Return the rows that can be among the `k` nearest of any query, ascending.
 
-    The k-th largest of the groups' largest is at most the k-th largest of all, so that a row further below it than
-    twice the query's error isn't among the nearest.
+    The rows are divided into groups. The k-th largest of the groups' largest products is at most the k-th largest of
+    all. A row that lies further below it than twice the query's error isn't among the nearest.
 
     Args:
-        products: what approximates the cosines, (rows, queries).
-        k: at most the rows.
+        products: approximations of the cosines, (rows, queries).
+        k: neighbours wanted, at most the rows.
         errors: by how much each query's products can differ from its cosines, (queries,).
+        groups: groups of rows; at least 4 for each neighbour are made.
     """
     count = len(products)
-    groups = min(count, max(_GROUPS, 4 * k))
+    groups = min(count, max(groups, 4 * k))
     even = count // groups * groups
     grouped = products[:even].reshape(-1, groups, products.shape[1])
     largest = np.maximum.reduce(grouped, axis=0)
@@ -59,18 +70,18 @@ def contenders(products: NDArray[np.float32], k: int, errors: NDArray[np.float32
         return np.flatnonzero(products[:, 0] >= least[0])
     near, query = np.nonzero(largest >= least)
     layer, place = np.nonzero(grouped[:, near, query] >= least[query])
-    found = np.zeros(count, dtype=bool)
-    found[layer * groups + near[place]] = True
-    np.logical_or.reduce(products[even:] >= least, axis=1, out=found[even:])
-    return np.flatnonzero(found)
+    contending = np.zeros(count, dtype=bool)
+    contending[layer * groups + near[place]] = True
+    np.logical_or.reduce(products[even:] >= least, axis=1, out=contending[even:])
+    return np.flatnonzero(contending)
 
 
 def _largest(similarities: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Where the `k` largest of each row are, largest first, (rows, k)."""
-    left = similarities.copy()
-    found = np.empty((len(left), k), dtype=np.int64)
-    every = np.arange(len(left))
+    """Return where the `k` largest of each row are, largest first, (rows, k)."""
+    remaining = similarities.copy()
+    places = np.empty((len(remaining), k), dtype=np.int64)
+    every = np.arange(len(remaining))
     for rank in range(k):
-        found[:, rank] = left.argmax(axis=1)
-        left[every, found[:, rank]] = -np.inf
-    return found
+        places[:, rank] = remaining.argmax(axis=1)
+        remaining[every, places[:, rank]] = -np.inf
+    return places

@@ -1,4 +1,4 @@
-"""The exact vectors of one partition, packed: ids beside rows, removal moves the last row into the hole."""
+"""The exact vectors of one partition, packed: ids beside rows; a removal moves the last row into the hole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.index import bfloat16
-
-_SPLIT_ROWS = 1024
-"""Vectors split at a time: the parts in between take memory too."""
+from semcache.index.tuning import TUNING
 
 
 class Rows:
@@ -20,12 +18,15 @@ class Rows:
     Args:
         ids: entry ids, (n,), each once.
         vectors: their vectors, (n, dimension); copied.
-        split: whether they are kept as bfloat16 beside what rounding took from them, for `rounded`. It takes the same
-            memory, and gives back the same bits.
+        split: whether vectors are kept as their bfloat16 and the lower halves of their float32. That takes the same
+            memory, gives back the same bits, and offers `rounded`.
 
     Attributes:
-        split: as it was made.
+        split: whether they are kept so now.
         rounding_error: of split vectors, the largest of `bfloat16.rounding_errors` so far.
+
+    Raises:
+        ValueError: an id occurs twice.
     """
 
     def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, split: bool = False) -> None:
@@ -34,17 +35,9 @@ class Rows:
         self._ids[:count] = ids
         self._row = dict(zip(self._ids[:count].tolist(), range(count), strict=True))
         self._count = count
-        self.split = split
-        self.rounding_error = 0.0
         if len(self._row) != count:
             raise ValueError("an entry id occurs twice in one partition")
-        shape = (len(self._ids), vectors.shape[1])
-        # Zeros and not whatever was there: the spare rows of `rounded` are multiplied too.
-        self._planes: tuple[NDArray[Any], ...] = (
-            (np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)) if split else (np.zeros(shape, np.float32),)
-        )
-        for start in range(0, count, _SPLIT_ROWS):
-            self._write(slice(start, min(start + _SPLIT_ROWS, count)), vectors[start : start + _SPLIT_ROWS])
+        self._fill(vectors, split=split)
 
     def __len__(self) -> int:
         return self._count
@@ -59,17 +52,22 @@ class Rows:
 
     @property
     def matrix(self) -> NDArray[np.float32]:
-        """Vectors, (n, dimension); a view that the next change invalidates, or a copy of what is split."""
+        """Vectors, (n, dimension); a view that the next change invalidates, or a copy where they are split."""
         return self.take(slice(0, self._count))
 
     @property
     def rounded(self) -> NDArray[np.uint16]:
-        """The vectors of a split matrix as bfloat16, (`room_for(n)`, dimension); what is beyond n means nothing."""
+        """Split vectors as bfloat16, (`room_for(n)`, dimension); rows from n on mean nothing."""
         high: NDArray[np.uint16] = self._planes[0]
         return high[: room_for(self._count)]
 
+    def keep(self, *, split: bool) -> None:
+        """Change whether the vectors are kept split; nothing happens where they are so already."""
+        if split != self.split:
+            self._fill(self.matrix, split=split)
+
     def add(self, entry_id: int, vector: NDArray[np.float32]) -> None:
-        """Adds a vector, or replaces the one under the same id."""
+        """Add a vector, or replace the one under the same id."""
         row = self._row.get(entry_id)
         if row is None:
             row = self._count
@@ -80,7 +78,7 @@ class Rows:
         self._write(row, vector)
 
     def remove(self, entry_id: int) -> bool:
-        """Removes a vector; False when there is none under the id."""
+        """Remove a vector; False where there is none under the id."""
         row = self._row.pop(entry_id, None)
         if row is None:
             return False
@@ -95,24 +93,38 @@ class Rows:
         return True
 
     def gather(self, entry_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Vectors of ids that are all there, (len(entry_ids), dimension); a copy."""
+        """Return the vectors of ids that are all there, (len(entry_ids), dimension); a copy."""
         rows = np.fromiter((self._row[entry_id] for entry_id in entry_ids), dtype=np.int64, count=len(entry_ids))
         return self.take(rows)
 
     def take(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Vectors by their places in `ids`, (rows, dimension); a copy, or of a slice that isn't split a view."""
+        """Return vectors by their places in `ids`, (rows, dimension); a copy but for a slice that isn't split."""
         if self.split:
             high, low = self._planes
             return bfloat16.join(high[rows], low[rows])
-        found: NDArray[np.float32] = self._planes[0][rows]
-        return found
+        vectors: NDArray[np.float32] = self._planes[0][rows]
+        return vectors
 
     def sample(self, size: int, seed: int) -> NDArray[np.float32]:
-        """A copy of `size` vectors drawn without replacement, or of all when there are fewer."""
+        """Return a copy of `size` vectors drawn without replacement, or of all where there are fewer."""
         if size >= self._count:
             return self.matrix.copy()
         chosen = np.random.default_rng(seed).choice(self._count, size=size, replace=False)
         return self.take(np.sort(chosen))
+
+    def _fill(self, vectors: NDArray[np.float32], *, split: bool) -> None:
+        """Allocate memory for all rows and write `vectors`, (n, dimension), into it."""
+        self.split = split
+        self.rounding_error = 0.0
+        shape = (len(self._ids), vectors.shape[1])
+        # Zeros, since the spare rows of `rounded` are multiplied too.
+        self._planes: tuple[NDArray[Any], ...] = (
+            (np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)) if split else (np.zeros(shape, np.float32),)
+        )
+        step = TUNING.split_rows
+        for start in range(0, self._count, step):
+            end = min(start + step, self._count)
+            self._write(slice(start, end), vectors[start:end])
 
     def _write(self, rows: int | slice, vectors: NDArray[np.float32]) -> None:
         if not self.split:
@@ -128,17 +140,17 @@ class Rows:
         if count <= len(self._ids):
             return
         room = room_for(count)
-        # No view outlives a call into a partition, so the check for other references would only refuse in vain.
+        # No view outlives a call into a partition: the check for other references would refuse for nothing.
         self._ids.resize(room, refcheck=False)
         for plane in self._planes:
             plane.resize((room, plane.shape[1]), refcheck=False)
 
 
 def room_for(count: int) -> int:
-    """Rows that are kept for `count` vectors: up to a sixteenth more.
+    """Return the rows that are allocated for `count` vectors: up to a sixteenth more.
 
-    More would waste memory that is promised per entry; a large block grows in place (mremap). Few different sizes are
-    wanted too, since a product is compiled for each.
+    More would waste memory that is promised for each entry, and a large block grows in place (mremap). Few different
+    sizes are wanted too, since a bfloat16 product is compiled for each.
     """
     step = max(1, 1 << count.bit_length() >> 5)
     return -(-count // step) * step

@@ -41,21 +41,23 @@ class IndexSettings(Section):
     """Nearest neighbours within a partition."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: a GPU when faiss sees one."""
+    """auto: a GPU where FAISS or torch sees one."""
+    gpu_library: Literal["auto", "faiss", "torch"] = "auto"
+    """What searches on a GPU, exactly in either case. auto: FAISS where faiss-gpu sees the GPU, else CUDA torch."""
     numpy_below: Count = 256
-    """Vectors in a partition below which a plain matrix product beats a FAISS index."""
+    """Vectors in a partition below which a plain matrix product is fastest."""
     flat_below: Count = 20_000
     """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors, in batches 0.04 ms each; beyond it IVF."""
     flat_products: Literal["auto", "float32"] = "auto"
-    """How flat search of 4,096 vectors or more multiplies on a CPU. auto: in bfloat16 where measuring at the start
-    finds that 1.3 × as fast, as with AMX; what can be among the nearest is then multiplied again in float32, so that
+    """How flat search of 4,096 vectors or more multiplies on a CPU. auto: in bfloat16 where a trial at the start finds
+    that 1.3 × as fast, as with AMX. Vectors that can be among the nearest are then multiplied again in float32, so that
     the answers are the same. A batch of many queries then searches a partition beyond `flat_below` flat as well."""
     gpu_from: Count = 20_000
-    """Below this the copy to a GPU costs more than the search."""
+    """Vectors in a partition from which a GPU searches it; below, the way to the GPU costs more than the search."""
     nprobe: Count = 32
-    """Lists searched per query of an IVF index."""
+    """Lists of an IVF index that are searched for each query."""
     overfetch: Count = 20
-    """Candidates fetched per wanted one from a compressed index, to be rescored exactly."""
+    """Candidates that an IVF index proposes for each wanted neighbour; they are rescored exactly."""
     max_partitions: Count = 100_000
     """Partitions in memory; the least recently searched leave first."""
     max_vectors: Count = 5_000_000

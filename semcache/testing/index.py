@@ -1,24 +1,25 @@
-"""An index that compares with everything: what the real one must agree with."""
+"""An index for tests that compares with every vector; the real one must agree with it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semcache.errors import ShuttingDownError
-from semcache.model import Changes, Neighbour, Vector
+from semcache.model import Changes, IndexStats, Neighbour, Vector
 
 Load = Callable[[bytes], tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""All vectors of a partition: ids (n,) and unit vectors (n, dimension)."""
 
 
 class BruteForceIndex:
     """Nearest neighbours by comparing with every vector of the partition, on the event loop.
 
     Args:
-        load: all vectors of a partition, as `Vectors.load` returns them; without it partitions start empty.
+        load: reads a partition's vectors from a store; without it partitions start empty.
     """
 
     def __init__(self, load: Load | None = None) -> None:
@@ -28,16 +29,16 @@ class BruteForceIndex:
         self._closed = False
 
     def fail_next(self, error: Exception) -> None:
-        """The next search raises `error`."""
+        """Let the next search raise `error`."""
         self._failure = error
 
     async def search(self, partition: bytes, vector: Vector, k: int) -> Sequence[Neighbour]:
-        """Up to `k` nearest entries by cosine, nearest first, the older first among equals.
+        """Return up to `k` nearest entries by cosine, nearest first, the older first among equals.
 
         Raises:
             ShuttingDownError: the index is closed.
             ValueError: `k` is below 1.
-            Exception: what `fail_next` was given.
+            Exception: the error that `fail_next` was given, or that the load raised.
         """
         if k < 1:
             raise ValueError(f"a search takes k ≥ 1, not {k}")
@@ -47,14 +48,14 @@ class BruteForceIndex:
         await asyncio.sleep(0)
         if failure is not None:
             raise failure
-        found = [
+        neighbours = [
             Neighbour(entry_id, float(np.clip(stored @ vector, -1.0, 1.0)))
             for entry_id, stored in self._loaded(partition).items()
         ]
-        return sorted(found, key=lambda neighbour: (-neighbour.similarity, neighbour.entry_id))[:k]
+        return sorted(neighbours, key=lambda neighbour: (-neighbour.similarity, neighbour.entry_id))[:k]
 
     def apply(self, changes: Changes) -> None:
-        """Adds, then removes, in the partitions that were searched before."""
+        """Add, then remove, in the partitions that were searched before."""
         for partition, entry_id, vector in changes.added:
             if partition in self._partitions:
                 self._partitions[partition][entry_id] = vector
@@ -62,15 +63,15 @@ class BruteForceIndex:
             self._partitions.get(partition, {}).pop(entry_id, None)
 
     def queue_depth(self) -> int:
-        """Nothing ever waits."""
+        """Return 0: searches never wait."""
         return 0
 
-    def stats(self) -> Mapping[str, int]:
-        """`partitions` and `vectors` in memory."""
-        return {"partitions": len(self._partitions), "vectors": sum(map(len, self._partitions.values()))}
+    def stats(self) -> IndexStats:
+        """Return how many partitions and vectors are in memory."""
+        return IndexStats(partitions=len(self._partitions), vectors=sum(map(len, self._partitions.values())))
 
     async def close(self) -> None:
-        """Forgets everything."""
+        """Forget everything; later searches are refused."""
         self._closed = True
         self._partitions.clear()
 

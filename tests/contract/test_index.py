@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import structlog
 
-from semcache.errors import ShuttingDownError
+from semcache.errors import ShuttingDownError, StartError
 from semcache.index import open_index
 from semcache.model import Changes
 from semcache.ports import VectorIndex
 from semcache.settings import IndexSettings
 from semcache.testing.index import BruteForceIndex
+from tests.support.partitions import DIMENSION, search_plan, units
 
-DIMENSION = 16
 EMPTY = (np.empty(0, dtype=np.int64), np.empty((0, DIMENSION), dtype=np.float32))
 
 # Sizes at which a partition of 64 vectors is of the kind in question; probing all lists makes IVF exact.
@@ -38,41 +38,43 @@ class Table:
         return self.partitions.get(partition, EMPTY)
 
 
-def units(count: int, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def with_plan(load, *, open_gpu=None, rounded_product=None) -> VectorIndex:
+    from semcache.index.partitioned_index import PartitionedIndex
 
-
-def with_plan(load, *, gpu_empty=None, rounded_product=None) -> VectorIndex:
-    from semcache.index.faiss_index import FaissIndex
-    from semcache.index.partition import Plan
-
-    plan = Plan(
+    plan = search_plan(
+        {"rounded_from": 1},
         numpy_below=1,
         ivf_above=None,
-        gpu_from=32 if gpu_empty else None,
-        gpu_empty=gpu_empty,
-        nprobe=1,
-        overfetch=1,
+        gpu_from=32,
+        open_gpu=open_gpu,
         rounded_product=rounded_product,
-        rounded_from=1,
     )
-    return FaissIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
+    return PartitionedIndex(IndexSettings(), DIMENSION, load, plan=plan, monotonic=time.monotonic)
 
 
 def open_kind(kind: str, load: Callable) -> VectorIndex:
     if kind == "brute":
         return BruteForceIndex(load)
-    if kind == "device":  # the code around a GPU's index, over one that appends only, on the CPU
-        import faiss
-
-        return with_plan(load, gpu_empty=lambda: faiss.IndexFlatIP(DIMENSION))
     if kind == "bfloat16":
         from semcache.index.bfloat16 import Bfloat16Product
 
         return with_plan(load, rounded_product=Bfloat16Product(DIMENSION, threads=1))
-    if kind == "gpu":
-        return open_index(IndexSettings(device="gpu", gpu_from=32), DIMENSION, load)
+    if kind == "faiss-append":  # the code around FAISS's index on a GPU, over one that appends only, on the CPU
+        import faiss
+
+        from semcache.index.strategies.faiss_gpu import FaissGpu
+
+        return with_plan(load, open_gpu=lambda rows: FaissGpu(lambda: faiss.IndexFlatIP(DIMENSION), rows))
+    if kind == "torch-cpu":  # the same code as on a GPU
+        from semcache.index.strategies.torch_gpu import TorchGpu
+
+        return with_plan(load, open_gpu=lambda rows: TorchGpu(rows.ids, rows.matrix, device="cpu"))
+    if kind.startswith("gpu-"):
+        library = kind.removeprefix("gpu-")
+        try:
+            return open_index(IndexSettings(device="gpu", gpu_from=32, gpu_library=library), DIMENSION, load)
+        except StartError as error:
+            pytest.skip(str(error))
     return open_index(KINDS[kind].model_copy(update={"device": "cpu"}), DIMENSION, load)
 
 
@@ -84,12 +86,15 @@ def table() -> Table:
     return filled
 
 
-@pytest.fixture(params=["brute", *KINDS, "bfloat16", "device", pytest.param("gpu", marks=pytest.mark.gpu)])
+ON_GPU = [pytest.param(f"gpu-{library}", marks=pytest.mark.gpu) for library in ("faiss", "torch")]
+
+
+@pytest.fixture(params=["brute", *KINDS, "bfloat16", "faiss-append", "torch-cpu", *ON_GPU])
 async def index(request, table) -> AsyncIterator[VectorIndex]:
     opened = open_kind(request.param, table)
     if request.param == "ivf":
         await opened.search(b"p", units(1)[0], 1)
-        while "vectors_ivf" not in opened.stats():
+        while "ivf" not in opened.stats().by_strategy:
             await opened.search(b"p", units(1)[0], 1)
     yield opened
     await opened.close()
@@ -203,8 +208,8 @@ async def test_a_partition_is_loaded_once(index, table):
 async def test_it_counts_what_it_holds(index):
     await index.search(b"p", units(1)[0], 1)
     await index.search(b"q", units(1)[0], 1)
-    assert index.stats()["partitions"] == 2
-    assert index.stats()["vectors"] == 67
+    assert index.stats().partitions == 2
+    assert index.stats().vectors == 67
 
 
 async def test_no_neighbours_can_not_be_asked_for(index):

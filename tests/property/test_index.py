@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from semcache.index import open_index
 from semcache.index.bfloat16 import widened
-from semcache.index.ivf import samples_for, train
-from semcache.index.partition import Partition, Plan
+from semcache.index.choice import SearchPlan
+from semcache.index.partition import Partition
+from semcache.index.strategies.ivf_codes import samples_for, train
+from semcache.index.strategies.torch_gpu import TorchGpu
+from semcache.index.tuning import IndexTuning
 from semcache.model import Changes
 from semcache.settings import IndexSettings
 
@@ -78,10 +81,15 @@ def test_index_equals_brute_force(kind, steps, data):
         asyncio.run(play())
 
 
-PLAN = Plan(numpy_below=4, ivf_above=16, gpu_from=None, gpu_empty=None, nprobe=1000, overfetch=1000)
+PLAN = SearchPlan(numpy_below=4, ivf_above=16, gpu_from=30, nprobe=1000, overfetch=1000)
 PLANS = {
     "float32": PLAN,
-    "bfloat16": replace(PLAN, rounded_product=lambda rows, asked: widened(rows) @ widened(asked).T, rounded_from=12),
+    "bfloat16": replace(
+        PLAN,
+        rounded_product=lambda rows, asked: widened(rows) @ widened(asked).T,
+        tuning=IndexTuning(rounded_from=12),
+    ),
+    "torch": replace(PLAN, ivf_above=None, open_gpu=lambda rows: TorchGpu(rows.ids, rows.matrix, device="cpu")),
 }
 partition_steps = st.lists(
     st.one_of(

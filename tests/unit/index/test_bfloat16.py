@@ -2,24 +2,19 @@
 
 import numpy as np
 
-from semcache.index import bfloat16
 from semcache.index.bfloat16 import Bfloat16Product, product_errors, rounding_errors, split, widened
-
-
-def units(count: int, dimension: int) -> np.ndarray:
-    rows = np.random.default_rng(count).standard_normal((count, dimension)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+from semcache.index.tuning import IndexTuning
+from tests.support.partitions import units
 
 
 def test_products_of_every_shape_are_right_when_many_have_been_compiled(monkeypatch):
-    monkeypatch.setattr(bfloat16, "_SHAPES", 5)
-    product = Bfloat16Product(32, threads=1)
+    product = Bfloat16Product(32, threads=1, tuning=IndexTuning(rounded_shapes=5))
     compiled = []
     original = product._compile
     monkeypatch.setattr(product, "_compile", lambda: compiled.append(1) or original())
     for count in (1, 7, 64, 300):
         for queries in (1, 2, 3, 8, 33):
-            rows, asked = units(count, 32), units(queries, 32)
+            rows, asked = units(count, seed=count, dimension=32), units(queries, seed=queries, dimension=32)
             high, asked_high = split(rows)[0], split(asked)[0]
 
             found = product(high, asked_high)

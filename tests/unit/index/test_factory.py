@@ -1,8 +1,9 @@
-"""Which FAISS is there, which device it gets, and how a wrong installation is told."""
+"""Which libraries and devices the index uses, and the error for each wrong installation."""
 
 import importlib.metadata
 import sys
 import time
+from types import ModuleType, SimpleNamespace
 
 import faiss
 import numpy as np
@@ -12,7 +13,7 @@ import structlog
 from semcache.errors import StartError
 from semcache.index import open_index
 from semcache.index.bfloat16 import open_product
-from semcache.index.factory import installed_faiss
+from semcache.index.faiss_library import installed_faiss
 from semcache.settings import IndexSettings
 
 
@@ -27,6 +28,35 @@ def installed(monkeypatch, *names):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+class Torch(ModuleType):
+    """torch on a machine with one GPU, or with none."""
+
+    __version__ = "2.13.0"
+
+    def __init__(self, gpu: str = "") -> None:
+        super().__init__("torch")
+        self.cuda = SimpleNamespace(is_available=lambda: bool(gpu), get_device_name=lambda: gpu)
+
+
+@pytest.fixture(autouse=True)
+def torch_without_a_gpu(monkeypatch):
+    """No test here imports the real torch, whichever machine it runs on."""
+    monkeypatch.setitem(sys.modules, "torch", Torch())
+
+
+def faiss_sees(monkeypatch, gpus: int) -> None:
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus, raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "GpuIndexFlatConfig", SimpleNamespace, raising=False)
+
+
+async def opened_line(**settings) -> dict:
+    """The log line of an index that is opened and closed again."""
+    with structlog.testing.capture_logs() as logs:
+        await open_index(IndexSettings(flat_products="float32", **settings), 4, load).close()
+    return logs[0]
 
 
 def test_one_distribution_is_named(monkeypatch):
@@ -62,9 +92,55 @@ async def test_the_device_and_the_reason_are_logged_and_blas_is_reached(monkeypa
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
     with structlog.testing.capture_logs() as logs:
         index = open_index(IndexSettings(), 384, load)
-    assert (logs[0]["event"], logs[0]["device"], logs[0]["why"]) == ("index_open", "cpu", "faiss sees 0 GPUs")
+    assert (logs[0]["event"], logs[0]["device"], logs[0]["why"]) == ("index.opened", "cpu", "faiss sees 0 GPUs")
     assert faiss.cvar.distance_compute_blas_threshold == 3072
     await index.close()
+
+
+async def test_faiss_on_a_gpu_comes_before_torch(monkeypatch):
+    faiss_sees(monkeypatch, 2)
+    monkeypatch.setitem(sys.modules, "torch", Torch("NVIDIA H200"))
+    line = await opened_line()
+    assert (line["device"], line["library"], line["why"]) == ("gpu", installed_faiss(), "faiss sees 2 GPUs")
+
+
+@pytest.mark.parametrize("settings", [{"device": "gpu"}, {"gpu_library": "torch"}])
+async def test_torch_searches_on_a_gpu_that_faiss_does_not_see(monkeypatch, settings):
+    faiss_sees(monkeypatch, 0)
+    monkeypatch.setitem(sys.modules, "torch", Torch("NVIDIA H200"))
+    line = await opened_line(**settings)
+    assert (line["device"], line["library"]) == ("gpu", "torch 2.13.0")
+
+
+async def test_torch_can_be_preferred_to_faiss(monkeypatch):
+    faiss_sees(monkeypatch, 1)
+    monkeypatch.setitem(sys.modules, "torch", Torch("NVIDIA H200"))
+    line = await opened_line(gpu_library="torch")
+    assert (line["library"], line["why"]) == ("torch 2.13.0", "torch 2.13.0 sees NVIDIA H200")
+
+
+async def test_with_torch_on_a_gpu_faiss_need_not_be_installed(monkeypatch):
+    installed(monkeypatch)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setitem(sys.modules, "torch", Torch("NVIDIA H200"))
+    line = await opened_line(device="gpu")
+    assert line["library"] == "torch 2.13.0"
+    assert line["faiss"] == "FAISS is not installed. Only IVF on a CPU needs it."
+
+
+@pytest.mark.parametrize("library", ["auto", "faiss", "torch"])
+def test_without_a_gpu_the_error_names_who_was_asked_and_the_way_out(monkeypatch, library):
+    faiss_sees(monkeypatch, 0)
+    with pytest.raises(StartError, match=r"index\.device is gpu: .*sees .*index\.device to auto or cpu") as caught:
+        open_index(IndexSettings(device="gpu", gpu_library=library), 4, load)
+    assert ("faiss sees 0 GPUs" in str(caught.value)) == (library != "torch")
+    assert ("torch 2.13.0 sees no GPU" in str(caught.value)) == (library != "faiss")
+
+
+async def test_the_cpu_can_be_asked_for_where_there_is_a_gpu(monkeypatch):
+    faiss_sees(monkeypatch, 1)
+    line = await opened_line(device="cpu")
+    assert (line["device"], line["why"]) == ("cpu", "as set")
 
 
 async def test_float32_products_can_be_asked_for():

@@ -1,4 +1,4 @@
-"""The index's worker: order, limits, lazy loading, and what happens when a step fails."""
+"""The index as a whole: order, limits, lazy loading, and what happens when a step fails."""
 
 import asyncio
 import threading
@@ -8,16 +8,17 @@ import pytest
 import structlog
 
 from semcache.errors import OverloadedError, ShuttingDownError
-from semcache.index import faiss_index, open_index
-from semcache.model import Changes
+from semcache.index import open_index
+from semcache.index.strategies import ivf_codes
+from semcache.model import Changes, IndexSize, IndexStats
 from semcache.settings import IndexSettings
+from tests.support import partitions
 
 DIMENSION = 8
 
 
 def units(count: int, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return partitions.units(count, seed, DIMENSION)
 
 
 class GatedStore:
@@ -136,7 +137,7 @@ async def test_changes_of_partitions_that_nobody_searched_cost_nothing():
     store = GatedStore()
     index = start(store)
     index.apply(Changes(added=((b"a", 1, units(1)[0]),)))
-    assert index._inbox.empty()
+    assert index._worker.idle
     assert store.loads == []
     await index.close()
 
@@ -148,7 +149,7 @@ async def test_the_least_recently_searched_partition_leaves_first():
     for name in (b"a", b"b", b"a", b"c", b"a", b"b"):
         await index.search(name, units(1)[0], 1)
     assert store.loads == ["a", "b", "c", "b"]
-    assert index.stats() == {"partitions": 2, "vectors": 4, "evicted": 2, "partitions_numpy": 2, "vectors_numpy": 4}
+    assert index.stats() == IndexStats(partitions=2, vectors=4, evicted=2, by_strategy={"numpy": IndexSize(2, 4)})
     await index.close()
 
 
@@ -158,10 +159,10 @@ async def test_the_limit_on_vectors_holds_and_the_last_partition_stays():
     index = start(store, max_vectors=8)
     await index.search(b"a", units(1)[0], 1)
     await index.search(b"b", units(1)[0], 1)
-    assert index.stats() == {"partitions": 1, "vectors": 9, "evicted": 1, "partitions_numpy": 1, "vectors_numpy": 9}
+    assert index.stats() == IndexStats(partitions=1, vectors=9, evicted=1, by_strategy={"numpy": IndexSize(1, 9)})
     await index.search(b"c", units(1)[0], 1)
     await index.search(b"a", units(1)[0], 1)
-    assert index.stats()["vectors"] == 8
+    assert index.stats().vectors == 8
     await index.close()
 
 
@@ -187,7 +188,7 @@ async def test_a_change_that_fails_drops_the_partition_and_a_load_makes_it_right
     index.apply(Changes(added=((b"a", 4, np.ones(DIMENSION + 1, np.float32)),)))
     assert len(await index.search(b"a", rows[0], 10)) == 3
     assert store.loads == ["a", "a"]
-    assert "index_change_failed" in [line["event"] for line in logs]
+    assert "index.change_failed" in [line["event"] for line in logs]
     await index.close()
 
 
@@ -212,11 +213,11 @@ async def test_a_large_partition_is_trained_off_the_path_and_swapped_in(logs):
     store = GatedStore(a=rows)
     store.open()
     index = start(store, numpy_below=1, flat_below=100, nprobe=1000)
-    while "vectors_ivf" not in index.stats():
+    while "ivf" not in index.stats().by_strategy:
         assert (await index.search(b"a", rows[7], 1))[0].entry_id == 8  # meanwhile searched flat
     for entry_id, row in enumerate(rows, start=1):
         assert (await index.search(b"a", row, 1))[0].entry_id == entry_id
-    assert [line["event"] for line in logs][1:] == ["index_trained", "index_swapped_in"]
+    assert [line["event"] for line in logs][1:] == ["index.trained", "index.swapped_in"]
     await index.close()
 
 
@@ -224,19 +225,19 @@ async def test_a_training_that_fails_leaves_the_partition_flat(monkeypatch, logs
     def fail(*_args, **_kwargs):
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr(faiss_index, "train", fail)
+    monkeypatch.setattr(ivf_codes, "train", fail)
     rows = units(400)
     store = GatedStore(a=rows)
     store.open()
     index = start(store, numpy_below=1, flat_below=100)
     assert (await index.search(b"a", rows[7], 1))[0].entry_id == 8
-    while "index_training_failed" not in [line["event"] for line in logs]:
+    while "index.training_failed" not in [line["event"] for line in logs]:
         await index.search(b"a", rows[7], 1)
     for _ in range(3):
         assert (await index.search(b"a", rows[7], 1))[0].entry_id == 8
-    assert index.stats()["partitions_flat"] == 1
+    assert index.stats().by_strategy["flat"].partitions == 1
     await index.close()
-    assert [line["event"] for line in logs].count("index_training_failed") == 1
+    assert [line["event"] for line in logs].count("index.training_failed") == 1
 
 
 async def test_an_observer_that_fails_harms_nobody():
@@ -264,7 +265,7 @@ async def test_closing_answers_what_has_queued_and_takes_no_more():
     store.open()
     await closing
     assert [len(n) for n in await asyncio.gather(*queued)] == [1, 1, 1]
-    assert index.stats()["vectors"] == 0
+    assert index.stats().vectors == 0
     await index.close()
 
 

@@ -19,6 +19,8 @@ SHAPES = ((1, 14), (8, 14), (32, 14), (8, 56), (4, 112), (4, 224))
 
 
 def main() -> None:
+    import openvino
+
     from semcache.embedding import open_embedder, openvino_backend
     from semcache.embedding.backend import Backend
     from semcache.embedding.factory import Choice, open_backend
@@ -27,15 +29,15 @@ def main() -> None:
 
     settings = EmbeddingSettings()
     embedder = open_embedder(settings)
-    chosen = embedder.describe()
+    chosen = embedder.stats()
     asyncio.run(embedder.close())
-    if chosen["backend"] != "openvino":
-        sys.exit(f"attention: the embedding runs on {chosen['backend']} here, and OpenVINO is what fuses it")
+    if chosen.backend != "openvino":
+        sys.exit(f"attention: the embedding runs on {chosen.backend} here, and OpenVINO is what fuses it")
     files = find_model(settings.model)
 
     def opened(options: dict[str, str]) -> Backend:
         openvino_backend.ATTENTION = options
-        return open_backend(settings, Choice("openvino", "cpu", chosen["precision"], "as measured"), files, 1)
+        return open_backend(settings, Choice("openvino", "cpu", chosen.precision, "as measured"), files, 1)
 
     with structlog.testing.capture_logs() as logs:
         apart, fused = opened(openvino_backend.ATTENTION), opened({})
@@ -55,7 +57,7 @@ def main() -> None:
             Figure(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
             Figure(f"{texts} × {tokens} tokens: apart", "ms", of_apart),
         ]
-    report("attention", figures, notes=[f"openvino {chosen['version']}, {chosen['precision']}, one thread."])
+    report("attention", figures, notes=[f"openvino {openvino.__version__}, {chosen.precision}, one thread."])
 
 
 if __name__ == "__main__":

@@ -158,7 +158,8 @@ def main() -> None:
     import uvloop
 
     from semcache.observe.logs import configure_logging
-    from semcache.server.app import Application, serve
+    from semcache.server.app import Application
+    from semcache.server.process import serve
     from semcache.settings import load_settings
 
     settings = load_settings(None, values)

@@ -1,4 +1,7 @@
-"""The tree of errors that semcache raises on purpose; each carries a stable reason, one sentence and a way out."""
+"""The tree of errors that semcache raises on purpose. Each has a stable reason, one sentence and a way out.
+
+`server.errors_table` gives each class its gRPC code, its HTTP status and its OpenAI error type.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ class SemcacheError(Exception):
         message: one sentence that names the cause.
         hint: the way out, empty when there is none.
         metadata: string pairs for programs (an HTTP status, a limit, a field's name); never a prompt.
+        retry_after_s: seconds after which the same request may succeed; None when waiting doesn't help.
     """
 
     default_reason: ClassVar[str] = "INTERNAL"
+    retry_after_s: float | None = None
 
     def __init__(
         self,
@@ -37,7 +42,7 @@ class SemcacheError(Exception):
 
 
 class InvalidRequestError(SemcacheError):
-    """The request itself is wrong; sending it again can't help."""
+    """The request itself is wrong, so sending it again can't help."""
 
     default_reason = "INVALID_REQUEST"
 
@@ -49,34 +54,40 @@ class UnknownModelError(SemcacheError):
 
 
 class NotFoundError(SemcacheError):
-    """The named thing doesn't exist, or belongs to another tenant (the two are never told apart)."""
+    """The named thing doesn't exist or belongs to another tenant. The caller isn't told which of the two it is."""
 
     default_reason = "NOT_FOUND"
 
 
 class UnauthenticatedError(SemcacheError):
-    """The caller showed no credential, or one that nobody knows."""
+    """The caller showed no credential, or an unknown one."""
 
     default_reason = "UNAUTHENTICATED"
 
 
 class PermissionDeniedError(SemcacheError):
-    """The caller is known and not allowed to do this."""
+    """The caller is known, but may not do this."""
 
     default_reason = "PERMISSION_DENIED"
 
 
 class OverLimitError(SemcacheError):
-    """The caller passed a limit of its own (its tenant's share, a message's size); others are served."""
+    """The caller passed a limit of its own, such as its tenant's calls in flight. Other callers are served."""
 
     default_reason = "OVER_LIMIT"
 
 
+class MessageTooLargeError(OverLimitError):
+    """The message has more bytes than the server accepts."""
+
+    default_reason = "MESSAGE_TOO_LARGE"
+
+
 class BudgetExceededError(SemcacheError):
-    """What may be spent upstream in a period is spent; what the cache holds is served all the same.
+    """The upstream budget of a period is spent. Answers that the cache holds are still served.
 
     Attributes:
-        retry_after_s: when the period ends, in seconds from now.
+        retry_after_s: seconds until the period ends.
     """
 
     default_reason = "BUDGET_EXCEEDED"
@@ -87,10 +98,10 @@ class BudgetExceededError(SemcacheError):
 
 
 class OverloadedError(SemcacheError):
-    """A queue of the server is full; the same request may succeed later.
+    """A queue of the server is full, so the same request may succeed later.
 
     Attributes:
-        retry_after_s: when to try again, in seconds.
+        retry_after_s: seconds after which to try again.
     """
 
     default_reason = "OVERLOADED"
@@ -108,19 +119,19 @@ class OverloadedError(SemcacheError):
 
 
 class ShuttingDownError(SemcacheError):
-    """The server is draining; another replica answers."""
+    """The server is draining. Another replica can answer."""
 
     default_reason = "SHUTTING_DOWN"
 
 
 class DeadlineExceededError(SemcacheError):
-    """The caller's deadline passed before an answer was there."""
+    """The caller's deadline passed before the answer was ready."""
 
     default_reason = "DEADLINE_EXCEEDED"
 
 
 class PreconditionFailedError(SemcacheError):
-    """The state that the request builds on is gone: an expired lease, a lookup id that was forgotten."""
+    """The state that the request builds on is gone, such as an expired lease or a forgotten lookup id."""
 
     default_reason = "PRECONDITION_FAILED"
 
@@ -129,9 +140,9 @@ class UpstreamError(SemcacheError):
     """The upstream gave no usable answer.
 
     Attributes:
-        http_status: what the upstream answered with; None when no response arrived.
-        body: the first bytes of the upstream's own error, as it sent them.
-        retry_after_s: the upstream's Retry-After, in seconds, when it sent one.
+        http_status: the HTTP status of the upstream's response; None when no response arrived.
+        body: the upstream's own error, as it sent it. The metadata holds at most its first 2,048 bytes.
+        retry_after_s: the upstream's Retry-After in seconds; None when it sent none.
     """
 
     default_reason = "UPSTREAM_FAILED"
@@ -156,7 +167,7 @@ class UpstreamError(SemcacheError):
 
 
 class UpstreamRefusedError(UpstreamError):
-    """The upstream answered with a 4xx: its own judgement of the request, passed on as itself."""
+    """The upstream answered with a 4xx status: it refused the request or this server's own key."""
 
     default_reason = "UPSTREAM_REFUSED"
 
@@ -168,40 +179,43 @@ class UpstreamTimedOutError(UpstreamError):
 
 
 class EmbeddingFailedError(SemcacheError):
-    """The embedding model failed on a batch; every waiter of that batch gets this."""
+    """The embedding model failed on a batch. Every request of that batch gets this error."""
 
     default_reason = "EMBEDDING_FAILED"
 
 
 class ModelMissingError(SemcacheError):
-    """No place that may hold the embedding model has it."""
+    """The embedding model's files are in none of the places where they may be."""
 
     default_reason = "EMBEDDING_MODEL_MISSING"
 
 
 class StoreError(SemcacheError):
-    """The store can't do what was asked of it."""
+    """The store failed."""
 
     default_reason = "STORE_FAILED"
 
 
 class StoreFullError(StoreError):
-    """The disk or the store's map is full: nothing is stored, serving goes on."""
+    """The disk or the store's map is full. Nothing is stored, but stored answers are still served."""
 
     default_reason = "STORE_FULL"
 
 
 class StoreUnusableError(StoreError):
-    """The store can't be opened: a newer format, another secret, another process's lock, an unreadable path."""
+    """The store can't be opened.
+
+    Its format is newer, it belongs to another secret, another process has it open, or its path can't be read.
+    """
 
     default_reason = "STORE_UNUSABLE"
 
 
 class SettingsError(SemcacheError):
-    """The settings don't describe a server that could run; all problems at once.
+    """The settings are wrong. The error names all problems at once.
 
     Attributes:
-        problems: one sentence each, with the setting's dotted name first.
+        problems: one sentence for each problem; it begins with the setting's dotted name.
     """
 
     default_reason = "BAD_SETTINGS"
@@ -214,6 +228,6 @@ class SettingsError(SemcacheError):
 
 
 class StartError(SemcacheError):
-    """The server can't start: a port in use, a missing library, an unreadable certificate."""
+    """The server can't start, for example because a port is in use or a library is missing."""
 
     default_reason = "START_FAILED"

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from semcache.server.app import Application
-from semcache.settings import (
-    AuthSettings,
-    CostSettings,
-    DecisionSettings,
-    KeySettings,
-    MetricsSettings,
-    ServerSettings,
-    Settings,
-    StoreSettings,
-    UpstreamSettings,
-)
+from semcache.server.temporary import temporary_server
+from semcache.settings import DecisionSettings, MetricsSettings, ServerSettings, Settings, StoreSettings
 
 
 @asynccontextmanager
 async def own_server(settings: Settings, decision: DecisionSettings) -> AsyncIterator[str]:
-    """The address of a server under the environment's limits and devices; never its store, ports, keys or upstreams.
+    """Run a server for as long as the block runs and give its address.
+
+    Args:
+        settings: the environment's; its limits and devices are used, never its store, ports, keys or upstreams.
+        decision: how candidates are decided about.
 
     Raises:
-        SemcacheError: it can't start; see `Application.start`.
+        SemcacheError: the server can't start.
     """
-    with tempfile.TemporaryDirectory(prefix="semcache-eval-") as folder:
-        own = settings.model_copy(
-            update={
-                "server": ServerSettings(port=0),
-                "auth": AuthSettings(),
-                "keys": KeySettings(),
-                "upstream": UpstreamSettings(),
-                "store": StoreSettings(path=Path(folder)),
-                "costs": CostSettings(),
-                "metrics": MetricsSettings(enabled=False),
-                "decision": decision,
-            }
-        )
-        application = await Application.start(own)
-        try:
-            yield application.address
-        finally:
-            await application.stop(1.0)
+    async with temporary_server(
+        settings,
+        server=ServerSettings(port=0, grace_s=1.0),
+        metrics=MetricsSettings(enabled=False),
+        store=StoreSettings(),  # A test set may be larger than a temporary store usually is.
+        decision=decision,
+    ) as application:
+        yield application.address

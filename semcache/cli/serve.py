@@ -8,7 +8,7 @@ import uvloop
 
 from semcache.cli.options import Config
 from semcache.observe.logs import configure_logging
-from semcache.server.app import serve as serve_until_stopped
+from semcache.server.process import serve as serve_until_stopped
 from semcache.settings import load_settings
 
 

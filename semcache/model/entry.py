@@ -79,12 +79,20 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Deposited:
-    """What became of a deposit: `entry` is None when it wasn't stored, `reason` says why (a stable token)."""
+    """What became of a deposit.
+
+    Attributes:
+        entry: None when nothing was stored.
+        cost: what the deposited answer had cost.
+        reason: why nothing was stored, as a stable token; empty when the entry was stored.
+        detail: the reason as a sentence for a person.
+    """
 
     request_id: str
     entry: Entry | None
     cost: Cost
     reason: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

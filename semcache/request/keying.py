@@ -12,24 +12,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from semcache.errors import InvalidRequestError
 from semcache.model import KeyedRequest, Request, Template, canonical_json
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.fields import FIELDS, Role
+from semcache.request.memo import RequestMemo
 from semcache.request.parsing import ChatBody, parse_body
 from semcache.request.templates import Templates
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
-_REMEMBERED_REQUESTS = 4096
-_REMEMBERED_BODY_BYTES = 4096
-"""Larger bodies aren't remembered. All remembered requests take at most about 50 MB."""
-_REMEMBERED_DOCUMENTS = 1024
-_REMEMBERED_DOCUMENT_BYTES = 4096
-"""Larger documents aren't remembered. All remembered documents take at most about 5 MB."""
 _NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
 
 
@@ -50,6 +44,7 @@ class Keying:
         templates: Templates,
         limits: LimitSettings,
         cacheability: CacheabilityRules,
+        memo: RequestMemo | None = None,
     ) -> None:
         """Set up the keys.
 
@@ -60,15 +55,17 @@ class Keying:
             templates: divides the slots of templates.
             limits: the limits of a body.
             cacheability: the rules for how much of the cache a request may use.
+            memo: where the fronts remember requests, so that the keys of one that comes again are made once; None: no
+                keys are remembered.
         """
-        self._secrets = [secret.encode() for secret in secrets]
+        # A copy of a keyed hash costs a fifth of a new one.
+        self._hmacs = [hmac.new(secret.encode(), digestmod="sha256") for secret in secrets]
         self._fingerprint = fingerprint.encode()
         self._route_policy_version = route_policy_version
         self._templates = templates
         self._limits = limits
         self._cacheability = cacheability
-        self._remembered = lru_cache(_REMEMBERED_REQUESTS)(self._key)
-        self._remembered_partitions = lru_cache(_REMEMBERED_DOCUMENTS)(self._partitions)
+        self._memo = memo if memo is not None else RequestMemo()
 
     def key(self, request: Request) -> KeyedRequest:
         """Return a request with its keys. The caller has already checked its names and control.
@@ -76,10 +73,11 @@ class Keying:
         Raises:
             InvalidRequestError: the body, its text or its template is wrong; the error's reason says how.
         """
-        # The keys depend on the request alone, and most repeated requests are equal byte for byte.
-        if len(request.body) <= _REMEMBERED_BODY_BYTES:
-            return self._remembered(request)
-        return self._key(request)
+        keyed = self._memo.keyed(request)
+        if keyed is None:
+            keyed = self._key(request)
+            self._memo.remember_keys(request, keyed)
+        return keyed
 
     def _key(self, request: Request) -> KeyedRequest:
         body = parse_body(request.body, self._limits)
@@ -103,9 +101,7 @@ class Keying:
         except UnicodeEncodeError as error:
             problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
             raise InvalidRequestError(problem, reason="INVALID_TEXT") from error
-        # Most requests have a new text and known parameters, and an HMAC costs 30 µs among other work.
-        short = len(document) <= _REMEMBERED_DOCUMENT_BYTES
-        partitions = self._remembered_partitions(document) if short else self._partitions(document)
+        partitions = self._partitions(document)
         return KeyedRequest(
             request=request,
             alias=body.alias,
@@ -123,7 +119,12 @@ class Keying:
     def _partitions(self, document: bytes) -> tuple[bytes, ...]:
         """Return the partition of a document under each secret, the current one first."""
         message = b"%b\0%b" % (self._fingerprint, document)
-        return tuple(hmac.digest(secret, message, "sha256") for secret in self._secrets)
+        partitions = []
+        for keyed_hash in self._hmacs:
+            under_secret = keyed_hash.copy()
+            under_secret.update(message)
+            partitions.append(under_secret.digest())
+        return tuple(partitions)
 
     def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:
         """Return the text that is compared by meaning, and the part of the messages that must be equal."""

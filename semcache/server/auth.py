@@ -1,13 +1,13 @@
-"""Who is asking: from an API key, a client certificate, or, with auth off, the one tenant there is."""
+"""From credentials to the tenant: an API key, a client certificate or, with auth off, the only tenant there is."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
-
-import grpc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from semcache.errors import PermissionDeniedError, UnauthenticatedError
 from semcache.settings import AuthSettings
@@ -18,35 +18,71 @@ _KEY_HEADER = "x-api-key"
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a caller shows of itself, whatever the transport. Nothing of it is checked yet.
+
+    Attributes:
+        api_key: the key as it was sent; None for no key.
+        certificate_names: common names of the client certificate that TLS has verified; empty for no certificate.
+        tenant_header: the tenant that the caller names itself; None for none.
+    """
+
+    api_key: str | bytes | None = None
+    certificate_names: tuple[str, ...] = ()
+    tenant_header: str | bytes | None = None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str | bytes], certificate_names: tuple[str, ...] = ()) -> Self:
+        """Read the headers of a call; gRPC calls them metadata.
+
+        `x-api-key` comes before `authorization: Bearer KEY`, even when it is empty.
+
+        Args:
+            headers: values by name in lower case.
+            certificate_names: common names of the verified client certificate.
+        """
+        key = headers.get(_KEY_HEADER)
+        authorization = headers.get("authorization")
+        if key is None and isinstance(authorization, str) and authorization[:7].lower() == "bearer ":
+            key = authorization[7:].strip()
+        return cls(key or None, certificate_names, headers.get(TENANT_HEADER))
+
+
+NO_CREDENTIALS = Credentials()
+
+
 class Authenticator:
-    """Names the tenant of a call."""
+    """Names the tenant behind credentials."""
 
     def __init__(self, settings: AuthSettings) -> None:
-        self._enabled = settings.enabled
-        self._trust_header = settings.trust_tenant_header
+        self.reads_headers = settings.enabled
+        """Credentials matter: with auth off a front need not collect them."""
+        self.reads_certificates = settings.enabled and bool(settings.certificates)
+        """The names of client certificates matter."""
+        self._trusts_header = settings.trust_tenant_header
         self._keys: Mapping[str, str] = {key.sha256: key.tenant for key in settings.keys}
         self._subjects: Mapping[str, str] = {item.common_name: item.tenant for item in settings.certificates}
 
-    def tenant(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
-        """The tenant of a call.
+    def tenant(self, credentials: Credentials) -> str:
+        """Return the tenant of a caller.
 
         Raises:
-            UnauthenticatedError: no credential, or an unknown one.
-            PermissionDeniedError: a tenant header that isn't trusted or is no name.
+            UnauthenticatedError: there is no credential, or an unknown one.
+            PermissionDeniedError: the tenant header isn't trusted, or its value is no name.
         """
-        if not self._enabled:
+        if not self.reads_headers:
             return SOLE_TENANT
-        metadata = dict(context.invocation_metadata() or ())
-        tenant = self._by_key(metadata) or self._by_certificate(context.auth_context())
+        tenant = self._by_key(credentials.api_key) or self._by_certificate(credentials.certificate_names)
         if tenant is None:
             raise UnauthenticatedError(
                 "The call shows no API key and no client certificate that the server knows.",
                 hint="Send the metadata 'authorization: Bearer KEY'.",
             )
-        named = metadata.get(TENANT_HEADER)
+        named = credentials.tenant_header
         if named is None or named == tenant:
             return tenant
-        if not self._trust_header:
+        if not self._trusts_header:
             raise PermissionDeniedError(
                 f"The {TENANT_HEADER} metadata names another tenant than the credential.",
                 reason="TENANT_HEADER_NOT_TRUSTED",
@@ -56,25 +92,17 @@ class Authenticator:
             raise PermissionDeniedError(f"The {TENANT_HEADER} metadata is no tenant's name.", reason="INVALID_TENANT")
         return named
 
-    def _by_key(self, metadata: Mapping[str, str | bytes]) -> str | None:
-        presented = metadata.get(_KEY_HEADER)
-        authorization = metadata.get("authorization")
-        if presented is None and isinstance(authorization, str) and authorization[:7].lower() == "bearer ":
-            presented = authorization[7:].strip()
-        if not presented:
+    def _by_key(self, api_key: str | bytes | None) -> str | None:
+        if not api_key:
             return None
-        raw = presented if isinstance(presented, bytes) else presented.encode()
+        raw = api_key if isinstance(api_key, bytes) else api_key.encode()
         digest = hashlib.sha256(raw).hexdigest()
-        # Every hash is compared, in constant time each: how long it takes says nothing about which came near.
-        found = None
-        for known, tenant in self._keys.items():
+        # Every hash is compared, each in constant time: the time taken doesn't show which hash was nearly right.
+        tenant = None
+        for known, owner in self._keys.items():
             if hmac.compare_digest(known, digest):
-                found = tenant
-        return found
+                tenant = owner
+        return tenant
 
-    def _by_certificate(self, auth_context: Mapping[str, Iterable[bytes]]) -> str | None:
-        # A name counts only on a certificate that TLS has verified against the client CA.
-        if not self._subjects or "x509_pem_cert" not in auth_context:
-            return None
-        names = [name.decode("utf-8", "replace") for name in auth_context.get("x509_common_name", ())]
+    def _by_certificate(self, names: tuple[str, ...]) -> str | None:
         return next((self._subjects[name] for name in names if name in self._subjects), None)

@@ -1,4 +1,4 @@
-"""How many calls may run at once, overall and per tenant; refuses early instead of queueing."""
+"""How many calls may run at once, overall and for each tenant. A call beyond that is refused at once, never queued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Gate:
     """Counts calls in and out."""
 
     def __init__(self, server: ServerSettings, limits: LimitSettings) -> None:
-        self._limit = server.max_in_flight
+        self.limit = server.max_in_flight
+        """Calls that may run at once."""
         self._tenant_limit = limits.tenant_in_flight
         self._by_tenant: dict[str, int] = {}
         self._total = 0
@@ -28,11 +29,13 @@ class Gate:
         """Let one call in; `leave` must follow.
 
         Raises:
-            ShuttingDownError, OverloadedError, OverLimitError.
+            ShuttingDownError: the gate is closed.
+            OverloadedError: the server has as many calls in flight as it may.
+            OverLimitError: the tenant has as many calls in flight as it may.
         """
         if self._closed:
             raise ShuttingDownError("The server is shutting down.", hint="Send the call to another replica.")
-        if self._total >= self._limit:
+        if self._total >= self.limit:
             raise OverloadedError(
                 f"The server has {self._total} calls in flight, its limit.",
                 hint="Try again, or raise server.max_in_flight.",
@@ -48,22 +51,22 @@ class Gate:
         self._total += 1
 
     def leave(self, tenant: str) -> None:
-        """One call of the tenant has ended."""
+        """Count one call of the tenant out."""
         self._total -= 1
-        left = self._by_tenant[tenant] - 1
-        if left:
-            self._by_tenant[tenant] = left
+        running = self._by_tenant[tenant] - 1
+        if running:
+            self._by_tenant[tenant] = running
         else:
             del self._by_tenant[tenant]
         if not self._total and self._emptied is not None:
             self._emptied.set()
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Refuse every later call."""
         self._closed = True
 
     async def emptied(self) -> None:
-        """Wait until no call runs; the gate must be closed."""
+        """Wait until no call runs. The gate must be closed."""
         if self._total:
             self._emptied = self._emptied or asyncio.Event()
             await self._emptied.wait()

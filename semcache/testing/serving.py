@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import grpc
 
 from semcache.ports import Clock
 from semcache.server.app import Application
-from semcache.settings import Settings, load_settings
+from semcache.server.clock import SystemClock
+from semcache.server.temporary import temporary_server_with
+from semcache.settings import Settings
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.upstream import ScriptedUpstream
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
@@ -31,7 +32,7 @@ class Served:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Host and port as clients take them."""
         return self.application.address
 
     @property
@@ -49,28 +50,20 @@ async def serving(
     clock: Clock | None = None,
     path: Path | None = None,
 ) -> AsyncIterator[Served]:
-    """A server on a free port for as long as the block runs.
+    """Run a server on a free port for as long as the block runs.
 
     Args:
         overrides: settings by section, over the defaults.
-        upstream: what answers; by default every prompt gets "Answer to: …".
-        embedder: what embeds; by default by hashing words.
-        clock: what time it is; by default the real one.
-        path: where the store lies; by default in a folder that goes with the block.
+        upstream: the upstream; None: every prompt gets "Answer to: " and the prompt.
+        embedder: the embedder; None: one that hashes words.
+        clock: the time; None: the real one.
+        path: where the store lies; None: in a folder that goes with the block.
     """
-    async with AsyncExitStack() as stack:
-        if path is None:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="semcache-")))
-        sections: dict[str, dict[str, Any]] = {
-            "server": {"port": 0, "grace_s": 5.0},
-            "metrics": {"port": 0},
-            "store": {"path": path, "map_size_bytes": 1 << 30},
-        }
-        for section, fields in (overrides or {}).items():
-            sections[section] = {**sections.get(section, {}), **fields}
-        settings = load_settings(None, sections)
-        upstream, embedder = upstream or ScriptedUpstream(), embedder or HashingEmbedder()
-        application = await Application.start(settings, embedder=embedder, upstream=upstream, clock=clock)
-        stack.push_async_callback(application.stop)
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(application.address))
-        yield Served(application, settings, upstream, embedder, channel)
+    upstream, embedder = upstream or ScriptedUpstream(), embedder or HashingEmbedder()
+    async with (
+        temporary_server_with(
+            overrides or {}, path, embedder=embedder, upstream=upstream, clock=clock or SystemClock()
+        ) as application,
+        grpc.aio.insecure_channel(application.address) as channel,
+    ):
+        yield Served(application, application.composition.settings, upstream, embedder, channel)

@@ -75,7 +75,7 @@ async def test_calls_at_once_cannot_overrun() -> None:
     async with serving(settings(budget(4.9)), upstream=upstream, clock=FakeClock(wall=NOON_S)) as served:
         calls = [asyncio.create_task(ask(served, f"question {number}")) for number in range(12)]
         done, under_way = await asyncio.wait(calls, timeout=0.5)
-        (seen,) = [balance.reserved_nanousd for balance in served.application._cache._accounts.budgets.balances()]
+        (seen,) = [balance.reserved_nanousd for balance in served.application.composition.accounts.budgets.balances()]
         assert seen >= CALL_NANOUSD * len(under_way)
         gate.set()
         await asyncio.wait(calls)

@@ -258,17 +258,20 @@ SERVE = """
 import asyncio, sys
 from pathlib import Path
 from semcache.observe.logs import configure_logging
-from semcache.server import app
+from semcache.server.process import serve
 from semcache.settings import load_settings
 from semcache.testing.embedder import HashingEmbedder
 
 configure_logging(load_settings().log)
-app.open_embedder = lambda *_, **__: HashingEmbedder()
 settings = load_settings(None, {
     "server": {"port": 0, "grace_s": float(sys.argv[2])}, "metrics": {"enabled": False},
     "store": {"path": Path(sys.argv[1]), "map_size_bytes": 1 << 30},
 })
-asyncio.run(app.serve(settings, on_ready=lambda served: print(served.address, flush=True)))
+
+def ready(application):
+    print(application.address, flush=True)
+
+asyncio.run(serve(settings, on_ready=ready, embedder=HashingEmbedder()))
 print("ended", flush=True)
 """
 

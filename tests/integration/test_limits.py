@@ -11,15 +11,14 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
-from prometheus_client import CollectorRegistry
 
 from semcache.errors import OverloadedError
-from semcache.observe.metrics import Metrics
+from semcache.request import RequestMemo
+from semcache.server.admission import Admission
 from semcache.server.auth import Authenticator
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.settings import load_settings
-from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.v1 import semcache_pb2 as pb
@@ -198,12 +197,13 @@ class Expired:
 
 async def test_a_deadline_that_has_passed_asks_nobody() -> None:
     settings = load_settings()
-    calls = Calls(
+    admission = Admission(
         Authenticator(settings.auth),
         Gate(settings.server, settings.limits),
-        Metrics(CollectorRegistry(), settings.metrics, FakeClock(), ()),
         settings.server.max_message_bytes,
+        on_failure=lambda reason: None,
     )
+    calls = Calls(admission, RequestMemo())
 
     async def handle(message: pb.CompleteRequest, tenant: str) -> pb.CompleteResponse:
         raise AssertionError((message, tenant))

@@ -8,8 +8,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from semcache.server import app
-from semcache.server.grpc.wire.hits import HitMessages
 from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
@@ -235,10 +233,9 @@ async def test_an_answer_in_flight_that_an_invalidation_does_not_name_is_stored(
         assert (await waiting).outcome.stored
 
 
-async def test_no_response_stays_in_memory_of_an_entry_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = HitMessages()
-    monkeypatch.setattr(app, "HitMessages", lambda: kept)
+async def test_no_response_stays_in_memory_of_an_entry_that_is_gone() -> None:
     async with serving() as served:
+        kept = served.application.composition.service.hits
         await complete(served, "one")
         hit = await complete(served, "one")
         await lookup(served, "one")

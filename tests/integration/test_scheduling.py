@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this sys
 
 RUN = """
 import asyncio, os
-from semcache.server import app
+from semcache.server import app, process
 from semcache.settings import load_settings
 
 class Stopped(Exception):
@@ -22,7 +22,7 @@ async def start(settings):
 app.Application.start = start
 os.sched_setscheduler(0, {before}, os.sched_param(0))
 try:
-    asyncio.run(app.serve(load_settings(None, {{"server": {{"batch_scheduling": {wanted}}}}})))
+    asyncio.run(process.serve(load_settings(None, {{"server": {{"batch_scheduling": {wanted}}}}})))
 except Stopped:
     print(os.sched_getscheduler(0))
 """

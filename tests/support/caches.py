@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
-from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
-from semcache.decision import Decider
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
 from semcache.observe.metrics import Metrics
-from semcache.request import CacheabilityRules, Keying, Tasks, Templates, exemplar_texts
+from semcache.request import Tasks, exemplar_texts
+from semcache.server.compose import Adapters, assemble
 from semcache.settings import Settings, load_settings
-from semcache.story import Rooms, SemanticCache
+from semcache.story import SemanticCache
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.index import BruteForceIndex
@@ -61,39 +59,19 @@ def rig(
     clock = clock or FakeClock()
     store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()
-    metrics = Metrics(CollectorRegistry(), settings.metrics, clock, [MODEL])
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, settings.metrics, clock, [MODEL])
     texts = exemplar_texts(settings.tasks)
-    keying = Keying(
-        secrets=["s" * 16],
-        fingerprint=embedder.fingerprint,
-        route_policy_version="1",
-        templates=Templates(settings.cacheability),
-        limits=settings.limits,
-        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
-    )
-    accounts = Accounts(
-        store=store,
-        prices=prices or PriceBook.open(settings.costs),
-        budgets=Budgets(settings.costs, store.ledger, clock, metrics),
+    composition = assemble(
+        settings,
+        Adapters(clock, embedder, store, BruteForceIndex(store.vectors.load), upstream),
+        registry=registry,
         metrics=metrics,
-        clock=clock,
-        settings=settings.costs,
-    )
-    rooms = Rooms(
-        settings=settings,
-        clock=clock,
-        keying=keying,
+        prices=prices or PriceBook.open(settings.costs),
+        secrets=["s" * 16],
         tasks=Tasks(settings.tasks, np.stack([embedder.vector(text) for text in texts]) if texts else None),
-        store=store,
-        embedder=embedder,
-        index=BruteForceIndex(store.vectors.load),
-        decider=Decider(settings.decision),
-        upstream=upstream,
-        accounts=accounts,
-        coordination=LocalCoordination(clock, settings.limits),
-        calls_in_flight=lambda: 0,
     )
-    return Rig(SemanticCache(rooms), settings, clock, store, embedder, upstream, metrics, accounts)
+    return Rig(composition.cache, settings, clock, store, embedder, upstream, metrics, composition.accounts)
 
 
 def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFAULT, **fields: Any) -> Request:

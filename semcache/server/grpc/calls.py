@@ -1,138 +1,151 @@
-"""What every call goes through: who asks, may it enter, can it be read, what becomes of its error."""
+"""What every gRPC call goes through: credentials, admission, reading the message, and the status of what fails."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from functools import lru_cache
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeVar, cast
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError, Message
 
-from semcache.errors import DeadlineExceededError, InvalidRequestError, OverLimitError, SemcacheError
-from semcache.observe.metrics import Metrics
-from semcache.server.auth import Authenticator
-from semcache.server.gate import Gate
-from semcache.server.grpc.status import DETAILS_KEY, code_of, internal_error, status_of
-
-_log = structlog.get_logger(__name__)
+from semcache.errors import InvalidRequestError, SemcacheError
+from semcache.request import RequestMemo
+from semcache.request.memo import AnyCall
+from semcache.server.admission import Admission, Admitted
+from semcache.server.auth import NO_CREDENTIALS, Credentials
+from semcache.server.grpc.status import DETAILS_KEY, code_of, status_of
 
 In = TypeVar("In", bound=Message)
 Asked = TypeVar("Asked")
 Context = grpc.aio.ServicerContext[bytes, bytes]
-
-_REMEMBERED_MESSAGES = 4096
-_REMEMBERED_BYTES = 4096
-"""Of one message; together at most about 40 MB a method."""
+Reader = Callable[[bytes, str], Asked]
+"""Turns a message's bytes and the caller's tenant into what a handler takes."""
 
 
 class Calls:
     """Wraps handlers into gRPC methods.
 
-    Messages are read here and not by gRPC, which would answer undecodable bytes with UNKNOWN and no reason.
+    Messages are parsed here. gRPC itself would answer undecodable bytes with UNKNOWN and no reason.
     """
 
-    def __init__(self, authenticator: Authenticator, gate: Gate, metrics: Metrics, max_message_bytes: int) -> None:
-        self._authenticator = authenticator
-        self._gate = gate
-        self._metrics = metrics
-        self._max_message_bytes = max_message_bytes
+    def __init__(self, admission: Admission, memo: RequestMemo) -> None:
+        self._admission = admission
+        self._memo = memo
 
     def unary(
         self, kind: type[In], handle: Callable[[In, str], Awaitable[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A method with one request and one response; `handle` gets the message and the tenant."""
+        """Return a method with one request and one response; `handle` gets the message and the tenant."""
 
-        async def answered(asked: tuple[In, str]) -> bytes:
+        async def respond(asked: tuple[In, str]) -> bytes:
             return (await handle(*asked)).SerializeToString()
 
-        return self._unary(lambda raw, tenant: (_parsed(raw, kind), tenant), answered)
+        return self._unary(_each_time(kind), respond)
 
     def repeating(
-        self, kind: type[In], read: Callable[[In, str], Asked], handle: Callable[[Asked], Awaitable[bytes]]
+        self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """The same for calls that come again word for word.
+        """Return a method with one request and one response, whose requests come again byte for byte.
 
-        What `read` makes of a message and its tenant hangs on nothing else, and is remembered where the message is
-        short: reading one anew takes longer than looking up its answer. `handle` gives the response serialised.
+        Args:
+            kind: the request's type.
+            read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
+            handle: turns the call into the response's bytes.
         """
-
-        def reading(raw: bytes, tenant: str) -> Asked:
-            return read(_parsed(raw, kind), tenant)
-
-        remembering = lru_cache(_REMEMBERED_MESSAGES)(reading)
-
-        def asked(raw: bytes, tenant: str) -> Asked:
-            return remembering(raw, tenant) if len(raw) <= _REMEMBERED_BYTES else reading(raw, tenant)
-
-        return self._unary(asked, handle)
-
-    def _unary(
-        self, read: Callable[[bytes, str], Asked], handle: Callable[[Asked], Awaitable[bytes]]
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        async def method(raw: bytes, context: Context) -> bytes:
-            try:
-                self._gate.enter(tenant := self._authenticator.tenant(context))
-                try:
-                    self._check(raw, context)
-                    return await handle(read(raw, tenant))
-                finally:
-                    self._gate.leave(tenant)
-            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                failure = self._translate(error)
-            # Outside the block: abort ends the call by raising.
-            return await self._abort(context, failure)
-
-        return grpc.unary_unary_rpc_method_handler(method)
+        return self._unary(self.remembering(kind, read), handle)
 
     def streaming(
         self, kind: type[In], handle: Callable[[In, str], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A method with one request and a stream of responses."""
+        """Return a method with one request and a stream of responses; `handle` gets the message and the tenant."""
+        return self._streaming(_each_time(kind), lambda asked: handle(*asked))
 
+    def repeating_streaming(
+        self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall], AsyncIterator[Message]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """Return a method with one request and a stream of responses, whose requests come again byte for byte.
+
+        Args:
+            kind: the request's type.
+            read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
+            handle: turns the call into responses.
+        """
+        return self._streaming(self.remembering(kind, read), handle)
+
+    def remembering(self, kind: type[In], read: Callable[[In, str], AnyCall]) -> Reader[AnyCall]:
+        """Return a reader that looks a message up in the memo before it calls `read`."""
+        memo = self._memo
+        reader_id = object()
+
+        def reader(raw: bytes, tenant: str) -> AnyCall:
+            key = (tenant, reader_id, raw)
+            found = memo.find(key)
+            if found is not None:
+                return cast("AnyCall", found)  # The key names this reader, so `read` made it.
+            call = read(_parsed(raw, kind), tenant)
+            memo.remember(key, call)
+            return call
+
+        return reader
+
+    def _unary(
+        self, read: Reader[Asked], handle: Callable[[Asked], Awaitable[bytes]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def method(raw: bytes, context: Context) -> bytes:
+            try:
+                with self._enter(raw, context) as tenant:
+                    return await handle(read(raw, tenant))
+            except SemcacheError as error:
+                failure = error
+            # Outside the block: abort ends the call by raising.
+            return await _abort(context, failure)
+
+        return grpc.unary_unary_rpc_method_handler(method)
+
+    def _streaming(
+        self, read: Reader[Asked], handle: Callable[[Asked], AsyncIterator[Message]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def method(raw: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                self._gate.enter(tenant := self._authenticator.tenant(context))
-                try:
-                    self._check(raw, context)
-                    responses = handle(_parsed(raw, kind), tenant)
+                with self._enter(raw, context) as tenant:
+                    responses = handle(read(raw, tenant))
                     async with aclosing(responses):  # type: ignore[type-var]
                         async for response in responses:
                             yield response.SerializeToString()
                     return
-                finally:
-                    self._gate.leave(tenant)
-            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                failure = self._translate(error)
-            await self._abort(context, failure)
+            except SemcacheError as error:
+                failure = error
+            await _abort(context, failure)
 
         return grpc.unary_stream_rpc_method_handler(method)
 
-    def _check(self, raw: bytes, context: Context) -> None:
-        if len(raw) > self._max_message_bytes:
-            raise OverLimitError(
-                f"The message has {len(raw)} bytes; the limit is {self._max_message_bytes}.",
-                reason="MESSAGE_TOO_LARGE",
-                hint="Send less, or raise server.max_message_bytes.",
-            )
+    def _enter(self, raw: bytes, context: Context) -> Admitted:
+        admission = self._admission
+        credentials = self._credentials(context) if admission.reads_headers else NO_CREDENTIALS
         remaining_s: float | None = context.time_remaining()  # The stubs leave out that it may be None.
-        if remaining_s is not None and remaining_s <= 0:
-            raise DeadlineExceededError("The call's deadline had passed when it arrived.")
+        return admission.enter(credentials, len(raw), remaining_s)
 
-    def _translate(self, error: Exception) -> SemcacheError:
-        if isinstance(error, SemcacheError):
-            failure = error
-        else:
-            _log.exception("call.failed_unexpectedly", exc_info=error)
-            failure = internal_error()
-        self._metrics.call_failed(failure.reason)
-        return failure
+    def _credentials(self, context: Context) -> Credentials:
+        headers = dict(context.invocation_metadata() or ())
+        names = _verified_names(context.auth_context()) if self._admission.reads_certificates else ()
+        return Credentials.from_headers(headers, names)
 
-    async def _abort(self, context: Context, failure: SemcacheError) -> NoReturn:
-        details = status_of(failure).SerializeToString()
-        await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))
+
+def _verified_names(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """Return the common names of the client's certificate; none if TLS has not verified it against the client CA."""
+    if "x509_pem_cert" not in auth_context:
+        return ()
+    return tuple(name.decode("utf-8", "replace") for name in auth_context.get("x509_common_name", ()))
+
+
+async def _abort(context: Context, failure: SemcacheError) -> NoReturn:
+    details = status_of(failure).SerializeToString()
+    await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))
+
+
+def _each_time(kind: type[In]) -> Reader[tuple[In, str]]:
+    return lambda raw, tenant: (_parsed(raw, kind), tenant)
 
 
 def _parsed(raw: bytes, kind: type[In]) -> In:

@@ -6,8 +6,10 @@ import pytest
 
 from semcache.demo import stack
 from semcache.demo.run import DemoOptions, run
-from semcache.demo.stack import demo_settings, running_provider
+from semcache.demo.stack import running_provider, scripted_upstream
 from semcache.errors import InvalidRequestError, StartError
+from semcache.server.temporary import temporary_settings
+from semcache.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,8 @@ def test_the_environment_moves_the_threshold_but_not_the_store_or_the_ports(tmp_
     monkeypatch.setenv("SEMCACHE_DECISION__THRESHOLD", "0.9")
     monkeypatch.setenv("SEMCACHE_STORE__PATH", "/somewhere/precious")
     monkeypatch.setenv("SEMCACHE_SERVER__PORT", "50051")
-    settings = demo_settings("http://127.0.0.1:1/v1", ["my-model"], tmp_path)
+    upstream = scripted_upstream("http://127.0.0.1:1/v1", ["my-model"])
+    settings = temporary_settings(load_settings(), tmp_path / "store", upstream=upstream)
     assert settings.decision.threshold == 0.9
     assert settings.store.path == tmp_path / "store"
     assert (settings.server.host, settings.server.port, settings.metrics.port) == ("127.0.0.1", 0, 0)
@@ -37,10 +40,10 @@ def test_the_environment_moves_the_threshold_but_not_the_store_or_the_ports(tmp_
     assert {route.target for route in settings.upstream.routes} == {"scripted"}
 
 
-async def test_a_provider_that_does_not_come_up_is_said_so(monkeypatch):
-    monkeypatch.setattr(stack, "_PROVIDER", "json")  # A module that runs, and says nothing of an address.
+async def test_a_provider_that_does_not_come_up_is_said_so():
+    # A module that runs, and says nothing of an address.
     with pytest.raises(StartError, match="did not come up"):
-        async with running_provider(seed=1, latency_scale=0.0):
+        async with running_provider(seed=1, latency_scale=0.0, module="json"):
             pass
 
 

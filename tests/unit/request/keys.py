@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semcache.model import KeyedRequest, Request
-from semcache.request import CacheabilityRules, Keying, Templates
+from semcache.request import CacheabilityRules, Keying, RequestMemo, Templates
 from semcache.settings import CacheabilitySettings, LimitSettings
 
 BASE: Mapping[str, Any] = {
@@ -25,6 +25,7 @@ def keying(
     fingerprint: str = "fp",
     route_policy_version: str = "1",
     settings: CacheabilitySettings = CacheabilitySettings(),  # noqa: B008 - frozen
+    memo: RequestMemo | None = None,
 ) -> Keying:
     return Keying(
         secrets=secrets,
@@ -33,6 +34,7 @@ def keying(
         templates=Templates(settings),
         limits=LimitSettings(),
         cacheability=CacheabilityRules(settings, lambda text: len(text) < 500),
+        memo=memo,
     )
 
 

@@ -1,4 +1,4 @@
-"""Messages of callers → semcache's values, with everything checked that neither protobuf nor the keying checks."""
+"""From callers' messages to semcache's values, with every check that neither protobuf nor the keying makes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,15 @@ _MODES: dict[int, CacheMode] = {
 
 
 @dataclass(frozen=True, slots=True)
+class CompleteCall:
+    """A Complete or CompleteStream as it was asked."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class LookupCall:
-    """A lookup as asked: the lease's length in seconds is None for the longest."""
+    """A Lookup as it was asked; `lease_ttl_s` is the lease's length in seconds, None for the longest."""
 
     request: Request
     want_lease: bool
@@ -42,12 +49,12 @@ class LookupCall:
 
 @dataclass(frozen=True, slots=True)
 class StoreCall:
-    """A store as asked, its answer apart (`answer.stored_answer`, which needs to know the alias).
+    """A Store as it was asked, without its answer: `answer.stored_answer` reads that once the alias is known.
 
     Attributes:
-        request: None when only `lookup_id` says what was answered.
+        request: None when only `lookup_id` names the request that was answered.
         vector: the caller's own embedding, unit length, float32 (dimension,); None: the server embeds.
-        embedder_fingerprint: what made `vector`; to be compared with the embedder's own.
+        embedder_fingerprint: names what made `vector`; the cache compares it with the embedder's own.
     """
 
     request: Request | None
@@ -60,9 +67,9 @@ class StoreCall:
     embedder_fingerprint: str
 
     def onto(self, looked_up: Request) -> Request:
-        """The request of the lookup behind `lookup_id`, with what this store says about the entry.
+        """Return the request of the lookup behind `lookup_id`, with this Store's tags, sources and ttl.
 
-        A lookup's ttl and no_store have no effect, here neither.
+        The lookup's own ttl and no_store are dropped: a lookup stores nothing, so they never had an effect.
         """
         control = replace(looked_up.control, ttl_s=self.ttl_s, no_store=False)
         return replace(looked_up, tags=self.tags, sources=self.sources, control=control)
@@ -70,7 +77,7 @@ class StoreCall:
 
 @dataclass(frozen=True, slots=True)
 class VerdictCall:
-    """A caller's judgement of a hit."""
+    """A ReportVerdict as it was asked: a caller's judgement of a hit."""
 
     hit_id: str
     right: bool
@@ -81,10 +88,11 @@ class VerdictCall:
 def complete_call(
     message: pb.CompleteRequest | pb.CompleteStreamRequest, *, tenant: str, limits: LimitSettings
 ) -> Request:
-    """The request of a Complete or CompleteStream.
+    """Return the request of a Complete or CompleteStream.
 
     Raises:
-        InvalidRequestError: no body, a typed body that can't be written as JSON, an unknown mode; and as `wire_checks`.
+        InvalidRequestError: there is no body, a typed body can't be written as JSON, the mode is unknown, or a name, a
+            time or a threshold is invalid.
     """
     return _request(
         message.prompt,
@@ -96,40 +104,51 @@ def complete_call(
 
 
 def explain_call(message: pb.ExplainRequest, *, tenant: str) -> Request:
-    """The request of an Explain.
+    """Return the request of an Explain.
 
     Raises:
-        InvalidRequestError: as `complete_call`, and for negative `max_candidates`.
+        InvalidRequestError: `max_candidates` is negative, or a Complete would be refused with the same fields.
     """
     if message.max_candidates < 0:
         raise InvalidRequestError("max_candidates is negative.", hint="0 means all that the decision considers.")
     return _request(message.prompt, _control(message), tenant=tenant)
 
 
-def lookup_call(message: pb.LookupRequest, *, tenant: str, in_batch: bool = False) -> LookupCall:
-    """A Lookup.
+def lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
+    """Return what a Lookup asks for.
 
     Raises:
-        InvalidRequestError: as `complete_call`; a mode that doesn't read; a lease within a batch; a lease that ends at
-            once.
+        InvalidRequestError: the mode doesn't read, the lease would end at once, or a Complete would be refused with the
+            same fields.
     """
     control = _control(message)
     if control.mode in {CacheMode.BYPASS, CacheMode.REFRESH}:
         raise InvalidRequestError(
             f"a Lookup can't have the mode {control.mode.value}.", hint="Use DEFAULT, or don't look up."
         )
-    if message.want_lease and in_batch:
-        raise InvalidRequestError("a batch can't ask for leases.", hint="Use Lookup for requests that need one.")
     lease_ttl_s = _positive(message.lease_ttl, "lease_ttl") if message.HasField("lease_ttl") else None
     request = _request(message.prompt, control, tenant=tenant)
     return LookupCall(request=request, want_lease=message.want_lease, lease_ttl_s=lease_ttl_s)
 
 
-def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) -> StoreCall:
-    """A Store, all but its answer.
+def batched_lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
+    """Return what one item of a LookupBatch asks for.
 
     Raises:
-        InvalidRequestError: as `complete_call`; neither prompt nor lookup id; an embedding that isn't one.
+        InvalidRequestError: the item asks for a lease, or a Lookup would be refused with the same fields.
+    """
+    call = lookup_call(message, tenant=tenant)
+    if call.want_lease:
+        raise InvalidRequestError("a batch can't ask for leases.", hint="Use Lookup for requests that need one.")
+    return call
+
+
+def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) -> StoreCall:
+    """Return what a Store asks for, without its answer.
+
+    Raises:
+        InvalidRequestError: there is neither a prompt nor a lookup id, the embedding has no direction, or a Complete
+            would be refused with the same fields.
     """
     if not message.HasField("prompt") and not message.lookup_id:
         raise InvalidRequestError("a Store needs a prompt or a lookup_id.", hint="Say what the answer answers.")
@@ -152,10 +171,10 @@ def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) 
 
 
 def verdict_call(message: pb.ReportVerdictRequest) -> VerdictCall:
-    """A ReportVerdict.
+    """Return what a ReportVerdict says.
 
     Raises:
-        InvalidRequestError: no hit id, no verdict, a judge that is no name, a note that is too long.
+        InvalidRequestError: there is no hit id or no verdict, the judge is no name, or the note is too long.
     """
     if not message.hit_id:
         raise InvalidRequestError("hit_id is empty.", hint="Send the hit_id of the response that is judged.")
@@ -168,10 +187,10 @@ def verdict_call(message: pb.ReportVerdictRequest) -> VerdictCall:
 
 
 def selector(message: pb.InvalidateRequest, *, tenant: str, now_s: float, limits: LimitSettings) -> Selector:
-    """What an Invalidate names; `now_s` is wall-clock seconds.
+    """Return what an Invalidate names; `now_s` is wall-clock seconds.
 
     Raises:
-        InvalidRequestError: it names nothing, or everything and something; an id, a name or a time has no valid form.
+        InvalidRequestError: it names nothing, or everything and something else, or an id, a name or a time is invalid.
     """
     cuts = []
     if message.HasField("older_than"):

@@ -1,18 +1,19 @@
-"""semcache's values → messages to callers."""
+"""From semcache's values to the messages that callers get."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.model import (
     Cost,
-    Decision,
+    Deposited,
     Entry,
+    Explanation,
     Judgement,
-    KeyedRequest,
+    LookupResult,
     Response,
     Status,
     Tier,
@@ -39,7 +40,7 @@ _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
 
 
 def complete_response(response: Response) -> pb.CompleteResponse:
-    """The message of a Complete."""
+    """Return the message of a Complete."""
     message = pb.CompleteResponse()
     fill_answer(message, response)
     fill_outcome(message.outcome, response)
@@ -47,140 +48,112 @@ def complete_response(response: Response) -> pb.CompleteResponse:
 
 
 def fill_answer(message: pb.CompleteResponse | pb.LookupResponse, response: Response) -> None:
-    """Fill in the answer, where there is one."""
+    """Fill the answer into an empty message, if there is an answer."""
     if response.answer is not None:
         message.openai_json = response.answer.body
         message.text = utf8(response.answer.text)
 
 
 def started(response: Response) -> pb.CompleteStreamResponse:
-    """The first frame of a stream, from what is known before the answer."""
+    """Return the first frame of a stream, from what is known before the answer."""
     message = pb.CompleteStreamResponse()
     fill_outcome(message.started.outcome, response)
     return message
 
 
 def chunk(data: bytes) -> pb.CompleteStreamResponse:
-    """A frame with one `chat.completion.chunk` JSON."""
+    """Return a frame with one `chat.completion.chunk` JSON."""
     return pb.CompleteStreamResponse(chunk=pb.Chunk(openai_json=data))
 
 
 def finished(response: Response) -> pb.CompleteStreamResponse:
-    """The last frame of a stream."""
+    """Return the last frame of a stream."""
     message = pb.CompleteStreamResponse()
     fill_outcome(message.finished.outcome, response)
     return message
 
 
-def lookup_response(
-    response: Response,
-    *,
-    lookup_id: str = "",
-    lease_id: str = "",
-    lease_expires_s: float = 0.0,
-) -> pb.LookupResponse:
-    """The message of a Lookup; a `lease_id` says that the lease was granted, until `lease_expires_s` (wall clock)."""
+def lookup_response(result: LookupResult, *, lease_expires_s: float = 0.0) -> pb.LookupResponse:
+    """Return the message of a Lookup; a lease in `result` ends at `lease_expires_s` (wall clock)."""
     message = pb.LookupResponse()
-    fill_lookup(message, response, lookup_id=lookup_id)
-    if lease_id:
-        message.lease.CopyFrom(pb.Lease(lease_id=lease_id, expire_time=timestamp(lease_expires_s)))
+    fill_lookup(message, result)
+    if result.lease is not None:
+        lease = pb.Lease(lease_id=result.lease.lease_id, expire_time=timestamp(lease_expires_s))
+        message.lease.CopyFrom(lease)
     return message
 
 
-def fill_lookup(message: pb.LookupResponse, response: Response, *, lookup_id: str) -> None:
-    """Fill an empty message of a Lookup where it stands."""
-    fill_answer(message, response)
-    message.lookup_id = lookup_id
-    fill_outcome(message.outcome, response)
+def fill_lookup(message: pb.LookupResponse, result: LookupResult) -> None:
+    """Fill an empty message of a Lookup where it stands, all but its lease."""
+    fill_answer(message, result.response)
+    message.lookup_id = result.lookup_id
+    fill_outcome(message.outcome, result.response)
 
 
-def store_response(
-    *, request_id: str, entry: Entry | None, cost: Cost, reason: str = "", detail: str = ""
-) -> pb.StoreResponse:
-    """The message of a Store; without an `entry` nothing was stored, and `reason` says why."""
+def store_response(deposited: Deposited) -> pb.StoreResponse:
+    """Return the message of a Store; without an entry nothing was stored, and the reason says why."""
+    entry = deposited.entry
     return pb.StoreResponse(
-        request_id=request_id,
+        request_id=deposited.request_id,
         entry_id=format_entry_id(entry.entry_id) if entry else "",
         stored=entry is not None,
-        reason=reason,
-        detail=utf8(detail),
+        reason=deposited.reason,
+        detail=utf8(deposited.detail),
         expire_time=timestamp(entry.expires_s) if entry else None,
-        cost=cost_message(cost),
+        cost=cost_message(deposited.cost),
     )
 
 
 def explain_response(
-    *,
-    request_id: str,
-    keyed: KeyedRequest,
-    status: Status,
-    reason: str,
-    detail: str,
-    decision: Decision | None,
-    policy: str,
-    exact_entry_id: int,
-    partition_entries: int,
-    embedded_tokens: int,
-    embedder_fingerprint: str,
-    candidate_models: Sequence[str],
-    max_candidates: int,
-    now_s: float,
+    explanation: Explanation, *, policy: str, embedder_fingerprint: str, max_candidates: int, now_s: float
 ) -> pb.ExplainResponse:
-    """The message of an Explain.
+    """Return the message of an Explain.
 
     Args:
-        request_id: this request's id.
-        keyed: the request.
-        status: what a Complete would have.
-        reason: why, as a token.
-        detail: why, as a sentence.
-        decision: None when nothing was compared by meaning.
+        explanation: what would happen to the request.
         policy: the decision policy's name.
-        exact_entry_id: the live entry with the same key; 0 for none.
-        partition_entries: entries in the request's partition.
-        embedded_tokens: tokens of the compared text.
         embedder_fingerprint: the embedder's.
-        candidate_models: those that it could be sent to.
-        max_candidates: the most to show; 0 for all.
-        now_s: wall-clock seconds, for ages.
+        max_candidates: how many candidates to show at most; 0 for all.
+        now_s: wall-clock seconds, for the candidates' ages.
     """
+    keyed, decision = explanation.keyed, explanation.decision
     semantic = keyed.cacheability.tier is Tier.SEMANTIC
     judgements = decision.judgements[: max_candidates or None] if decision else ()
     return pb.ExplainResponse(
-        request_id=request_id,
-        status=STATUSES[status],
-        reason=reason,
-        detail=utf8(detail),
+        request_id=explanation.request_id,
+        status=STATUSES[explanation.status],
+        reason=explanation.reason,
+        detail=utf8(explanation.detail),
         cacheability=_CACHEABILITIES[keyed.cacheability.tier],
         cacheability_reason=keyed.cacheability.reason,
         exact_key=keyed.exact_key.hex(),
         partition=keyed.partition.hex() if semantic else "",
-        partition_entries=partition_entries,
+        partition_entries=explanation.partition_entries,
         embedded_text=utf8(keyed.text) if semantic else "",
-        embedded_tokens=embedded_tokens,
+        embedded_tokens=explanation.embedded_tokens,
         embedder_fingerprint=embedder_fingerprint,
         policy=policy,
         effective_threshold=decision.threshold if decision else None,
-        exact_entry_id=format_entry_id(exact_entry_id),
+        exact_entry_id=format_entry_id(explanation.exact_entry_id),
         candidates=[_candidate(item, decision.threshold, now_s) for item in judgements] if decision else (),
         requested_model=utf8(keyed.alias),
         task_type=keyed.task.task_type,
         task_type_reason=keyed.task.reason,
         complexity=keyed.task.complexity,
         complexity_reason=keyed.task.complexity_reason,
-        candidate_models=candidate_models,
+        candidate_models=explanation.models,
     )
 
 
 def outcome(response: Response) -> pb.Outcome:
-    """What happened to a request, as every response carries it."""
+    """Return what happened to a request, as every response carries it."""
     message = pb.Outcome()
     fill_outcome(message, response)
     return message
 
 
 def entry_message(entry: Entry) -> pb.Entry:
-    """An entry as ListEntries shows it."""
+    """Return an entry as ListEntries shows it."""
     answer = entry.answer
     return pb.Entry(
         entry_id=format_entry_id(entry.entry_id),
@@ -204,32 +177,32 @@ def entry_message(entry: Entry) -> pb.Entry:
 
 
 def usage_message(usage: Usage) -> pb.Usage:
-    """Tokens of a call."""
+    """Return the tokens of a call."""
     message = pb.Usage()
     fill_usage(message, usage)
     return message
 
 
 def cost_message(cost: Cost) -> pb.Cost:
-    """The price of a call."""
+    """Return the price of a call."""
     message = pb.Cost()
     fill_cost(message, cost)
     return message
 
 
 def request_counts(counts: Mapping[Status, int]) -> pb.RequestCounts:
-    """Requests by what became of them, with their sum."""
+    """Return requests by status, with their sum."""
     return pb.RequestCounts(total=sum(counts.values()), **{status.value: count for status, count in counts.items()})
 
 
 def duration(seconds: float) -> Duration:
-    """Seconds as a protobuf duration, to the nanosecond."""
+    """Return seconds as a protobuf duration, to the nanosecond."""
     whole, nanos = seconds_and_nanos(seconds)
     return Duration(seconds=whole, nanos=nanos)
 
 
 def timestamp(wall_s: float) -> Timestamp:
-    """Wall-clock seconds as a protobuf timestamp, to the nanosecond."""
+    """Return wall-clock seconds as a protobuf timestamp, to the nanosecond."""
     seconds, nanos = divmod(round(wall_s * NANOS_PER_S), NANOS_PER_S)
     return Timestamp(seconds=seconds, nanos=nanos)
 

@@ -1,13 +1,15 @@
-"""What a GetSavings asks for → a window of whole hours and its groups."""
+"""GetSavings: from the message to a window of whole hours and its groups, and from the sums to the response."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
 
+from semcache.costs.budgets import Balance, BudgetState
 from semcache.errors import InvalidRequestError, PermissionDeniedError
-from semcache.finance.savings import SavingsGroup
+from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery, SavingsRow
 from semcache.server.grpc.wire.checks import wall_seconds
+from semcache.server.grpc.wire.outgoing import request_counts, timestamp, usage_message
 from semcache.v1 import semcache_pb2 as pb
 
 HOUR_S = 3600
@@ -21,32 +23,27 @@ _GROUPS: dict[int, SavingsGroup] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SavingsQuery:
-    """A window of whole hours, wall-clock seconds, [start, end), and what to show of it; empty filters let all pass."""
-
-    start_s: int
-    end_s: int
-    models: frozenset[str]
-    task_types: frozenset[str]
-    group_by: tuple[SavingsGroup, ...]
-    tenants: frozenset[str] | None
-    """None: all."""
+_BUDGET_STATES = {
+    BudgetState.OPEN: pb.BUDGET_STATE_OPEN,
+    BudgetState.WARNING: pb.BUDGET_STATE_WARNING,
+    BudgetState.DEGRADING: pb.BUDGET_STATE_DEGRADING,
+    BudgetState.EXHAUSTED: pb.BUDGET_STATE_EXHAUSTED,
+}
 
 
 def savings_query(message: pb.GetSavingsRequest, *, tenant: str, reads_all: bool, now_s: float) -> SavingsQuery:
-    """What a GetSavings asks for. Without a start it begins in 1970.
+    """Return what a GetSavings asks for. Without a start the window begins in 1970.
 
     Args:
         message: the request.
-        tenant: who asks.
-        reads_all: whether it may be told of other tenants.
+        tenant: the caller's tenant.
+        reads_all: the caller may read other tenants' savings.
         now_s: wall-clock seconds.
 
     Raises:
         InvalidRequestError: the window is empty, `group_by` names an unknown, repeated or contradictory group, or
             `tenants` are named beside `all_tenants`.
-        PermissionDeniedError: it asks for another tenant's and may not.
+        PermissionDeniedError: the message names another tenant, whose savings the caller may not read.
     """
     if message.all_tenants and message.tenants:
         raise InvalidRequestError("tenants are named beside all_tenants.", hint="Leave one of them out.")
@@ -58,7 +55,7 @@ def savings_query(message: pb.GetSavingsRequest, *, tenant: str, reads_all: bool
             hint="auth.read_all_savings names the tenants that may read all.",
         )
     start_s = wall_seconds(message.start_time, "start_time") if message.HasField("start_time") else 0.0
-    # Without an end the present hour is in it, however young it is.
+    # Without an end the window includes the present hour, even in its first moment.
     end_s = (
         wall_seconds(message.end_time, "end_time") if message.HasField("end_time") else math.nextafter(now_s, math.inf)
     )
@@ -76,4 +73,64 @@ def savings_query(message: pb.GetSavingsRequest, *, tenant: str, reads_all: bool
         task_types=frozenset(message.task_types),
         group_by=groups,
         tenants=tenants,
+    )
+
+
+def savings_response(
+    query: SavingsQuery, answer: SavingsAnswer, budgets: Iterable[Balance], *, request_id: str
+) -> pb.GetSavingsResponse:
+    """Return the message of a GetSavings.
+
+    Args:
+        query: the window that was asked for.
+        answer: what was spent and saved in it.
+        budgets: the caller's own.
+        request_id: this call's id.
+    """
+    return pb.GetSavingsResponse(
+        request_id=request_id,
+        start_time=timestamp(query.start_s),
+        end_time=timestamp(query.end_s),
+        rows=[_row(row) for row in answer.savings.rows],
+        total=_row(answer.savings.total),
+        durable_through=timestamp(answer.durable_through_s),
+        budgets=[_budget(balance) for balance in budgets],
+    )
+
+
+def _row(row: SavingsRow) -> pb.SavingsRow:
+    return pb.SavingsRow(
+        period_start_time=None if row.period_start_s is None else timestamp(row.period_start_s),
+        model=row.model,
+        task_type=row.task_type,
+        requests=request_counts(row.requests),
+        spent_usage=usage_message(row.spent_usage),
+        saved_usage=usage_message(row.saved_usage),
+        spent_nanousd=row.spent_nanousd,
+        spent_input_nanousd=row.spent_input_nanousd,
+        spent_cached_input_nanousd=row.spent_cached_input_nanousd,
+        spent_output_nanousd=row.spent_output_nanousd,
+        saved_nanousd=row.saved_nanousd,
+        overhead_nanousd=row.overhead_nanousd,
+        saved_net_nanousd=row.net_saved_nanousd,
+        unpriced_count=row.unpriced,
+        estimated_count=row.estimated,
+        savings_percent=row.savings_percent,
+        tenant=row.tenant,
+        wrong_hits=row.wrong_hits,
+    )
+
+
+def _budget(balance: Balance) -> pb.BudgetStatus:
+    _, model = balance.scope
+    return pb.BudgetStatus(
+        name=balance.budget.name,
+        period=balance.period.name,
+        start_time=timestamp(balance.period.start_s),
+        reset_time=timestamp(balance.period.end_s),
+        limit_nanousd=balance.limit_nanousd,
+        spent_nanousd=balance.spent_nanousd,
+        reserved_nanousd=balance.reserved_nanousd,
+        state=_BUDGET_STATES[balance.state],
+        model=model or balance.budget.model or "",
     )

@@ -3,15 +3,16 @@
 import asyncio
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from semcache.errors import InvalidRequestError, OverLimitError, ShuttingDownError
-from semcache.observe.metrics import Metrics
-from semcache.server.auth import Authenticator
+from semcache.errors import InvalidRequestError
+from semcache.model import Request
+from semcache.request import RequestMemo
+from semcache.server.admission import Admission
+from semcache.server.auth import Authenticator, Credentials
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.wire.incoming import CompleteCall
 from semcache.settings import load_settings
-from semcache.testing.clock import FakeClock
 from semcache.v1 import semcache_pb2 as pb
 
 LONG = 5_000
@@ -38,7 +39,7 @@ class Tenants(Authenticator):
 
     tenant_now = "acme"
 
-    def tenant(self, context) -> str:
+    def tenant(self, credentials: Credentials) -> str:
         return self.tenant_now
 
 
@@ -49,24 +50,26 @@ class Rig:
         settings = load_settings()
         self.gate = Gate(settings.server, settings.limits)
         self.tenants = Tenants(settings.auth)
-        metrics = Metrics(CollectorRegistry(), settings.metrics, FakeClock(), ())
-        calls = Calls(self.tenants, self.gate, metrics, settings.server.max_message_bytes)
+        self.failures: list[str] = []
+        limit = settings.server.max_message_bytes
+        admission = Admission(self.tenants, self.gate, limit, on_failure=self.failures.append)
+        self.calls = calls = Calls(admission, RequestMemo())
         self.reads: list[tuple[str, str]] = []
         self.wait = asyncio.Event()
         self.wait.set()
         self.method = calls.repeating(pb.CompleteRequest, self._read, self._handle).unary_unary
 
-    def _read(self, message: pb.CompleteRequest, tenant: str) -> str:
+    def _read(self, message: pb.CompleteRequest, tenant: str) -> CompleteCall:
         self.reads.append((message.prompt.text.text, tenant))
         if message.prompt.text.text == "bad":
             raise InvalidRequestError("bad")
-        return message.prompt.text.text
+        return CompleteCall(Request(tenant=tenant, body=message.prompt.text.text.encode()))
 
-    async def _handle(self, asked: str) -> bytes:
+    async def _handle(self, call: CompleteCall) -> bytes:
         await self.wait.wait()
-        if asked == "fails":
+        if call.request.body == b"fails":
             raise RuntimeError("a defect")
-        return asked.encode()
+        return call.request.body
 
     async def ask(self, text: str, context: Context | None = None) -> bytes:
         raw = pb.CompleteRequest(prompt=pb.Prompt(text=pb.TextPrompt(text=text))).SerializeToString()
@@ -116,7 +119,7 @@ async def test_a_deadline_that_has_passed_is_seen_on_a_remembered_message(rig):
 async def test_who_fails_or_leaves_is_counted_out(rig):
     with pytest.raises(ConnectionAbortedError, match="INTERNAL"):
         await rig.ask("fails")
-    assert rig.gate.in_flight == 0
+    assert (rig.gate.in_flight, rig.failures) == (0, ["INTERNAL"])
     rig.wait.clear()
     leaving = asyncio.create_task(rig.ask("a"))
     await asyncio.sleep(0)
@@ -127,21 +130,9 @@ async def test_who_fails_or_leaves_is_counted_out(rig):
     assert rig.gate.in_flight == 0
 
 
-async def test_a_closed_gate_is_empty_when_the_last_call_has_ended():
-    settings = load_settings(None, {"limits": {"tenant_in_flight": 2}})
-    gate = Gate(settings.server, settings.limits)
-    gate.enter("a")
-    gate.enter("a")
-    with pytest.raises(OverLimitError):
-        gate.enter("a")
-    gate.close()
-    with pytest.raises(ShuttingDownError):
-        gate.enter("b")
-    waiting = [asyncio.create_task(gate.emptied()) for _ in range(2)]
-    await asyncio.sleep(0)
-    gate.leave("a")
-    await asyncio.sleep(0)
-    assert not any(task.done() for task in waiting)
-    gate.leave("a")
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    await asyncio.wait_for(gate.emptied(), 5)
+async def test_two_readers_of_the_same_bytes_are_never_mixed_up(rig):
+    other = rig.calls.remembering(pb.CompleteRequest, lambda message, tenant: CompleteCall(Request(tenant, b"other")))
+    raw = pb.CompleteRequest(prompt=pb.Prompt(text=pb.TextPrompt(text="a"))).SerializeToString()
+    assert await rig.method(raw, Context()) == b"a"
+    assert other(raw, "acme").request.body == b"other"
+    assert await rig.method(raw, Context()) == b"a"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from semcache.errors import InvalidRequestError, PermissionDeniedError
-from semcache.finance.savings import SavingsGroup
+from semcache.finance.savings import SavingsGroup, SavingsQuery
 from semcache.model import (
     Answer,
     Cacheability,
@@ -21,11 +22,15 @@ from semcache.model import (
     Candidate,
     Cost,
     Decision,
+    Deposited,
     Effect,
     Entry,
+    Explanation,
     GuardVerdict,
     Judgement,
     KeyedRequest,
+    Lease,
+    LookupResult,
     Request,
     Response,
     Selector,
@@ -40,6 +45,8 @@ from semcache.server.grpc.wire import outgoing
 from semcache.server.grpc.wire.answer import UNKNOWN_USAGE, stored_answer
 from semcache.server.grpc.wire.chat import chat_body, text_body
 from semcache.server.grpc.wire.incoming import (
+    LookupCall,
+    batched_lookup_call,
     complete_call,
     explain_call,
     lookup_call,
@@ -47,7 +54,7 @@ from semcache.server.grpc.wire.incoming import (
     store_call,
     verdict_call,
 )
-from semcache.server.grpc.wire.savings import SavingsQuery, savings_query
+from semcache.server.grpc.wire.savings import savings_query
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
@@ -300,21 +307,21 @@ def test_a_lookup_arrives_with_its_lease():
         pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True, lease_ttl=Duration(seconds=9)), tenant="acme"
     )
     assert (call.want_lease, call.lease_ttl_s, call.request.body) == (True, 9.0, text_body(TEXT_PROMPT.text))
-    assert lookup_call(pb.LookupRequest(prompt=TEXT_PROMPT), tenant="acme", in_batch=True).lease_ttl_s is None
+    assert batched_lookup_call(pb.LookupRequest(prompt=TEXT_PROMPT), tenant="acme").lease_ttl_s is None
 
 
 @pytest.mark.parametrize(
-    ("message", "in_batch"),
+    ("message", "read"),
     [
-        (pb.LookupRequest(prompt=TEXT_PROMPT, control=pb.CacheControl(mode=pb.CACHE_MODE_BYPASS)), False),
-        (pb.LookupRequest(prompt=TEXT_PROMPT, control=pb.CacheControl(mode=pb.CACHE_MODE_REFRESH)), False),
-        (pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True), True),
-        (pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True, lease_ttl=Duration()), False),
+        (pb.LookupRequest(prompt=TEXT_PROMPT, control=pb.CacheControl(mode=pb.CACHE_MODE_BYPASS)), lookup_call),
+        (pb.LookupRequest(prompt=TEXT_PROMPT, control=pb.CacheControl(mode=pb.CACHE_MODE_REFRESH)), lookup_call),
+        (pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True), batched_lookup_call),
+        (pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True, lease_ttl=Duration()), lookup_call),
     ],
 )
-def test_lookups_that_make_no_sense_are_refused(message: pb.LookupRequest, in_batch: bool):
+def test_lookups_that_make_no_sense_are_refused(message: pb.LookupRequest, read: Callable[..., LookupCall]):
     with pytest.raises(InvalidRequestError):
-        lookup_call(message, tenant="acme", in_batch=in_batch)
+        read(message, tenant="acme")
 
 
 def test_a_store_under_a_lookup_lays_its_wishes_onto_the_request_that_was_looked_up():
@@ -754,24 +761,24 @@ def test_half_a_surrogate_pair_in_an_answer_does_not_break_the_response():
 
 
 def test_lookups_leave_with_or_without_answer_and_lease():
-    hit = outgoing.lookup_response(RESPONSE)
+    hit = outgoing.lookup_response(LookupResult(RESPONSE))
     assert (hit.openai_json, hit.text, hit.lookup_id, hit.HasField("lease")) == (ANSWER.body, "Grüße", "", False)
     miss = RESPONSE._replace(status=Status.MISS, answer=None)
-    leased = outgoing.lookup_response(miss, lookup_id="l", lease_id="s", lease_expires_s=7.5)
+    leased = outgoing.lookup_response(LookupResult(miss, "l", Lease("s", b"", 1.0)), lease_expires_s=7.5)
     assert (leased.openai_json, leased.text, leased.lookup_id) == (b"", "", "l")
     assert leased.lease == pb.Lease(lease_id="s", expire_time=Timestamp(seconds=7, nanos=500_000_000))
 
 
 def test_a_store_leaves_with_its_entry_or_with_the_reason():
     cost = Cost(1, 2, 3, priced=True)
-    kept = outgoing.store_response(request_id="r", entry=ENTRY, cost=cost)
+    kept = outgoing.store_response(Deposited("r", ENTRY, cost))
     assert (kept.entry_id, kept.stored, kept.expire_time, kept.cost.total_nanousd) == (
         "e1f",
         True,
         Timestamp(seconds=200),
         6,
     )
-    refused = outgoing.store_response(request_id="r", entry=None, cost=cost, reason="empty", detail="no text")
+    refused = outgoing.store_response(Deposited("r", None, cost, "empty", "no text"))
     assert (refused.entry_id, refused.stored, refused.reason, refused.detail) == ("", False, "empty", "no text")
     assert not refused.HasField("expire_time")
 
@@ -812,21 +819,20 @@ def explained(tier: Tier, decision: Decision | None, max_candidates: int = 0) ->
         include_usage=False,
         task=Task("chat", "rule", "high", "length"),
     )
-    return outgoing.explain_response(
+    explanation = Explanation(
         request_id="r",
         keyed=keyed,
         status=Status.MISS,
         reason="vetoed",
         detail="d",
         decision=decision,
-        policy="threshold",
         exact_entry_id=0,
         partition_entries=2,
         embedded_tokens=3,
-        embedder_fingerprint="f",
-        candidate_models=("large", "small"),
-        max_candidates=max_candidates,
-        now_s=101.25,
+        models=("large", "small"),
+    )
+    return outgoing.explain_response(
+        explanation, policy="threshold", embedder_fingerprint="f", max_candidates=max_candidates, now_s=101.25
     )
 
 

@@ -9,7 +9,19 @@ from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.model import NO_TASK, Answer, Changes, Cost, Effect, GuardVerdict, Response, Status, Task, Usage
+from semcache.model import (
+    NO_TASK,
+    Answer,
+    Changes,
+    Cost,
+    Effect,
+    GuardVerdict,
+    LookupResult,
+    Response,
+    Status,
+    Task,
+    Usage,
+)
 from semcache.server.grpc.wire import outgoing
 from semcache.server.grpc.wire.hits import HitMessages
 from semcache.server.grpc.wire.outcome import fill_lasting, fill_passing
@@ -48,7 +60,10 @@ HITS = st.builds(
     age_s=st.none() | st.floats(0, 1e8),
     stages=st.lists(st.tuples(TEXT, st.floats(0, 100)), max_size=3).map(tuple),
 )
-BUILT = {pb.CompleteResponse: outgoing.complete_response, pb.LookupResponse: outgoing.lookup_response}
+BUILT = {
+    pb.CompleteResponse: outgoing.complete_response,
+    pb.LookupResponse: lambda response: outgoing.lookup_response(LookupResult(response)),
+}
 PASSING = ("request_id", "hit_id", "age_s", "stages")
 
 

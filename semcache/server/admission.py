@@ -1,0 +1,122 @@
+"""Admission of a call, whatever the transport: its tenant, its place among those in flight, its size, its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+
+from semcache.errors import DeadlineExceededError, MessageTooLargeError, SemcacheError
+from semcache.server.auth import Authenticator, Credentials
+from semcache.server.errors_table import internal_error
+from semcache.server.gate import Gate
+
+_log = structlog.get_logger(__name__)
+
+
+class Admission:
+    """Lets calls in, in this order: tenant, gate, size, deadline. What fails in a call leaves it as a `SemcacheError`.
+
+    ```
+    with admission.enter(credentials, len(raw), remaining_s) as tenant:
+        ...
+    ```
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, gate: Gate, max_message_bytes: int, on_failure: Callable[[str], None]
+    ) -> None:
+        """`on_failure` gets the reason of every call that fails, to count it."""
+        self.reads_headers = authenticator.reads_headers
+        """A front must collect credentials."""
+        self.reads_certificates = authenticator.reads_certificates
+        """A front must collect the names of client certificates."""
+        self._on_failure = on_failure
+        self._authenticator = authenticator
+        self._gate = gate
+        self._max_message_bytes = max_message_bytes
+
+    def enter(self, credentials: Credentials, size_bytes: int, remaining_s: float | None = None) -> Admitted:
+        """Return the context of one call; entering it gives the tenant.
+
+        It is a synchronous context, since nothing in it waits: a full gate refuses at once.
+
+        Args:
+            credentials: what the caller shows of itself.
+            size_bytes: the message's size.
+            remaining_s: seconds until the caller's deadline; None for no deadline.
+
+        Raises:
+            UnauthenticatedError, PermissionDeniedError: the caller has no tenant.
+            ShuttingDownError, OverloadedError, OverLimitError: the gate is closed or full.
+            MessageTooLargeError: the message is larger than `server.max_message_bytes`.
+            DeadlineExceededError: the deadline had passed when the call arrived.
+        """
+        return Admitted(self, credentials, size_bytes, remaining_s)
+
+    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None) -> str:
+        """Let one call in and return its tenant; `release` must follow. Nothing is held when it raises."""
+        tenant = self._authenticator.tenant(credentials)
+        self._gate.enter(tenant)
+        try:
+            if size_bytes > self._max_message_bytes:
+                raise MessageTooLargeError(
+                    f"The message has {size_bytes} bytes; the limit is {self._max_message_bytes}.",
+                    hint="Send less, or raise server.max_message_bytes.",
+                )
+            if remaining_s is not None and remaining_s <= 0:
+                raise DeadlineExceededError("The call's deadline had passed when it arrived.")
+        except SemcacheError:
+            self._gate.leave(tenant)
+            raise
+        return tenant
+
+    def release(self, tenant: str) -> None:
+        """Count one call of the tenant out."""
+        self._gate.leave(tenant)
+
+    def raise_for_caller(self, error: Exception) -> None:
+        """Count a failure. A defect is logged and raised as another error, one that tells the caller nothing of it.
+
+        Raises:
+            SemcacheError: `error` is a defect; it is the cause.
+        """
+        if isinstance(error, SemcacheError):
+            self._on_failure(error.reason)
+            return
+        _log.error("server.call_failed", exc_info=error)
+        failure = internal_error()
+        self._on_failure(failure.reason)
+        raise failure from error
+
+
+class Admitted:
+    """One call's stay. Leaving it makes room for another call and turns a defect into an error for the caller."""
+
+    __slots__ = ("_admission", "_credentials", "_remaining_s", "_size_bytes", "_tenant")
+
+    def __init__(
+        self, admission: Admission, credentials: Credentials, size_bytes: int, remaining_s: float | None
+    ) -> None:
+        self._admission = admission
+        self._credentials = credentials
+        self._size_bytes = size_bytes
+        self._remaining_s = remaining_s
+
+    def __enter__(self) -> str:
+        admission = self._admission
+        try:
+            self._tenant = tenant = admission.admit(self._credentials, self._size_bytes, self._remaining_s)
+        except Exception as error:
+            admission.raise_for_caller(error)
+            raise
+        return tenant
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        admission = self._admission
+        admission.release(self._tenant)
+        if isinstance(error, Exception):
+            admission.raise_for_caller(error)

@@ -1,0 +1,237 @@
+"""The composition root: from settings to all objects of a server. Any port can be replaced by an argument.
+
+`compose` opens the adapters that aren't replaced. `assemble` wires everything and opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from prometheus_client import CollectorRegistry
+
+from semcache.coordination import LocalCoordination
+from semcache.costs.accounts import Accounts
+from semcache.costs.budgets import Budgets
+from semcache.costs.prices import PriceBook
+from semcache.decision import Decider
+from semcache.embedding import open_embedder
+from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
+from semcache.index import open_index
+from semcache.observe.metrics import Metrics
+from semcache.ports import Clock, Embedder, Store, Upstream, VectorIndex
+from semcache.request import (
+    CacheabilityRules,
+    Keying,
+    RequestMemo,
+    Tasks,
+    Templates,
+    exemplar_texts,
+    secret_key_id,
+)
+from semcache.server.admission import Admission
+from semcache.server.auth import Authenticator
+from semcache.server.clock import SystemClock
+from semcache.server.gate import Gate
+from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.service import Service
+from semcache.server.secret import partition_secrets
+from semcache.settings import Settings, TaskSettings
+from semcache.store import LmdbStore
+from semcache.story import Rooms, SemanticCache
+from semcache.upstream import HttpUpstream
+
+
+class Replacements(TypedDict, total=False):
+    """Ports that replace the configured ones. Whoever gives one closes it."""
+
+    clock: Clock
+    embedder: Embedder
+    store: Store
+    index: VectorIndex
+    upstream: Upstream
+    prices: PriceBook
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What stands behind the ports of one server."""
+
+    clock: Clock
+    embedder: Embedder
+    store: Store
+    index: VectorIndex
+    upstream: Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """All objects of one server."""
+
+    settings: Settings
+    adapters: Adapters
+    registry: CollectorRegistry
+    metrics: Metrics
+    accounts: Accounts
+    cache: SemanticCache
+    gate: Gate
+    admission: Admission
+    service: Service
+
+
+async def compose(settings: Settings, closing: AsyncExitStack, **replacements: Unpack[Replacements]) -> Composition:
+    """Open the adapters that the settings name and wire a server with them.
+
+    Args:
+        settings: the whole tree.
+        closing: closes what is opened here, in reverse order, also when this raises.
+        replacements: ports to use instead of the configured ones.
+
+    Raises:
+        StartError: a library, a port or a file is missing.
+        StoreUnusableError: the store can't be opened.
+        ModelMissingError: the embedding model isn't there.
+        SettingsError: the settings contradict the embedding model.
+    """
+    clock = replacements.get("clock") or SystemClock()
+    secrets = partition_secrets(settings)
+    prices = replacements.get("prices") or PriceBook.open(settings.costs)
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, settings.metrics, clock, _known_models(settings))
+    embedder = replacements.get("embedder")
+    if embedder is None:
+        embedder = await asyncio.to_thread(
+            open_embedder, settings.embedding, on_batch=lambda size, _: metrics.batch_embedded(size)
+        )
+        closing.push_async_callback(embedder.close)
+    store = replacements.get("store")
+    if store is None:
+        store = await asyncio.to_thread(
+            LmdbStore.open,
+            settings.store,
+            clock,
+            secret_key_ids=[secret_key_id(secret) for secret in secrets],
+            embedder_fingerprint=embedder.fingerprint,
+        )
+        closing.push_async_callback(store.close)
+    index = replacements.get("index")
+    if index is None:
+        index = open_index(settings.index, embedder.dimension, store.vectors.load)
+        closing.push_async_callback(index.close)
+    upstream = replacements.get("upstream")
+    if upstream is None:
+        upstream = HttpUpstream(settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes)
+        closing.push_async_callback(upstream.close)
+    composition = assemble(
+        settings,
+        Adapters(clock, embedder, store, index, upstream),
+        registry=registry,
+        metrics=metrics,
+        prices=prices,
+        secrets=secrets,
+        tasks=await _open_tasks(settings.tasks, embedder),
+    )
+    # The rollup of a month takes longer to read than the event loop may stand still.
+    await asyncio.to_thread(composition.accounts.budgets.open_periods, clock.wall())
+    return composition
+
+
+def assemble(
+    settings: Settings,
+    adapters: Adapters,
+    *,
+    registry: CollectorRegistry,
+    metrics: Metrics,
+    prices: PriceBook,
+    secrets: Sequence[str],
+    tasks: Tasks,
+) -> Composition:
+    """Wire a server of adapters that are open.
+
+    Args:
+        settings: the whole tree.
+        adapters: what stands behind the ports.
+        registry: where `metrics` is registered.
+        metrics: counts what happens.
+        prices: what models cost.
+        secrets: the partition secret, then those kept for reading.
+        tasks: classifies requests; it holds the exemplars' vectors.
+    """
+    clock, embedder, store, index = adapters.clock, adapters.embedder, adapters.store, adapters.index
+    budgets = Budgets(settings.costs, store.ledger, clock, metrics)
+    accounts = Accounts(
+        store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
+    )
+    memo = RequestMemo()
+    keying = Keying(
+        secrets=secrets,
+        fingerprint=embedder.fingerprint,
+        route_policy_version=settings.upstream.route_policy_version,
+        templates=Templates(settings.cacheability),
+        limits=settings.limits,
+        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
+        memo=memo,
+    )
+    gate = Gate(settings.server, settings.limits)
+    cache = SemanticCache(
+        Rooms(
+            settings=settings,
+            clock=clock,
+            keying=keying,
+            tasks=tasks,
+            store=store,
+            embedder=embedder,
+            index=index,
+            decider=Decider(settings.decision),
+            upstream=adapters.upstream,
+            accounts=accounts,
+            coordination=LocalCoordination(clock, settings.limits),
+            calls_in_flight=lambda: gate.in_flight,
+        )
+    )
+    admission = Admission(
+        Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
+    )
+    service = Service(
+        settings=settings,
+        clock=clock,
+        cache=cache,
+        calls=Calls(admission, memo),
+        on_failure=metrics.call_failed,
+    )
+
+    metrics.watch_store(store.stats)
+    metrics.watch_index(index.stats)
+    metrics.watch_queues(cache.queues)
+    metrics.watch_budgets(budgets.shares)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
+
+
+async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:
+    texts = exemplar_texts(settings)
+    # An exemplar that the model cuts would stand for every text that begins like it.
+    problems = [
+        f"tasks.exemplars: the embedding model can't read all of {text[:60]!r}: it is too long, or has characters that "
+        "the model doesn't know"
+        for text in texts
+        if not embedder.fits(text)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    try:
+        return Tasks(settings, await embedder.embed(texts) if texts else None)
+    except (EmbeddingFailedError, OverloadedError) as error:
+        raise StartError(
+            f"The exemplars of tasks can't be embedded: {error}",
+            reason="EXEMPLARS_NOT_EMBEDDED",
+            hint="Mend the embedding model, or raise embedding.max_queue above their number.",
+        ) from error
+
+
+def _known_models(settings: Settings) -> set[str]:
+    routes = settings.upstream.routes
+    names = (name for route in routes for name in (route.alias, *(place.model for place in route.destinations)))
+    return {name for name in names if name and name != "*"}

@@ -1,0 +1,104 @@
+"""The gRPC listener: its options, its port, health and reflection."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from semcache.errors import StartError
+from semcache.ports import Clock
+from semcache.server.grpc.service import SERVICE_NAME
+from semcache.server.tls import ReloadingCertificates
+from semcache.settings import ServerSettings
+
+_HARD_LIMIT_FACTOR = 4
+"""gRPC itself refuses messages beyond this many limits, without a reason. Up to there semcache says why."""
+
+
+class Listener:
+    """A gRPC server on one port."""
+
+    def __init__(self, server: grpc.aio.Server, servicer: health.aio.HealthServicer, host: str, port: int) -> None:
+        """`open` makes one."""
+        self._server = server
+        self._health = servicer
+        self._host = host
+        self.port = port
+        """The port that it listens on, also where the settings asked for any free one."""
+
+    @classmethod
+    async def open(cls, settings: ServerSettings, clock: Clock, handler: grpc.GenericRpcHandler) -> Self:
+        """Listen, and say SERVING.
+
+        Args:
+            settings: where and how.
+            clock: the time, for certificates that are read again.
+            handler: the calls.
+
+        Raises:
+            StartError: PORT_IN_USE, or a certificate can't be read.
+        """
+        server = grpc.aio.server(options=_options(settings))
+        server.add_generic_rpc_handlers((handler,))
+        servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        if settings.reflection:
+            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        listener = cls(server, servicer, settings.host, _add_port(server, settings, clock))
+        await server.start()
+        for name in ("", SERVICE_NAME):
+            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return listener
+
+    @property
+    def address(self) -> str:
+        """Host and port as clients take them."""
+        return _host_port(self._host, self.port)
+
+    async def say_not_serving(self) -> None:
+        """Let the health service say NOT_SERVING from now on."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the port; calls that still run after `grace_s` are cancelled."""
+        await self._server.stop(grace_s)
+
+
+def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # A port in use must be an error. With 1 two servers would share it silently.
+        ("grpc.max_receive_message_length", _int32(settings.max_message_bytes * _HARD_LIMIT_FACTOR)),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", _int32(settings.keepalive_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.max_connection_age_ms", _int32(settings.max_connections_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", _int32(settings.grace_s * 1000)),
+    ]
+
+
+def _add_port(server: grpc.aio.Server, settings: ServerSettings, clock: Clock) -> int:
+    address = _host_port(settings.host, settings.port)
+    try:
+        if settings.tls.enabled:
+            return server.add_secure_port(address, ReloadingCertificates(settings.tls, clock).credentials())
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise StartError(
+            f"{address} can't be listened on: it is in use, or no address of this machine.",
+            reason="PORT_IN_USE",
+            hint="Set server.port, or 0 for a free one.",
+        ) from error
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _int32(value: float) -> int:
+    """Return `value` as a C int, which gRPC's options are; a larger value becomes the largest."""
+    return min(int(value), 2**31 - 1)

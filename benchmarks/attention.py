@@ -1,6 +1,6 @@
-"""Compare forward passes with separate attention products against OpenVINO's fused attention.
+"""Forward passes with attention as OpenVINO fuses it and with its products apart: the ratio of their times.
 
-`python -m benchmarks.attention`. One thread; the precision that the server chooses on this machine.
+`python -m benchmarks.attention`. One thread; the precision that the server takes here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ SHAPES = ((1, 14), (8, 14), (32, 14), (8, 56), (4, 112), (4, 224))
 
 
 def main() -> None:
-    import openvino
-
     from semcache.embedding import open_embedder, openvino_backend
     from semcache.embedding.backend import Backend
     from semcache.embedding.factory import Choice, open_backend
@@ -52,12 +50,12 @@ def main() -> None:
                 started = time.perf_counter()
                 backend.forward(batch)
                 times[name].append(1e3 * (time.perf_counter() - started))
-        of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two rounds warm up
+        of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two warm up
         figures += [
             Figure(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
             Figure(f"{texts} × {tokens} tokens: apart", "ms", of_apart),
         ]
-    report("attention", figures, notes=[f"openvino {openvino.__version__}, {chosen.precision}, one thread."])
+    report("attention", figures, notes=[f"openvino {apart.info().version}, {chosen.precision}, one thread."])
 
 
 if __name__ == "__main__":

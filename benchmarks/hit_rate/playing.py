@@ -15,7 +15,7 @@ MISS = -1
 EXACT_ONLY = math.inf
 """As a threshold: nothing but equal texts is served."""
 K = 5
-_MOST = sum(guard.most for guard in GUARDS.values())
+_MAX_LIFT = sum(guard.max_lift for guard in GUARDS.values())
 Served = NDArray[np.int64]
 """For each request the number of the prompt whose answer it got, its own one for an exact hit; MISS: none."""
 
@@ -37,7 +37,7 @@ def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Serve
         least = threshold - SLACK
         return next((candidate for candidate in stored[:K].tolist() if world.score(number, candidate) >= least), MISS)
 
-    return _play(world, asked, threshold - _MOST, pick)
+    return _play(world, asked, threshold - _MAX_LIFT, pick)
 
 
 def _play(world: World, asked: Sequence[int], least: float, pick: Callable[[int, NDArray[np.int64]], int]) -> Served:

@@ -91,6 +91,6 @@ class Tariff:
             band.input.charge(tokens - cached - written) + (band.cache_write.charge(written) if written else 0) + fee,
             band.cached_input.charge(cached),
             band.output.charge(output),
-            True,
-            self.price_version,
+            priced=True,
+            price_version=self.price_version,
         )

@@ -1,6 +1,13 @@
-"""Decide which candidate, if any, answers a request, and why. Everything here is pure.
+"""Decide which candidate, if any, answers a request, and why.
 
-Guards compare a request's text with an entry's and may veto. A policy judges the evidence on each candidate.
+- `decide.py` is the way through: it reads the texts, asks the guards, gathers the evidence and lets the policy judge.
+- `reading.py` reads a text once for all guards. An entry's reading is stored with it.
+- `guards/` compare the readings of a request and an entry. A new guard is a module there and a line in `GUARDS`.
+- `policies/` judge the evidence on one candidate. A new policy is a module there and a line in `POLICIES`.
+- `detail.py` writes the reason of an outcome as a sentence for people.
+
+Everything here is pure and runs on the event loop's thread; benchmarks/README.md has its time. The decider remembers
+the readings of the last 512 texts; nothing else is remembered.
 """
 
 from semcache.decision.decide import Decider, score_of

@@ -32,7 +32,7 @@ class Lanes:
         queue: where the batches come from.
         dimension: length of a vector.
         monotonic: seconds.
-        on_batch: told of each pass; what it raises is logged and otherwise ignored.
+        on_batch: called after each pass; an exception of it is logged and otherwise ignored.
     """
 
     def __init__(

@@ -28,7 +28,14 @@ _NEWEST_WEIGHT = 0.1
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One call: its texts may be spread over several batches, its future is answered once."""
+    """One call of `submit`. Its texts may be spread over several batches; its future is answered once.
+
+    Attributes:
+        loop: the caller's event loop.
+        future: what the caller awaits.
+        vectors: (texts, dimension); rows are filled as their batches end.
+        missing: rows that aren't filled yet.
+    """
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[NDArray[np.float32]]
@@ -42,7 +49,7 @@ Answer = tuple[Job, EmbeddingFailedError | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:
-    """One text of a job: its row in the job's vectors, its token ids."""
+    """One text of a job: the row of its vector in `job.vectors`, and its token ids."""
 
     job: Job
     row: int
@@ -67,8 +74,8 @@ class Batch:
 class TextQueue:
     """Holds the texts that wait and knows which batches the lanes compute.
 
-    `submit` and `close` run on event loops, `take`, `answer` and `fail` on the lanes. One lock guards what they share;
-    nobody holds it for longer than a plan takes.
+    `submit` and `close` run on event loops, `take`, `answer` and `fail` on the lanes. One lock guards what they share,
+    and is held for a plan or for handing over vectors, never during a pass.
 
     Args:
         dimension: length of a vector.
@@ -76,7 +83,7 @@ class TextQueue:
         lanes: threads that call `take`.
         max_queue: texts waiting or being computed; beyond it `submit` refuses.
         monotonic: seconds.
-        planner: says what a free lane does.
+        planner: returns what a free lane does; tests replace it.
     """
 
     def __init__(
@@ -102,7 +109,7 @@ class TextQueue:
         self._ready: deque[Batch] = deque()  # planned for lanes that are about to wake
         self._running: set[Batch] = set()  # the ready ones included
         self._depth = 0
-        self._timed = False  # whether a lane wakes by itself to plan again
+        self._timed = 0  # lanes that wake by themselves to plan again
         self._closing = False
         self._text_s, self._token_s = 0.002, 0.0001  # guesses until the first pass has ended
 
@@ -139,6 +146,7 @@ class TextQueue:
         return await job.future
 
     def _refuse(self, texts: int) -> None:
+        """Raise ShuttingDownError or OverloadedError if so many more texts can't be taken."""
         if self._closing:
             raise ShuttingDownError("the embedder is closing and takes no more texts")
         if self._depth + texts > self._max_queue:
@@ -149,6 +157,7 @@ class TextQueue:
             )
 
     def _hand_over(self) -> None:
+        """Move the texts of this turn of the event loop to the waiting ones."""
         with self._changed:
             texts, self._gathered = self._gathered, []
             if not self._waiting:
@@ -168,6 +177,12 @@ class TextQueue:
     def take(self, finished: Batch | None) -> Batch | None:
         """Wait until the plan has a batch for the calling lane; None when the queue is closed and empty.
 
+        A lane that wakes plans again, because the text that it was woken for may be gone:
+
+        1. Lane A waits, lane B computes. A text comes, and the event loop notifies A.
+        2. Before A has the lock, B ends its pass, plans and takes the text.
+        3. A has the lock, finds nothing to start and waits again.
+
         Args:
             finished: the batch that this lane has computed, if any.
         """
@@ -180,14 +195,16 @@ class TextQueue:
                 if isinstance(step, Start):
                     self._start(step.batches)
                 elif isinstance(step, Until):
-                    self._timed = True
+                    self._timed += 1
                     self._changed.wait(max(0.0, step.moment_s - self._monotonic()))
-                    self._timed = False
+                    self._timed -= 1
                 elif self._closing:
                     return None
                 else:
                     self._changed.wait()
-            return self._ready.popleft()
+            batch = self._ready.popleft()
+            self._wake_lane()
+            return batch
 
     def answer(self, batch: Batch, vectors: NDArray[np.float32], seconds: float) -> None:
         """Hand the vectors (len(batch.texts), dimension) of a pass that took `seconds` to those who wait for them."""
@@ -216,6 +233,7 @@ class TextQueue:
     # The lock is held by those who call what follows.
 
     def _plan(self) -> Step:
+        """Return what a free lane does now."""
         waiting = Waiting(tuple(len(text.ids) for text in self._waiting), self._since_s, self._closing)
         running = Running(self._lanes, tuple(batch.end_s for batch in self._running), self._token_s)
         return self._planner(self._monotonic(), waiting, running, self._rule)
@@ -232,7 +250,6 @@ class TextQueue:
         taken = {position for positions in batches for position in positions}
         self._waiting = [text for position, text in enumerate(self._waiting) if position not in taken]
         self._changed.notify(len(batches) - 1)
-        self._wake_lane()
 
     def _wake_lane(self) -> None:
         """Wake a lane if there is something to start, or a moment to wait for that no lane waits for."""
@@ -248,6 +265,7 @@ class TextQueue:
 
 
 def _failure(batch: Batch, cause: Exception) -> EmbeddingFailedError:
+    """Return the error of one call that had a text in a batch on which the backend failed."""
     error = EmbeddingFailedError(
         f"the embedding model failed on a batch of {len(batch.texts)}: {type(cause).__name__}: {cause}",
         hint="The request can be sent again; the server's log has the trace.",

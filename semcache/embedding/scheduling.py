@@ -12,6 +12,9 @@ Worth a quarter to a third more hits a second with AMX and 64 callers ("scheduli
 LEAVE_S = 0.05
 """Seconds for which short texts are left to a lane that computes: a full batch of them takes 20 to 30 ms. Bounds what a
 text can wait for a lane that takes longer or hangs."""
+PATIENCE_PASSES = 4
+"""How long other texts wait for more while a lane computes, in times of a pass's own cost: 6 ms in fp32, 2 ms with AMX.
+Without it 64 callers on two busy cores get a tenth fewer hits a second ("scheduling" in `benchmarks/README.md`)."""
 PADDING_SHARE = 1 / 8
 """Tokens of padding that a batch may have for each real token: at most a ninth of a large pass is wasted."""
 
@@ -44,7 +47,7 @@ CPU_MAX_TOKENS = 1024
 GPU_PASS_TOKENS = 4096
 """Below this a pass on a GPU is bound by launching its kernels, not by its tokens."""
 GPU_MAX_TOKENS = 65_536
-"""Padded tokens of one pass whose activations fit a small GPU."""
+"""Bounds the memory of a pass: MiniLM's widest layer then takes 0.2 GB in half precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +112,30 @@ def plan(now_s: float, waiting: Waiting, running: Running, rule: BatchRule) -> S
         rule: the device's limits.
 
     Returns:
-        `Start` for one free lane or all of them, `Idle` without texts or free lanes. `Until` only where the texts are
-        short and another lane is about to end its pass: left to that lane, they make fewer and larger batches, and the
-        other core belongs to the event loop.
+        `Idle` without texts or without a free lane; else `Start`, at once where no lane computes. Beside a lane that
+        computes, `Until` leaves the texts to it for a limited time:
+
+        - short texts to a lane that should end soon: it embeds them in fewer and larger batches, and the other core
+          belongs to the event loop;
+        - others until more have come, because a pass of few texts costs more a text.
     """
     free = running.lanes - len(running.ends_s)
     if free == 0 or not waiting.lengths:
         return Idle()
-    short = sum(waiting.lengths) * running.token_s <= len(waiting.lengths) * SHORT_TEXT_S
-    # Nothing is left to a lane that takes longer than this, or that is overdue by this much and may hang.
+    tokens = sum(waiting.lengths)
+    short = tokens * running.token_s <= len(waiting.lengths) * SHORT_TEXT_S
+    # A lane further from its expected end takes too long, or is overdue and may hang.
     ends_soon = any(abs(end_s - now_s) < LEAVE_S for end_s in running.ends_s)
-    moment_s = waiting.since_s + LEAVE_S
-    if short and ends_soon and now_s < moment_s and not waiting.closing:
-        return Until(moment_s)
+    if not running.ends_s or waiting.closing:
+        patience_s = 0.0
+    elif short and ends_soon:
+        patience_s = LEAVE_S
+    elif len(waiting.lengths) >= rule.max_texts or tokens >= rule.max_tokens:
+        patience_s = 0.0
+    else:
+        patience_s = PATIENCE_PASSES * rule.pass_tokens * running.token_s
+    if now_s < waiting.since_s + patience_s:
+        return Until(waiting.since_s + patience_s)
     one_lane = short and (ends_soon or not running.ends_s)
     return Start(_divide(waiting.lengths, 1 if one_lane else free, rule))
 

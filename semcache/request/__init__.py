@@ -1,4 +1,13 @@
-"""From raw bytes to a keyed request: parsing, checks, exact key, partition, cacheability and task."""
+"""Turn the raw bytes of a request into a keyed request.
+
+- `parsing.py` parses and checks the body; `fields.py` is the table of its fields.
+- `keying.py` computes the exact key and the partition; `templates.py` divides a template's slots.
+- `cacheability.py` decides how much of the cache a request may use, and `storable.py` which answers are stored.
+- `tasks.py` names the task type and the complexity; `patterns.py` searches texts for an operator's patterns.
+
+Everything runs on the event loop's thread. `Keying` remembers the keys of recent small requests, and the partitions of
+recent documents.
+"""
 
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.keying import Keying, secret_key_id

@@ -1,7 +1,9 @@
-"""One frozen, validated tree of settings; the only reader of the environment and of the TOML file.
+"""One frozen, validated tree of settings.
 
-Every default stands beside its field with its unit and its reason. A value is looked up in the environment
-(`SEMCACHE_SERVER__PORT=…`, two underscores between levels) before the file.
+- It owns every setting: its default, its unit and its reason stand beside its field. `semcache.toml` is written from
+  them. No other room reads the environment or the TOML file.
+- A value of the environment (`SEMCACHE_SERVER__PORT=…`, two underscores between levels) is preferred to the file's.
+- Thread: settings are read once, at the start, and are frozen; any thread may read them. They remember nothing.
 """
 
 from semcache.settings.costs import Budget, CostModelSettings, CostSettings, OverheadSettings, ProviderCharge

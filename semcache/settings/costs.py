@@ -1,4 +1,4 @@
-"""Money: prices, days and months, budgets, what saving costs, the cost model."""
+"""Settings of money: prices, days and months, budgets, the cost of saving, the cost model."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ def _whole_hours(name: str) -> str:
 
 
 class Budget(Section):
-    """What may be spent upstream in a day or a month. Hits spend nothing and are served whatever it says."""
+    """What may be spent upstream in a day or a month. Hits spend nothing and are served even when it is used up."""
 
     name: Name
-    """For metrics, logs and the caller whom it refuses."""
+    """The name in metrics, in logs and in the error of a refused call."""
     limit_usd: Annotated[Decimal, Field(gt=0, le=1_000_000_000, max_digits=18, decimal_places=9)]
     period: Literal["day", "month"] = "month"
     """A calendar day or month in `costs.time_zone`."""
     tenant: Literal["*"] | Name | None = None
-    """Whose spending counts; `*`: each tenant's by itself; None: all tenants' together."""
+    """The tenant whose spending counts. `*`: each tenant has a budget of its own; None: all tenants share one."""
     model: Literal["*"] | Name | None = None
-    """The model whose spending counts, as the upstream names it; what stands before a `/`, a snapshot's date and
-    `-latest` are left out. `*`: each model's by itself; None: all models' together."""
+    """The model whose spending counts, as the upstream names it, without a prefix before `/`, a snapshot's date and
+    `-latest`. `*`: each model has a budget of its own; None: all models share one."""
     warn_at: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """The share of the limit from which it is logged and counted, once a period."""
+    """The share of the limit from which a warning is logged and counted, once a period."""
     degrade_at: Annotated[float, Field(gt=0, le=1)] | None = None
     """The share from which calls go to the route's degraded models; None: never."""
     on_limit: Literal["refuse", "warn"] = "refuse"
-    """refuse: a call whose estimated cost doesn't fit is refused with BUDGET_EXCEEDED and told when the period ends."""
+    """refuse: a call whose estimated cost doesn't fit is refused with BUDGET_EXCEEDED; the error says when the period
+    ends. warn: the call is made."""
     unpriced: Literal["allow", "refuse"] = "allow"
-    """What to do with calls of models without a known price: no budget can hold them."""
+    """What to do with calls of models without a known price, whose cost no budget can count."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -60,18 +61,19 @@ class Budget(Section):
 
 
 class OverheadSettings(Section):
-    """What saving itself costs, for the net savings. 0 leaves it out."""
+    """What saving itself costs; it is subtracted from the savings. 0 leaves a part out."""
 
     embedding_usd_per_million: Annotated[Decimal, Field(ge=0, le=1_000_000_000, max_digits=18, decimal_places=9)] = (
         Decimal(0)
     )
-    """Dollars for a million embedded prompts: the machine's dollars an hour by the prompts that it embeds in one."""
+    """Dollars for a million embedded prompts: the machine's dollars an hour divided by its millions of prompts an
+    hour."""
     wrong_answer_usd: Annotated[Decimal, Field(ge=0, le=1_000_000_000, max_digits=18, decimal_places=9)] = Decimal(0)
-    """What a wrong answer costs whoever gets it, booked for each hit that is reported as wrong."""
+    """What a wrong answer costs, in dollars; it is booked for each hit that a caller reports as wrong."""
 
 
 class ProviderCharge(Section):
-    """What a provider charges a month whatever is asked of it."""
+    """What a provider charges a month independent of use."""
 
     provider: Name
     usd_per_month: Dollars
@@ -89,7 +91,7 @@ class CostModelSettings(Section):
     provider_charges: tuple[ProviderCharge, ...] = ()
     """Fixed charges of providers: seats, minimum fees, provisioned throughput."""
     growth_limit: Annotated[float, Field(ge=0, le=100)] = 0.05
-    """How far spending may grow from month to month, as a share, before the report says so."""
+    """The growth of spending from month to month, as a share, above which the report warns."""
 
     @model_validator(mode="after")
     def _once_each(self) -> Self:
@@ -106,10 +108,11 @@ class CostSettings(Section):
     """TOML that overrides the bundled prices: `[[price]] model = "…", input = 18.75, output = 75.0` in dollars per
     million tokens; `cached_input`, `cache_write`, `per_call`, `tiers` and `from` are optional (docs/costs.md)."""
     time_zone: Annotated[str, AfterValidator(_whole_hours)] = "UTC"
-    """Where days and months begin, as an IANA name. Its offset must be whole hours: the ledger adds up by the hour."""
+    """The time zone in which days and months begin, as an IANA name. Its offset must be whole hours, because the ledger
+    adds up by the hour."""
     assumed_output_tokens: Count = 1024
-    """What a call without a limit of its own is taken to produce when a budget reserves its cost: more than most
-    answers have, so that many calls at once don't overrun."""
+    """Output tokens that a budget reserves for a call without a limit of its own. Most answers have fewer, so that many
+    calls at once don't exceed the budget."""
     budgets: tuple[Budget, ...] = ()
     overhead: OverheadSettings = OverheadSettings()
     model: CostModelSettings = CostModelSettings()

@@ -1,4 +1,4 @@
-"""What keeps it running and tells of it: the store, metrics, logs."""
+"""Settings of operation: the store, metrics, logs."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ class StoreSettings(Section):
 
     path: Path = Path("semcache-data")
     map_size_bytes: Bytes = 64 * 1024**3
-    """Address space, not disk: the file grows as it fills. Set once; evictions keep below it."""
+    """Address space, not disk: the file grows as it fills. Set it once; evictions keep the file below it."""
     max_bytes: Bytes = 8 * 1024**3
-    """Live bytes; eviction starts at 80 % of it (deletes need free pages too)."""
+    """Bytes of entries and history. Eviction starts at 80 % of it, because deletes need free pages too."""
     max_entries: Count = 5_000_000
     eviction: Literal["cost", "lru"] = "cost"
-    """cost: what saves least per byte and use goes first; lru: what was used longest ago."""
+    """The entry that is evicted first. cost: the one that saves least per byte and use; lru: the one used longest
+    ago."""
     commit_items: Count = 64
-    """Writes that share one synced commit."""
+    """Writes that share one synced commit: a commit costs the same for one write as for many."""
     commit_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.005
-    """The longest that a write waits for company."""
+    """The longest that a write waits for others to share its commit."""
     max_queue: Count = 20_000
-    """Writes waiting; beyond it a Store is refused with OVERLOADED."""
+    """Writes that may wait; beyond them a Store is refused with OVERLOADED."""
     sweep_interval_s: Seconds = 30.0
-    """How often expired entries are deleted (they stop being served at once)."""
+    """How often expired entries are deleted. They stop being served at once."""
     served_ttl_s: Seconds = 7 * 86_400.0
-    """How long a hit can still get a verdict."""
+    """How long a caller can report a verdict on a hit."""
     log_ttl_s: Seconds = 30 * 86_400.0
     """How long the per-request log is kept; its hourly rollup stays."""
     exact_cache_bytes: Bytes = 256 * 1024**2
-    """Decoded entries of the exact tier in memory."""
+    """Bytes of decoded entries that the exact tier keeps in memory."""
 
 
 class MetricsSettings(Section):
-    """`/metrics` over HTTP, on a port of its own."""
+    """The metrics page, `/metrics`, over HTTP on a port of its own."""
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
     models: tuple[str, ...] = ()
-    """Models that get a label of their own; the rest is `other`. Empty: the routes' aliases and models."""
+    """Models that get a label of their own; all others are `other`. Empty: the aliases and models of the routes."""
     task_types: tuple[str, ...] = ("chat", "code", "reasoning", "search", "support")
     ratio_window_s: Seconds = 3600.0
-    """The window of the derived gauges."""
+    """The window of the gauges that are derived, such as the hit ratio."""
 
 
 class LogSettings(Section):

@@ -1,4 +1,4 @@
-"""What a request is to the cache: which may be answered from it, templates, task types."""
+"""Settings of requests: which may be answered from the cache, templates, task types."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class DeclaredTemplate(Section):
 
     id: Name
     slots: tuple[Name, ...] = ()
-    """All that a use must fill, no more and no fewer."""
+    """The slots that a use must fill: all of them and no others."""
     by_meaning: tuple[Name, ...] | None = None
-    """Slots that are compared by meaning, the others must be equal; None: those longer than `long_slot_chars`."""
+    """Slots that are compared by meaning; the others must be equal. None: those longer than `long_slot_chars`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -35,29 +35,32 @@ class CacheabilitySettings(Section):
     """Which requests may be answered from the cache at all."""
 
     max_temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """An explicit temperature above this asks for variety: bypass. Unset is not above."""
+    """A request with a higher temperature asks for variety, so it bypasses the cache. One without a temperature
+    doesn't."""
     time_sensitive: tuple[Pattern, ...] = (
         r"\b(right now|as of now|at the moment|today'?s?|tonight'?s?|yesterday'?s?|tomorrow'?s?)\b",
         r"\bthis (morning|afternoon|evening|week|weekend|month)\b",
         r"\b(current|latest|live) (time|date|weather|news|score|scores|price|prices|status|exchange rate)\b",
         r"\bwhat (time|day|date) is it\b",
     )
-    """Searched, case aside, in the text that is compared: its answer goes stale, so neither read nor stored. The syntax
-    is RE2's: no look-around, and word boundaries know ASCII letters alone."""
+    """Patterns that are searched without regard to case in the text that is compared. A request that one matches
+    bypasses the cache, because its answer goes stale. The syntax is RE2's: no look-around, and word boundaries know
+    only ASCII."""
     personal: tuple[Pattern, ...] = (
         r"[\w.+-]+@[\w-]+\.[\w.]+",
         r"\b(?:\d[ -]?){13,19}\b",
         r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
     )
-    """The same for requests about one person."""
+    """Patterns of requests about one person, which bypass the cache too."""
     ttl_s: Seconds = 86_400.0
-    """How long an answer lives when the caller doesn't say: a day. Absolute, never refreshed by a hit."""
+    """How long an answer lives when the caller doesn't say: a day. A hit doesn't make it longer."""
     max_ttl_s: Seconds = 30 * 86_400.0
     """A caller's longer ttl is cut to this."""
     long_slot_chars: Count = 24
-    """A template's slot longer than this is compared by meaning, a shorter one exactly."""
+    """A template's slot with more characters is compared by meaning, a shorter one exactly."""
     templates: tuple[DeclaredTemplate, ...] = ()
-    """Templates that callers may name, checked slot by slot; empty: any, unchecked but for their values."""
+    """Templates that callers may name, with their slots. Empty: callers may name any, and only the values are
+    checked."""
 
     @model_validator(mode="after")
     def _check_templates(self) -> Self:
@@ -68,11 +71,11 @@ class CacheabilitySettings(Section):
 
 
 class TaskRule(Section):
-    """A pattern that tells a task type."""
+    """A pattern of the prompts of a task type."""
 
     task_type: Name
     pattern: Pattern
-    """Searched, case aside and in RE2's syntax, in the text that is compared (the last user message)."""
+    """In RE2's syntax, searched without regard to case in the text that is compared (the last user message)."""
 
 
 class TaskExemplars(Section):
@@ -83,35 +86,36 @@ class TaskExemplars(Section):
 
 
 class ComplexityRule(Section):
-    """What makes a request this complex: all that is named here must hold."""
+    """The conditions for a complexity; all that are set must hold."""
 
     complexity: Name
     """A name of your own, for the routes: low, high, …"""
     min_chars: Count | None = None
-    """Characters of all messages."""
+    """At least this many characters in all messages."""
     pattern: Pattern | None = None
-    """As of a task's rule."""
+    """In RE2's syntax, searched without regard to case in the text that is compared."""
     task_types: tuple[Name, ...] = ()
-    """Only for requests of these; empty: all."""
+    """Only for requests of these task types; empty: for all."""
 
 
 class TaskSettings(Section):
-    """How a request's task type and complexity are found: for its route, its decision's threshold and its costs."""
+    """How a request's task type and complexity are found. Its route, its threshold and its costs depend on them."""
 
     types: tuple[Name, ...] = ("chat", "code", "reasoning", "search", "support")
     """The task types that rules and exemplars may name. Callers may name any."""
     rules: tuple[TaskRule, ...] = ()
-    """For requests that name no task type: the first that matches."""
+    """Rules for requests that name no task type: the first that matches."""
     exemplars: tuple[TaskExemplars, ...] = ()
-    """For those that no rule knows: the task type of the nearest. They must then be embedded before they are routed."""
+    """For requests that no rule matches: the task type of the nearest exemplar. Such requests are embedded before they
+    are routed."""
     exemplar_similarity: Cosine = 0.5
-    """The cosine from which an exemplar is near enough: unrelated prompts mostly stay below .3."""
+    """The cosine from which an exemplar counts: unrelated prompts are mostly below .3."""
     complexity: tuple[ComplexityRule, ...] = ()
-    """The first that matches; none: no complexity."""
+    """Rules of complexity: the first that matches. A request that none matches has no complexity."""
     critical: tuple[Name, ...] = ()
-    """Task types whose answers are stored only when the verifier confirms them; a caller's Store is its own word."""
+    """Task types whose answers are stored only when the verifier confirms them. What a caller stores isn't verified."""
     verifier: str = ""
-    """The model alias that is asked whether an answer is right. Its calls are spending like any other."""
+    """The model alias that is asked whether an answer is right. Its calls cost money and are booked as such."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,4 +1,4 @@
-"""What every part of the tree is made of."""
+"""The base of every section of the settings, and the types of their values."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _compiles(pattern: str) -> str:
     try:
         re2.compile(pattern, options)
     except re2.error as error:
-        told = error.args[0].decode() if isinstance(error.args[0], bytes) else error
-        raise ValueError(f"{pattern!r} is no regular expression in RE2's syntax: {told}") from error
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"{pattern!r} is no regular expression in RE2's syntax: {reason}") from error
     return pattern
 
 
@@ -39,6 +39,6 @@ Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000, max_digits=18, decima
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, and an unknown key is an error."""
+    """A section of the settings: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

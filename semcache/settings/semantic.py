@@ -1,4 +1,4 @@
-"""How meanings are compared: embedding, index, decision."""
+"""Settings of the comparison by meaning: embedding, index, decision."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ class EmbeddingSettings(Section):
     """auto: torch on a GPU, else OpenVINO where it is installed, else torch."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
-    """auto: the faster of bf16 and fp32, whose cosines differ by less than 1e-4; or int8, where a trial at the start
-    finds it 1.3 × as fast as both and within a cosine of .998 on check sentences. int8 is OpenVINO's alone, on a CPU
-    with VNNI, and isn't tried where AMX makes bf16 faster or a model has more than 512 MiB. It is about 1.8 × as fast
-    as fp32; cosines above .9 move by .001 to .002 (rms), .008 at most of what was measured. Set fp32 for figures that
-    are the same on every machine."""
+    """auto: the faster of bf16 and fp32, whose cosines differ by less than 1e-4. It is int8 where a trial at the start
+    finds it 1.3 × as fast as both, and within a cosine of .998 on check sentences. int8 needs OpenVINO and a CPU with
+    VNNI. It isn't tried where AMX makes bf16 faster, or for a model of more than 512 MiB. It is about 1.8 × as fast as
+    fp32, and changes cosines above .9 by .001 to .002 (rms), by .008 at most (benchmarks/README.md). Set fp32 for
+    cosines that are the same on every machine."""
     threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of all forward passes on a CPU together; 0: all cores."""
+    """Threads of all forward passes on a CPU together; 0: as many as cores."""
     max_batch: Count = 32
-    """Texts in one forward pass. Beyond 32 a CPU gains nothing and every caller waits longer; a GPU takes 256."""
+    """Texts in one forward pass on a CPU. Beyond 32 a CPU gains nothing, and every caller waits longer."""
     max_batch_gpu: Count = 256
+    """Texts in one forward pass on a GPU."""
     max_queue: Count = 2048
-    """Texts waiting; beyond it a request is refused with OVERLOADED."""
+    """Texts that may wait; beyond them a request is refused with OVERLOADED."""
     cache_dir: Path | None = None
     """Where a converted model is kept between starts; None: the user's cache folder."""
 
 
 class IndexSettings(Section):
-    """Nearest neighbours within a partition."""
+    """The search for nearest neighbours within a partition."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: a GPU where FAISS or torch sees one."""
@@ -47,7 +48,8 @@ class IndexSettings(Section):
     numpy_below: Count = 256
     """Vectors in a partition below which a plain matrix product is fastest."""
     flat_below: Count = 20_000
-    """Up to here exact flat search on a CPU: 0.6 ms at 10,000 vectors, in batches 0.04 ms each; beyond it IVF."""
+    """Vectors in a partition up to which a CPU searches it exactly (flat); a larger one gets an IVF index. A flat
+    search of 10,000 vectors takes 0.6 ms, in batches 0.04 ms (benchmarks/README.md)."""
     flat_products: Literal["auto", "float32"] = "auto"
     """How flat search of 4,096 vectors or more multiplies on a CPU. auto: in bfloat16 where a trial at the start finds
     that 1.3 × as fast, as with AMX. Vectors that can be among the nearest are then multiplied again in float32, so that
@@ -59,13 +61,13 @@ class IndexSettings(Section):
     overfetch: Count = 20
     """Candidates that an IVF index proposes for each wanted neighbour; they are rescored exactly."""
     max_partitions: Count = 100_000
-    """Partitions in memory; the least recently searched leave first."""
+    """Partitions in memory; the least recently searched one is dropped first."""
     max_vectors: Count = 5_000_000
     """Vectors in memory over all partitions, 1.5 kB each at 384 dimensions."""
     threads: Count = 1
     """Threads of one search."""
     max_queue: Count = 4096
-    """Searches waiting; beyond it a request is refused with OVERLOADED."""
+    """Searches that may wait; beyond them a request is refused with OVERLOADED."""
 
 
 class NamespaceThreshold(Section):

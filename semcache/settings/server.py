@@ -1,4 +1,4 @@
-"""Who may call, how, and how much: listener, TLS, credentials, limits, and the secret behind partitions."""
+"""Settings of the server: listener, TLS, credentials, limits, and the secret behind partitions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from semcache.settings.section import Bytes, Count, Name, Seconds, Section
 
 
 class TlsSettings(Section):
-    """Server certificate; the files are read again when they change, without a restart."""
+    """The server's certificate. The files are read again when they change, without a restart."""
 
     certificate_file: Path | None = None
     key_file: Path | None = None
     client_ca_file: Path | None = None
-    """Set: clients must show a certificate signed by it, and its subject may name the tenant (`auth.certificates`)."""
+    """Where it is set, clients must show a certificate signed by it, and `auth.certificates` may name their tenants."""
     reload_interval_s: Seconds = 10.0
-    """How often the files' times are looked at."""
+    """How often the files are checked for a change."""
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -49,31 +49,31 @@ class ServerSettings(Section):
     """The gRPC listener."""
 
     host: str = "127.0.0.1"
-    """Loopback: with auth off nothing else is allowed."""
+    """The address to listen on. Without auth only a loopback address is allowed."""
     port: Annotated[int, Field(ge=0, le=65535)] = 50051
     """0 picks a free port; `serve` prints it."""
     grace_s: Seconds = 20.0
-    """After SIGTERM in-flight calls may finish for this long: longer than most answers, below Kubernetes' 30 s."""
+    """Calls in flight may finish for this long after SIGTERM: longer than most answers, below Kubernetes' 30 s."""
     max_message_bytes: Bytes = 4 * 1024 * 1024
-    """gRPC's own default; a prompt of 4 MiB is about a million tokens."""
+    """The largest message: gRPC's own default. A prompt of 4 MiB is about a million tokens."""
     max_in_flight: Count = 1024
-    """Calls at once; beyond it a call is refused with OVERLOADED instead of waiting."""
+    """Calls at once; beyond them a call is refused with OVERLOADED instead of waiting."""
     max_connections_age_s: Seconds = 3600.0
-    """Connections are renewed so that load balancers can move them."""
+    """The age at which a connection is renewed, so that load balancers can move it."""
     keepalive_s: Seconds = 30.0
-    """A ping on quiet connections, so that dead peers are noticed."""
+    """The time without traffic after which a connection gets a ping, so that dead peers are noticed."""
     reflection: bool = True
-    """The schema is public; generic tools need it."""
+    """Serve gRPC reflection: generic tools need it, and the schema is public."""
     batch_scheduling: bool = True
-    """On Linux, run under SCHED_BATCH: a thread that wakes waits for the one that runs, another process's too, instead
-    of interrupting it. An exact hit then takes a sixth less of the processor, and a server with all cores busy answers
-    more; one that is idle beside processes that take every core answers later (99th percentile 7 ms instead of 4). A
-    policy that the server was started with is left as it is."""
+    """On Linux, run under SCHED_BATCH: a thread that wakes waits for the running thread, of another process too, and
+    doesn't interrupt it. An exact hit then takes a sixth less CPU time, and a server whose cores are all busy answers
+    more calls. An idle server beside processes that take every core answers later (99th percentile 7 ms instead of 4).
+    A scheduling policy that the server was started with stays."""
     tls: TlsSettings = TlsSettings()
 
 
 class ApiKey(Section):
-    """One API key, known only by its hash."""
+    """One API key, given by its hash."""
 
     tenant: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -81,14 +81,14 @@ class ApiKey(Section):
 
 
 class ClientCertificate(Section):
-    """A client certificate's common name that stands for a tenant."""
+    """The tenant of a client certificate, by the certificate's common name."""
 
     common_name: Annotated[str, Field(min_length=1, max_length=256)]
     tenant: Name
 
 
 class AuthSettings(Section):
-    """Who is asking. Off: one tenant, `default`, and loopback only."""
+    """Credentials of callers. Without them there is one tenant, `default`, and only loopback is served."""
 
     enabled: bool = False
     keys: tuple[ApiKey, ...] = ()
@@ -97,28 +97,28 @@ class AuthSettings(Section):
     """True: an authenticated caller may name the tenant in the `x-semcache-tenant` metadata. Only behind a gateway
     that sets it itself."""
     read_all_savings: tuple[Name, ...] = ()
-    """Tenants whose callers GetSavings tells of every tenant: whoever answers for the money."""
+    """Tenants whose callers may read the savings of all tenants with GetSavings."""
 
 
 class LimitSettings(Section):
-    """Everything that can grow, and how far."""
+    """The limits of everything that can grow."""
 
     prompt_chars: Count = 1_000_000
     """Characters of all messages of one request."""
     json_depth: Count = 64
-    """Nesting of the request's JSON; deeper is refused before parsing."""
+    """Levels of the request's JSON; a deeper one is refused before it is parsed."""
     tags: Count = 32
-    """Tags, and sources, of one entry."""
+    """Tags of one entry, and sources of one entry."""
     tenant_in_flight: Count = 256
     """Calls at once of one tenant: a quarter of the server's, so that one tenant can't starve the others."""
     batch_items: Count = 256
     """Items of one LookupBatch or StoreBatch."""
     answer_bytes: Bytes = 16 * 1024 * 1024
-    """One answer, and so what a stream may buffer for its followers."""
+    """The size of one answer, and so what a stream may buffer for those who wait for it."""
     list_entries: Count = 10_000
     """Entries that one ListEntries call streams at most."""
     pending_lookups: Count = 100_000
-    """Lookup ids remembered for a later Store."""
+    """Lookup ids that are remembered for a later Store."""
     lookup_ttl_s: Seconds = 600.0
     """How long a lookup id may be used: longer than the slowest generation."""
     lease_max_s: Seconds = 120.0
@@ -126,14 +126,14 @@ class LimitSettings(Section):
 
 
 class KeySettings(Section):
-    """The secret behind partitions. Partitions are HMACs: without the secret nobody can name another tenant's."""
+    """The secret behind partitions. Partitions are HMACs, so that nobody can compute another tenant's without it."""
 
     secret: SecretStr | None = None
-    """At least 16 characters. None: `secret_file`."""
+    """The secret, 16 characters or more. None: it is read from `secret_file`."""
     secret_file: Path | None = None
-    """None: `<store.path>/partition.secret`, made on the first start with mode 0600."""
+    """The file with the secret. None: `<store.path>/partition.secret`, made at the first start with mode 0600."""
     previous_secrets: tuple[SecretStr, ...] = ()
-    """Kept for reading while entries made under them live; new entries use the current one."""
+    """Former secrets, for reading the entries that were made under them. New entries use the current secret."""
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:

@@ -1,4 +1,4 @@
-"""The whole tree, and the one way to read it: the environment before the TOML file, all problems at once."""
+"""All settings, and the one way to read them: the environment before the TOML file, with all problems at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from semcache.settings.upstream import UpstreamSettings
 
 
 class Settings(BaseSettings):
-    """The whole tree."""
+    """All settings."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before the file; nothing else is read."""
+        """Return the sources: the environment before the file, and nothing else."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
 
@@ -98,14 +98,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings from a TOML file (or the defaults), the environment first.
+    """Return the settings: of the environment, else of a TOML file, else the defaults.
 
     Args:
         path: the TOML file; None for none.
-        overrides: a nested mapping that beats the file, for a command's own flags.
+        overrides: a nested mapping that is preferred to the file, for a command's own flags.
 
     Raises:
-        SettingsError: all problems at once.
+        SettingsError: a value is wrong or the file can't be read; the error lists all problems.
     """
     values: dict[str, Any] = {}
     source = str(path) if path else "the environment"

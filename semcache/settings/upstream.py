@@ -1,4 +1,4 @@
-"""Where answers come from: targets, routes, retries, breakers, the degraded mode; all that can be wrong with them."""
+"""Settings of the upstream: targets, routes, retries, breakers, the degraded mode, and the checks of them."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ from semcache.settings.section import Count, Name, Seconds, Section
 
 
 class Target(Section):
-    """One place that answers OpenAI-compatible chat completions."""
+    """One server of OpenAI-compatible chat completions."""
 
     name: Name
     base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    """Up to and with `/v1`; `/chat/completions` is appended."""
+    """The URL up to and including `/v1`; `/chat/completions` is appended."""
     api_key_env: str = ""
     """The environment variable that holds the key."""
     api_key_file: Path | None = None
-    """Or the file that does."""
+    """The file that holds the key, in place of `api_key_env`."""
     requires_key: bool = False
-    """True: a start without a key is refused, for a target that answers nobody without one."""
+    """True: semcache refuses to start without a key, for a target that answers nobody without one."""
     headers: Mapping[str, str] = {}
-    """Sent with each request."""
+    """Headers that are sent with each request."""
     connect_timeout_s: Seconds = 5.0
     timeout_s: Seconds = 120.0
-    """For the whole answer; between two chunks of a stream, `stall_timeout_s`. Less where other targets could still
-    answer: each gets an equal share of what is left of `deadline_s`."""
+    """The time for a whole answer, or for the first chunk of a stream. It is less where other targets could still
+    answer: each gets an equal share of the rest of `deadline_s`."""
     stall_timeout_s: Seconds = 60.0
+    """The time between two chunks of a stream."""
     max_connections: Count = 256
 
 
 class WeightedTarget(Section):
-    """One of the places that a route may lead to."""
+    """One of the targets of a route."""
 
     target: Name
     model: str = ""
-    """What the target is asked for; empty: the alias itself."""
+    """The model that the target is asked for; empty: the alias itself."""
     weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
-    """Its share of the calls, beside the other weights of the route; 0: only when those with a weight can't answer."""
+    """Its share of the calls, beside the other weights of the route. 0: asked only when no target with a weight
+    answers."""
 
 
 class Fallback(Section):
@@ -55,7 +57,7 @@ class Fallback(Section):
 
     alias: Name
     degraded: bool = False
-    """True: its answers are worse, and flagged so: callers are told, and nobody else is served them."""
+    """True: its answers are worse. Responses say so, and the cache doesn't serve them to other requests."""
 
 
 def _fallback(value: object) -> object:
@@ -63,20 +65,24 @@ def _fallback(value: object) -> object:
 
 
 class Route(Section):
-    """What an alias stands for, for all calls or for those of one task type or complexity; the most specific wins."""
+    """The targets of an alias, for all calls or for those of one task type or complexity.
+
+    Of several routes that match a call, the most specific one is taken.
+    """
 
     alias: Name | Literal["*"]
     """The model that callers ask for; `*` takes every alias that no other route names."""
     task_type: str = ""
-    """Only calls of this task type; empty: of any. Counts for more than the complexity."""
+    """Only calls of this task type; empty: of any. A match here is more specific than one of the complexity."""
     complexity: str = ""
-    """Only calls of this complexity, a word of the callers' own; empty: of any."""
+    """Only calls of this complexity, as `tasks.complexity` names it; empty: of any."""
     target: str = ""
-    """Where calls go: the short form for one target."""
+    """The target: the short form for a single one."""
     model: str = ""
-    """What that target is asked for; empty: the alias itself."""
+    """The model that this target is asked for; empty: the alias itself."""
     targets: tuple[WeightedTarget, ...] = ()
-    """Or several: `[{target = "openai", model = "gpt-5", weight = 3}, {target = "azure", model = "gpt-5"}]`."""
+    """Several targets, in place of `target`: `[{target = "openai", model = "gpt-5", weight = 3}, {target = "azure",
+    model = "gpt-5"}]`."""
     fallbacks: tuple[Annotated[Fallback, BeforeValidator(_fallback)], ...] = ()
     """Aliases that are asked in order when no target of the route can answer: `["other", {alias = "mini", degraded =
     true}]`. Their own fallbacks follow them."""
@@ -85,16 +91,16 @@ class Route(Section):
 
     @property
     def destinations(self) -> tuple[WeightedTarget, ...]:
-        """Where the route leads, whichever form says it."""
+        """The targets of the route, from either form."""
         return (WeightedTarget(target=self.target, model=self.model),) if self.target else self.targets
 
     def takes_calls_of(self, other: Route) -> bool:
-        """Whether whatever calls come to the other's task type and complexity may come here as well."""
+        """Whether this route also takes every call that the other route takes."""
         return self.task_type in {"", other.task_type} and self.complexity in {"", other.complexity}
 
     @property
     def title(self) -> str:
-        """The route as a person would name it."""
+        """The route's name in a message."""
         narrower = (("task type", self.task_type), ("complexity", self.complexity))
         return f"route {self.alias!r}" + "".join(f", {name} {value!r}" for name, value in narrower if value)
 
@@ -102,80 +108,87 @@ class Route(Section):
 class RetrySettings(Section):
     """Tries beyond the first.
 
-    At the same target for 429, 502, 503, 504 and connection errors only; at another target for everything that isn't
-    the request's own fault.
+    The same target is asked again after 429, 502, 503, 504 and connection errors only. Another target is asked after
+    every error that isn't the request's own fault.
     """
 
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2
     """Repeated tries of one call at targets that failed it already."""
     backoff_s: Seconds = 0.25
-    """Before the first repeated try; doubles each time, with full jitter."""
+    """The wait before the first repeated try; it doubles each time, with full jitter."""
     max_backoff_s: Seconds = 8.0
-    """A longer Retry-After ends the repeated tries."""
+    """The longest wait. A target that asks for a longer one (Retry-After) isn't asked again."""
     budget_ratio: Annotated[float, Field(ge=0, le=10)] = 0.2
-    """Tries beyond their first that all calls together may make, as a share of the calls: trouble mustn't multiply."""
+    """Tries beyond the first that all calls together may make, as a share of the calls: failures must not multiply the
+    load."""
     budget_floor: Annotated[int, Field(ge=0)] = 10
-    """As many are allowed in a window of few calls, twice what it takes to open a breaker."""
+    """Tries beyond the first that are allowed in a window of few calls: twice what it takes to open a breaker."""
     budget_window_s: Seconds = 60.0
-    """The window of the two."""
+    """The window of `budget_ratio` and `budget_floor`."""
 
 
 class BreakerSettings(Section):
     """When a target that fails is no longer asked, and for how long."""
 
     failures: Count = 5
-    """In a row: where 10 % of calls fail by chance, five do so once in 100,000; each costs one more try elsewhere."""
+    """Failures in a row that open the breaker. Where 10 % of calls fail by chance, five in a row happen once in
+    100,000."""
     failure_share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Or this share of the calls in the window: a target that fails every other one costs more than it gives."""
+    """The share of failed calls in the window that opens it too: a target that fails half of them costs more than it
+    gives."""
     window_s: Seconds = 30.0
     min_samples: Count = 20
-    """Calls in the window below which the share says nothing."""
+    """Calls in the window below which the share shows nothing."""
     open_s: Seconds = 5.0
-    """Not asked for so long: the time of a restart. Doubles each time that it still fails then."""
+    """How long the target isn't asked: the time of a restart. It doubles each time that the target still fails then."""
     max_open_s: Seconds = 120.0
-    """The longest, so that a target that is back is found within two minutes; also the longest Retry-After heeded."""
+    """The longest time without asking, so that a target that works again is found within two minutes. A longer
+    Retry-After is cut to it."""
     probes: Count = 3
-    """Calls at once that may try whether it is back: one alone could be an answer of minutes that holds up the rest."""
+    """Calls at once that may try whether the target works again: a single one could take minutes to answer."""
 
 
 class DegradedSettings(Section):
-    """When the server saves dollars or time at the price of quality. Conditions that are unset aren't looked at."""
+    """The degraded mode: the server saves dollars or time at the price of quality.
+
+    A condition that is unset isn't checked.
+    """
 
     enabled: bool = False
     on_budget: bool = True
-    """While a budget is used up."""
+    """The mode is on while a budget is used up."""
     error_rate_enter: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Entered above this share of failed upstream calls, such as 0.2."""
+    """The mode begins above this share of failed upstream calls, such as 0.2."""
     error_rate_leave: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Left at or below this one, which must be lower, or the mode would flutter."""
+    """It ends at or below this share, which must be lower: otherwise the mode would begin and end all the time."""
     p95_enter_s: Seconds | None = None
-    """Entered above this 95th percentile of the time of upstream calls that succeed."""
+    """The mode begins above this 95th percentile of the time of upstream calls that succeed."""
     p95_leave_s: Seconds | None = None
-    """Left at or below this one, which must be lower."""
+    """It ends at or below this percentile, which must be lower."""
     window_s: Seconds = 60.0
-    """What both are measured over."""
+    """The window in which both are measured."""
     min_samples: Count = 20
-    """Calls in the window below which they say nothing."""
+    """Calls in the window below which they show nothing."""
     hold_s: Seconds = 60.0
-    """All conditions must be over for so long."""
+    """How long no condition may hold before the mode ends."""
     measures: tuple[Literal["mini_model", "optional_off", "smaller_batches"], ...] = ("mini_model", "optional_off")
-    """What is told to whoever can save: mini_model, each route's `degraded` alias answers; optional_off, what isn't
-    needed for an answer rests; smaller_batches, batches stay small."""
+    """What the mode does. mini_model: each route's `degraded` alias answers. optional_off: the verifier isn't asked,
+    so that critical answers aren't stored. smaller_batches: embedding batches stay small."""
 
 
 class UpstreamSettings(Section):
-    """Where answers come from."""
+    """The upstream: where answers come from that the cache doesn't have."""
 
     targets: tuple[Target, ...] = ()
     routes: tuple[Route, ...] = ()
-    """Empty with one target: every alias goes there as it is."""
+    """The routes. Without routes and with one target, every alias is sent there unchanged."""
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
     degraded: DegradedSettings = DegradedSettings()
     deadline_s: Seconds = 300.0
-    """An upstream call may run this long though its callers have left; all its tries share it."""
+    """How long an upstream call may run, even when its callers have disconnected; all its tries share this time."""
     route_policy_version: str = "1"
-    """Part of every exact key: raise it when answers under the old routes should no longer be served."""
+    """A part of every exact key. Change it when answers under the former routes should no longer be served."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -190,7 +203,7 @@ class UpstreamSettings(Section):
         return self
 
     def leads_anywhere(self, alias: str) -> bool:
-        """Whether a call for this alias finds a target, without a task type and a complexity."""
+        """Whether a call for this alias has a target when it has no task type and no complexity."""
         if not self.routes:
             return len(self.targets) == 1
         return any(route.alias in {alias, "*"} and not route.task_type + route.complexity for route in self.routes)
@@ -236,7 +249,7 @@ def _route_problems(routes: Sequence[Route], targets: AbstractSet[str]) -> Itera
 
 
 def _fallback_problems(routes: Sequence[Route]) -> Iterator[str]:
-    # `*` doesn't make an alias known here: a slip of the pen would lead there unseen.
+    # `*` doesn't make an alias known here: it would hide a misspelt name.
     known = {route.alias for route in routes}
     for route in routes:
         others = [("falls back", fallback.alias) for fallback in route.fallbacks]
@@ -256,7 +269,7 @@ def _fallback_problems(routes: Sequence[Route]) -> Iterator[str]:
 
 
 def _cycles(leads_to: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """The cycles that a search from each name meets; each name is entered once."""
+    """Return the cycles that a search from each name meets; each name is visited once."""
     cycles: list[list[str]] = []
     done: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to move."""
+"""A clock that stands still until a test moves it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ START_WALL_S = 1_800_000_000.0
 
 
 class FakeClock:
-    """A `Clock` for tests: wall and monotonic time, moved by hand."""
+    """A `Clock` for tests: wall and monotonic time, which only the test moves."""
 
     def __init__(self, wall: float = START_WALL_S, monotonic: float = 0.0) -> None:
         self._wall_s = wall
         self._monotonic_s = monotonic
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds that never jump."""
         return self._monotonic_s
 
     def wall(self) -> float:
-        """Seconds since 1970."""
+        """Return seconds since 1970."""
         return self._wall_s
 
     def advance(self, seconds: float) -> None:
-        """Time passes: both move. Not backwards."""
+        """Let time pass: both times move.
+
+        Raises:
+            ValueError: `seconds` is negative.
+        """
         if seconds < 0:
             raise ValueError("time passes forwards; `jump_wall` sets the wall clock back")
         self._wall_s += seconds
         self._monotonic_s += seconds
 
     def jump_wall(self, seconds: float) -> None:
-        """Somebody sets the wall clock, forwards or back; the monotonic one doesn't notice."""
+        """Set the wall clock forwards or back; the monotonic time stays."""
         self._wall_s += seconds

@@ -18,18 +18,20 @@ DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """What one call gets.
+    """The answer of one call, by script.
 
     Attributes:
-        text: the answer.
-        usage: what the upstream tells; None: it tells none.
-        model: the model that answers; empty: the one that was asked.
-        gate: waited for before anything is answered.
+        text: the text of the answer.
+        finish_reason: why the answer ended.
+        usage: the usage that the upstream reports; None: it reports none.
+        model: the model that answers; empty: the one that was asked for.
+        tool_calls: the tool calls of the answer, which then has no text.
+        gate: the call waits for it before anything is answered.
         error: raised instead of an answer, after the gate.
-        pieces: the texts of a stream's chunks; empty: as `replay_chunks` cuts the answer.
-        piece_gates: waited for before the chunk at the same place; the rest flow freely.
+        pieces: the texts of a stream's chunks; empty: `replay_chunks` cuts the answer.
+        piece_gates: the stream waits for each before the chunk at the same position; later chunks don't wait.
         break_after: chunks after which a stream raises `error`, or breaks off when there is none; None: never.
-        body: the whole completion, in place of all of the above that would make it.
+        body: the whole completion, in place of the fields that would make it.
     """
 
     text: str = "An answer."
@@ -49,19 +51,19 @@ Answers = Callable[[UpstreamCall], Scripted | str] | Mapping[str, Scripted | str
 
 
 class ScriptedUpstream:
-    """`ports.Upstream` by script; records what it was asked.
+    """`ports.Upstream` by script; it records its calls.
 
     Args:
-        answers: a function of the call, or a table by the last user message (`prompt_of`). What neither knows gets
-            "Answer to: " and the prompt.
+        answers: a function of the call, or a table by the last user message (`prompt_of`). A message that the table
+            doesn't have gets "Answer to: " and the prompt.
         models: aliases and the models behind them; None: every alias is its own model.
 
     Attributes:
         calls: every call, in order of arrival.
         running: calls that have begun and not ended.
-        cancelled: calls that their caller left.
-        closed: `close` was called.
-        pressed: what `press_budget` said last.
+        cancelled: calls that their caller abandoned.
+        closed: whether `close` was called.
+        pressed: the last argument of `press_budget`.
         mode: the degraded mode, for a test to set.
     """
 
@@ -78,7 +80,7 @@ class ScriptedUpstream:
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        """The calls' bodies, parsed."""
+        """The parsed bodies of the calls."""
         return [json.loads(call.body) for call in self.calls]
 
     async def called(self, count: int = 1) -> None:
@@ -87,7 +89,7 @@ class ScriptedUpstream:
             await self._arrived.wait_for(lambda: len(self.calls) >= count)
 
     def models(self, alias: str) -> frozenset[str] | None:
-        """As the table says."""
+        """Return the model behind an alias by the table; None where the table doesn't have the alias."""
         if self.routes is None:
             return frozenset({alias})
         return frozenset({self.routes[alias]}) if alias in self.routes else None
@@ -95,19 +97,19 @@ class ScriptedUpstream:
     def candidates(
         self, alias: str, *, task_type: str = "", complexity: str = "", degraded: bool = False
     ) -> tuple[str, ...]:
-        """As the table says, whatever the call."""
+        """Return the models behind an alias by the table, for any call."""
         del task_type, complexity, degraded
         return tuple(self.models(alias) or ())
 
     def press_budget(self, *, pressed: bool) -> None:
-        """Note it."""
+        """Record it."""
         self.pressed = pressed
 
     async def complete(self, call: UpstreamCall) -> Answer:
-        """The scripted answer in one piece."""
+        """Return the scripted answer in one piece."""
         scripted, answer = await self._begin(call)
         try:
-            await _pass(scripted.gate)
+            await _wait_for(scripted.gate)
             if scripted.error is not None or scripted.break_after is not None:
                 raise scripted.error or _broken()
         except asyncio.CancelledError:
@@ -119,10 +121,10 @@ class ScriptedUpstream:
             self.running -= 1
 
     async def stream(self, call: UpstreamCall) -> AsyncGenerator[bytes | Answer, None]:
-        """The scripted answer in chunks."""
+        """Yield the scripted answer in chunks, then the whole Answer."""
         scripted, answer = await self._begin(call)
         try:
-            await _pass(scripted.gate)
+            await _wait_for(scripted.gate)
             if scripted.error is not None and scripted.break_after is None:
                 raise scripted.error
             assembler = Assembler()
@@ -130,7 +132,7 @@ class ScriptedUpstream:
             for number, chunk in enumerate(_chunks(scripted, answer)):
                 if number == scripted.break_after:
                     raise scripted.error or _broken()
-                await _pass(next(gates, None))
+                await _wait_for(next(gates, None))
                 assembler.add(chunk)
                 yield chunk
             if scripted.break_after is not None:
@@ -143,7 +145,7 @@ class ScriptedUpstream:
             self.running -= 1
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Record that it was closed."""
         self.closed = True
 
     async def _begin(self, call: UpstreamCall) -> tuple[Scripted, Answer]:
@@ -169,8 +171,8 @@ class ScriptedUpstream:
 
     def _script(self, call: UpstreamCall) -> Scripted:
         prompt = prompt_of(call.body)
-        told = self.answers(call) if callable(self.answers) else self.answers.get(prompt, f"Answer to: {prompt}")
-        scripted = Scripted(told) if isinstance(told, str) else told
+        answer = self.answers(call) if callable(self.answers) else self.answers.get(prompt, f"Answer to: {prompt}")
+        scripted = Scripted(answer) if isinstance(answer, str) else answer
         return replace(scripted, text="".join(scripted.pieces)) if scripted.pieces else scripted
 
 
@@ -183,7 +185,7 @@ def completion_body(
     tool_calls: Sequence[Mapping[str, Any]] = (),
     completion_id: str = "chatcmpl-scripted",
 ) -> bytes:
-    """A `chat.completion` JSON as a provider writes it."""
+    """Return a `chat.completion` JSON as a provider writes it."""
     message: dict[str, Any] = {"role": "assistant", "content": None if tool_calls else text, "refusal": None}
     if tool_calls:
         message["tool_calls"] = list(tool_calls)
@@ -208,7 +210,7 @@ def completion_body(
 
 
 def prompt_of(body: bytes) -> str:
-    """The text of the last user message of a request's body; empty when there is none."""
+    """Return the text of the last user message of a request's body; empty when there is none."""
     for message in reversed(json.loads(body).get("messages") or []):
         if message.get("role") == "user":
             content = message.get("content")
@@ -222,17 +224,17 @@ def _chunks(scripted: Scripted, answer: Answer) -> list[bytes]:
     chunks = list(replay_chunks(answer.body, include_usage=True))
     if not scripted.pieces:
         return chunks
-    # Role first, then the pieces as scripted, then what replay_chunks tells after the text.
-    told = json.loads(chunks[0])
+    # First the role, then the scripted pieces, then the chunks that `replay_chunks` has after the text.
+    first = json.loads(chunks[0])
     pieces = [
-        json.dumps({**told, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()
+        json.dumps({**first, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()
         for piece in scripted.pieces
     ]
     ending = 2 if scripted.usage is not None else 1
     return [chunks[0], *pieces, *chunks[-ending:]]
 
 
-async def _pass(gate: asyncio.Event | None) -> None:
+async def _wait_for(gate: asyncio.Event | None) -> None:
     if gate is not None:
         await gate.wait()
 

@@ -1,4 +1,4 @@
-"""A scripted OpenAI-compatible server on a loopback socket: plain and streamed answers, and every way to fail."""
+"""A scripted OpenAI-compatible server on a loopback socket: plain and streamed answers, and the ways to fail."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ class Ending(Enum):
     """What follows the last piece of a reply."""
 
     END = "end"
-    """The reply ends as HTTP demands."""
+    """The reply ends as HTTP requires."""
     CUT = "cut"
-    """The connection is closed at once, whatever the framing had promised."""
+    """The connection is closed at once, even where the head announced more bytes."""
     RESET = "reset"
     """The connection is reset."""
     HANG = "hang"
-    """Nothing more comes, and the connection stays."""
+    """Nothing more comes, and the connection stays open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one request gets.
+    """The reply to one request, by script.
 
     Attributes:
-        status: the HTTP status; 0: no head is sent at all, only the pieces as they are.
-        headers: beside the framing's own.
-        pieces: the body, each written on its own.
-        chunked: framed as chunks; else by content-length.
-        delay_s: waited before the head.
-        piece_delay_s: waited before each piece but the first.
-        gate: waited for before the head.
-        piece_gate: waited for before the second piece.
-        ending: what follows.
-        close: the connection isn't kept for another request.
+        status: the HTTP status; 0: no head is sent, only the pieces.
+        headers: headers beside those of the framing.
+        pieces: the parts of the body, each written on its own.
+        chunked: whether the body is framed as chunks; otherwise by content-length.
+        delay_s: seconds before the head.
+        piece_delay_s: seconds before each piece except the first.
+        gate: the server waits for it before the head.
+        piece_gate: the server waits for it before the second piece.
+        ending: what follows the last piece.
+        close: whether the connection is closed after the reply.
     """
 
     status: int = 200
@@ -65,7 +65,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it came. `connection` counts from 1: equal numbers shared a connection."""
+    """One request as it came. `connection` counts from 1: requests of one number shared a connection."""
 
     method: str
     path: str
@@ -75,12 +75,12 @@ class Received:
 
     @property
     def json(self) -> Any:
-        """The body, parsed."""
+        """The parsed body."""
         return json.loads(self.body)
 
     @property
     def streams(self) -> bool:
-        """A stream is asked for."""
+        """Whether the request asks for a stream."""
         return bool(self.json.get("stream"))
 
 
@@ -88,27 +88,27 @@ Handler = Callable[[Received], Reply | Awaitable[Reply]]
 
 
 def plain(body: bytes, *, status: int = 200, content_type: str = "application/json", **rest: Any) -> Reply:
-    """A reply in one piece. `rest`: fields of `Reply`."""
+    """Return a reply in one piece. `rest`: fields of `Reply`."""
     return Reply(
         status=status, headers={"content-type": content_type, **rest.pop("headers", {})}, pieces=(body,), **rest
     )
 
 
 def events(chunks: Iterable[bytes], *, done: bool = True, **rest: Any) -> Reply:
-    """An event stream of `chunks`, each in a piece of its own. `rest`: fields of `Reply`."""
+    """Return an event stream of `chunks`, each in a piece of its own. `rest`: fields of `Reply`."""
     pieces = [b"data: " + chunk + b"\n\n" for chunk in chunks] + ([b"data: [DONE]\n\n"] if done else [])
     headers = {"content-type": "text/event-stream", **rest.pop("headers", {})}
     return Reply(headers=headers, pieces=tuple(pieces), chunked=True, **rest)
 
 
 def failure(status: int, message: str = "scripted failure", **rest: Any) -> Reply:
-    """An error in OpenAI's shape. `rest`: fields of `Reply`."""
+    """Return an error in OpenAI's form. `rest`: fields of `Reply`."""
     error = {"error": {"message": message, "type": "scripted", "code": None}}
     return plain(json.dumps(error).encode(), status=status, **rest)
 
 
 def echo(request: Received) -> Reply:
-    """Answer with the prompt, behind "Answer to: "; plain or streamed, as it was asked for."""
+    """Return "Answer to: " and the prompt; plain or streamed, as the request asks."""
     body = completion_body(f"Answer to: {prompt_of(request.body)}", model=str(request.json.get("model")))
     if not request.streams:
         return plain(body)
@@ -120,12 +120,12 @@ class ScriptedServer:
     """HTTP/1.1 with keep-alive on a free loopback port; an async context manager.
 
     Args:
-        script: a function of the request, or replies given out in order; past their end, and without any, `echo`.
-        port: 0 takes a free one.
-        keep_requests: False for a server that runs long: `requests` stays empty.
+        script: a function of the request, or replies in their order. After the last reply, `echo` answers.
+        port: the port; 0 takes a free one.
+        keep_requests: whether `requests` is filled; False for a server that runs long.
 
     Attributes:
-        requests: every request that came whole, in order.
+        requests: every complete request, in order.
     """
 
     def __init__(self, script: Handler | Sequence[Reply] = (), *, port: int = 0, keep_requests: bool = True) -> None:
@@ -153,12 +153,12 @@ class ScriptedServer:
 
     @property
     def base_url(self) -> str:
-        """Up to and with `/v1`."""
+        """The URL up to and including `/v1`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
     def open_connections(self) -> int:
-        """Connections that haven't ended."""
+        """How many connections have not ended."""
         return len(self._tasks)
 
     async def received(self, count: int = 1) -> None:
@@ -192,7 +192,7 @@ class ScriptedServer:
 
     async def _serve(self, reader: _Reader, writer: asyncio.StreamWriter, connection: int) -> None:
         try:
-            with suppress(ConnectionError):  # The client left, as it may.
+            with suppress(ConnectionError):  # A client may disconnect at any time.
                 await self._serve_requests(reader, writer, connection)
         except asyncio.CancelledError:
             writer.transport.abort()
@@ -208,41 +208,41 @@ class ScriptedServer:
                 async with self._arrived:
                     self.requests.append(request)
                     self._arrived.notify_all()
-            if not await _unless_left(reader, self._answer(writer, request)):
+            if not await _until_disconnected(reader, self._answer(writer, request)):
                 return
 
     async def _answer(self, writer: asyncio.StreamWriter, request: Received) -> bool:
-        made = self._handler(request)
-        return await _write(writer, await made if inspect.isawaitable(made) else made)
+        reply = self._handler(request)
+        return await _write(writer, await reply if inspect.isawaitable(reply) else reply)
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that tells when the client has left, without reading."""
+    """A reader that knows without reading when the client has disconnected."""
 
     def __init__(self, *, limit: int) -> None:
         super().__init__(limit=limit)
-        self.left = asyncio.Event()
+        self.disconnected = asyncio.Event()
 
     def feed_eof(self) -> None:
         super().feed_eof()
-        self.left.set()
+        self.disconnected.set()
 
     def set_exception(self, exc: Exception) -> None:
         super().set_exception(exc)
-        self.left.set()
+        self.disconnected.set()
 
 
 def _in_order(replies: Sequence[Reply]) -> Handler:
-    left = iter(replies)
+    remaining = iter(replies)
 
     def handler(request: Received) -> Reply:
-        return next(left, None) or echo(request)
+        return next(remaining, None) or echo(request)
 
     return handler
 
 
 async def _read_request(reader: _Reader, connection: int) -> Received | None:
-    """The next request; None when the client has closed."""
+    """Return the next request; None when the client has closed the connection."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.rstrip("\r\n").split("\r\n")
@@ -254,10 +254,10 @@ async def _read_request(reader: _Reader, connection: int) -> Received | None:
     return Received(method, path, headers, body, connection)
 
 
-async def _unless_left(reader: _Reader, answering: Coroutine[Any, Any, bool]) -> bool:
-    """Answer, giving up when the client leaves; whether the connection can take another request."""
+async def _until_disconnected(reader: _Reader, answering: Coroutine[Any, Any, bool]) -> bool:
+    """Answer until the client disconnects; returns whether the connection can take another request."""
     answer = asyncio.ensure_future(answering)
-    leaving = asyncio.ensure_future(reader.left.wait())
+    leaving = asyncio.ensure_future(reader.disconnected.wait())
     try:
         await asyncio.wait({answer, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return answer.done() and answer.result()
@@ -284,7 +284,7 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> bool:
         await asyncio.get_running_loop().create_future()
     if reply.ending is Ending.RESET:
         await writer.drain()
-        # A lingering time of zero makes the close a reset.
+        # With a linger time of 0 the close sends a reset.
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         return False

@@ -1,4 +1,10 @@
-"""Reading a prompt: its words, numbers, dates, units, code tokens and stance, and how two texts' words align.
+"""Read a prompt: its words, numbers, dates, units, code tokens and stance; and align the words of two texts.
 
-All functions here are pure functions over strings and word tables. None knows an entry, a similarity or a decision.
+- `texts.py` prepares a text for all that follows: `Text` holds its words, language, script and numbers.
+- `numbers.py`, with `dates.py` and `units.py`, reads numbers by value; `code_tokens.py` finds code.
+- `stance.py` reads how a text asks; `alignment.py` finds which words of two texts are counterparts.
+- `lexicon.py`, `opposites.py` and `synonyms.py` know words; their lists are in `tables/`.
+
+All functions are pure. None knows an entry, a similarity or a decision. What is computed of a single word is kept in a
+`Memo`, at most 65,536 words in each.
 """

@@ -48,9 +48,7 @@ class StreamedReply:
             return await self._target.read(self._response)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives.
-
-        The first piece must come within the target's timeout, later ones within its stall timeout.
+        """Yield the body as it arrives: its first piece within the target's timeout, others within its stall timeout.
 
         Raises:
             UpstreamTimedOutError: nothing came within the timeout, or the call's deadline passed.

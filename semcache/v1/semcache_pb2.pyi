@@ -7,30 +7,30 @@ Conventions that hold in the whole file:
 
 - The tenant comes from the caller's credentials, never from a message. Entries, hits, lookups and leases of another
   tenant do not exist for the caller.
-- Ids (request_id, entry_id, hit_id, lookup_id, lease_id) are opaque strings of the server: compare them, never take
-  them apart.
+- Ids (request_id, entry_id, hit_id, lookup_id, lease_id) are opaque strings of the server: programs may compare
+  them, and must not parse them.
 - Money is an integer count of nanodollars (10^-9 US dollars) in fields that end with `_nanousd`.
 - Similarity is the cosine in [-1, 1]; higher is closer.
-- A `reason` is a stable token that programs may compare: in lower_snake_case for what was decided, in
-  UPPER_SNAKE_CASE for errors. New tokens may appear at any time. A `detail` is a sentence for people and may change
+- A `reason` is a stable token that programs may compare: in lower_snake_case for a decision, in UPPER_SNAKE_CASE for
+  an error. New tokens may appear at any time. A `detail` is a sentence for people and may change
   at any time.
 - A "name" is 1 to 128 characters: a letter or digit of ASCII, then letters, digits and "._:/@#+=-".
 - Fields named `…_json` hold UTF-8 JSON text. It is forwarded byte for byte: key order and number spelling survive.
 - A limit that is the operator's choice is called "configured"; its default stands in the server's commented
   configuration file.
 
-Every failed call that reached the service carries a google.rpc.ErrorInfo whose `reason` names the cause (its `domain`
-is "semcache"). Every call may fail with
+Every failed call that reached the service carries a google.rpc.ErrorInfo whose `reason` names the cause (its
+`domain` is "semcache"). Every call may fail with
 
 - INVALID_ARGUMENT: the request itself is wrong; sending it again will not help.
 - UNAUTHENTICATED, PERMISSION_DENIED: the credentials are missing or unknown, or do not allow the call.
 - RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue, a
   budget; a budget's refusal has the reason BUDGET_EXCEEDED and says in a RetryInfo when its period ends).
 - UNAVAILABLE: the server is starting, draining or overloaded; try again, elsewhere or later.
-- DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller left.
+- DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller disconnected.
 - INTERNAL: a defect of the server.
 
-What a call adds to these is said beside it.
+The comment of each call lists its other errors.
 """
 
 from collections import abc as _abc
@@ -58,13 +58,13 @@ class _CacheMode:
 class _CacheModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CACHE_MODE_UNSPECIFIED: _CacheMode.ValueType  # 0
-    """The same as CACHE_MODE_DEFAULT."""
+    """It means CACHE_MODE_DEFAULT."""
     CACHE_MODE_DEFAULT: _CacheMode.ValueType  # 1
     """Read from the cache; on a miss ask the upstream and store its answer."""
     CACHE_MODE_BYPASS: _CacheMode.ValueType  # 2
     """Neither read nor store: ask the upstream."""
     CACHE_MODE_REFRESH: _CacheMode.ValueType  # 3
-    """Do not read: ask the upstream, and store its answer in place of an older one."""
+    """Do not read: ask the upstream, and store its answer in place of the older one."""
     CACHE_MODE_CACHE_ONLY: _CacheMode.ValueType  # 4
     """Read only: never ask the upstream. Complete and CompleteStream fail with NOT_FOUND where nothing may be served."""
 
@@ -72,13 +72,13 @@ class CacheMode(_CacheMode, metaclass=_CacheModeEnumTypeWrapper):
     """CacheMode says what a request uses the cache for."""
 
 CACHE_MODE_UNSPECIFIED: CacheMode.ValueType  # 0
-"""The same as CACHE_MODE_DEFAULT."""
+"""It means CACHE_MODE_DEFAULT."""
 CACHE_MODE_DEFAULT: CacheMode.ValueType  # 1
 """Read from the cache; on a miss ask the upstream and store its answer."""
 CACHE_MODE_BYPASS: CacheMode.ValueType  # 2
 """Neither read nor store: ask the upstream."""
 CACHE_MODE_REFRESH: CacheMode.ValueType  # 3
-"""Do not read: ask the upstream, and store its answer in place of an older one."""
+"""Do not read: ask the upstream, and store its answer in place of the older one."""
 CACHE_MODE_CACHE_ONLY: CacheMode.ValueType  # 4
 """Read only: never ask the upstream. Complete and CompleteStream fail with NOT_FOUND where nothing may be served."""
 Global___CacheMode: _TypeAlias = CacheMode  # noqa: Y015
@@ -90,7 +90,7 @@ class _Status:
 class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STATUS_UNSPECIFIED: _Status.ValueType  # 0
-    """Not said. Never sent in a response to Complete, CompleteStream or Lookup."""
+    """Not set. Never sent in a response to Complete, CompleteStream or Lookup."""
     STATUS_EXACT_HIT: _Status.ValueType  # 1
     """From the cache, for an identical request."""
     STATUS_SEMANTIC_HIT: _Status.ValueType  # 2
@@ -100,20 +100,20 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     STATUS_MISS: _Status.ValueType  # 4
     """Not in the cache. For Lookup: no answer; otherwise: from the upstream."""
     STATUS_BYPASS: _Status.ValueType  # 5
-    """From the upstream, the cache left aside: by the caller's wish or because the request is not cacheable."""
+    """From the upstream, without use of the cache: the caller asked for that, or the request is not cacheable."""
     STATUS_REFRESH: _Status.ValueType  # 6
-    """From the upstream by the caller's wish, stored afresh."""
+    """From the upstream because the caller asked for that; its answer replaces the stored one."""
 
 class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """---------------------------------------------------------------------------------------------------------------------
-    What came of it.
+    The outcome.
     ---------------------------------------------------------------------------------------------------------------------
 
     Status says where an answer came from.
     """
 
 STATUS_UNSPECIFIED: Status.ValueType  # 0
-"""Not said. Never sent in a response to Complete, CompleteStream or Lookup."""
+"""Not set. Never sent in a response to Complete, CompleteStream or Lookup."""
 STATUS_EXACT_HIT: Status.ValueType  # 1
 """From the cache, for an identical request."""
 STATUS_SEMANTIC_HIT: Status.ValueType  # 2
@@ -123,9 +123,9 @@ STATUS_COALESCED: Status.ValueType  # 3
 STATUS_MISS: Status.ValueType  # 4
 """Not in the cache. For Lookup: no answer; otherwise: from the upstream."""
 STATUS_BYPASS: Status.ValueType  # 5
-"""From the upstream, the cache left aside: by the caller's wish or because the request is not cacheable."""
+"""From the upstream, without use of the cache: the caller asked for that, or the request is not cacheable."""
 STATUS_REFRESH: Status.ValueType  # 6
-"""From the upstream by the caller's wish, stored afresh."""
+"""From the upstream because the caller asked for that; its answer replaces the stored one."""
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 class _GuardAction:
@@ -135,25 +135,25 @@ class _GuardAction:
 class _GuardActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardAction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GUARD_ACTION_UNSPECIFIED: _GuardAction.ValueType  # 0
-    """Not said."""
+    """Not set."""
     GUARD_ACTION_PASS: _GuardAction.ValueType  # 1
-    """The guard saw no difference."""
+    """The guard found no difference."""
     GUARD_ACTION_FEATURE: _GuardAction.ValueType  # 2
-    """The guard saw a difference that counts in the policy without deciding alone."""
+    """The guard found a difference that changes the candidate's score."""
     GUARD_ACTION_VETO: _GuardAction.ValueType  # 3
-    """The guard saw a difference that forbids serving the candidate."""
+    """The guard found a difference that forbids serving the candidate."""
 
 class GuardAction(_GuardAction, metaclass=_GuardActionEnumTypeWrapper):
-    """GuardAction is a guard's word on a candidate."""
+    """GuardAction is a guard's verdict on a candidate."""
 
 GUARD_ACTION_UNSPECIFIED: GuardAction.ValueType  # 0
-"""Not said."""
+"""Not set."""
 GUARD_ACTION_PASS: GuardAction.ValueType  # 1
-"""The guard saw no difference."""
+"""The guard found no difference."""
 GUARD_ACTION_FEATURE: GuardAction.ValueType  # 2
-"""The guard saw a difference that counts in the policy without deciding alone."""
+"""The guard found a difference that changes the candidate's score."""
 GUARD_ACTION_VETO: GuardAction.ValueType  # 3
-"""The guard saw a difference that forbids serving the candidate."""
+"""The guard found a difference that forbids serving the candidate."""
 Global___GuardAction: _TypeAlias = GuardAction  # noqa: Y015
 
 class _Cacheability:
@@ -163,7 +163,7 @@ class _Cacheability:
 class _CacheabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cacheability.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CACHEABILITY_UNSPECIFIED: _Cacheability.ValueType  # 0
-    """Not said."""
+    """Not set."""
     CACHEABILITY_BYPASS: _Cacheability.ValueType  # 1
     """None: it is forwarded and not stored."""
     CACHEABILITY_EXACT_ONLY: _Cacheability.ValueType  # 2
@@ -172,10 +172,10 @@ class _CacheabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cacheabi
     """Identical requests, and requests that mean the same."""
 
 class Cacheability(_Cacheability, metaclass=_CacheabilityEnumTypeWrapper):
-    """Cacheability says how much of the cache a request may use."""
+    """Cacheability says which tiers of the cache a request may use."""
 
 CACHEABILITY_UNSPECIFIED: Cacheability.ValueType  # 0
-"""Not said."""
+"""Not set."""
 CACHEABILITY_BYPASS: Cacheability.ValueType  # 1
 """None: it is forwarded and not stored."""
 CACHEABILITY_EXACT_ONLY: Cacheability.ValueType  # 2
@@ -191,7 +191,7 @@ class _Verdict:
 class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
-    """Not said: INVALID_ARGUMENT."""
+    """Not set: INVALID_ARGUMENT."""
     VERDICT_RIGHT: _Verdict.ValueType  # 1
     """The answer suited the request."""
     VERDICT_WRONG: _Verdict.ValueType  # 2
@@ -201,7 +201,7 @@ class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """Verdict is a judgement of a served hit."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
-"""Not said: INVALID_ARGUMENT."""
+"""Not set: INVALID_ARGUMENT."""
 VERDICT_RIGHT: Verdict.ValueType  # 1
 """The answer suited the request."""
 VERDICT_WRONG: Verdict.ValueType  # 2
@@ -215,7 +215,7 @@ class _SavingsGroup:
 class _SavingsGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SavingsGroup.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SAVINGS_GROUP_UNSPECIFIED: _SavingsGroup.ValueType  # 0
-    """Not said: INVALID_ARGUMENT."""
+    """Not set: INVALID_ARGUMENT."""
     SAVINGS_GROUP_HOUR: _SavingsGroup.ValueType  # 1
     """By hour."""
     SAVINGS_GROUP_DAY: _SavingsGroup.ValueType  # 2
@@ -228,10 +228,10 @@ class _SavingsGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SavingsG
     """By tenant."""
 
 class SavingsGroup(_SavingsGroup, metaclass=_SavingsGroupEnumTypeWrapper):
-    """SavingsGroup is something to group savings by."""
+    """SavingsGroup is a value that savings are grouped by."""
 
 SAVINGS_GROUP_UNSPECIFIED: SavingsGroup.ValueType  # 0
-"""Not said: INVALID_ARGUMENT."""
+"""Not set: INVALID_ARGUMENT."""
 SAVINGS_GROUP_HOUR: SavingsGroup.ValueType  # 1
 """By hour."""
 SAVINGS_GROUP_DAY: SavingsGroup.ValueType  # 2
@@ -251,7 +251,7 @@ class _BudgetState:
 class _BudgetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BUDGET_STATE_UNSPECIFIED: _BudgetState.ValueType  # 0
-    """Not said."""
+    """Not set."""
     BUDGET_STATE_OPEN: _BudgetState.ValueType  # 1
     """Below the share at which it warns."""
     BUDGET_STATE_WARNING: _BudgetState.ValueType  # 2
@@ -259,13 +259,13 @@ class _BudgetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetSta
     BUDGET_STATE_DEGRADING: _BudgetState.ValueType  # 3
     """At or above the share from which calls go to cheaper models."""
     BUDGET_STATE_EXHAUSTED: _BudgetState.ValueType  # 4
-    """Nothing is left."""
+    """The limit is reached."""
 
 class BudgetState(_BudgetState, metaclass=_BudgetStateEnumTypeWrapper):
     """BudgetState says how full a budget is."""
 
 BUDGET_STATE_UNSPECIFIED: BudgetState.ValueType  # 0
-"""Not said."""
+"""Not set."""
 BUDGET_STATE_OPEN: BudgetState.ValueType  # 1
 """Below the share at which it warns."""
 BUDGET_STATE_WARNING: BudgetState.ValueType  # 2
@@ -273,17 +273,17 @@ BUDGET_STATE_WARNING: BudgetState.ValueType  # 2
 BUDGET_STATE_DEGRADING: BudgetState.ValueType  # 3
 """At or above the share from which calls go to cheaper models."""
 BUDGET_STATE_EXHAUSTED: BudgetState.ValueType  # 4
-"""Nothing is left."""
+"""The limit is reached."""
 Global___BudgetState: _TypeAlias = BudgetState  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
     """---------------------------------------------------------------------------------------------------------------------
-    What is asked.
+    The request.
     ---------------------------------------------------------------------------------------------------------------------
 
-    Prompt is the request as far as it decides which answers are equivalent: its body, and the scope in which answers are
-    shared.
+    Prompt is the part of a request that decides which answers are equivalent: its body, and the scope in which answers
+    are shared.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -297,8 +297,8 @@ class Prompt(_message.Message):
     KNOWLEDGE_VERSION_FIELD_NUMBER: _builtins.int
     openai_json: _builtins.bytes
     """A request body of OpenAI's POST /v1/chat/completions, as one JSON object. It reaches the upstream byte for byte,
-    except that the upstream's name of the model replaces the alias and the call decides about streaming. Unknown
-    fields are kept and are part of the key.
+    except that the upstream's name of the model replaces the alias, and that the call decides whether it streams.
+    Unknown fields are kept and are part of the key.
     """
     namespace: _builtins.str
     """Entries are shared within a namespace only. A name; empty means "default"."""
@@ -316,7 +316,7 @@ class Prompt(_message.Message):
 
     @_builtins.property
     def text(self) -> Global___TextPrompt:
-        """A request of one user message and nothing else."""
+        """A request that is one user message."""
 
     @_builtins.property
     def template(self) -> Global___TemplateUse:
@@ -765,9 +765,9 @@ class CacheControl(_message.Message):
     no_store: _builtins.bool
     """True: do not store the answer of this request. It may still be served from the cache."""
     similarity_threshold: _builtins.float
-    """The least score (the similarity with the adjustments of the guards, at most 1) for a semantic hit, in [-1, 1]. It can
-    only tighten: a lower value than the server's is raised to the server's, and Outcome.effective_threshold says which
-    counted.
+    """The score (the similarity with the adjustments of the guards, at most 1) that a semantic hit needs, in [-1, 1]. It
+    can only tighten: a lower value than the server's is raised to the server's. Outcome.effective_threshold has the
+    value that was used.
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
@@ -845,11 +845,9 @@ class Outcome(_message.Message):
     "empty_partition", …
     """
     detail: _builtins.str
-    """The same for people, with the figures. May be empty."""
+    """The reason as a sentence for people, with its numbers. May be empty."""
     effective_threshold: _builtins.float
-    """The least score that counted for this request, after the caller's tightening. Absent when nothing was compared
-    by meaning.
-    """
+    """The score that a candidate needed, after the caller's tightening. Absent when nothing was compared by meaning."""
     requested_model: _builtins.str
     """The model alias that was asked for."""
     served_model: _builtins.str
@@ -863,26 +861,26 @@ class Outcome(_message.Message):
     task_type: _builtins.str
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
-    """How the task type came about, as a stable token: "request" when the caller gave it, "rule", "exemplar", or "entry"
-    when it is that of the request that the served answer was made for. Empty: there is none.
+    """Where the task type comes from, as a stable token: "request" when the caller gave it, "rule", "exemplar", or
+    "entry" when the served answer was made for a request of this type. Empty: there is none.
     """
     stored: _builtins.bool
     """Whether the answer of this request was stored."""
     store_skipped_reason: _builtins.str
     """Why the answer was not stored, as a stable token: "no_store", "incomplete", "filtered", "tool_calls",
-    "invalidated", … Empty when it was stored, or when storing was no question because it came from the cache.
+    "invalidated", … Empty when it was stored, and when it came from the cache.
     """
     complexity: _builtins.str
     """How complex the request is, in the operator's words. Empty: unknown."""
     complexity_reason: _builtins.str
-    """How that came about, as a stable token: "length", "pattern", "task_type", "default". Empty: unknown."""
+    """Where the complexity comes from, as a stable token: "length", "pattern", "task_type", "default". Empty: unknown."""
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
         """How long ago the served answer was completed. Unset unless the answer came from an entry."""
 
     @_builtins.property
     def guard_verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardVerdict]:
-        """What the guards said about the candidate that was served or came nearest to it."""
+        """The verdicts of the guards on the candidate that was served or, on a miss, on the nearest one."""
 
     @_builtins.property
     def usage(self) -> Global___Usage:
@@ -904,8 +902,8 @@ class Outcome(_message.Message):
 
     @_builtins.property
     def stage_timings(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageTiming]:
-        """Where the server's time went, in order. Stages that were not entered are absent. Stages may overlap, so their sum
-        is not the total.
+        """The time of each stage in the server, in order. Stages that did not happen are absent. Stages may overlap, so their
+        sum is not the total.
         """
 
     def __init__(
@@ -953,7 +951,7 @@ Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class GuardVerdict(_message.Message):
-    """GuardVerdict is what one guard said about one candidate."""
+    """GuardVerdict is the verdict of one guard on one candidate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -964,9 +962,9 @@ class GuardVerdict(_message.Message):
     guard: _builtins.str
     """The guard's name: "numbers", "negation", …"""
     action: Global___GuardAction.ValueType
-    """What it said."""
+    """The verdict."""
     detail: _builtins.str
-    """What it saw, for people: 'the request says 12, the entry says 13'. May be empty."""
+    """The difference as a sentence for people: 'the request says 12, the entry says 13'. May be empty."""
     adjustment: _builtins.float
     """What a feature adds to the candidate's score, in units of the similarity. Zero for a pass and for a veto."""
     def __init__(
@@ -1036,15 +1034,15 @@ class Cost(_message.Message):
     PRICED_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     input_nanousd: _builtins.int
-    """For the input tokens that the provider did not have cached, those that it wrote to its cache among them, and a fee
-    per call.
+    """The price of the input tokens that the provider did not have cached, including those that it wrote to its cache,
+    and of a fee per call.
     """
     cached_input_nanousd: _builtins.int
-    """For the input tokens that the provider had cached."""
+    """The price of the input tokens that the provider had cached."""
     output_nanousd: _builtins.int
-    """For the output tokens."""
+    """The price of the output tokens."""
     total_nanousd: _builtins.int
-    """For the whole call."""
+    """The price of the whole call."""
     priced: _builtins.bool
     """Whether the price is known. False with all amounts zero means unknown, not free."""
     price_version: _builtins.str
@@ -1159,7 +1157,7 @@ class CompleteResponse(_message.Message):
     """The content of the first choice, for convenience. Empty when that choice has none, as with tool calls."""
     @_builtins.property
     def outcome(self) -> Global___Outcome:
-        """What happened."""
+        """What happened to the request."""
 
     def __init__(
         self,
@@ -1196,11 +1194,11 @@ class CompleteStreamRequest(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As in CompleteRequest."""
+        """Marks for a stored answer, under the rules of CompleteRequest.tags."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As in CompleteRequest."""
+        """Ids of the documents behind the answer, under the rules of CompleteRequest.sources."""
 
     def __init__(
         self,
@@ -1229,7 +1227,7 @@ class CompleteStreamResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___Started:
-        """The first frame: what was decided."""
+        """The first frame: the decision."""
 
     @_builtins.property
     def chunk(self) -> Global___Chunk:
@@ -1313,7 +1311,7 @@ class Finished(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def outcome(self) -> Global___Outcome:
-        """What happened, in whole."""
+        """What happened to the request, complete."""
 
     def __init__(
         self,
@@ -1393,8 +1391,8 @@ class LookupResponse(_message.Message):
     text: _builtins.str
     """The content of the first choice, for convenience. Empty without a hit."""
     lookup_id: _builtins.str
-    """For a later Store of the same request: spares its second embedding. Kept for a configured time. Empty for a hit and
-    a bypass.
+    """The id to give to a later Store of the same request, which then needs no second embedding. Kept for a configured
+    time. Empty for a hit and a bypass.
     """
     @_builtins.property
     def outcome(self) -> Global___Outcome:
@@ -1430,10 +1428,10 @@ class Lease(_message.Message):
     LEASE_ID_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
-    """For the Store that ends it."""
+    """The id to give to the Store that ends the lease."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends by itself. A Store after that is refused."""
+        """When the lease ends by itself. A Store after that is refused."""
 
     def __init__(
         self,
@@ -1471,7 +1469,7 @@ class StoreRequest(_message.Message):
     EMBEDDING_FIELD_NUMBER: _builtins.int
     lookup_id: _builtins.str
     """The lookup that missed. With a prompt as well, the two must belong to the same key (otherwise INVALID_ARGUMENT),
-    and a lookup that is no longer known does no harm. Empty: none.
+    and a lookup that is no longer known is ignored. Empty: none.
     """
     lease_id: _builtins.str
     """The lease under which the answer was generated. Empty: none."""
@@ -1499,11 +1497,11 @@ class StoreRequest(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As in CompleteRequest."""
+        """Marks for a stored answer, under the rules of CompleteRequest.tags."""
 
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As in CompleteRequest."""
+        """Ids of the documents behind the answer, under the rules of CompleteRequest.sources."""
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
@@ -1545,7 +1543,7 @@ Global___StoreRequest: _TypeAlias = StoreRequest  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):
-    """Embedding is a vector and what made it."""
+    """Embedding is a vector and the embedder that made it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1577,7 +1575,7 @@ Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
 
 @_typing.final
 class StoreResponse(_message.Message):
-    """StoreResponse says what became of an answer."""
+    """StoreResponse says whether an answer was stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1599,7 +1597,7 @@ class StoreResponse(_message.Message):
     … Empty when it was.
     """
     detail: _builtins.str
-    """The same for people. May be empty."""
+    """The reason as a sentence for people. May be empty."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the entry expires. Unset when it was not stored."""
@@ -1820,7 +1818,7 @@ Global___StoreResult: _TypeAlias = StoreResult  # noqa: Y015
 @_typing.final
 class ExplainRequest(_message.Message):
     """---------------------------------------------------------------------------------------------------------------------
-    Why, and whether it was right.
+    Explanations and verdicts.
     ---------------------------------------------------------------------------------------------------------------------
 
     ExplainRequest asks what would happen to a request.
@@ -1889,13 +1887,13 @@ class ExplainResponse(_message.Message):
     status: Global___Status.ValueType
     """The status that a Complete would have."""
     reason: _builtins.str
-    """Why, as a stable token; the same as Outcome.reason."""
+    """Why, as a stable token: the Outcome.reason that a Complete would have."""
     detail: _builtins.str
-    """The same for people, with the figures."""
+    """The reason as a sentence for people, with its numbers."""
     cacheability: Global___Cacheability.ValueType
-    """How much of the cache the request may use."""
+    """Which tiers of the cache the request may use."""
     cacheability_reason: _builtins.str
-    """Why that much, as a stable token: "cacheable", "tool_calls", "images", "too_long", "time_sensitive", …"""
+    """Why these tiers, as a stable token: "cacheable", "tool_calls", "images", "too_long", "time_sensitive", …"""
     exact_key: _builtins.str
     """The exact key, in lower-case hexadecimal digits."""
     partition: _builtins.str
@@ -1911,7 +1909,7 @@ class ExplainResponse(_message.Message):
     policy: _builtins.str
     """The decision policy that applies ("threshold", …)."""
     effective_threshold: _builtins.float
-    """The least similarity that counts, after the caller's tightening. Absent when nothing is compared by meaning."""
+    """The score that a candidate needs, after the caller's tightening. Absent when nothing is compared by meaning."""
     exact_entry_id: _builtins.str
     """The live entry with the same exact key. Empty: none."""
     requested_model: _builtins.str
@@ -1919,11 +1917,11 @@ class ExplainResponse(_message.Message):
     task_type: _builtins.str
     """The task type that was given or determined. Empty: none."""
     task_type_reason: _builtins.str
-    """How the task type came about, as in Outcome.task_type_reason."""
+    """Where the task type comes from, as in Outcome.task_type_reason."""
     complexity: _builtins.str
     """How complex the request is, as in Outcome.complexity."""
     complexity_reason: _builtins.str
-    """How that came about, as in Outcome.complexity_reason."""
+    """Where the complexity comes from, as in Outcome.complexity_reason."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """The nearest candidates, nearest first."""
@@ -1991,7 +1989,7 @@ class Candidate(_message.Message):
     text: _builtins.str
     """The text that was compared: the stored request's."""
     threshold: _builtins.float
-    """The least score that this candidate needed."""
+    """The score that this candidate needed."""
     served: _builtins.bool
     """Whether it would be served."""
     reason: _builtins.str
@@ -2001,12 +1999,12 @@ class Candidate(_message.Message):
     served_model: _builtins.str
     """The model that produced its answer."""
     score: _builtins.float
-    """Its similarity with the adjustments of the guards, at most 1: what the threshold is held against. Absent when it
-    was too far away for any adjustment to matter.
+    """Its similarity with the adjustments of the guards, at most 1. It is compared with the threshold. Absent when it was
+    too far away for any adjustment to matter.
     """
     @_builtins.property
     def guard_verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardVerdict]:
-        """What the guards said. A guard that had nothing to compare is absent."""
+        """The verdicts of the guards. A guard that had nothing to compare is absent."""
 
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
@@ -2053,7 +2051,7 @@ class ReportVerdictRequest(_message.Message):
     judge: _builtins.str
     """Who judged: a user, a service, a model. A name; empty means "caller"."""
     note: _builtins.str
-    """Anything worth writing to the server's log about it. At most 4096 characters."""
+    """A note for the server's log. At most 4096 characters."""
     def __init__(
         self,
         *,
@@ -2107,11 +2105,11 @@ Global___ReportVerdictResponse: _TypeAlias = ReportVerdictResponse  # noqa: Y015
 @_typing.final
 class InvalidateRequest(_message.Message):
     """---------------------------------------------------------------------------------------------------------------------
-    Housekeeping.
+    Operation.
     ---------------------------------------------------------------------------------------------------------------------
 
-    InvalidateRequest selects entries of the caller's tenant. An entry matches when it satisfies every field that is set,
-    and a repeated field when it satisfies any of its values.
+    InvalidateRequest selects entries of the caller's tenant. An entry matches when it satisfies every field that is set.
+    It satisfies a repeated field when it satisfies any of its values.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2130,14 +2128,14 @@ class InvalidateRequest(_message.Message):
     model: _builtins.str
     """By the model alias that was asked for. Empty: any."""
     all: _builtins.bool
-    """Everything. It must be set when no other field is, and must not be set when one is, so that nothing is emptied by
-    mistake.
+    """All entries. It must be set when no other field is, and must not be set when another is, so that nothing is removed
+    by mistake.
     """
     apply: _builtins.bool
     """True: remove what matches. False: a dry run, which only counts."""
     @_builtins.property
     def entry_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """By entry. Ids that are unknown or another tenant's match nothing; what has not the form of an id is an
+        """By entry. Ids that are unknown or another tenant's match nothing; a value without the form of an id is an
         INVALID_ARGUMENT.
         """
 
@@ -2428,7 +2426,7 @@ class GetStatsResponse(_message.Message):
     evictions: _builtins.int
     """Entries removed to make room since the process started."""
     expirations: _builtins.int
-    """Entries removed because their time was over, since the process started."""
+    """Entries removed because they had expired, since the process started."""
     spent_nanousd: _builtins.int
     """What upstream calls cost since the process started."""
     saved_nanousd: _builtins.int
@@ -2447,7 +2445,7 @@ class GetStatsResponse(_message.Message):
 
     @_builtins.property
     def requests(self) -> Global___RequestCounts:
-        """Requests since then (Complete, CompleteStream, Lookup), by what became of them."""
+        """Requests since then (Complete, CompleteStream, Lookup), by how they ended."""
 
     @_builtins.property
     def indexes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexStats]:
@@ -2499,7 +2497,7 @@ Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
 
 @_typing.final
 class RequestCounts(_message.Message):
-    """RequestCounts counts requests by what became of them. The total is the sum of the others."""
+    """RequestCounts counts requests by how they ended. The total is the sum of the others."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2529,7 +2527,7 @@ class RequestCounts(_message.Message):
     error: _builtins.int
     """Those that failed."""
     cancelled: _builtins.int
-    """Those whose caller left or whose deadline passed."""
+    """Those whose caller disconnected or whose deadline passed."""
     def __init__(
         self,
         *,
@@ -2693,7 +2691,7 @@ class GetSavingsRequest(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     ALL_TENANTS_FIELD_NUMBER: _builtins.int
     all_tenants: _builtins.bool
-    """Every tenant; `tenants` is then empty. PERMISSION_DENIED unless the caller may read all savings."""
+    """True: every tenant; `tenants` must be empty. PERMISSION_DENIED unless the caller may read all savings."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The start of the window, rounded down to the hour. Unset: the ledger's first hour."""
@@ -2716,8 +2714,8 @@ class GetSavingsRequest(_message.Message):
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tenants to include. Empty: the caller's own. Any other than that is PERMISSION_DENIED unless the caller may read
-        all savings (a setting of the server).
+        """The tenants to include. Empty: the caller's own. Another tenant is PERMISSION_DENIED unless the caller may read all
+        savings (a setting of the server).
         """
 
     def __init__(
@@ -2772,11 +2770,11 @@ class GetSavingsResponse(_message.Message):
 
     @_builtins.property
     def durable_through(self) -> _timestamp_pb2.Timestamp:
-        """Everything booked before this time is durable and in the figures."""
+        """Everything booked before this time is durable and in the rows."""
 
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
-        """The caller's tenant's own budgets in their present periods. Budgets over all tenants are not told."""
+        """The own budgets of the caller's tenant in their present periods. Budgets over all tenants are not listed."""
 
     def __init__(
         self,
@@ -2815,13 +2813,13 @@ class BudgetStatus(_message.Message):
     name: _builtins.str
     """The budget's name."""
     period: _builtins.str
-    """The day or month that it is for: "2026-11-24", "2026-11"."""
+    """The day or month that it holds for: "2026-11-24", "2026-11"."""
     limit_nanousd: _builtins.int
     """What may be spent in it."""
     spent_nanousd: _builtins.int
     """What has been spent in it."""
     reserved_nanousd: _builtins.int
-    """What is set aside for calls under way."""
+    """What is reserved for calls under way."""
     state: Global___BudgetState.ValueType
     """How full it is."""
     model: _builtins.str
@@ -2832,7 +2830,7 @@ class BudgetStatus(_message.Message):
 
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends and the budget is whole again."""
+        """When the period ends and the next one begins with nothing spent."""
 
     def __init__(
         self,
@@ -2894,7 +2892,7 @@ class SavingsRow(_message.Message):
     saved_nanousd: _builtins.int
     """Gross savings: what the upstream would have charged for hits and coalesced requests."""
     overhead_nanousd: _builtins.int
-    """What it cost to save that, at the configured rates: embedding, audits, judges, and wrong hits. 0 where no rate is
+    """What saving cost, at the configured rates: embedding, audits, judges, and wrong hits. 0 where no rate is
     configured.
     """
     saved_net_nanousd: _builtins.int
@@ -2915,7 +2913,7 @@ class SavingsRow(_message.Message):
 
     @_builtins.property
     def requests(self) -> Global___RequestCounts:
-        """The requests, by what became of them."""
+        """The requests, by how they ended."""
 
     @_builtins.property
     def spent_usage(self) -> Global___Usage:

@@ -116,8 +116,8 @@ class SemanticCacheServiceServicer:
 
     def CompleteStream(self, request, context):
         """CompleteStream is Complete with the answer in chunks: one Started, any number of Chunk, one Finished. An answer
-        from the cache comes in the same frames as a live one. A stream that ends without Finished has failed, and its
-        status says why.
+        from the cache has the same frames as a live one. A stream that ends without Finished has failed; its status says
+        why.
 
         Errors: as for Complete; they may also end a stream that has begun.
         """

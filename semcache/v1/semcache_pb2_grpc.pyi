@@ -7,30 +7,30 @@ Conventions that hold in the whole file:
 
 - The tenant comes from the caller's credentials, never from a message. Entries, hits, lookups and leases of another
   tenant do not exist for the caller.
-- Ids (request_id, entry_id, hit_id, lookup_id, lease_id) are opaque strings of the server: compare them, never take
-  them apart.
+- Ids (request_id, entry_id, hit_id, lookup_id, lease_id) are opaque strings of the server: programs may compare
+  them, and must not parse them.
 - Money is an integer count of nanodollars (10^-9 US dollars) in fields that end with `_nanousd`.
 - Similarity is the cosine in [-1, 1]; higher is closer.
-- A `reason` is a stable token that programs may compare: in lower_snake_case for what was decided, in
-  UPPER_SNAKE_CASE for errors. New tokens may appear at any time. A `detail` is a sentence for people and may change
+- A `reason` is a stable token that programs may compare: in lower_snake_case for a decision, in UPPER_SNAKE_CASE for
+  an error. New tokens may appear at any time. A `detail` is a sentence for people and may change
   at any time.
 - A "name" is 1 to 128 characters: a letter or digit of ASCII, then letters, digits and "._:/@#+=-".
 - Fields named `…_json` hold UTF-8 JSON text. It is forwarded byte for byte: key order and number spelling survive.
 - A limit that is the operator's choice is called "configured"; its default stands in the server's commented
   configuration file.
 
-Every failed call that reached the service carries a google.rpc.ErrorInfo whose `reason` names the cause (its `domain`
-is "semcache"). Every call may fail with
+Every failed call that reached the service carries a google.rpc.ErrorInfo whose `reason` names the cause (its
+`domain` is "semcache"). Every call may fail with
 
 - INVALID_ARGUMENT: the request itself is wrong; sending it again will not help.
 - UNAUTHENTICATED, PERMISSION_DENIED: the credentials are missing or unknown, or do not allow the call.
 - RESOURCE_EXHAUSTED: a limit of the caller or of the server is reached (message size, requests in flight, a queue, a
   budget; a budget's refusal has the reason BUDGET_EXCEEDED and says in a RetryInfo when its period ends).
 - UNAVAILABLE: the server is starting, draining or overloaded; try again, elsewhere or later.
-- DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller left.
+- DEADLINE_EXCEEDED, CANCELLED: the caller's deadline passed, or the caller disconnected.
 - INTERNAL: a defect of the server.
 
-What a call adds to these is said beside it.
+The comment of each call lists its other errors.
 """
 
 from collections import abc as _abc
@@ -74,8 +74,8 @@ class SemanticCacheServiceStub:
     """
     CompleteStream: _grpc.UnaryStreamMultiCallable[_semcache_pb2.CompleteStreamRequest, _semcache_pb2.CompleteStreamResponse]
     """CompleteStream is Complete with the answer in chunks: one Started, any number of Chunk, one Finished. An answer
-    from the cache comes in the same frames as a live one. A stream that ends without Finished has failed, and its
-    status says why.
+    from the cache has the same frames as a live one. A stream that ends without Finished has failed; its status says
+    why.
 
     Errors: as for Complete; they may also end a stream that has begun.
     """
@@ -136,8 +136,8 @@ class SemanticCacheServiceAsyncStub(SemanticCacheServiceStub):
     """
     CompleteStream: _aio.UnaryStreamMultiCallable[_semcache_pb2.CompleteStreamRequest, _semcache_pb2.CompleteStreamResponse]  # type: ignore[assignment]
     """CompleteStream is Complete with the answer in chunks: one Started, any number of Chunk, one Finished. An answer
-    from the cache comes in the same frames as a live one. A stream that ends without Finished has failed, and its
-    status says why.
+    from the cache has the same frames as a live one. A stream that ends without Finished has failed; its status says
+    why.
 
     Errors: as for Complete; they may also end a stream that has begun.
     """
@@ -207,8 +207,8 @@ class SemanticCacheServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_semcache_pb2.CompleteStreamResponse], _abc.AsyncIterator[_semcache_pb2.CompleteStreamResponse]]:
         """CompleteStream is Complete with the answer in chunks: one Started, any number of Chunk, one Finished. An answer
-        from the cache comes in the same frames as a live one. A stream that ends without Finished has failed, and its
-        status says why.
+        from the cache has the same frames as a live one. A stream that ends without Finished has failed; its status says
+        why.
 
         Errors: as for Complete; they may also end a stream that has begun.
         """

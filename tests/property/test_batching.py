@@ -65,7 +65,7 @@ def test_a_text_waits_for_no_more_batches_than_there_are_older_texts(lengths, ru
     assert batches <= chosen + 1
 
 
-@given(lengths_of_texts, rules, lanes_at_work, st.floats(99.0, 101.0), st.booleans())
+@given(lengths_of_texts, rules, lanes_at_work, st.floats(99.0, 100.0), st.booleans())
 def test_a_plan_gives_each_free_lane_texts_of_its_own_or_a_moment_to_come(lengths, rule, lanes, since_s, closing):
     step = plan(100.0, Waiting(lengths, since_s, closing=closing), lanes, rule)
     free = lanes.lanes - len(lanes.ends_s)
@@ -89,6 +89,7 @@ def test_a_plan_gives_each_free_lane_texts_of_its_own_or_a_moment_to_come(length
 def test_at_the_moment_of_a_plan_the_texts_start(lengths, rule, lanes):
     waiting = Waiting(lengths, 100.0)
     step = plan(100.0, waiting, lanes, rule)
-    if isinstance(step, Until):
-        step = plan(step.moment_s, waiting, lanes, rule)
+    for _ in range(2):  # at the first moment a lane may have become overdue, and texts wait for other texts
+        if isinstance(step, Until):
+            step = plan(step.moment_s, waiting, lanes, rule)
     assert not isinstance(step, Until)

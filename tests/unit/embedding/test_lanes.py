@@ -11,8 +11,10 @@ from semcache.errors import EmbeddingFailedError, OverloadedError, ShuttingDownE
 from semcache.testing.clock import FakeClock
 from tests.support.backends import Device, GatedBackend, LanesBackend, WatchedPlan
 
-LONG = 100
-"""Repetitions of two token ids that make a text long: it isn't left to a lane that computes."""
+LONG = 10
+"""Repetitions of two token ids that make a text long: at the first guess it takes 2 ms, and one lane isn't enough."""
+ENOUGH = 500
+"""Repetitions of two token ids that make a pass of one text full."""
 
 
 def ticks():
@@ -199,34 +201,45 @@ async def test_a_few_short_texts_are_one_lane_s(two_lanes):
 async def test_a_pass_does_not_wait_for_another_lane_s(one_busy):
     backend, device, slow = one_busy
     for n in range(3):
-        await pass_beside_the_busy_lane(backend, device, [1, n] * LONG)
+        await pass_beside_the_busy_lane(backend, device, [1, n] * ENOUGH)
     assert not slow.done()
 
 
-async def test_a_short_text_waits_while_the_other_lane_computes_until_more_tokens_come(one_busy):
+@pytest.mark.parametrize("repetitions", [1, LONG])
+async def test_little_waits_for_company_while_others_compute(one_busy, repetitions):
     backend, device, slow = one_busy
-    first = asyncio.create_task(device.submit([[1, 0]]))
+    first = asyncio.create_task(device.submit([[1, 0] * repetitions]))
     await device.watched.waits()
     assert len(backend.running) == 1
-    second = asyncio.create_task(device.submit([[1, 1] * LONG]))
+    second = asyncio.create_task(device.submit([[1, 1] * ENOUGH]))  # now a pass is worth its cost
     await backend.entered(2)
-    assert [[1, 0]] in [batch for batch, _ in backend.running]
+    assert [[1, 0] * repetitions] in [batch for batch, _ in backend.running]
     backend.open_all()
     await asyncio.gather(slow, first, second)
 
 
-async def test_a_text_that_waits_goes_on_when_the_others_are_done(one_busy):
+@pytest.mark.parametrize("repetitions", [1, LONG])
+async def test_a_text_that_waits_for_company_goes_on_when_the_others_are_done(one_busy, repetitions):
     backend, device, slow = one_busy
-    lonely = asyncio.create_task(device.submit([[1, 0]]))
+    lonely = asyncio.create_task(device.submit([[1, 0] * repetitions]))
     await device.watched.waits()
     backend.open_all()
     await asyncio.wait_for(asyncio.gather(slow, lonely), 30)
 
 
-async def test_patience_ends(one_busy):
+@pytest.mark.parametrize(("repetitions", "wait_s"), [(1, 0.05), (LONG, 0.005)])
+async def test_patience_ends(one_busy, repetitions, wait_s):
     backend, device, slow = one_busy
-    await pass_beside_the_busy_lane(backend, device, [1, 0], wait_s=0.05)
+    await pass_beside_the_busy_lane(backend, device, [1, 0] * repetitions, wait_s)
     assert not slow.done()
+
+
+async def test_a_full_batch_waits_for_no_company(one_busy):
+    backend, device, slow = one_busy
+    four = asyncio.create_task(device.submit([[1, n] * LONG for n in range(4)]))
+    await backend.entered(2)
+    backend.open_all()
+    await asyncio.gather(slow, four)
 
 
 async def test_closing_waits_for_no_other_lane(one_busy):
@@ -265,7 +278,7 @@ async def test_a_long_text_among_short_ones_is_worth_another_lane(one_busy):
     backend, device, slow = one_busy
     short = asyncio.create_task(device.submit([[1, 0]]))
     await asyncio.sleep(0)
-    long = asyncio.create_task(device.submit([[1, 1] * LONG]))
+    long = asyncio.create_task(device.submit([[1, 1] * ENOUGH]))
     await backend.entered(2)
     backend.open_all()
     await asyncio.gather(slow, short, long)
@@ -275,7 +288,7 @@ async def test_a_short_text_beside_a_lane_that_hangs_finds_the_other(one_busy):
     backend, device, slow = one_busy
     device.clock.advance(1.0)
     for n in range(3):
-        await pass_beside_the_busy_lane(backend, device, [1, n])
+        await pass_beside_the_busy_lane(backend, device, [1, n], wait_s=0.005)
     assert not slow.done()
 
 
@@ -283,7 +296,7 @@ async def test_a_short_text_is_not_left_to_a_lane_that_is_long_at_it(two_lanes):
     backend, device = two_lanes
     slow = asyncio.create_task(device.submit([[1, 7] * 600]))  # 0.12 s at the first guess
     await backend.entered(1)
-    await pass_beside_the_busy_lane(backend, device, [1, 0])
+    await pass_beside_the_busy_lane(backend, device, [1, 0], wait_s=0.005)
     assert not slow.done()
     backend.open_all()
     await slow
@@ -339,7 +352,7 @@ async def test_beside_a_lane_that_hangs_the_other_goes_on_and_closing_gives_up(o
     backend, device, _ = one_busy
     device.clock.advance(1.0)
     for n in range(3):
-        await pass_beside_the_busy_lane(backend, device, [1, n])
+        await pass_beside_the_busy_lane(backend, device, [1, n], wait_s=0.005)
     with structlog.testing.capture_logs() as logs:
         await device.close(patience_s=0.01)
     assert [line["event"] for line in logs] == ["embedding.device_hangs"]

@@ -37,17 +37,42 @@ def test_a_text_that_finds_no_pass_under_way_never_waits(token_s):
     assert plan(100.0, Waiting([14], 100.0), running(token_s=token_s), FEW) == Start(((0,),))
 
 
-def test_long_texts_start_beside_a_lane_that_computes():
-    assert plan(100.0, Waiting([14, 14], 100.0), running(100.2), FEW) == Start(((0, 1),))
+def test_few_tokens_wait_for_more_while_another_lane_computes():
+    waiting = Waiting([14, 14], 100.0)
+    assert plan(100.0, waiting, running(100.2), FEW) == Until(pytest.approx(100.048))  # 4 × 12 tokens
+    assert plan(100.047, waiting, running(100.2), FEW) == Until(pytest.approx(100.048))
+    assert plan(100.049, waiting, running(100.2), FEW) == Start(((0, 1),))
 
 
-def test_texts_wait_no_more_when_the_other_lanes_are_done():
-    assert plan(100.0, Waiting([14, 14], 100.0), running(token_s=FAST_S), FEW) == Start(((0, 1),))
+@pytest.mark.parametrize("token_s", [SLOW_S, FAST_S])
+def test_texts_wait_no_more_when_the_other_lanes_are_done(token_s):
+    assert plan(100.0, Waiting([14, 14], 100.0), running(token_s=token_s), FEW).batches[0][0] == 0
 
 
-def test_closing_waits_for_no_other_lane():
+@pytest.mark.parametrize("token_s", [SLOW_S, FAST_S])
+def test_closing_waits_for_no_more_texts(token_s):
     waiting = Waiting([14], 100.0, closing=True)
-    assert plan(100.0, waiting, running(100.02, token_s=FAST_S), FEW) == Start(((0,),))
+    assert plan(100.0, waiting, running(100.02, token_s=token_s), FEW) == Start(((0,),))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "enough"),
+    [
+        ([14], False),
+        ([14, 14, 14], False),
+        ([2, 2, 2, 2], True),  # no more texts fit into a batch
+        ([999], False),
+        ([500, 500], True),  # no more tokens
+    ],
+)
+def test_a_pass_that_can_not_have_more_starts_while_others_compute(lengths, enough):
+    step = plan(100.0, Waiting(lengths, 100.0), running(100.2), FEW)
+    assert isinstance(step, Start if enough else Until)
+
+
+def test_a_device_that_takes_few_tokens_waits_for_no_more():
+    rule = BatchRule(max_texts=4, max_tokens=50, pass_tokens=12)
+    assert plan(100.0, Waiting([60], 100.0), running(100.2), rule) == Start(((0,),))
 
 
 def test_short_texts_are_left_to_the_lane_that_computes_even_a_full_batch():
@@ -61,6 +86,8 @@ def test_short_texts_are_left_to_the_lane_that_computes_even_a_full_batch():
 def test_short_texts_are_not_left_to_a_lane_that(end_s):
     waiting = Waiting([14] * 4, 100.0)
     assert plan(100.0, waiting, running(end_s, token_s=FAST_S), FEW) == Start(((0, 1, 2, 3),))
+    one = Waiting([14], 100.0)
+    assert plan(100.0, one, running(end_s, token_s=FAST_S), FEW) == Until(pytest.approx(100.0048))
 
 
 def test_short_texts_are_not_divided():
@@ -68,7 +95,9 @@ def test_short_texts_are_not_divided():
 
 
 def test_a_long_text_among_short_ones_is_worth_another_lane():
-    assert plan(100.0, Waiting([14, 200], 100.0), running(100.02, token_s=FAST_S), CPU) == Start(((0,),))
+    waiting = Waiting([14, 200], 100.0)
+    assert plan(100.0, waiting, running(100.02, token_s=FAST_S), CPU) == Until(pytest.approx(100.0048))
+    assert plan(100.005, waiting, running(100.02, token_s=FAST_S), CPU) == Start(((0,),))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +123,7 @@ def test_free_lanes_take_even_shares_that_are_worth_a_pass(lengths, lanes, texts
 
 
 def test_a_busy_lane_takes_no_share():
-    assert plan(100.0, Waiting([100] * 4, 100.0), running(100.2), CPU) == Start(((0, 1, 2, 3),))
+    assert plan(100.1, Waiting([100] * 4, 100.0), running(100.2), CPU) == Start(((0, 1, 2, 3),))
 
 
 def test_one_text_is_a_batch():

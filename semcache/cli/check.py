@@ -11,7 +11,7 @@ from rich.console import Console
 
 from semcache.cli.options import Config, Json
 from semcache.settings import load_settings
-from semcache.store import checking as audit
+from semcache.store import checking
 
 _SHOWN = 20
 
@@ -23,12 +23,12 @@ def check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Audit the store against itself: every row of every sub-database. Exit code 1 when something is wrong."""
+    """Check the store against itself: every row of every sub-database. Exit code 1 when something is wrong."""
     store = load_settings(config).store
     console = Console(stderr=True)
-    with console.status("Auditing …") as status:
-        look = audit.repair if repair else audit.check
-        report = look(store, lambda name: status.update(f"Auditing {name} …"))
+    with console.status("Checking …") as status:
+        look = checking.repair if repair else checking.check
+        report = look(store, lambda name: status.update(f"Checking {name} …"))
     if json:
         typer.echo(json_format.dumps({**asdict(report), "clean": report.clean}, default=str))
     else:
@@ -42,7 +42,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _verdict(report: audit.AuditReport) -> str:
+def _verdict(report: checking.CheckReport) -> str:
     if report.clean:
         return "The store is clean."
     if report.repaired:

@@ -61,7 +61,7 @@ class Store(Protocol):
         ...
 
     def stats(self) -> StoreStats:
-        """Return counts and sizes. This costs microseconds and may be called from any thread."""
+        """Return counts and sizes, after `close` the last ones. Any thread may call this; it costs microseconds."""
         ...
 
     async def sweep(self) -> int:

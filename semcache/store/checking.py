@@ -1,7 +1,8 @@
-"""The store's audit of itself: every row against the entry that it speaks of, and the repair of what doesn't agree.
+"""The check of a store against itself: each row against the entry that it refers to, and the repair of mismatches.
 
 `check` reads one snapshot and may run beside a server (the pages that it reads stay in use until it ends). `repair`
-takes the store's lock, deletes what is damaged or points nowhere, and writes again what follows from the entries.
+takes the store's lock, deletes rows that are damaged or refer to nothing, and writes again rows that follow from the
+entries.
 """
 
 from __future__ import annotations
@@ -22,31 +23,33 @@ from semcache.store.layout import Counters, Databases
 from semcache.store.transaction import hours_from_log
 
 MAX_PROBLEMS = 1000
-"""Described in a report; the rest are counted."""
+"""Problems that a report describes; further ones are only counted."""
 _MAX_WALKS = 5
-_UNIT_TOLERANCE = 0.05  # vectors are unit vectors; a caller's own may be rounded
+"""Walks of one repair. The second or third finds nothing more; a repair that needs more doesn't converge."""
+_UNIT_TOLERANCE = 0.05
+"""How far the squared length of a unit vector may lie from 1: the vectors of callers may be rounded."""
 
 _Fix = tuple[str, bytes, bytes | None]
-"""Sub-database, key, and the value that belongs there; None: the row goes."""
+"""Sub-database, key, and the value that belongs there; None: the row is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that doesn't agree. `kind` is a stable snake_case token, `where` names the row."""
+    """One mismatch. `kind` is a stable snake_case token, `where` names the row."""
 
     kind: str
     where: str
 
 
 @dataclass(slots=True)
-class AuditReport:
-    """What an audit found.
+class CheckReport:
+    """The result of a check or a repair.
 
     Attributes:
-        rows: per sub-database.
-        problems: the first of them, in the order of the walk.
-        problem_count: all of them.
-        repaired: rows that were deleted or written again; 0 for a mere check.
+        rows: how many rows each sub-database has, by its name.
+        problems: the first `MAX_PROBLEMS` problems, in the order of the walk.
+        problem_count: how many problems there are in all.
+        repaired: rows that were deleted or written again; 0 for a check.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -56,16 +59,16 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Nothing was found."""
+        """Whether there is no problem."""
         return self.problem_count == 0
 
 
-def check(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> AuditReport:
-    """Audit the store at `settings.path`; changes nothing.
+def check(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
+    """Check the store at `settings.path`; change nothing.
 
     Args:
-        settings: where it is.
-        progress: told the name of each sub-database as its turn comes.
+        settings: where the store is.
+        progress: called with the name of each sub-database before it is walked.
 
     Raises:
         StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
@@ -73,15 +76,15 @@ def check(settings: StoreSettings, progress: Callable[[str], None] | None = None
     env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
     try:
         with env.begin() as txn:
-            return _Audit(txn, dbs, progress).run()
+            return _Walk(txn, dbs, progress).run()
     except lmdb.Error as error:
         raise _unreadable(settings.path, error) from error
     finally:
         env.close()
 
 
-def repair(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> AuditReport:
-    """Audit the store and mend what is found, in one commit; the report tells what was found.
+def repair(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
+    """Check the store and repair its problems, in one commit; return the report of the first walk.
 
     Raises:
         StoreUnusableError: there is none, a server has it, a newer semcache wrote it, or it can't be written.
@@ -102,38 +105,41 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
         lock.release()
 
 
-def _repaired(txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> AuditReport:
-    """The report of the first walk; what its fixes bring to light is mended in further ones."""
-    first: AuditReport | None = None
+def _repaired(txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> CheckReport:
+    """Walk and fix until a walk finds nothing; return the report of the first walk.
+
+    A fix may reveal a further problem (a deleted entry leaves its tags behind), hence the repeated walks.
+    """
+    first: CheckReport | None = None
     repaired = 0
     for _ in range(_MAX_WALKS):
-        audit = _Audit(txn, dbs, progress)
-        report = audit.run()
+        walk = _Walk(txn, dbs, progress)
+        report = walk.run()
         first = first or report
-        for name, key, value in audit.fixes:
+        for name, key, value in walk.fixes:
             db = getattr(dbs, name)
             if value is None:
                 txn.delete(key, db=db)
             else:
                 txn.put(key, value, db=db)
-        repaired += len(audit.fixes)
-        if not audit.fixes:
+        repaired += len(walk.fixes)
+        if not walk.fixes:
             first.repaired = repaired
             return first
     raise StoreError(
-        f"the store doesn't come to agree with itself in {_MAX_WALKS} walks; nothing was changed.",
+        f"the store still has problems after {_MAX_WALKS} walks of repair; nothing was changed.",
         hint="Restore the folder from a backup, or start an empty one.",
     )
 
 
-class _Audit:
-    """One walk over all sub-databases within one transaction; `fixes` are what would mend it."""
+class _Walk:
+    """One walk over all sub-databases within one transaction; `fixes` would repair what it finds."""
 
     def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> None:
         self._txn = txn
         self._dbs = dbs
         self._progress = progress
-        self._report = AuditReport()
+        self._report = CheckReport()
         self._entry_bytes = 0
         self._history_bytes = 0
         self._entries = 0
@@ -145,8 +151,8 @@ class _Audit:
         self._runs = [replace(run, vectors=0) for run in self._stored_runs]
         self.fixes: list[_Fix] = []
 
-    def run(self) -> AuditReport:
-        """Walk."""
+    def run(self) -> CheckReport:
+        """Walk over all sub-databases; return what was found."""
         self._walk("entries", self._check_entry)
         self._walk("exact", self._check_exact)
         self._walk("vectors", self._check_vector)
@@ -154,7 +160,7 @@ class _Audit:
         self._walk("served", self._check_served)
         self._walk("expiry", self._check_expiry)
         for key in self._served:
-            self._found("served_without_expiry", "served", key, None)
+            self._note("served_without_expiry", "served", key, None)
         self._walk("access", self._check_access)
         self._walk("log", self._check_log)
         self._walk("hours", self._check_hour)
@@ -174,8 +180,8 @@ class _Audit:
         with self._txn.cursor(db=getattr(self._dbs, name)) as cursor:
             yield from cursor
 
-    def _found(self, kind: str, name: str, key: bytes, value: bytes | None, where: str = "") -> None:
-        """Note a problem and its fix: `value` belongs under `key`, or nothing does."""
+    def _note(self, kind: str, name: str, key: bytes, value: bytes | None, where: str = "") -> None:
+        """Note a problem and its fix: `value` belongs under `key`, or no row does."""
         self._report.problem_count += 1
         if len(self._report.problems) < MAX_PROBLEMS:
             self._report.problems.append(Problem(kind, where or f"{name}/{key.hex()}"))
@@ -193,36 +199,36 @@ class _Audit:
         try:
             entry = decode_entry(layout.unpack_id(key), value)
         except StoreUnusableError:
-            raise  # whole, and not ours to delete
+            raise  # The row is whole; a newer semcache wrote it, so it isn't deleted.
         except StoreError:
-            self._found("entry_damaged", "entries", key, None, where)
+            self._note("entry_damaged", "entries", key, None, where)
             return
         vector = self._txn.get(entry.partition + key, b"", db=self._dbs.vectors)
         self._entries += 1
         self._entry_bytes += layout.entry_bytes(entry, len(value), len(vector) if _is_vector(vector) else 0)
         holder = self._txn.get(entry.exact_key, db=self._dbs.exact)
         if holder is None:
-            self._found("exact_key_missing", "exact", entry.exact_key, key, where)
+            self._note("exact_key_missing", "exact", entry.exact_key, key, where)
         elif holder != key and (other := self._entry(holder)) is not None and other.exact_key == entry.exact_key:
-            self._found("entry_replaced", "entries", key, None, where)  # only the other is found by its key
+            self._note("entry_replaced", "entries", key, None, where)  # The exact key leads to the other entry.
         for label in layout.label_keys(entry):
             if self._txn.get(label, db=self._dbs.tags) is None:
-                self._found("tag_missing", "tags", label, b"", where)
+                self._note("tag_missing", "tags", label, b"", where)
         expiry = layout.entry_expiry_key(entry)
         if self._txn.get(expiry, db=self._dbs.expiry) is None:
-            self._found("expiry_missing", "expiry", expiry, b"", where)
+            self._note("expiry_missing", "expiry", expiry, b"", where)
 
     def _check_exact(self, key: bytes, value: bytes) -> None:
         entry = self._entry(value)
         if entry is None or entry.exact_key != key:
-            self._found("exact_key_dangling", "exact", key, None)
+            self._note("exact_key_dangling", "exact", key, None)
 
     def _check_vector(self, key: bytes, value: bytes) -> None:
         entry = self._entry(key[-8:])
         if entry is None or entry.partition + key[-8:] != key:
-            self._found("vector_dangling", "vectors", key, None)
+            self._note("vector_dangling", "vectors", key, None)
         elif not _is_vector(value):
-            self._found("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
+            self._note("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
         elif (at := embedders.position(self._runs, entry.entry_id)) is not None:
             self._runs[at] = self._runs[at].plus(1)
 
@@ -230,13 +236,13 @@ class _Audit:
         del value
         entry = self._entry(key[-8:])
         if entry is None or key not in set(layout.label_keys(entry)):
-            self._found("tag_dangling", "tags", key, None)
+            self._note("tag_dangling", "tags", key, None)
 
     def _check_served(self, key: bytes, value: bytes) -> None:
         try:
             decode_served(value)
         except StoreError:
-            self._found("served_damaged", "served", key, None)
+            self._note("served_damaged", "served", key, None)
             return
         self._history_bytes += layout.served_bytes(len(key), len(value))
         self._served[key] = len(value)
@@ -251,17 +257,17 @@ class _Audit:
             fits = self._txn.get(name, db=self._dbs.served) is not None
             self._served.pop(name, None)
         if not fits:
-            self._found("expiry_dangling", "expiry", key, None)
+            self._note("expiry_dangling", "expiry", key, None)
 
     def _check_access(self, key: bytes, value: bytes) -> None:
         if self._entry(key) is None or len(value) != layout.ACCESS.size:
-            self._found("access_dangling", "access", key, None)
+            self._note("access_dangling", "access", key, None)
 
     def _check_log(self, key: bytes, value: bytes) -> None:
         try:
             decode_record(value)
         except StoreError:
-            self._found("log_line_damaged", "log", key, None)
+            self._note("log_line_damaged", "log", key, None)
             return
         self._history_bytes += layout.row_bytes(len(key), len(value))
 
@@ -271,10 +277,10 @@ class _Audit:
         except StoreError:
             fits = False
         if not fits:
-            self._found("hour_damaged", "hours", key, self._rolled_up_again(key))
+            self._note("hour_damaged", "hours", key, self._rolled_up_again(key))
 
     def _rolled_up_again(self, key: bytes) -> bytes | None:
-        """The rollup row that belongs under `key`, from the log; None when its lines are gone."""
+        """Return the rollup row that belongs under `key`, summed from the log; None when its lines are gone."""
         hours = hours_from_log(self._txn, self._dbs, int.from_bytes(key[:8], "big")) if len(key) == 24 else {}
         return next((encode_hour(hour) for hour in hours.values() if layout.hour_key(hour) == key), None)
 
@@ -287,8 +293,8 @@ class _Audit:
         next_id = max(stored.next_entry_id, last_id + 1)
         true = Counters(next_id, self._entries, self._entry_bytes, self._history_bytes, tuple(self._runs))
         if self._runs_damaged:
-            self._found("embedder_runs_damaged", "meta", layout.META_RUNS, None)
-        # After other fixes they move by themselves; a problem of their own they are only in a store that is else whole.
+            self._note("embedder_runs_damaged", "meta", layout.META_RUNS, None)
+        # Other fixes change the counters too: wrong counters are a problem of their own only where there is no other.
         if true != stored or not readable:
             if not self.fixes or not readable:
                 self._report.problem_count += 1
@@ -302,11 +308,11 @@ def _is_vector(value: bytes) -> bool:
     if not value or len(value) % 4:
         return False
     vector = np.frombuffer(value, dtype=np.float32)
-    return bool(abs(float(np.dot(vector, vector)) - 1.0) < _UNIT_TOLERANCE)  # false for NaN, too
+    return bool(abs(float(np.dot(vector, vector)) - 1.0) < _UNIT_TOLERANCE)  # False for NaN as well.
 
 
 def _unreadable(path: Path, error: lmdb.Error) -> StoreError:
     return StoreError(
-        f"the store at {path} can't be audited ({error}).",
+        f"the store at {path} can't be checked ({error}).",
         hint="Restore the folder from a backup, or start an empty one.",
     )

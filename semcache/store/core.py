@@ -42,6 +42,7 @@ class Core:
         self._closed = False
         self._readers = 0
         self._readers_changed = threading.Condition()
+        self._sizes = self._measured_sizes()
 
     def live_entry(self, entry_id: int, row: bytes) -> Entry | None:
         """Return the entry of a row, or None when it has expired or its row is damaged.
@@ -84,6 +85,17 @@ class Core:
         """Return whether a verdict on a served hit is still taken."""
         return hit.at_s + self.settings.served_ttl_s > self.clock.wall()
 
+    def sizes(self) -> tuple[int, int]:
+        """Return the size of the file and of its map, in bytes; after `close`, as they were then."""
+        with self._readers_changed:
+            if not self._closed:
+                self._sizes = self._measured_sizes()
+            return self._sizes
+
+    def _measured_sizes(self) -> tuple[int, int]:
+        info = self.env.info()
+        return (info["last_pgno"] + 1) * self.env.stat()["psize"], info["map_size"]
+
     @contextmanager
     def long_read(self) -> Iterator[None]:
         """Keep the environment open during a read on a worker thread: `close` waits until the block ends.
@@ -111,6 +123,7 @@ class Core:
             return False
         await self.writer.close()
         with self._readers_changed:
+            self._sizes = self._measured_sizes()
             self._closed = True
             self._readers_changed.wait_for(lambda: self._readers == 0)
         self.env.close()

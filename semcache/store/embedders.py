@@ -1,6 +1,6 @@
-"""Which embedder made which entries: runs of entry ids, each with the number of vectors that are left of it.
+"""Which embedder made which entries: runs of entry ids, each with the number of its vectors that are still stored.
 
-The numbers move with the entries, in their commits: nobody has to walk over the vectors to know them, at any size.
+The numbers change in the commits that change the entries, so no walk over the vectors is needed to know them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EmbedderRun:
-    """Entries that were stored one after another under one embedder.
+    """Entries that were stored in sequence under one embedder.
 
     Attributes:
-        first_id: of its entries; the run ends where the next one begins.
-        fingerprint: the embedder's; empty when it isn't known.
-        vectors: how many of its entries are there and have a vector.
+        first_id: the lowest id of its entries; the run ends where the next run begins.
+        fingerprint: the embedder's fingerprint; empty when it isn't known.
+        vectors: how many of its entries are stored and have a vector.
     """
 
     first_id: int
@@ -30,21 +30,21 @@ class EmbedderRun:
     vectors: int = 0
 
     def plus(self, vectors: int) -> EmbedderRun:
-        """With so many more vectors, or fewer; never below none."""
+        """Return the run with `vectors` more vectors, or fewer if negative; never below 0."""
         return replace(self, vectors=max(0, self.vectors + vectors))
 
 
 Runs = tuple[EmbedderRun, ...]
-"""By first id. The last one is that of the embedder that the store was last opened for."""
+"""Runs by first id. The last run is that of the embedder that the store was last opened for."""
 
 
 def pack_runs(runs: Runs) -> bytes:
-    """The meta row."""
+    """Return the meta row of the runs."""
     return json.dumps([[run.first_id, run.fingerprint, run.vectors] for run in runs]).encode()
 
 
 def unpack_runs(row: bytes) -> Runs | None:
-    """From the meta row; None when it is damaged."""
+    """Return the runs of a meta row; None when it is damaged."""
     try:
         return tuple(
             EmbedderRun(int(first_id), str(fingerprint), int(vectors))
@@ -55,10 +55,9 @@ def unpack_runs(row: bytes) -> Runs | None:
 
 
 def continued(runs: Runs, next_id: int, fingerprint: str) -> Runs:
-    """The runs once the store is opened for an embedder: what is put from `next_id` on is its own.
+    """Return the runs after the store was opened for an embedder, which makes the entries from `next_id` on.
 
-    Runs of which no vector is left are dropped, so there are never more of them than entries, however often the model
-    changes.
+    Runs without a vector are dropped, so there are never more runs than entries, however often the model changes.
     """
     kept: list[EmbedderRun] = []
     for run in (*(run for run in runs if run.vectors), EmbedderRun(next_id, fingerprint)):
@@ -70,22 +69,22 @@ def continued(runs: Runs, next_id: int, fingerprint: str) -> Runs:
 
 
 def position(runs: Sequence[EmbedderRun], entry_id: int) -> int | None:
-    """Where the run of an entry is among the runs; None when the entry is older than all of them."""
-    found = bisect_right(runs, entry_id, key=lambda run: run.first_id) - 1
-    return found if found >= 0 else None
+    """Return the position of an entry's run; None when the entry is older than all runs."""
+    at = bisect_right(runs, entry_id, key=lambda run: run.first_id) - 1
+    return at if at >= 0 else None
 
 
 def inert(runs: Runs) -> int:
-    """How many entries can't be found by meaning, since another embedder than the current one made their vectors.
+    """Return how many entries the semantic tier can't find, because another embedder made their vectors.
 
-    Those of an unknown embedder aren't counted; without a current embedder nothing is sought by meaning, and none are.
+    Entries of an unknown embedder aren't counted. Without a current embedder there is no semantic search: then it is 0.
     """
     current = runs[-1].fingerprint if runs else ""
     return sum(run.vectors for run in runs if run.fingerprint not in {"", current}) if current else 0
 
 
 def warn_of_inert(count: int) -> None:
-    """Log that there are inert entries, if there are, with what can be done about it."""
+    """Log how many entries are inert, if any, and what can be done about it."""
     if count:
         _log.warning(
             "store.inert_entries",

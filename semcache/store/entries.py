@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from semcache.model import Changes, Entry, LedgerRecord, Selector, Vector
 from semcache.store import layout
 from semcache.store.codec import encode_entry, encode_record
+from semcache.store.commit_group import Note
 from semcache.store.core import Core
 from semcache.store.invalidation import Invalidation
 from semcache.store.transaction import labelled_ids
-from semcache.store.writer import Note
 
 
 class LmdbEntries:

@@ -1,4 +1,4 @@
-"""Which entries leave when the store is full: policies as data, over a sample that is as large as it need be."""
+"""Which entries are deleted when the store is full: policies as data, applied to a sample of the entries."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from semcache.model import Entry, LedgerRecord
 
 START_RATIO = 0.8
-"""Of `max_bytes`: deletes need free pages too, and whoever reads holds pages back."""
+"""Share of `max_bytes` from which on entries are evicted: deletes need free pages too, and readers hold pages back."""
 MAP_RATIO = 0.5
-"""Of the map, the most that `max_bytes` may mean: commits copy pages, readers hold pages back, large values want free
-pages side by side. The map is address space and costs nothing."""
+"""Largest share of the map that `max_bytes` may mean. Commits copy pages, readers hold pages back, and large values
+need adjacent free pages. The map is address space and costs nothing."""
 HISTORY_RATIO = 0.25
-"""Of `max_bytes`: what the request log and the served hits may take before their oldest rows go."""
+"""Share of `max_bytes` that the request log and the served hits may take before their oldest rows are deleted."""
 SAMPLE_PER_VICTIM = 5
-"""With five looked at for each that leaves, a sample comes close to the true order: Redis' figure."""
+"""Entries in the sample for each entry to evict. Five come close to the true order; Redis uses the same number."""
 SMALLEST_SAMPLE = 64
-"""A store of no more entries is looked at whole."""
+"""Size of the smallest sample. A store of no more entries is looked at whole."""
 _SECONDS_PER_HOUR = 3600.0
 _MAX_SAVED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How an entry was used: how often, what that saved in nanodollars, wall seconds of the last time (0 for never)."""
+    """How an entry was used: how often, nanodollars that this saved, wall seconds of the last use (0 for never)."""
 
     uses: int = 0
     saved_nanousd: int = 0
     last_s: float = 0.0
 
     def plus(self, other: Access) -> Access:
-        """Both together; savings beyond what a row holds are cut."""
+        """Return the sum of both; savings beyond 63 bits are cut."""
         saved_nanousd = min(self.saved_nanousd + other.saved_nanousd, _MAX_SAVED)
         return Access(self.uses + other.uses, saved_nanousd, max(self.last_s, other.last_s))
 
@@ -41,19 +41,19 @@ NO_ACCESS = Access()
 
 
 def access_of(hit: LedgerRecord) -> Access:
-    """The one use of an entry that the line of a hit on it tells of."""
+    """Return the one use of an entry that the line of a hit stands for."""
     return Access(1, max(hit.saved.total_nanousd, 0), hit.at_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a policy judges an entry by.
+    """The values by which an eviction policy ranks an entry.
 
     Attributes:
-        cost_nanousd: what making it again would cost: what its next hit saves.
+        cost_nanousd: what the next hit saves: the cost of making the answer again.
         saved_nanousd: what its hits have saved so far.
-        idle_s: wall seconds since it was last used, or since it was made.
-        size_bytes: what it takes of the file.
+        idle_s: wall seconds since its last use, or since it was made.
+        size_bytes: bytes of the file that it takes.
     """
 
     entry_id: int
@@ -64,27 +64,27 @@ class Standing:
 
 
 def cost_worth(standing: Standing) -> float:
-    """Nanodollars per byte: what it cost and what it has saved, the less the longer nobody asked for it."""
-    value = max(standing.cost_nanousd, 1) + standing.saved_nanousd  # an unpriced answer still saves its time
+    """Return nanodollars per byte: cost plus savings so far, divided by the idle hours + 1."""
+    value = max(standing.cost_nanousd, 1) + standing.saved_nanousd  # An unpriced answer still saves time.
     return value / (1 + standing.idle_s / _SECONDS_PER_HOUR) / standing.size_bytes
 
 
 def lru_worth(standing: Standing) -> float:
-    """The longer ago it was used, the less."""
+    """Return the negative idle time: the longest idle entry is worth least."""
     return -standing.idle_s
 
 
 POLICIES: Mapping[str, Callable[[Standing], float]] = {"cost": cost_worth, "lru": lru_worth}
-"""By the setting's name: what an entry is worth keeping; the least worth goes first, of equals the older."""
+"""Worth of an entry by the name of the policy. The entry of least worth is evicted first; of equals, the older."""
 
 
 def limit_bytes(max_bytes: int, map_size_bytes: int) -> int:
-    """Live bytes, entries and history together, beyond which something leaves."""
+    """Return how many live bytes, entries and history together, the store may hold before entries are evicted."""
     return int(min(max_bytes, map_size_bytes * MAP_RATIO) * START_RATIO)
 
 
 def standing_of(entry: Entry, access: Access, size_bytes: int, now_s: float) -> Standing:
-    """An entry as the policies see it."""
+    """Return the values by which a policy ranks an entry."""
     last_s = max(access.last_s, entry.created_s)
     return Standing(
         entry_id=entry.entry_id,
@@ -96,35 +96,35 @@ def standing_of(entry: Entry, access: Access, size_bytes: int, now_s: float) -> 
 
 
 def by_worth(standings: Iterable[Standing], policy: str) -> list[Standing]:
-    """Sorted, the least worth keeping first."""
+    """Return the entries by rising worth, the older first among equals."""
     worth = POLICIES[policy]
     return sorted(standings, key=lambda standing: (worth(standing), standing.entry_id))
 
 
 def sample_size(victims: int) -> int:
-    """How many entries to look at to find `victims` of them."""
+    """Return how many entries to sample in order to evict `victims` of them."""
     return max(SMALLEST_SAMPLE, victims * SAMPLE_PER_VICTIM)
 
 
 def sampled_ids(
     first_id: int, last_id: int, count: int, at_or_after: Callable[[int], int | None], chance: random.Random
 ) -> set[int]:
-    """Up to `count` different ids between two, each found by one seek to a random place.
+    """Return up to `count` different ids, each by one seek to a random place.
 
-    An id behind a gap is found more often; gaps are where entries have left already, mostly among the old.
+    An id behind a gap is drawn more often. Gaps are where entries were deleted, mostly among the old.
 
     Args:
-        first_id: the lowest id there is.
-        last_id: the highest.
-        count: how many are wanted.
-        at_or_after: the first id that is there at or after one; None when there is none.
-        chance: where randomness comes from.
+        first_id: the lowest stored id.
+        last_id: the highest stored id.
+        count: how many ids are wanted.
+        at_or_after: returns the first stored id at or after an id; None when there is none.
+        chance: source of randomness.
     """
-    found: set[int] = set()
-    for _ in range(count * 2):  # doubles are likelier the more of a small store is wanted
+    ids: set[int] = set()
+    for _ in range(count * 2):  # Twice as many draws as ids: some draws repeat an id.
         entry_id = at_or_after(chance.randint(first_id, last_id))
         if entry_id is not None:
-            found.add(entry_id)
-            if len(found) >= count:
+            ids.add(entry_id)
+            if len(ids) >= count:
                 break
-    return found
+    return ids

@@ -1,4 +1,4 @@
-"""One invalidation as work in slices: it finds its entries by the narrowest label and lets puts go on in between."""
+"""One invalidation as work in slices: it finds its entries by the narrowest label, and puts go on between slices."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from semcache.model import Selector
 from semcache.store import layout
+from semcache.store.commit_group import UNFINISHED
 from semcache.store.transaction import WriteTransaction
-from semcache.store.writer import UNFINISHED
 
 ENTRIES_PER_SLICE = 256
+"""Entries looked at in one commit group, so that a large invalidation doesn't hold up a put."""
 
 
 class Invalidation:
-    """Counts, and with `apply` deletes, the entries that a selector names; those stored after its start are let be."""
+    """Counts the entries that a selector names, and deletes them with `apply`. Entries stored after its start stay."""
 
     def __init__(self, selector: Selector, now_s: float, *, apply: bool) -> None:
         self._selector = selector
@@ -27,7 +28,7 @@ class Invalidation:
         self._ids = sorted({entry_id for entry_id in selector.entry_ids if 0 < entry_id < 1 << 64})
 
     def step(self, group: WriteTransaction) -> object:
-        """One slice; returns UNFINISHED, or at last how many live entries matched."""
+        """Do one slice; return UNFINISHED, or how many live entries matched once no slice is left."""
         if self._end_id is None:
             self._end_id = group.counters.next_entry_id
         ids = self._next_ids(group)
@@ -58,7 +59,7 @@ class Invalidation:
         if self._apply:
             group.delete(entry_id)
         elif len(self._selector.tags) + len(self._selector.sources) > 1:
-            self._seen.add(entry_id)  # it may carry another of the labels, too
+            self._seen.add(entry_id)  # Another of the labels may lead to it again.
 
 
 def _prefixes(selector: Selector) -> Iterator[bytes]:

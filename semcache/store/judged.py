@@ -1,4 +1,4 @@
-"""Served hits with their verdicts, read from a store beside its server: what callers said was right or wrong."""
+"""Served hits with their verdicts, read from a store beside its server."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class JudgedHit:
 
 @dataclass(frozen=True, slots=True)
 class JudgedHits:
-    """What a store remembers of verdicts.
+    """The served hits of a store, by what is known of them.
 
     Attributes:
-        hits: with a verdict and an entry.
-        without_verdict: nobody judged them.
-        without_entry: judged, and their entry is gone.
-        damaged: rows that can't be read; `semcache check` names them.
+        hits: hits with a verdict and an entry.
+        without_verdict: how many hits no caller has judged.
+        without_entry: how many hits were judged and their entry is gone.
+        damaged: how many rows can't be read; `semcache check` names them.
     """
 
     hits: tuple[JudgedHit, ...]
@@ -39,7 +39,7 @@ class JudgedHits:
 
 
 def read_judged(settings: StoreSettings) -> JudgedHits:
-    """The judged hits of the store at `settings.path`; changes nothing, and may run beside a server.
+    """Return the judged hits of the store at `settings.path`; change nothing. It may run beside a server.
 
     Raises:
         StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
@@ -48,7 +48,7 @@ def read_judged(settings: StoreSettings) -> JudgedHits:
     hits: list[JudgedHit] = []
     without_verdict = without_entry = damaged = 0
     try:
-        # Snapshots hold back the pages that a server would reuse: this one ends before anything is computed.
+        # A snapshot keeps a server from reusing pages, so this one ends before anything is computed.
         with env.begin() as txn:
             for _, row in txn.cursor(db=dbs.served):
                 try:
@@ -56,18 +56,19 @@ def read_judged(settings: StoreSettings) -> JudgedHits:
                     if not hit.verdict:
                         without_verdict += 1
                         continue
-                    found = txn.get(layout.pack_id(hit.entry_id), db=dbs.entries)
-                    if found is None:
+                    row_of_entry = txn.get(layout.pack_id(hit.entry_id), db=dbs.entries)
+                    if row_of_entry is None:
                         without_entry += 1
                         continue
-                    hits.append(JudgedHit(hit, decode_entry(hit.entry_id, bytes(found))))
+                    hits.append(JudgedHit(hit, decode_entry(hit.entry_id, bytes(row_of_entry))))
                 except StoreUnusableError:
                     raise
                 except StoreError:
                     damaged += 1
     except lmdb.Error as error:
         raise StoreUnusableError(
-            f"the store at {settings.path} can't be read ({error}).", hint="`semcache check` audits it."
+            f"the store at {settings.path} can't be read ({error}).",
+            hint="`semcache check` says what is wrong with it.",
         ) from error
     finally:
         env.close()

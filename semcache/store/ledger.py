@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from semcache.model import LedgerHour, LedgerRecord, ServedHit
 from semcache.store import layout
 from semcache.store.codec import decode_hour, decode_record, encode_record
+from semcache.store.commit_group import Note
 from semcache.store.core import Core
 from semcache.store.scanning import rows_between
 from semcache.store.transaction import WriteTransaction
-from semcache.store.writer import Note
 
 _FIND_TOLERANCE_S = 1e-3
 """How far a line's time may lie from the time that `find` is given: callers know it to the millisecond."""

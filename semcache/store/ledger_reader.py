@@ -25,9 +25,9 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True, slots=True)
 class LedgerExtent:
-    """From when to when there is anything, in wall-clock seconds; None: nothing.
+    """The first and last moment of a ledger, in wall-clock seconds; None where there is no row.
 
-    Hours are of the rollup, which is kept; lines are of the request log, whose oldest are deleted
+    Hours are of the rollup, which is kept. Lines are of the request log, whose oldest are deleted
     (`store.log_ttl_s`).
     """
 
@@ -38,11 +38,11 @@ class LedgerExtent:
 
 
 class LedgerReader:
-    """One store's ledger, open for reading. What it finds is on disk; a server's last 250 ms may not be yet.
+    """One store's ledger, open for reading. Lines of a server's last 250 ms may not be on disk yet.
 
     Attributes:
         path: the store's folder.
-        damaged: rows that couldn't be read so far and are in no result; `semcache check` names them.
+        damaged: rows that could not be read so far and are in no result; `semcache check` names them.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -64,7 +64,7 @@ class LedgerReader:
         self._env.close()
 
     def extent(self) -> LedgerExtent:
-        """From when to when the ledger tells of."""
+        """Return the first and last moment of the ledger."""
         with self._readable(), self._env.begin() as txn:
             first_hour, last_hour = _ends(txn, self._dbs.hours)
             first_us, last_us = _ends(txn, self._dbs.log)
@@ -76,12 +76,14 @@ class LedgerReader:
         )
 
     def file_bytes(self) -> int:
-        """What the store's file takes of the disk: entries, vectors and ledger together."""
+        """Return the size of the store's file: entries, vectors and ledger together."""
         size: int = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         return size
 
     def hours(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> tuple[LedgerHour, ...]:
-        """Rollup rows whose hour starts in [start, end), by hour, as of one moment; of all tenants when none is named.
+        """Return rollup rows whose hour starts in [start, end), by hour, as of one moment.
+
+        Without `tenants` these are the rows of all tenants.
 
         Raises:
             StoreUnusableError: the store can't be read.
@@ -89,11 +91,11 @@ class LedgerReader:
         first, end = layout.hours_from(start_s), layout.hours_from(end_s)
         with self._readable(), self._env.begin() as txn:
             rows = list(rows_in(txn, self._dbs.hours, first, end))
-        found = (self._decoded(decode_hour, row) for _, row in rows)
-        return tuple(hour for hour in found if hour is not None and (not tenants or hour.tenant in tenants))
+        decoded = (self._decoded(decode_hour, row) for _, row in rows)
+        return tuple(hour for hour in decoded if hour is not None and (not tenants or hour.tenant in tenants))
 
     def records(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> Iterator[LedgerRecord]:
-        """Log lines in [start, end), oldest first, as they are read; of all tenants when none is named.
+        """Yield log lines in [start, end), oldest first, as they are read; of all tenants when none is named.
 
         Raises:
             StoreUnusableError: the store can't be read.
@@ -120,12 +122,13 @@ class LedgerReader:
             yield
         except lmdb.Error as error:
             raise StoreUnusableError(
-                f"the store at {self.path} can't be read ({error}).", hint="`semcache check` audits it."
+                f"the store at {self.path} can't be read ({error}).",
+                hint="`semcache check` says what is wrong with it.",
             ) from error
 
 
 def _ends(txn: lmdb.Transaction[bytes], db: lmdb._Database) -> tuple[int | None, int | None]:
-    """The numbers that the first and the last key begin with."""
+    """Return the numbers that the first and the last key begin with."""
     with txn.cursor(db=db) as cursor:
         first = int.from_bytes(cursor.key()[:8], "big") if cursor.first() else None
         last = int.from_bytes(cursor.key()[:8], "big") if cursor.last() else None

@@ -9,6 +9,7 @@ from semcache.model import StoreStats
 from semcache.ports import Capabilities, Clock
 from semcache.settings import StoreSettings
 from semcache.store import embedders, opening
+from semcache.store.commit_group import UNFINISHED
 from semcache.store.core import Core
 from semcache.store.entries import LmdbEntries
 from semcache.store.ledger import LmdbLedger
@@ -16,7 +17,6 @@ from semcache.store.opening import OwnerLock
 from semcache.store.transaction import WriteTransaction
 from semcache.store.vectors import LmdbVectors
 from semcache.store.verdicts import LmdbVerdicts
-from semcache.store.writer import UNFINISHED
 
 SWEEP_ROWS = 256
 """Rows of each kind in one commit group of a sweep, so that a large sweep doesn't hold up a put."""
@@ -88,9 +88,9 @@ class LmdbStore:
         return _CAPABILITIES
 
     def stats(self) -> StoreStats:
-        """Return counts and sizes. This costs microseconds and may be called from any thread."""
+        """Return counts and sizes, after `close` the last ones. Any thread may call this; it costs microseconds."""
         core = self._core
-        info, page_bytes = core.env.info(), core.env.stat()["psize"]
+        file_bytes, map_size_bytes = core.sizes()
         counters, counts = core.writer.counters, core.writer.counts
         return StoreStats(
             entries=counters.entries,
@@ -98,8 +98,8 @@ class LmdbStore:
             used_bytes=counters.entry_bytes + counters.history_bytes,
             entry_bytes=counters.entry_bytes,
             history_bytes=counters.history_bytes,
-            file_bytes=(info["last_pgno"] + 1) * page_bytes,
-            map_size_bytes=info["map_size"],
+            file_bytes=file_bytes,
+            map_size_bytes=map_size_bytes,
             max_bytes=core.settings.max_bytes,
             max_entries=core.settings.max_entries,
             evictions=counts.evicted,

@@ -1,4 +1,4 @@
-"""Opening the environment, or saying in one sentence why not: the lock, the format, the secret, the disk."""
+"""Open the environment, or say in one sentence why it can't be: the lock, the format, the secret, the disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from semcache.store.layout import Counters, Databases
 
 LOCK_FILE = "semcache.lock"
 DATA_FILE = "data.mdb"
-_MAX_READERS = 512  # threads that may read at once: the loop, the index's workers, a `check` beside them
+_MAX_READERS = 512
+"""Threads that may read at once: the event loop, the index's workers, a `check` beside them."""
 
 
 class OwnerLock:
-    """An exclusive lock on a store's folder; the file names its holder's process id. The system frees it at a crash."""
+    """An exclusive lock on a store's folder. Its file holds the process id; the system frees the lock at a crash."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock.
@@ -47,7 +48,7 @@ class OwnerLock:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Free the lock for another process."""
         os.close(self._descriptor)
 
 
@@ -64,7 +65,7 @@ def make_folder(path: Path) -> None:
 
 
 def lock_folder(path: Path) -> OwnerLock:
-    """The lock on the store's folder.
+    """Take and return the lock on the store's folder.
 
     Raises:
         StoreUnusableError: another process holds it, or the folder can't be written.
@@ -76,9 +77,10 @@ def lock_folder(path: Path) -> OwnerLock:
 
 
 def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tuple[lmdb.Environment, Databases]:
-    """The environment and its sub-databases; a missing store is made unless `readonly`.
+    """Return the environment and its sub-databases; make a missing store unless `readonly`.
 
-    Synced commits, never a writable map (a full disk would become SIGBUS), one map size for good.
+    Commits are synced. The map isn't writable, because a full disk would then end the process with SIGBUS. The map's
+    size never changes.
 
     Raises:
         StoreUnusableError: it isn't a store that this semcache reads, or the disk refuses.
@@ -95,14 +97,14 @@ def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tupl
         "max_readers": _MAX_READERS,
         "max_dbs": len(layout.SUB_DATABASES),
         "lib_version": layout.LIB_VERSION,
-        # The system's read-ahead stays on: a partition is read in one pass when it is first searched.
+        # The read-ahead of the system stays on: a partition is read in one pass when it is first searched.
     }
     try:
         env = lmdb.Environment(str(path), **options)
     except (lmdb.Error, OSError) as error:
         raise _unusable(path, error) from error
     try:
-        # The format first: nothing is added to a store that this semcache can't read.
+        # The format is checked before sub-databases are made: a store that can't be read stays as it is.
         with env.begin() as txn:
             check_format(_stored_format(env, txn), path)
         return env, Databases.open(env, create=not readonly)
@@ -127,7 +129,7 @@ def _stored_format(env: lmdb.Environment, txn: lmdb.Transaction[bytes]) -> bytes
 
 
 def check_format(row: bytes | None, path: Path) -> None:
-    """Refuse what a newer semcache wrote.
+    """Refuse a store that a newer semcache wrote.
 
     Raises:
         StoreUnusableError: the store's format isn't one that this semcache reads.
@@ -145,7 +147,7 @@ def check_format(row: bytes | None, path: Path) -> None:
 def settle_meta(
     env: lmdb.Environment, dbs: Databases, path: Path, secret_key_ids: Sequence[str], embedder_fingerprint: str
 ) -> Counters:
-    """Check and record whose store this is, in one commit; returns its counters. An older format is brought up to date.
+    """Check and record the store's owner, in one commit; return its counters. An older format is brought up to date.
 
     Raises:
         StoreUnusableError: a newer format, none of the secrets, or a disk that refuses.
@@ -171,12 +173,12 @@ def settle_meta(
 
 
 def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases) -> Runs:
-    """As they were recorded; where they weren't, or can't be read, all vectors are one run."""
+    """Return the recorded runs; where there are none, or they can't be read, all vectors are one run."""
     row = txn.get(layout.META_RUNS, db=dbs.meta)
     runs = None if row is None else embedders.unpack_runs(row)
     if runs is not None:
         return runs
-    # Format 1 has the names of all embedders that there ever were: only a single one says who made what.
+    # Format 1 has the names of all embedders so far: they say who made the vectors only if there is a single name.
     names = _names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta))
     return (EmbedderRun(1, names.pop() if len(names) == 1 else "", txn.stat(db=dbs.vectors)["entries"]),)
 
@@ -186,7 +188,7 @@ def _counters(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
     counters = Counters.unpack(row if row is not None and len(row) == layout.COUNTERS.size else None)
     with txn.cursor(db=dbs.entries) as cursor:
         last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
-    # An id is never given twice, even when the counters were lost.
+    # Even when the counters are lost, no id is given twice.
     return Counters(
         max(counters.next_entry_id, last_id + 1), counters.entries, counters.entry_bytes, counters.history_bytes
     )
@@ -202,7 +204,7 @@ def _add_name(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes, names: s
 
 
 def _unusable(path: Path, error: Exception) -> StoreUnusableError:
-    """One sentence for what the system or LMDB said."""
+    """Return the error that says in one sentence what the system or LMDB refused."""
     if isinstance(error, lmdb.VersionMismatchError | lmdb.InvalidError | lmdb.CorruptedError | lmdb.PageNotFoundError):
         return StoreUnusableError(
             f"the files at {path} are no store that this semcache reads ({error}).",

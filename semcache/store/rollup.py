@@ -1,4 +1,4 @@
-"""The rollup's arithmetic: log lines to hours, in integers."""
+"""The sums of the rollup: log lines to hours, in integers."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ from semcache.model import HIT_STATUSES, LedgerHour, LedgerRecord, Purpose, Stat
 SECONDS_PER_HOUR = 3600
 
 HourName = tuple[int, str, str, str, str]
-"""What a rollup row is about: hour, tenant, model, task type, status."""
+"""The name of a rollup row: hour (wall seconds), tenant, model, task type, status."""
 
 
 def name_of(hour: LedgerHour) -> HourName:
-    """What the rollup row is about; rows of one name are merged."""
+    """Return the name of a rollup row; rows of one name are merged."""
     return (hour.hour_s, hour.tenant, hour.model, hour.task_type, hour.status.value)
 
 
-def merged(one: LedgerHour, other: LedgerHour) -> LedgerHour:
-    """The sum of two rollup rows of one name."""
+def merged(first: LedgerHour, second: LedgerHour) -> LedgerHour:
+    """Return the sum of two rollup rows of one name."""
     return replace(
-        one,
-        requests=one.requests + other.requests,
-        input_tokens=one.input_tokens + other.input_tokens,
-        cached_input_tokens=one.cached_input_tokens + other.cached_input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        spent_input_nanousd=one.spent_input_nanousd + other.spent_input_nanousd,
-        spent_cached_input_nanousd=one.spent_cached_input_nanousd + other.spent_cached_input_nanousd,
-        spent_output_nanousd=one.spent_output_nanousd + other.spent_output_nanousd,
-        saved_nanousd=one.saved_nanousd + other.saved_nanousd,
-        unpriced=one.unpriced + other.unpriced,
-        estimated=one.estimated + other.estimated,
-        cache_write_tokens=one.cache_write_tokens + other.cache_write_tokens,
-        overhead_nanousd=one.overhead_nanousd + other.overhead_nanousd,
-        wrong_hits=one.wrong_hits + other.wrong_hits,
+        first,
+        requests=first.requests + second.requests,
+        input_tokens=first.input_tokens + second.input_tokens,
+        cached_input_tokens=first.cached_input_tokens + second.cached_input_tokens,
+        output_tokens=first.output_tokens + second.output_tokens,
+        spent_input_nanousd=first.spent_input_nanousd + second.spent_input_nanousd,
+        spent_cached_input_nanousd=first.spent_cached_input_nanousd + second.spent_cached_input_nanousd,
+        spent_output_nanousd=first.spent_output_nanousd + second.spent_output_nanousd,
+        saved_nanousd=first.saved_nanousd + second.saved_nanousd,
+        unpriced=first.unpriced + second.unpriced,
+        estimated=first.estimated + second.estimated,
+        cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
+        overhead_nanousd=first.overhead_nanousd + second.overhead_nanousd,
+        wrong_hits=first.wrong_hits + second.wrong_hits,
     )
 
 
 def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
-    """The rollup rows of many log lines: by name, then summed column by column. One object a line would cost more.
+    """Return the rollup rows of many log lines, by name.
 
-    A line without a request of its own (a caller's Store) still adds its tokens and money; a wrong hit's line adds its
-    overhead alone, for the hit's own line has the rest. Unpriced is what is missing from an amount of money: spending
-    without a price, or a hit whose saving has none.
+    - A line without a request of its own (a caller's Store) adds its tokens and money.
+    - The line of a wrong hit adds its overhead alone, because the hit's own line has the rest.
+    - `unpriced` counts lines whose money is unknown: spending without a price, or a hit without a known saving.
+
+    The lines of one name are summed column by column, which costs less than one object per line.
     """
     groups: dict[tuple[int, str, str, str, Status], list[tuple[int, ...]]] = {}
     for record in records:

@@ -1,6 +1,6 @@
-"""Rows in the order of their keys, some per transaction: whoever iterates may pause for as long as they like.
+"""Rows in the order of their keys, some hundreds per transaction, so that a reader may pause between them.
 
-A snapshot that lasts holds back the pages that the writer would reuse.
+A read transaction keeps the writer from reusing pages for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from itertools import islice
 import lmdb
 
 _ROWS_PER_SNAPSHOT = 512
+"""Rows read in one transaction: some milliseconds."""
 
 
 def rows_in(
     txn: lmdb.Transaction[bytes], db: lmdb._Database, first: bytes, end: bytes
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Keys in [first, end) with their values, as one transaction sees them."""
+    """Yield the keys in [first, end) with their values, as one transaction sees them."""
     with txn.cursor(db=db) as cursor:
-        found = cursor.set_range(first)
-        while found and cursor.key() < end:
+        more = cursor.set_range(first)
+        while more and cursor.key() < end:
             yield cursor.key(), cursor.value()
-            found = cursor.next()
+            more = cursor.next()
 
 
 def rows_between(env: lmdb.Environment, db: lmdb._Database, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The same, some hundreds in each transaction; what is written meanwhile behind the last key read is seen."""
+    """Yield the keys in [first, end) with their values, from one short transaction after the other.
+
+    Rows that are written meanwhile behind the last key read are seen.
+    """
     while True:
         with env.begin() as txn:
             rows = list(islice(rows_in(txn, db, first, end), _ROWS_PER_SNAPSHOT))

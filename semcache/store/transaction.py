@@ -1,6 +1,6 @@
-"""One write transaction: every change to entries and ledger, with counters and changes kept beside the rows.
+"""One write transaction: all changes of one commit group to entries and ledger, with its counters and `Changes`.
 
-Nothing that a transaction remembers is taken over before its commit has succeeded.
+The writer takes over the counters and changes only after the commit has succeeded.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from semcache.store.layout import Counters, Databases
 from semcache.store.rollup import SECONDS_PER_HOUR, HourName, merged, rolled_up
 
 MAX_REJECTIONS = 64
-"""Of one entry; the latest stay."""
+"""Rejections that one entry keeps: the latest."""
 _FOREVER_S = 1e12
+"""Wall seconds in the year 33658: later than any row."""
 _U32 = struct.Struct(">I")
 
 
@@ -58,22 +59,22 @@ class WriteTransaction:
         self.expired = 0
         self.history_dropped = 0
 
-    # -- what the group did
+    # -- the group's results
 
     @property
     def counters(self) -> Counters:
-        """The counters as they are after this transaction."""
+        """The counters after this transaction."""
         return Counters(
             self._next_id, self._entries, self._entry_bytes, self._history_bytes, tuple(self._embedder_runs)
         )
 
     @property
     def changes(self) -> Changes:
-        """What changed, for everything that is derived from the store."""
+        """The changes to entries, for everything that is derived from the store."""
         return Changes(tuple(self._added.values()), tuple(self._removed), tuple(self._rewritten))
 
     def finish(self) -> None:
-        """Write the counters, if they moved: the last thing before the commit."""
+        """Write the counters, if they changed. This is the last step before the commit."""
         counters = self.counters
         if counters != self._before:
             self._txn.put(layout.META_COUNTERS, counters.pack(), db=self._dbs.meta)
@@ -83,23 +84,23 @@ class WriteTransaction:
     # -- entries
 
     def entry(self, entry_id: int) -> Entry | None:
-        """The entry, expired or not; None when it is gone or damaged."""
+        """Return the entry, even an expired one; None when it is gone or damaged."""
         row = self._txn.get(layout.pack_id(entry_id), db=self._dbs.entries)
         return None if row is None else _undamaged(entry_id, row)
 
     def put(self, entry: Entry, row: bytes, vector: Vector | None) -> Entry:
-        """Store a new entry under the next id, in place of the one that has its exact key.
+        """Store a new entry under the next id, in place of the entry with its exact key; return it with its id.
 
         Args:
             entry: its `entry_id` is ignored.
-            row: `encode_entry(entry)`, made by the caller so that nothing that can't be stored comes this far.
-            vector: float32, one dimension.
+            row: `encode_entry(entry)`, made by the caller so that it hears of values that no row can hold.
+            vector: unit vector of shape (dimension,), or None.
         """
         old = self._txn.get(entry.exact_key, db=self._dbs.exact)
         if old is not None:
             replaced = self.delete(layout.unpack_id(old))
             if replaced is not None and replaced.rejections and replaced.text == entry.text:
-                # They tell of pairs of questions; a fresh answer to one of them doesn't make the pair any more alike.
+                # A rejection says that two questions differ. A fresh answer to one of them doesn't change that.
                 entry = replace(entry, rejections=(replaced.rejections + entry.rejections)[-MAX_REJECTIONS:])
                 row = encode_entry(entry)
         entry = replace(entry, entry_id=self._next_id)
@@ -125,9 +126,9 @@ class WriteTransaction:
             self._embedder_runs[at] = self._embedder_runs[at].plus(by)
 
     def delete(self, entry_id: int) -> Entry | None:
-        """Remove an entry with all its traces; returns it, or None when it was gone already.
+        """Delete an entry with all rows that refer to it; return it, or None when it is gone or damaged.
 
-        Of a damaged entry only its own row can be removed: what pointed at it is found dead by readers and by `check`.
+        Of a damaged entry only its own row can be deleted. Readers skip rows that refer to it; `repair` deletes them.
         """
         key = layout.pack_id(entry_id)
         row = self._txn.pop(key, db=self._dbs.entries)
@@ -148,14 +149,14 @@ class WriteTransaction:
             self._txn.delete(label, db=self._dbs.tags)
         self._txn.delete(layout.entry_expiry_key(entry), db=self._dbs.expiry)
         self._entry_bytes = max(0, self._entry_bytes - layout.entry_bytes(entry, len(row), len(vector or b"")))
-        # What came and went within one commit was never seen, so nobody adds it.
+        # An entry that was added in this group too was never visible: subscribers only hear that it was removed.
         self._added.pop(entry_id, None)
         self._rewritten.pop(entry_id, None)
         self._removed.append((entry.partition, entry_id, entry.exact_key))
         return entry
 
     def add_rejection(self, entry_id: int, rejection: Rejection) -> None:
-        """Append to the entry's rejections; nothing happens when the entry is gone."""
+        """Append to the entry's rejections; do nothing when the entry is gone or damaged."""
         key = layout.pack_id(entry_id)
         old = self._txn.get(key, db=self._dbs.entries)
         entry = None if old is None else _undamaged(entry_id, old)
@@ -167,19 +168,19 @@ class WriteTransaction:
         self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
         self._rewritten[entry_id] = None
 
-    # -- the ledger and what was served
+    # -- the ledger and served hits
 
     def log(self, lines: Iterable[tuple[LedgerRecord, bytes]]) -> None:
-        """Write log lines (each with its row, `encode_record`), and each of their rollup rows once."""
-        records = []
-        for record, row in lines:
-            records.append(record)
-            key = layout.pack_time(record.at_s) + layout.log_name(record.request_id)
+        """Write log lines, each with its row (`encode_record`), and add them to the rollup."""
+        written = []
+        for line, row in lines:
+            written.append(line)
+            key = layout.pack_time(line.at_s) + layout.log_name(line.request_id)
             repetition = 0
             while not self._txn.put(key + _U32.pack(repetition), row, overwrite=False, db=self._dbs.log):
                 repetition += 1
             self._history_bytes += layout.row_bytes(len(key) + _U32.size, len(row))
-        for name, hour in rolled_up(records).items():
+        for name, hour in rolled_up(written).items():
             key = layout.hour_key(hour)
             old = self._txn.get(key, db=self._dbs.hours)
             total = hour if old is None else self._added_up(old, name, hour)
@@ -189,11 +190,11 @@ class WriteTransaction:
         try:
             return merged(decode_hour(old), hour)
         except StoreError:
-            # The log has each of its lines, the new ones among them.
+            # The row is damaged. The log has all lines of the hour, the new ones among them.
             return hours_from_log(self._txn, self._dbs, name[0]).get(name, hour)
 
     def remember_served(self, served: ServedHit, ttl_s: float) -> None:
-        """Keep a hit for a later verdict; nothing happens for an id that no row can have."""
+        """Keep a hit for a later verdict, for `ttl_s` seconds; do nothing for an id that no key can hold."""
         key = layout.served_key(served.hit_id)
         if key is None:
             return
@@ -205,19 +206,19 @@ class WriteTransaction:
         self._history_bytes += layout.served_bytes(len(key), len(row))
 
     def _forget(self, key: bytes) -> None:
-        """What was served under the same id before; its own end, if it is another, finds nothing then."""
+        """Delete a served hit. Its row of `expiry` stays, and deletes nothing when its time comes."""
         row = self._txn.pop(key, db=self._dbs.served)
         if row is not None:
             self._history_bytes = max(0, self._history_bytes - layout.served_bytes(len(key), len(row)))
 
     def served(self, hit_id: str) -> ServedHit | None:
-        """A hit as it was served, aged or not."""
+        """Return a hit as it was served, even one that is no longer remembered."""
         key = layout.served_key(hit_id)
         row = None if key is None else self._txn.get(key, db=self._dbs.served)
         return None if row is None else decode_served(row)
 
     def set_verdict(self, served: ServedHit, verdict: str) -> None:
-        """Write the verdict into what was served."""
+        """Write the verdict into the served hit."""
         key = layout.served_key(served.hit_id)
         if key is not None:
             row = encode_served(served._replace(verdict=verdict))
@@ -226,15 +227,15 @@ class WriteTransaction:
                 len(key), len(old or b"")
             )
 
-    # -- what ends by itself
+    # -- expiry
 
     def expire(self, now_s: float, limit: int) -> int:
-        """Delete up to `limit` entries and as many served hits whose time is over; returns how many rows it handled."""
+        """Delete up to `limit` expired entries and as many served hits; return how many rows of `expiry` it handled."""
         due = self._due(layout.EXPIRES_ENTRY, now_s, limit)
         for key in due:
             entry_id = layout.unpack_id(key)
             entry = self.entry(entry_id)
-            # A row that no longer speaks of its entry (damage, a repaired store) ends alone.
+            # A row of `expiry` that doesn't match its entry (after damage or a repair) is deleted alone.
             if entry is None or layout.entry_expiry_key(entry) == key:
                 self.delete(entry_id)
                 self.expired += entry is not None
@@ -245,10 +246,10 @@ class WriteTransaction:
         due: list[bytes] = []
         end = kind + layout.pack_time(now_s)
         with self._txn.cursor(db=self._dbs.expiry) as cursor:
-            found = cursor.set_range(kind)
-            while found and len(due) < limit and cursor.key()[:9] <= end:
+            more = cursor.set_range(kind)
+            while more and len(due) < limit and cursor.key()[:9] <= end:
                 due.append(cursor.key())
-                found = cursor.next()
+                more = cursor.next()
         return due
 
     def _forget_served(self, until_s: float, limit: int) -> int:
@@ -259,7 +260,10 @@ class WriteTransaction:
         return len(due)
 
     def trim_log(self, before_s: float, limit: int) -> int:
-        """Delete up to `limit` of the oldest log lines from before a moment; returns how many. Their rollup stays."""
+        """Delete up to `limit` of the oldest log lines from before `before_s` (wall seconds); return how many.
+
+        Their rollup stays.
+        """
         end = layout.pack_time(before_s)
         trimmed = 0
         with self._txn.cursor(db=self._dbs.log) as cursor:
@@ -273,7 +277,7 @@ class WriteTransaction:
     # -- limits
 
     def save_access(self, touched: Mapping[int, Access]) -> None:
-        """Add what was noted in memory to the rows; entries that are gone are left out."""
+        """Add accesses that were counted in memory to the stored ones; entries that are gone are left out."""
         for entry_id, access in touched.items():
             key = layout.pack_id(entry_id)
             with self._txn.cursor(db=self._dbs.entries) as cursor:
@@ -286,17 +290,25 @@ class WriteTransaction:
         row = self._txn.get(key, db=self._dbs.access)
         return eviction.NO_ACCESS if row is None else Access(*layout.ACCESS.unpack(row))
 
-    def drop_history(self, limit_bytes: int, most: int) -> None:
-        """Delete the oldest log lines and served hits, at most `most` of each, while they take over `limit_bytes`."""
+    def drop_history(self, limit_bytes: int, max_rows: int) -> None:
+        """Delete the oldest log lines and served hits, at most `max_rows` of each, until `limit_bytes` hold them."""
         dropped = 1
-        while dropped and most > 0 and self._history_bytes > limit_bytes:
-            step = min(most, 64)
+        while dropped and max_rows > 0 and self._history_bytes > limit_bytes:
+            step = min(max_rows, 64)
             dropped = self.trim_log(_FOREVER_S, step) + self._forget_served(_FOREVER_S, step)
             self.history_dropped += dropped
-            most -= step
+            max_rows -= step
 
     def evict(self, *, limit_bytes: int, max_entries: int, policy: str, now_s: float, chance: random.Random) -> None:
-        """Delete the entries least worth keeping until both limits hold; those of this very group stay."""
+        """Delete the entries of least worth until both limits hold; entries that this group has put stay.
+
+        Args:
+            limit_bytes: bytes that entries may take.
+            max_entries: number of entries.
+            policy: name in `eviction.POLICIES`.
+            now_s: wall seconds.
+            chance: source of randomness for the sample.
+        """
         while self._entries and (self._entries > max_entries or self._entry_bytes > limit_bytes):
             mean_bytes = max(1, self._entry_bytes // self._entries)
             excess_bytes = max(0, self._entry_bytes - limit_bytes)
@@ -328,8 +340,8 @@ class WriteTransaction:
             def at_or_after(entry_id: int) -> int | None:
                 if not cursor.set_range(layout.pack_id(entry_id)):
                     return None
-                found = layout.unpack_id(cursor.key())
-                return found if found <= last_id else None
+                stored_id = layout.unpack_id(cursor.key())
+                return stored_id if stored_id <= last_id else None
 
             return eviction.sampled_ids(first_id, last_id, size, at_or_after, chance)
 
@@ -340,7 +352,7 @@ class WriteTransaction:
             return None
         entry = _undamaged(entry_id, row)
         if entry is None:
-            # Worth nothing: it goes before all others.
+            # A damaged entry is worth nothing: it is evicted before all others.
             return eviction.Standing(entry_id, 0, 0, float("inf"), max(len(row), 1))
         with self._txn.cursor(db=self._dbs.vectors) as cursor:
             vector_bytes = len(cursor.value()) if cursor.set_key(entry.partition + key) else 0
@@ -348,31 +360,31 @@ class WriteTransaction:
         return eviction.standing_of(entry, access, layout.entry_bytes(entry, len(row), vector_bytes), now_s)
 
     def labelled_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
-        """Up to `limit` ids above `after` that carry a label, by id."""
+        """Return up to `limit` ids above `after` whose entries carry a label, by id."""
         return labelled_ids(self._txn, self._dbs, prefix, after, limit)
 
 
 def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, after: int, limit: int) -> list[int]:
-    """Up to `limit` ids above `after` among the rows of `tags` with a prefix, by id."""
+    """Return up to `limit` ids above `after` among the keys of `tags` with a prefix, by id."""
     ids: list[int] = []
     with txn.cursor(db=dbs.tags) as cursor:
-        found = cursor.set_range(prefix + layout.pack_id(after + 1))
-        while found and len(ids) < limit and cursor.key().startswith(prefix):
+        more = cursor.set_range(prefix + layout.pack_id(after + 1))
+        while more and len(ids) < limit and cursor.key().startswith(prefix):
             ids.append(layout.unpack_id(cursor.key()))
-            found = cursor.next()
+            more = cursor.next()
     return ids
 
 
 def hours_from_log(txn: lmdb.Transaction[bytes], dbs: Databases, hour_s: int) -> dict[HourName, LedgerHour]:
-    """The rollup rows of one hour, made again from its log lines."""
+    """Return the rollup rows of one hour (wall seconds of its start), summed again from its log lines."""
     end = layout.pack_time(hour_s + SECONDS_PER_HOUR)
     records = []
     with txn.cursor(db=dbs.log) as cursor:
-        found = cursor.set_range(layout.pack_time(hour_s))
-        while found and cursor.key() < end:
+        more = cursor.set_range(layout.pack_time(hour_s))
+        while more and cursor.key() < end:
             with suppress(StoreError):
                 records.append(decode_record(cursor.value()))
-            found = cursor.next()
+            more = cursor.next()
     return rolled_up(records)
 
 

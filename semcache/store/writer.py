@@ -1,8 +1,8 @@
-"""The one thread that writes: it gathers what waits into groups, commits each group synced, and tells its waiters.
+"""The one thread that writes: it gathers waiting writes into groups, commits each group synced, answers its callers.
 
-An awaited write waits at most `commit_wait_s` for company; what was only noted (log lines of hits) rides along with the
-next group, or goes by itself after `NOTE_WAIT_S`. A failed commit reaches exactly the waiters of its group, and the
-notes of that group are kept for the next.
+An awaited write waits at most `commit_wait_s` for more writes. Notes (log lines that no caller waits for) are written
+with the next group, or alone after `NOTE_WAIT_S`. A failed commit reaches exactly the callers of its group; the notes
+of that group are kept for the next.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import lmdb
 import structlog
 
 from semcache.errors import OverloadedError, SemcacheError, ShuttingDownError, StoreError, StoreFullError
-from semcache.model import Changes, LedgerRecord, ServedHit
+from semcache.model import Changes, ServedHit
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import eviction
 from semcache.store.codec import encode_record
+from semcache.store.commit_group import UNFINISHED, Apply, CommitGroup, Note, Write, WriteResult
+from semcache.store.delivery import Delivery
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
 from semcache.store.transaction import WriteTransaction
@@ -32,64 +34,22 @@ from semcache.store.transaction import WriteTransaction
 _log = structlog.get_logger(__name__)
 
 NOTE_WAIT_S = 0.25
-"""How long a note waits for an awaited write to ride along with."""
+"""Seconds that a note waits for an awaited write to share its commit."""
 RETRY_WAIT_S = 1.0
-"""How long notes wait after a failed commit: a full disk isn't asked a thousand times a second."""
+"""Seconds that notes wait after a failed commit, so that a full disk isn't tried a thousand times a second."""
 ACCESS_INTERVAL_S = 30.0
-"""How often access statistics are written, with a commit that happens anyway."""
+"""Seconds between two writes of access statistics; they share a commit that happens anyway."""
 MAX_ACCESS_IN_MEMORY = 10_000
+"""Entries whose accesses are counted in memory; with more, they are written before their time."""
 HISTORY_ROWS_PER_GROUP = 1024
+"""Rows of history that one group deletes at most, so that its commit stays short."""
 
 _FULL_ERRORS = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
 
 
-class _Unfinished:
-    """What `apply` returns when it has more to do than one group should hold."""
-
-
-UNFINISHED: Final = _Unfinished()
-
-Apply = Callable[[WriteTransaction], Any]
-"""A write's work within a group's transaction. Returns its result, or UNFINISHED to be called again in the next group.
-A SemcacheError that it raises before it has changed anything is its waiter's alone."""
-
-
-class Note(NamedTuple):
-    """A log line with its row, and the hit that was served with it.
-
-    Who waits for the line brings its row, so that they hear what is wrong with it. The thread makes the others, many at
-    once: on the event loop, between two requests, each would cost three times as much.
-    """
-
-    record: LedgerRecord
-    served: ServedHit | None = None
-    row: bytes = b""
-
-
-@dataclass(eq=False, slots=True)
-class Write:
-    """An awaited write."""
-
-    apply: Apply
-    future: asyncio.Future[Any]
-    note: Note | None = None
-    urgent: bool = False
-
-
-@dataclass(slots=True)
-class _Group:
-    writes: list[Write]
-    notes: list[Note]
-    drained_at_s: float
-    """Wall seconds; everything noted before is in this group or in an earlier one, when `whole`."""
-    whole: bool
-    results: list[tuple[asyncio.Future[Any], Any, SemcacheError | None]] = field(default_factory=list)
-    unfinished: list[Write] = field(default_factory=list)
-
-
 @dataclass(slots=True)
 class WriterCounts:
-    """What the writer has done since the store was opened."""
+    """Counts since the store was opened."""
 
     commits: int = 0
     failed_commits: int = 0
@@ -100,7 +60,7 @@ class WriterCounts:
 
 
 class Writer:
-    """Owns every write transaction of an environment."""
+    """Owns every write transaction of an environment, and the thread that makes them."""
 
     def __init__(
         self, env: lmdb.Environment, dbs: Databases, settings: StoreSettings, clock: Clock, counters: Counters
@@ -113,7 +73,7 @@ class Writer:
         self._limit_bytes = eviction.limit_bytes(settings.max_bytes, settings.map_size_bytes)
         self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
         self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
-        self._listeners: list[Callable[[Changes], None]] = []
+        self._delivery = Delivery()
         self._changed = threading.Condition()
         self._writes: deque[Write] = deque()
         self._notes: deque[Note] = deque()
@@ -123,7 +83,7 @@ class Writer:
         self._retrying = False
         self._durable_through_s = clock.wall()
         self._served: dict[str, ServedHit] = {}
-        self._touched: dict[int, Access] = {}  # the thread's own
+        self._touched: dict[int, Access] = {}  # Only the writer's thread uses it.
         self._access_saved_s = clock.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.counts = WriterCounts()
@@ -133,22 +93,22 @@ class Writer:
     # -- called on the event loop
 
     def subscribe(self, listener: Callable[[Changes], None]) -> None:
-        """Call `listener` on the event loop after each commit that changed entries, before its waiters are told."""
-        self._listeners.append(listener)
+        """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
+        self._delivery.subscribe(listener)
 
     async def write(self, apply: Apply, *, note: Note | None = None, urgent: bool = False) -> Any:
-        """Do `apply` in the next group and return its result once that is on disk.
+        """Do `apply` in the next group; return its result once the group is on disk.
 
         Args:
             apply: runs on the writer's thread.
             note: a log line of the same commit.
-            urgent: don't wait for company.
+            urgent: start the group without waiting for more writes.
 
         Raises:
             OverloadedError: too many writes wait.
             ShuttingDownError: the store is closed.
-            StoreFullError: the map or the disk is full; nothing of it was written.
-            StoreError: the commit failed otherwise; nothing of it was written.
+            StoreFullError: the map or the disk is full; nothing was written.
+            StoreError: the commit failed for another reason; nothing was written.
         """
         loop = asyncio.get_running_loop()
         write = Write(apply, loop.create_future(), note, urgent)
@@ -168,47 +128,51 @@ class Writer:
         return await write.future
 
     def note(self, note: Note) -> None:
-        """Write a log line with the next group. When too many wait (a disk full for long) it is dropped and counted."""
+        """Write a log line with the next group. It is dropped and counted when too many wait, as on a full disk."""
         if self._closing or len(self._notes) >= self._settings.max_queue:
             self.counts.notes_dropped += 1
             return
         if note.served is not None:
             self._served[note.served.hit_id] = note.served
-        # Without the lock, which would cost as much as the rest: the thread takes notes one by one, and looks for the
-        # first while it holds the lock, so that it either sees this one or is waiting when it is told.
+        # Appending takes no lock, which would cost as much as all the rest of this method. No note is lost:
+        #   1. The thread takes the lock and finds no note.
+        #   2. Here, a note is appended and `len(...) == 1` is seen; `notify` needs the lock and so has to wait.
+        #   3. The thread waits on the condition, which frees the lock.
+        #   4. `notify` wakes the thread, which finds the note.
+        # If the append comes before 1, the thread finds the note at once.
         self._notes.append(note)
         if len(self._notes) == 1:
             with self._changed:
                 self._changed.notify()
 
     def noted_served(self, hit_id: str) -> ServedHit | None:
-        """A served hit that isn't on disk yet."""
+        """Return a served hit that isn't on disk yet."""
         return self._served.get(hit_id)
 
     @property
     def counters(self) -> Counters:
-        """As of the last commit."""
+        """The counters as of the last commit."""
         return self._counters
 
     @property
     def pending(self) -> int:
-        """Writes and notes that wait."""
+        """How many writes and notes wait."""
         return len(self._writes) + len(self._notes)
 
     @property
     def durable_through_s(self) -> float:
-        """Wall seconds up to which every note is on disk."""
+        """Wall seconds up to which everything noted is on disk."""
         with self._changed:
             idle = not (self._busy or self._writes or self._notes)
             return self._clock.wall() if idle else self._durable_through_s
 
     async def close(self) -> None:
-        """Write all that waits, then end the thread."""
+        """Write everything that waits, then end the thread. Later writes raise ShuttingDownError."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         await asyncio.to_thread(self._thread.join)
-        # Its last group's waiters are told by callbacks that are queued by now: let them run.
+        # The results of the last group are callbacks that the loop has queued by now: this lets them run.
         await asyncio.sleep(0)
 
     # -- the thread
@@ -219,10 +183,11 @@ class Writer:
             changes = self._commit(group)
             with self._changed:
                 self._busy = False
-            self._deliver(group, changes)  # Last: who is told that it is on disk finds that the store says so, too.
+            # Results come last: a caller that was told that its write is on disk finds it in `durable_through_s` too.
+            self._delivery.send(changes, group.results, self._loop)
 
-    def _gather(self) -> _Group | None:
-        """The next group, as soon as it is due; None when the store is closed and nothing waits."""
+    def _gather(self) -> CommitGroup | None:
+        """Wait for the next group and return it; None when the store is closed and nothing waits."""
         with self._changed:
             while not (self._writes or self._notes or self._closing):
                 self._changed.wait()
@@ -238,33 +203,34 @@ class Writer:
                 return None
             writes = [self._writes.popleft() for _ in range(min(len(self._writes), self._settings.commit_items))]
             self._urgent -= sum(write.urgent for write in writes)
-            # Notes come before the writes that were made after them: a verdict finds the hit that it is about.
+            # Notes are taken after the writes, so that a verdict finds the hit that was noted before it.
             drained_at_s = self._clock.wall()
             notes = [self._notes.popleft() for _ in range(len(self._notes))]
             self._busy = True
-            return _Group(writes, notes, drained_at_s, whole=not self._writes)
+            return CommitGroup(writes, notes, drained_at_s, whole=not self._writes)
 
-    def _encode(self, group: _Group) -> None:
+    def _encode(self, group: CommitGroup) -> None:
+        """Encode the lines of a group; drop and count those that no row can hold."""
         notes, group.notes = group.notes, []
         for note in notes:
-            if note.row:  # of a group that failed
+            if note.row:  # The note was encoded for a group that failed.
                 group.notes.append(note)
                 continue
-            record = note.record
             try:
-                row = encode_record(record)
+                row = encode_record(note.line)
             except ValueError as error:
                 self.counts.notes_dropped += 1
                 if note.served is not None:
                     self._served.pop(note.served.hit_id, None)
-                _log.error("store.note_unwritable", request_id=record.request_id, error=str(error))
+                _log.error("store.note_unwritable", request_id=note.line.request_id, error=str(error))
                 continue
-            group.notes.append(Note(record, note.served, row))
-            if record.uses_entry:
-                self._touched[record.entry_id] = self._access_of(record.entry_id).plus(eviction.access_of(record))
+            group.notes.append(note._replace(row=row))
+            if note.line.uses_entry:
+                entry_id = note.line.entry_id
+                self._touched[entry_id] = self._access_of(entry_id).plus(eviction.access_of(note.line))
 
-    def _commit(self, group: _Group) -> Changes:
-        """Write a group; what its waiters are to be told is in it afterwards, what changed is returned."""
+    def _commit(self, group: CommitGroup) -> Changes:
+        """Write a group and fill its `results`; return the changes to entries."""
         touched = self._take_touched()
         failure: SemcacheError | None = None
         changes = Changes()
@@ -277,7 +243,7 @@ class Writer:
             self._succeeded(group, transaction)
         except lmdb.Error as error:
             failure = _translated(error)
-        except Exception as error:  # noqa: BLE001 - the thread outlives whatever one group holds
+        except Exception as error:  # noqa: BLE001 - the thread must outlive any write's failure
             _log.exception("store.group_failed")
             failure = StoreError(f"a write failed ({type(error).__name__}: {error}).", hint="The log has the details.")
         if failure is not None:
@@ -286,7 +252,8 @@ class Writer:
                 changes = self._make_room()
         return changes
 
-    def _fill(self, transaction: WriteTransaction, group: _Group, touched: dict[int, Access]) -> None:
+    def _fill(self, transaction: WriteTransaction, group: CommitGroup, touched: dict[int, Access]) -> None:
+        """Do all that a group holds within its transaction, then evict and drop what is too much."""
         notes = list(group.notes)
         for note in notes:
             if note.served is not None:
@@ -295,15 +262,15 @@ class Writer:
             try:
                 result = write.apply(transaction)
             except SemcacheError as error:
-                group.results.append((write.future, None, error))
+                group.results.append(WriteResult(write.future, None, error))
                 continue
             if result is UNFINISHED:
                 group.unfinished.append(write)
                 continue
             if write.note is not None:
                 notes.append(write.note)
-            group.results.append((write.future, result, None))
-        transaction.log((note.record, note.row) for note in notes)
+            group.results.append(WriteResult(write.future, result, None))
+        transaction.log((note.line, note.row) for note in notes)
         if touched:
             transaction.save_access(touched)
         if group.writes:
@@ -316,7 +283,7 @@ class Writer:
             )
         transaction.drop_history(self._history_limit_bytes, HISTORY_ROWS_PER_GROUP)
 
-    def _succeeded(self, group: _Group, transaction: WriteTransaction) -> None:
+    def _succeeded(self, group: CommitGroup, transaction: WriteTransaction) -> None:
         self._counters = transaction.counters
         self.counts.commits += 1
         self.counts.evicted += transaction.evicted
@@ -331,16 +298,16 @@ class Writer:
                 self._durable_through_s = group.drained_at_s
             self._requeue(group.unfinished)
 
-    def _failed(self, group: _Group, touched: dict[int, Access], failure: SemcacheError) -> None:
+    def _failed(self, group: CommitGroup, touched: dict[int, Access], failure: SemcacheError) -> None:
         self.counts.failed_commits += 1
         _log.error("store.commit_failed", error=str(failure), writes=len(group.writes), notes=len(group.notes))
-        group.results = [(write.future, None, copy.copy(failure)) for write in group.writes]
+        group.results = [WriteResult(write.future, None, copy.copy(failure)) for write in group.writes]
         for entry_id, access in touched.items():
             self._touched[entry_id] = access.plus(self._access_of(entry_id))
         with self._changed:
             self._retrying = True
             if self._closing and not group.writes:
-                # Nobody waits any more and the disk refuses: what is left can't be kept.
+                # The store is closing, no caller waits, and the disk refuses: the notes can't be kept.
                 self.counts.notes_dropped += len(group.notes)
                 self._touched.clear()
                 return
@@ -352,16 +319,16 @@ class Writer:
                     self._served.pop(dropped.served.hit_id, None)
 
     def _requeue(self, writes: list[Write]) -> None:
-        """Long work goes on in the next group, without waiting for company."""
+        """Put unfinished writes first in the queue; they go on in the next group without waiting for more writes."""
         for write in writes:
             write.urgent = True
         self._urgent += len(writes)
         self._writes.extendleft(reversed(writes))
 
     def _make_room(self) -> Changes:
-        """After a refusal: a small transaction that only deletes, so that the next group may fit.
+        """After a commit was refused, evict some entries in a transaction of its own; return its changes.
 
-        Deletes copy pages before they free any: when a twentieth is too much at once, less may fit.
+        Deletes copy pages before they free any. Where a twentieth of the bytes is too much at once, less may fit.
         """
         before = self._counters
         for share in (0.05, 0.005, 0.0):
@@ -400,33 +367,6 @@ class Writer:
     def _access_of(self, entry_id: int) -> Access:
         return self._touched.get(entry_id, eviction.NO_ACCESS)
 
-    def _deliver(self, group: _Group, changes: Changes) -> None:
-        """One callback per group and loop: the listeners, then the waiters."""
-        loops = {future.get_loop(): None for future, _, _ in group.results}
-        if changes != Changes() and not loops and self._loop is not None:
-            loops = {self._loop: None}
-        for position, loop in enumerate(loops):
-            results = [result for result in group.results if result[0].get_loop() is loop]
-            try:
-                loop.call_soon_threadsafe(self._tell, changes if position == 0 else Changes(), results)
-            except RuntimeError:
-                _log.warning("store.waiters_gone", waiters=len(results))  # the loop was closed under them
-
-    def _tell(self, changes: Changes, results: list[tuple[asyncio.Future[Any], Any, SemcacheError | None]]) -> None:
-        if changes.added or changes.removed or changes.rewritten:
-            for listener in self._listeners:
-                try:
-                    listener(changes)
-                except Exception:  # noqa: BLE001 - one listener's failure is not the waiters'
-                    _log.exception("store.listener_failed")
-        for future, result, error in results:
-            if future.done():
-                continue  # its caller left
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
 
 def _translated(error: lmdb.Error) -> SemcacheError:
     if isinstance(error, _FULL_ERRORS):
@@ -436,5 +376,6 @@ def _translated(error: lmdb.Error) -> SemcacheError:
             hint="Free disk space, or lower store.max_bytes below the disk's and store.map_size_bytes.",
         )
     return StoreError(
-        f"the store's commit failed ({error}).", hint="Restart the server; `semcache check` audits the store."
+        f"the store's commit failed ({error}).",
+        hint="Restart the server; `semcache check` says what is wrong with the store.",
     )

@@ -43,7 +43,7 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock)
 
 @pytest.fixture
 def reopened(make: Make) -> Reopened:
-    """Closes a store that `make` made and opens it again, perhaps under another embedder."""
+    """Return what closes a store that `make` made and opens it again, under any embedder."""
 
     async def reopen(store: Store, embedder: str, **fields: Any) -> Store:
         await store.close()

@@ -185,4 +185,5 @@ async def test_a_closed_store_takes_no_writes_and_may_be_closed_twice(store):
     await store.close()
     with pytest.raises(ShuttingDownError):
         await store.entries.put(entry("b"), None)
+    assert store.stats().entries == 1
     await store.close()

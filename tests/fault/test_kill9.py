@@ -1,4 +1,4 @@
-"""After SIGKILL nothing acknowledged is missing, nothing half-written is served, and the store's audit is clean."""
+"""After SIGKILL nothing acknowledged is missing, nothing half-written is served, and a check finds no problem."""
 
 import os
 import random

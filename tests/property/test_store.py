@@ -1,4 +1,4 @@
-"""The store against a plain dictionary, reopened at random; and every row back as it was written."""
+"""The store against a plain dictionary, reopened at random; each row is read back as it was written."""
 
 import asyncio
 import tempfile
@@ -155,7 +155,7 @@ EMBEDDERS = st.sampled_from(["", "one", "two", "three"])
 
 
 class StoreAgainstDictionary(RuleBasedStateMachine):
-    """Every operation on the store on disk and on two dictionaries; after each, both tell the same."""
+    """Each operation runs on the store on disk and on dictionaries; after each, both have the same content."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.entries: dict[int, Entry] = {}
         self.vectors: dict[int, Vector] = {}
-        self.made_by: dict[int, str] = {}
+        self.embedder_of: dict[int, str] = {}
         self.records: list[LedgerRecord] = []
         self.last_id = 0
         self.hits = 0
@@ -210,13 +210,13 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         assert stored == self.entries[stored.entry_id]
         if added is not None:
             self.vectors[stored.entry_id] = added
-            self.made_by[stored.entry_id] = self.embedder
+            self.embedder_of[stored.entry_id] = self.embedder
         self.records.append(line)
 
     def forget(self, entry_id: int) -> None:
         del self.entries[entry_id]
         self.vectors.pop(entry_id, None)
-        self.made_by.pop(entry_id, None)
+        self.embedder_of.pop(entry_id, None)
 
     @rule(seconds=st.integers(0, 30))
     def wait(self, seconds: int) -> None:
@@ -230,7 +230,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             self.forget(entry_id)
 
     @rule(tenant=TENANTS, tags=TAGS, apply=st.booleans())
-    def invalidate(self, tenant: str, tags: tuple[str, ...], apply: bool) -> None:
+    def invalidate(self, *, tenant: str, tags: tuple[str, ...], apply: bool) -> None:
         selector = Selector(tenant, tags=tags, everything=not tags)
         named = [one for one in self.entries.values() if selector.matches(one)]
         live = sum(one.expires_s > self.clock.wall() for one in named)
@@ -239,7 +239,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             self.forget(one.entry_id)
 
     @rule(chance=st.randoms(use_true_random=False), exact=st.booleans())
-    def reject(self, chance: Any, exact: bool) -> None:
+    def reject(self, *, chance: Any, exact: bool) -> None:
         entry_id = chance.randint(1, self.last_id + 1)
         self.hits += 1
         status = Status.EXACT_HIT if exact else Status.SEMANTIC_HIT
@@ -277,7 +277,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             if wanted:
                 np.testing.assert_array_equal(vectors, np.stack([self.vectors[i] for i in wanted]))
         assert self.store.stats().entries == len(self.entries)
-        others = [name for name in self.made_by.values() if name not in {"", self.embedder}]
+        others = [name for name in self.embedder_of.values() if name not in {"", self.embedder}]
         assert self.store.stats().inert == (len(others) if self.embedder else 0)
 
     @rule()

@@ -1,4 +1,4 @@
-"""Values that the store's tests put into it: plausible defaults, every field open to change."""
+"""Values for tests of the store: plausible defaults, and every field can be set."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows that were damaged or come from elsewhere: refused with the entry's name, never half-read."""
+"""Rows that are damaged or of a newer format are refused with the row's name, and never read in part."""
 
 import struct
 from zlib import crc32

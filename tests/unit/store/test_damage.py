@@ -1,4 +1,4 @@
-"""Damage on disk: what readers do about it, what the audit finds, and that a repair mends it and leaves the rest."""
+"""Damage on disk: what readers do about it, what a check finds, and that a repair removes it and keeps the rest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semcache.model import Rejection, Selector, Status
-from semcache.store import AuditReport, LmdbStore, check, layout, repair
+from semcache.store import CheckReport, LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.layout import Databases, pack_id
 from semcache.testing.clock import FakeClock
@@ -28,7 +28,7 @@ def open_store(path: Path, clock: FakeClock | None = None, embedder: str = "") -
 
 @contextmanager
 def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
-    """A write past the store, as damage comes."""
+    """Write rows directly, as damage would."""
     env = lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION)
     dbs = Databases.open(env, create=False)
     with env, env.begin(write=True) as txn:
@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
 
 
 async def filled(path: Path) -> None:
-    """Two entries, the second of which something happens to, and a row of everything else."""
+    """Make a store of two entries, of which the tests damage the second, and one row of each other kind."""
     store = open_store(path)
     await store.entries.put(
         entry("kept", tags=("t",), sources=("s",)), vector(1), record("r1", status=Status.EXACT_HIT)
@@ -181,7 +181,7 @@ DAMAGES: dict[Callable, set[str]] = {
 }
 
 
-def kinds(report: AuditReport) -> set[str]:
+def kinds(report: CheckReport) -> set[str]:
     return {problem.kind for problem in report.problems}
 
 
@@ -273,7 +273,7 @@ async def test_a_damaged_entry_takes_no_rejection_and_its_replacement_has_its_ow
     again = await store.entries.put(entry("hurt"), vector(3))
     assert again.rejections == ()
     ids, vectors = store.vectors.load(PARTITION)
-    # The damaged one's stays until a repair, since nothing says where it lies; without an entry it isn't served.
+    # The vector of the damaged entry stays until a repair, because its key can't be known; it isn't served.
     assert ids.tolist() == [KEPT, HURT, again.entry_id]
     np.testing.assert_array_equal(vectors[-1], vector(3))
     await store.close()

@@ -1,4 +1,4 @@
-"""What the store refuses to open, each in one sentence with a way out."""
+"""Which stores are opened and brought up to date, and which are refused, each in one sentence with a hint."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def read_meta(path: Path, key: bytes) -> bytes | None:
 
 
 def embedders_of_vectors(path: Path) -> set[str]:
-    """The fingerprints of which the store has vectors."""
+    """Return the fingerprints of the embedders whose vectors the store holds."""
     runs = unpack_runs(read_meta(path, layout.META_RUNS))
     return {run.fingerprint for run in runs if run.vectors}
 
@@ -135,7 +135,7 @@ def test_files_that_are_no_store_are_refused(tmp_path, content):
         open_store(tmp_path)
     with pytest.raises(StoreUnusableError, match=re.escape(str(tmp_path))):
         check(store_settings(tmp_path))
-    # The lock was let go of: the way out is open at once.
+    # The lock was freed: the file can be removed at once.
     (tmp_path / "data.mdb").unlink()
 
 
@@ -161,9 +161,9 @@ def test_a_map_beyond_the_address_space_is_refused(tmp_path):
 
 
 def test_there_is_nothing_to_check_where_no_store_is(tmp_path):
-    for audit in (check, repair):
+    for look in (check, repair):
         with pytest.raises(StoreUnusableError, match="there is no store"):
-            audit(store_settings(tmp_path / "nowhere"))
+            look(store_settings(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
 
 

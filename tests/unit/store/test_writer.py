@@ -1,4 +1,4 @@
-"""How writes become groups, and what happens to those that come too many, too late, or together."""
+"""How writes become groups, and what happens when too many wait or when they come together."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ def open_store(path: Path, clock: FakeClock | None = None, **fields) -> LmdbStor
 
 
 class Gate:
-    """Holds the writer within a group until it is opened."""
+    """Stops the writer within a group until the gate is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered = threading.Event()

@@ -25,7 +25,7 @@ from benchmarks.shared_data import folder
 from benchmarks.worker import ROOT
 from semcache.decision import Decider, Reading
 from semcache.evaluation.labels.files import load_pairs
-from semcache.evaluation.tune.judging import SLACK
+from semcache.evaluation.tune.pair_scores import SLACK
 from semcache.model import Effect
 from semcache.settings import DecisionSettings
 

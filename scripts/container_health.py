@@ -1,4 +1,4 @@
-"""A container's health check: exit 0 when the server of $SEMCACHE_CONFIG is serving, 1 with one line when it isn't."""
+"""A container's health check: exits with 0 if the server of $SEMCACHE_CONFIG is serving, else with 1 and one line."""
 
 import os
 import sys
@@ -16,7 +16,10 @@ ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with
 
 
 def serving(settings: Settings) -> bool:
-    """Whether gRPC health says SERVING; under TLS, whose certificate names no loopback, whether /metrics answers."""
+    """Return whether the gRPC health service says SERVING; under TLS, whether /metrics answers.
+
+    A certificate doesn't name the loopback address, so a check over TLS would fail.
+    """
     if settings.server.tls.enabled:
         host = ANY_HOST.get(settings.metrics.host, settings.metrics.host)
         url = f"http://{host}:{settings.metrics.port}/metrics"
@@ -34,7 +37,7 @@ def serving(settings: Settings) -> bool:
 
 
 def main() -> None:
-    """Asks once."""
+    """Check once, and exit with the result."""
     config = os.environ.get("SEMCACHE_CONFIG")
     try:
         if not serving(load_settings(Path(config) if config else None)):

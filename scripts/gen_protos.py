@@ -1,4 +1,4 @@
-"""Generates semcache/v1 from protos/, or with --check says whether what is committed is what would be generated."""
+"""Generates semcache/v1 from protos/, or with --check compares the committed modules with what it would generate."""
 
 import argparse
 import subprocess
@@ -9,20 +9,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-# Another generator writes other text, and stubs that refuse the grpcio which requirements/*.lock pins.
+# Other versions write other text, and stubs that refuse the grpcio pinned in requirements/*.lock.
 GENERATORS = {"grpcio-tools": "1.85.1", "mypy-protobuf": "5.1.0"}
 
 
 def assert_generators() -> None:
-    """Ends the program unless the pinned generators are installed."""
+    """End the program unless the pinned generators are installed."""
     for name, wanted in GENERATORS.items():
-        found = version(name)
-        if found != wanted:
-            sys.exit(f"gen_protos: needs {name} {wanted}, found {found}: run `make protos`, which installs it")
+        installed = version(name)
+        if installed != wanted:
+            sys.exit(f"gen_protos: needs {name} {wanted}, found {installed}: run `make protos`, which installs it")
 
 
 def generate(out: Path) -> None:
-    """Writes the modules of all protos under `out`, with imports that need no rewriting."""
+    """Write the modules of all protos under `out`, with imports that need no rewriting."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     scripts = Path(sys.executable).parent
     command = [
@@ -43,12 +43,12 @@ def generate(out: Path) -> None:
 
 
 def generated(root: Path) -> dict[Path, bytes]:
-    """Every generated module under `root`/semcache/v1 by its path."""
+    """Return every generated module under `root`/semcache/v1 by its path."""
     return {path.relative_to(root): path.read_bytes() for path in (root / "semcache" / "v1").glob("*_pb2*.py*")}
 
 
 def main() -> None:
-    """Generates into the tree, or with --check into a folder of its own and compares."""
+    """Generate the modules, then write those that differ, or with --check report them and exit with status 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")
     check = parser.parse_args().check

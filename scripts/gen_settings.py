@@ -1,4 +1,4 @@
-"""Writes semcache.toml, every setting documented in place, from the settings' own docstrings; `--check` compares."""
+"""Writes semcache.toml, which documents every setting, from the settings' docstrings; with --check it compares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER = """\
 
 
 def main() -> int:
-    """Write the file, or with --check say whether it is in step."""
+    """Write the file and return 0; with --check, return 1 if the file differs."""
     text = HEADER + "".join(_section(name, field.annotation) for name, field in Settings.model_fields.items())
     if "--check" in sys.argv:
         if TARGET.read_text("utf-8") == text:
@@ -60,7 +60,7 @@ def _list_section(path: str, model: type[BaseModel], description: str) -> str:
 
 
 def _section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, alone or in a tuple."""
+    """Return the section class that a field holds, alone or in a tuple; None if it holds none."""
     for candidate in (annotation, *typing.get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.hit_rate.playing import MISS, Served
 from benchmarks.hit_rate.world import World
 from semcache.evaluation.statistics.bootstrap import percentiles, resample
-from semcache.evaluation.statistics.scoring import Interval, Rate
+from semcache.evaluation.statistics.scoring import Interval, Proportion
 
 PER_HIT, PER_REQUEST = "wrong per hit", "wrong per request"
 DEFINITIONS = (PER_HIT, PER_REQUEST)
@@ -59,7 +59,7 @@ def precision_interval(labels: NDArray[np.int64], asked: Sequence[int], served: 
     hit = served != MISS
     right = hit & (labels[served] == wanted)
     resampled = percentiles(resample(np.stack([right, hit], axis=1), wanted.tolist()).ratio(0, 1))
-    return Rate(int(right.sum()), int(hit.sum()), resampled, len(set(wanted[hit].tolist()))).interval
+    return Proportion(int(right.sum()), int(hit.sum()), resampled, len(set(wanted[hit].tolist()))).interval
 
 
 def kinds_of_wrong(

@@ -1,4 +1,4 @@
-"""`semcache check`."""
+"""`semcache check`: checks the store, and repairs it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from semcache.settings import load_settings
 from semcache.store import checking
 
 _SHOWN = 20
+"""Problems printed; the rest are counted."""
 
 
 def check(
+    *,
     config: Config = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what is found; no server may have the store open.")
+        bool, typer.Option("--repair", help="Repair what is wrong; no server may have the store open.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check the store against itself: every row of every sub-database. Exit code 1 when something is wrong."""
+    """Check every row of the store against the others. Exit code 1 when something is wrong."""
     store = load_settings(config).store
     console = Console(stderr=True)
     with console.status("Checking …") as status:
-        look = checking.repair if repair else checking.check
-        report = look(store, lambda name: status.update(f"Checking {name} …"))
+        run = checking.repair if repair else checking.check
+        report = run(store, lambda name: status.update(f"Checking {name} …"))
     if json:
         typer.echo(json_format.dumps({**asdict(report), "clean": report.clean}, default=str))
     else:
@@ -46,5 +48,5 @@ def _verdict(report: checking.CheckReport) -> str:
     if report.clean:
         return "The store is clean."
     if report.repaired:
-        return f"{report.problem_count} problems, {report.repaired} rows mended."
-    return f"{report.problem_count} problems; `semcache check --repair` mends them while no server runs."
+        return f"{report.problem_count} problems, {report.repaired} rows repaired."
+    return f"{report.problem_count} problems; `semcache check --repair` repairs them while no server runs."

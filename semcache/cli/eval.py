@@ -1,4 +1,4 @@
-"""`semcache eval`."""
+"""`semcache eval`: plays labelled pairs through a real server."""
 
 from __future__ import annotations
 
@@ -13,49 +13,52 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from semcache.cli.eval_tables import Tried, as_json, print_tables
+from semcache.cli.eval_tables import TriedSetting, as_json, print_tables
 from semcache.cli.options import ApiKey, Ca, Json, progress_bar
 from semcache.cli.own_server import own_server
 from semcache.client import Client
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import load_pairs
-from semcache.evaluation.labels.pairs import Pair
-from semcache.evaluation.replay.playing import play_pairs
-from semcache.evaluation.replay.playing_specs import replay_decision
+from semcache.evaluation.labels.pairs import LabelledPair
+from semcache.evaluation.replay.deciding_offline import replay_decision
+from semcache.evaluation.replay.playing_pairs import play_pairs
 from semcache.evaluation.tune.specs import Spec, check_threshold, read_specs
 from semcache.observe.logs import configure_logging
 from semcache.settings import DecisionSettings, LogSettings, Settings, load_settings
 
-Loaded = dict[str, tuple[Pair, ...]]
+Loaded = dict[str, tuple[LabelledPair, ...]]
 
 
 def evaluate(
+    *,
     files: Annotated[
         list[Path],
-        typer.Argument(help="JSONL or CSV of labelled pairs, conversations, clusters, intents or turns; or a folder."),
+        typer.Argument(
+            help="JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
+        ),
     ],
     threshold: Annotated[
-        list[float] | None, typer.Option("--threshold", "-t", help="A setting to try; may be given again.")
+        list[float] | None, typer.Option("--threshold", "-t", help="A threshold to try; may be repeated.")
     ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
             "--policy",
-            help="A setting to compare, as in strict:threshold=0.95,guards=numbers+polarity; again for more.",
+            help="A setting to compare, such as strict:threshold=0.95,guards=numbers+polarity; may be repeated.",
         ),
     ] = None,
-    shared: Annotated[bool, typer.Option("--shared", help="All pairs of a file in one namespace.")] = False,
-    show: Annotated[int, typer.Option(min=0, help="Traps that were served, to be shown with their texts.")] = 10,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs of each file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the pairs drawn from clusters and intents.")] = 1,
+    shared: Annotated[bool, typer.Option("--shared", help="Put all pairs of a file into one namespace.")] = False,
+    show: Annotated[int, typer.Option(min=0, help="How many served traps to show with their texts.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pairs of each file.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for drawing pairs from clusters and intents.")] = 1,
     address: Annotated[
-        str | None, typer.Option("--address", "-a", help="A running server; without it one of its own, new and empty.")
+        str | None, typer.Option("--address", "-a", help="A running server; without it, a new server with no entries.")
     ] = None,
     api_key: ApiKey = None,
     ca: Ca = None,
     json: Json = False,
 ) -> None:
-    """Play labelled pairs through a real server: hits served of hits, traps served of traps, by kind."""
+    """Play labelled pairs through a real server, and count the served hits and the served traps by kind."""
     configure_logging(LogSettings(level="error"))
     settings = load_settings()
     thresholds = [check_threshold(value) for value in sorted(set(threshold or ()))]
@@ -63,7 +66,7 @@ def evaluate(
     _check(thresholds, specs, shared=shared)
     loaded = {str(path): load_pairs(path, seed=seed)[:limit] for path in files}
 
-    async def run() -> dict[str, list[Tried]]:
+    async def run() -> dict[str, list[TriedSetting]]:
         lowest = settings.decision
         if thresholds:
             lowest = lowest.model_copy(update={"threshold": thresholds[0], "overrides": ()})
@@ -77,8 +80,8 @@ def evaluate(
 
     results = asyncio.run(run())
     if json:
-        told = [as_json(name, tried) for name, tried in results.items()]
-        typer.echo(json_format.dumps({"files": told}, ensure_ascii=False))
+        documents = [as_json(name, tried) for name, tried in results.items()]
+        typer.echo(json_format.dumps({"files": documents}, ensure_ascii=False))
         return
     for name, tried in results.items():
         print_tables(Console(), name, tried, show)
@@ -91,13 +94,13 @@ def _check(thresholds: Sequence[float], specs: Sequence[Spec], *, shared: bool) 
         )
     if specs and shared:
         raise InvalidRequestError(
-            "Policies are compared over pairs that meet each other alone, and --shared lets all of them meet.",
+            "--policy compares pairs that don't meet each other, and --shared lets all of them meet.",
             hint="Leave --shared out, or try one --threshold after another.",
         )
 
 
-async def _try_specs(client: Client, loaded: Loaded, specs: Sequence[Spec]) -> dict[str, list[Tried]]:
-    """Each pair goes through the server once; every policy decides over the similarities that the server tells."""
+async def _try_specs(client: Client, loaded: Loaded, specs: Sequence[Spec]) -> dict[str, list[TriedSetting]]:
+    """Play each pair once; every policy decides about the similarities that the server reports."""
     results = {}
     with progress_bar("Playing", 2 * sum(len(pairs) for pairs in loaded.values())) as (progress, task):
         for name, pairs in loaded.items():
@@ -106,7 +109,7 @@ async def _try_specs(client: Client, loaded: Loaded, specs: Sequence[Spec]) -> d
                 client, pairs, None, shared=False, on_progress=lambda count: progress.advance(task, count)
             )
             results[name] = [
-                Tried(spec.name, spec.decision.threshold, tuple(played), tuple(replay_decision(played, spec)))
+                TriedSetting(spec.name, spec.decision.threshold, tuple(played), tuple(replay_decision(played, spec)))
                 for spec in specs
             ]
     return results
@@ -119,9 +122,9 @@ async def _try_thresholds(
     shipped: DecisionSettings,
     *,
     shared: bool,
-) -> dict[str, list[Tried]]:
-    """Each pair goes through the server once a threshold, and what the server serves is what counts."""
-    results: dict[str, list[Tried]] = {}
+) -> dict[str, list[TriedSetting]]:
+    """Play each pair once for each threshold, and count what the server serves."""
+    results: dict[str, list[TriedSetting]] = {}
     total = 2 * len(thresholds) * sum(len(pairs) for pairs in loaded.values())
     with progress_bar("Playing", total) as (progress, task):
         for name, pairs in loaded.items():
@@ -135,26 +138,26 @@ async def _try_thresholds(
 
 async def _try_threshold(
     client: Client,
-    pairs: Sequence[Pair],
+    pairs: Sequence[LabelledPair],
     threshold: float | None,
     shipped: DecisionSettings,
     progress: Progress,
     task: TaskID,
     *,
     shared: bool,
-) -> Tried:
+) -> TriedSetting:
     played = await play_pairs(
         client, pairs, threshold, shared=shared, on_progress=lambda count: progress.advance(task, count)
     )
-    # A running server raises what is below its own threshold: what counted is what is told.
+    # A running server raises a threshold below its own, so the results are named after the threshold it applied.
     counted = (one.threshold for one in played if one.threshold is not None)
     effective = next(counted, shipped.threshold if threshold is None else threshold)
-    return Tried(f"{effective:g}", effective, tuple(played), tuple(one.served for one in played))
+    return TriedSetting(f"{effective:g}", effective, tuple(played), tuple(one.served for one in played))
 
 
 @asynccontextmanager
 async def _server(address: str | None, settings: Settings, decision: DecisionSettings) -> AsyncIterator[str]:
-    """The address of the server that is asked: a running one, or a new one with an empty store."""
+    """Give the address of the running server, or of a new one with an empty store that ends with the block."""
     if address is not None:
         yield address
         return

@@ -1,4 +1,4 @@
-"""How `semcache eval` tells its results: tables for people, one object for programs."""
+"""Presents the results of `semcache eval`: tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -8,48 +8,58 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from semcache.evaluation.labels.pairs import Pair
-from semcache.evaluation.replay.playing import Played
-from semcache.evaluation.statistics.scoring import Change, Comparison, Rate, Score, compare, score
+from semcache.evaluation.labels.pairs import LabelledPair
+from semcache.evaluation.replay.playing_pairs import PlayedPair
+from semcache.evaluation.statistics.scoring import Change, Comparison, Proportion, Score, compare, score
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One setting over the pairs of a file: `served` says of each of `played` whether the setting serves it."""
+class TriedSetting:
+    """One setting applied to the pairs of a file.
+
+    Attributes:
+        name: the setting's name in tables.
+        threshold: the similarity threshold that applied.
+        played: the pairs as the server answered them.
+        served: whether the setting serves each of `played`.
+    """
 
     name: str
     threshold: float
-    played: tuple[Played, ...]
+    played: tuple[PlayedPair, ...]
     served: tuple[bool, ...]
 
     @property
-    def results(self) -> tuple[tuple[Pair, bool], ...]:
-        """Each pair, and whether it was served."""
-        return tuple((one.pair, flag) for one, flag in zip(self.played, self.served, strict=True))
+    def results(self) -> tuple[tuple[LabelledPair, bool], ...]:
+        """Each pair with whether it was served."""
+        return tuple((item.pair, flag) for item, flag in zip(self.played, self.served, strict=True))
 
 
-def as_json(name: str, tried: Sequence[Tried]) -> dict[str, object]:
-    """The results of one file."""
-    first, *others = tried
+def as_json(name: str, settings: Sequence[TriedSetting]) -> dict[str, object]:
+    """Return the results of one file as an object for `json.dumps`."""
+    first, *others = settings
     return {
         "file": name,
-        "scores": [{"policy": one.name, **_score_as_json(score(one.threshold, one.results))} for one in tried],
+        "scores": [
+            {"policy": setting.name, **_score_as_json(score(setting.threshold, setting.results))}
+            for setting in settings
+        ],
         "differences": [
-            {"policy": one.name, "from": first.name, **_comparison_as_json(compare(first.results, one.results))}
-            for one in others
+            {"policy": setting.name, "from": first.name, **_comparison_as_json(compare(first.results, setting.results))}
+            for setting in others
         ],
     }
 
 
-def print_tables(console: Console, name: str, tried: Sequence[Tried], show: int) -> None:
-    """The results of one file, the differences from its first setting, and the traps that were served."""
-    first, *others = tried
-    console.print(_scores(name, [(one.name, score(one.threshold, one.results)) for one in tried]))
+def print_tables(console: Console, name: str, settings: Sequence[TriedSetting], show: int) -> None:
+    """Print the scores of one file, their differences from the first setting's, and the served traps."""
+    first, *others = settings
+    console.print(_scores(name, [(setting.name, score(setting.threshold, setting.results)) for setting in settings]))
     if others:
-        compared = [(one.name, compare(first.results, one.results)) for one in others]
+        compared = [(setting.name, compare(first.results, setting.results)) for setting in others]
         console.print(_differences(first.name, compared))
-    for one in tried:
-        _print_wrong(console, one, show)
+    for setting in settings:
+        _print_wrong(console, setting, show)
 
 
 def _score_as_json(item: Score) -> dict[str, object]:
@@ -62,7 +72,7 @@ def _score_as_json(item: Score) -> dict[str, object]:
     }
 
 
-def _rate_as_json(rate: Rate) -> dict[str, object]:
+def _rate_as_json(rate: Proportion) -> dict[str, object]:
     return {
         "count": rate.count,
         "of": rate.of,
@@ -74,16 +84,14 @@ def _rate_as_json(rate: Rate) -> dict[str, object]:
 
 
 def _comparison_as_json(item: Comparison) -> dict[str, object]:
-    def change(told: Change) -> dict[str, object]:
-        return {"difference": told.difference, "interval_95": told.interval}
-
-    return {"hits": change(item.hits), "traps": change(item.traps), "wrong_of_served": change(item.wrong)}
+    changes = {"hits": item.hits, "traps": item.traps, "wrong_of_served": item.wrong}
+    return {name: {"difference": change.difference, "interval_95": change.interval} for name, change in changes.items()}
 
 
 def _scores(name: str, scores: Sequence[tuple[str, Score]]) -> Table:
     table = Table("setting", "pairs", "served", "of", "%", "95 % interval", title=name, title_justify="left")
     for column in table.columns[:2]:
-        column.overflow = "fold"  # A kind cut short names nothing.
+        column.overflow = "fold"  # A kind that is cut short can't be identified.
     for column in table.columns[2:5]:
         column.justify = "right"
     for setting, item in scores:
@@ -99,7 +107,7 @@ def _scores(name: str, scores: Sequence[tuple[str, Score]]) -> Table:
     return table
 
 
-def _row(table: Table, setting: str, what: str, rate: Rate, style: str) -> None:
+def _row(table: Table, setting: str, what: str, rate: Proportion, style: str) -> None:
     share, interval = rate.share, rate.interval
     table.add_row(
         setting,
@@ -117,26 +125,26 @@ def _differences(first: str, compared: Sequence[tuple[str, Comparison]]) -> Tabl
     table = Table("setting", "hits", "traps", "wrong of served", title=title, title_justify="left")
     table.columns[0].overflow = "fold"
     for setting, item in compared:
-        table.add_row(setting, *(_change(told) for told in (item.hits, item.traps, item.wrong)))
+        table.add_row(setting, *(_change(change) for change in (item.hits, item.traps, item.wrong)))
     return table
 
 
-def _change(told: Change) -> str:
-    if told.difference is None:
+def _change(change: Change) -> str:
+    if change.difference is None:
         return "–"
-    text = f"{100 * told.difference:+.1f}"
-    if told.interval is not None:
-        text += f" ({100 * told.interval[0]:+.1f} to {100 * told.interval[1]:+.1f})"
+    text = f"{100 * change.difference:+.1f}"
+    if change.interval is not None:
+        text += f" ({100 * change.interval[0]:+.1f} to {100 * change.interval[1]:+.1f})"
     return text
 
 
-def _print_wrong(console: Console, tried: Tried, show: int) -> None:
-    wrong = [one for one, flag in zip(tried.played, tried.served, strict=True) if flag and not one.pair.same]
-    for one in wrong[:show]:
-        stored, asked = one.pair.stored[-1]["content"], one.pair.asked[-1]["content"]
-        similarity = "exact" if one.similarity is None else f"{one.similarity:.4f}"
-        head = f"served at {tried.name} ({one.pair.kind}, {similarity}):"
+def _print_wrong(console: Console, setting: TriedSetting, show: int) -> None:
+    wrong = [item for item, flag in zip(setting.played, setting.served, strict=True) if flag and not item.pair.same]
+    for item in wrong[:show]:
+        stored, asked = item.pair.stored[-1]["content"], item.pair.asked[-1]["content"]
+        similarity = "exact" if item.similarity is None else f"{item.similarity:.4f}"
+        head = f"served at {setting.name} ({item.pair.kind}, {similarity}):"
         console.print(head, style="red", highlight=False, markup=False)
         console.print(f"  asked   {asked[:160]}\n  stored  {stored[:160]}", highlight=False, markup=False)
     if len(wrong) > show:
-        console.print(f"… and {len(wrong) - show} more traps at {tried.name}", markup=False)
+        console.print(f"… and {len(wrong) - show} more traps at {setting.name}", markup=False)

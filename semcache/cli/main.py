@@ -1,4 +1,4 @@
-"""All commands, and the one place where an error becomes a sentence, a hint and an exit code."""
+"""Lists all commands, and turns an error into a sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ app.command()(check)
 app.add_typer(cost)
 
 
-def _version(value: bool) -> None:
+def _version(*, value: bool) -> None:
     if value:
         typer.echo(f"semcache {semcache.__version__}")
         raise typer.Exit
@@ -47,20 +47,24 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
+    *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    del version  # Its callback has done the work.
+    del version  # The option's callback has handled it.
 
 
 def main() -> int:
-    """Run one command; the process's exit code: 0 done, 1 failed, 2 wrongly asked, 130 interrupted."""
+    """Run one command and return the process's exit code.
+
+    0: done; 1: failed; 2: wrong options or settings; 130: interrupted.
+    """
     try:
         code = typer.main.get_command(app).main(prog_name="semcache", standalone_mode=False)
-        sys.stdout.flush()  # A full disk behind it is to be told here, not while the interpreter ends.
+        sys.stdout.flush()  # A full disk raises here, where it is reported, and not while the interpreter ends.
     except typer.TyperException as error:  # A wrong option or argument.
-        _tell_usage(error)
+        _report_usage(error)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         return 130
@@ -81,7 +85,7 @@ def main() -> int:
         about = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"semcache: {about}{error.strerror or error}.\n")
         return 1
-    except Exception as error:  # noqa: BLE001 - a defect, told in a line that can be reported
+    except Exception as error:  # noqa: BLE001 - a defect in semcache; the user gets one line to report
         where = traceback.extract_tb(error.__traceback__)[-1]
         sys.stderr.write(f"semcache: a defect: {type(error).__name__}: {error} ({where.filename}:{where.lineno})\n")
         sys.stderr.write("  Please report this line.\n")
@@ -89,12 +93,12 @@ def main() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _tell_usage(error: typer.TyperException) -> None:
+def _report_usage(error: typer.TyperException) -> None:
     message = error.format_message()
-    if message:  # Without a command there is none: the help has been printed.
+    if message:  # It is empty if no command was given, since the help has been printed then.
         sys.stderr.write(f"semcache: {message}\n  `semcache --help` and `semcache COMMAND --help` list them.\n")
 
 
 def _abandon_output() -> None:
-    """What is still buffered can't be written: the interpreter shall not try again when it ends."""
+    """Redirect standard output to nowhere, so that the interpreter doesn't try to write its buffer when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

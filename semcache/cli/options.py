@@ -1,4 +1,4 @@
-"""Options that several commands take, the connection that they stand for, and the bar that shows progress."""
+"""Options of several commands, the client that they configure, and a progress bar."""
 
 from __future__ import annotations
 
@@ -14,30 +14,37 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from semcache.client import SyncClient
 
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEMCACHE_CONFIG", help="The TOML file; without it, defaults.")
+    Path | None,
+    typer.Option("--config", "-c", envvar="SEMCACHE_CONFIG", help="The settings' TOML file; without it, defaults."),
 ]
-Address = Annotated[str, typer.Option("--address", "-a", envvar="SEMCACHE_ADDRESS", help="Host and port of a server.")]
+Address = Annotated[
+    str, typer.Option("--address", "-a", envvar="SEMCACHE_ADDRESS", help="Host and port of the server.")
+]
 ApiKey = Annotated[
     str | None,
-    typer.Option("--api-key", envvar="SEMCACHE_API_KEY", help="Shown with every call; best in the variable."),
+    typer.Option(
+        "--api-key", envvar="SEMCACHE_API_KEY", help="The API key; the environment variable keeps it out of sight."
+    ),
 ]
 Ca = Annotated[
-    Path | None, typer.Option("--ca", envvar="SEMCACHE_CA", help="PEM file of the authority to trust; implies TLS.")
+    Path | None,
+    typer.Option("--ca", envvar="SEMCACHE_CA", help="PEM file of the authority to trust; turns TLS on."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")]
 
 TIMEOUT_S = 30.0
+"""Seconds for a call of a command: a person waits for it."""
 
 
 def connect(address: str, api_key: str | None, ca: Path | None) -> SyncClient:
-    """A client for one command."""
+    """Return a client for one command."""
     return SyncClient(address, api_key=api_key, root_certificate=ca, timeout_s=TIMEOUT_S)
 
 
 @contextmanager
-def progress_bar(doing: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar on standard error, where that is a terminal."""
-    columns = (TextColumn(doing + " {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+def progress_bar(activity: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a progress bar on standard error if that is a terminal; give the bar and its task."""
+    columns = (TextColumn(activity + " {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress, progress.add_task("", total=total)

@@ -1,4 +1,4 @@
-"""`semcache replay`."""
+"""`semcache replay`: plays a workload through a server."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from semcache.cli.replay_table import as_json, replay_table
 from semcache.client import Client
 from semcache.demo.stack import running_provider, running_server
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.replay.outcome import Figures, figures_of
-from semcache.evaluation.replay.replaying import play_stream
-from semcache.evaluation.replay.streams import StreamedRequest, label_name, load_stream
+from semcache.evaluation.replay.playing_workload import play_workload
+from semcache.evaluation.replay.summary import ReplaySummary, summarize_replay
+from semcache.evaluation.replay.workload import WorkloadRequest, label_name, load_workload
 from semcache.evaluation.tune.specs import Spec, read_specs
 from semcache.observe.logs import configure_logging
 from semcache.server.clock import SystemClock
@@ -30,72 +30,73 @@ _FASTEST = "max"
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="JSONL or CSV of prompts, or one prompt a line.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="For lines that name none.")] = "gpt-4o-mini",
+    *,
+    file: Annotated[Path, typer.Argument(help="JSONL or CSV of prompts, or one prompt on each line.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="The model alias of lines that name none.")
+    ] = "gpt-4o-mini",
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", help="A setting to compare, as in strict:threshold=0.95,guards=none; again for more."),
+        typer.Option(
+            "--policy", help="A setting to compare, such as strict:threshold=0.95,guards=none; may be repeated."
+        ),
     ] = None,
     speed: Annotated[
-        str, typer.Option("--speed", help="1: as the lines' `at` says; 60: sixty times as fast; max.")
+        str, typer.Option("--speed", help="1 keeps the times in `at`, 60 is sixty times as fast, max doesn't wait.")
     ] = _FASTEST,
-    callers: Annotated[int, typer.Option(min=1, max=1024, help="How many send at once.")] = 8,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first lines.")] = None,
-    latency_scale: Annotated[float, typer.Option(min=0.0, help="Of the scripted provider; 1 is a real one's.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the scripted provider.")] = 1,
+    callers: Annotated[int, typer.Option(min=1, max=1024, help="Requests under way at once.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Play only the first lines.")] = None,
+    latency_scale: Annotated[
+        float, typer.Option(min=0.0, help="The scripted provider's latency; 1 is that of a real provider.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the scripted provider.")] = 1,
     address: Annotated[
         str | None,
         typer.Option(
-            "--address", "-a", help="A running server, whose upstream is asked and paid; without it a new one."
+            "--address",
+            "-a",
+            help="A running server, whose upstream is called and paid; without it, a new server and provider.",
         ),
     ] = None,
     api_key: ApiKey = None,
     ca: Ca = None,
     json: Json = False,
 ) -> None:
-    """Play a stream of prompts through a server: hits by tier, wrong ones where labels tell, latency, dollars."""
+    """Play a file of prompts through a server, and show hits by tier, wrong hits, latency and dollars."""
     configure_logging(LogSettings(level="warning"))
     base = load_settings().decision
     specs = read_specs(policy or (), base)
-    if specs and address is not None:
-        raise InvalidRequestError(
-            "A running server decides by its own policy, and --policy names others.",
-            hint="Leave --address out: each policy gets a new server.",
-        )
+    _check_address(address, specs)
+    requests = load_workload(file, model=model)[:limit]
     pace = _read_speed(speed)
-    requests = load_stream(file, model=model)[:limit]
-    if pace is not None and requests[0].at_s is None:
-        raise InvalidRequestError(
-            f"The lines of {file} don't say when they came, and --speed {speed} asks for it.",
-            hint="Give each an `at`, in seconds or as ISO 8601, or leave --speed out.",
-        )
+    _check_times(file, requests, pace)
 
-    async def run() -> list[Figures]:
-        told = []
+    async def run() -> list[ReplaySummary]:
+        summaries = []
         for spec in specs or (Spec("", base),):
             async with (
                 _server(address, requests, spec, seed=seed, latency_scale=latency_scale) as where,
                 Client(where, api_key=api_key, root_certificate=ca) as client,
             ):
-                told.append(await _play(client, requests, callers, pace, spec.name))
-        return told
+                summaries.append(await _play(client, requests, callers, pace, spec.name))
+        return summaries
 
-    told = asyncio.run(run())
+    summaries = asyncio.run(run())
     judged_by = label_name(file)
     if json:
-        typer.echo(json_format.dumps(as_json([spec.name for spec in specs], told, judged_by), ensure_ascii=False))
+        typer.echo(json_format.dumps(as_json([spec.name for spec in specs], summaries, judged_by), ensure_ascii=False))
     else:
-        Console().print(replay_table([spec.name for spec in specs], told, judged_by))
+        Console().print(replay_table([spec.name for spec in specs], summaries, judged_by))
 
 
 async def _play(
-    client: Client, requests: Sequence[StreamedRequest], callers: int, speed: float | None, name: str
-) -> Figures:
+    client: Client, requests: Sequence[WorkloadRequest], callers: int, speed: float | None, name: str
+) -> ReplaySummary:
     clock = SystemClock()
     with progress_bar("Playing", len(requests)) as (progress, task):
         progress.update(task, description=name)
         started_s = clock.monotonic()
-        answered = await play_stream(
+        answered = await play_workload(
             client,
             requests,
             callers=callers,
@@ -103,11 +104,27 @@ async def _play(
             clock=clock,
             on_answered=lambda: progress.advance(task),
         )
-        return figures_of(answered, clock.monotonic() - started_s)
+        return summarize_replay(answered, clock.monotonic() - started_s)
+
+
+def _check_address(address: str | None, specs: Sequence[Spec]) -> None:
+    if specs and address is not None:
+        raise InvalidRequestError(
+            "A running server decides by its own policy, and --policy names others.",
+            hint="Leave --address out: each policy then gets a new server.",
+        )
+
+
+def _check_times(file: Path, requests: Sequence[WorkloadRequest], pace: float | None) -> None:
+    if pace is not None and requests[0].at_s is None:
+        raise InvalidRequestError(
+            f"The lines of {file} don't say when they came, and --speed {pace:g} needs those times.",
+            hint="Give each line an `at`, in seconds or as ISO 8601, or leave --speed out.",
+        )
 
 
 def _read_speed(text: str) -> float | None:
-    """How many times as fast as the stream came; None: as fast as can be."""
+    """Return the multiple of the workload's own pace; None for as fast as possible."""
     if text == _FASTEST:
         return None
     try:
@@ -123,12 +140,12 @@ def _read_speed(text: str) -> float | None:
 
 @asynccontextmanager
 async def _server(
-    address: str | None, requests: Sequence[StreamedRequest], spec: Spec, *, seed: int, latency_scale: float
+    address: str | None, requests: Sequence[WorkloadRequest], spec: Spec, *, seed: int, latency_scale: float
 ) -> AsyncIterator[str]:
     if address is not None:
         yield address
         return
-    # A provider of its own as well: it remembers prompts, which makes later ones cheaper.
+    # Each policy gets a new provider too: a provider remembers prompts, which makes repeated ones cheaper.
     async with AsyncExitStack() as parts:
         base_url = await parts.enter_async_context(running_provider(seed=seed, latency_scale=latency_scale))
         models = {request.model for request in requests}

@@ -1,4 +1,4 @@
-"""`semcache serve`."""
+"""`semcache serve`: runs the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semcache.settings import load_settings
 
 
 def serve(config: Config = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain."""
+    """Run the server until SIGTERM or Ctrl-C; calls under way are finished first."""
     settings = load_settings(config)
     configure_logging(settings.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,4 +1,4 @@
-"""`semcache stats`."""
+"""`semcache stats`: shows the state of a server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from semcache.v1 import semcache_pb2 as pb
 _USD = 1_000_000_000
 
 
-def stats(address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca = None, json: Json = False) -> None:
-    """What a server did since it started, and what the tenant spent and saved since the ledger began."""
+def stats(*, address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca = None, json: Json = False) -> None:
+    """Show a server's work since its start, and what the tenant spent and saved since the ledger began."""
     with connect(address, api_key, ca) as client:
         state, savings = client.stats(), client.savings()
     if json:
         import json as json_format
 
-        told = {"stats": MessageToDict(state), "savings": MessageToDict(savings)}
-        typer.echo(json_format.dumps(told))
+        document = {"stats": MessageToDict(state), "savings": MessageToDict(savings)}
+        typer.echo(json_format.dumps(document))
         return
     console = Console()
     console.print(_requests(state))

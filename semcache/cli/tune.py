@@ -1,4 +1,4 @@
-"""`semcache tune`."""
+"""`semcache tune`: finds the threshold that labels prove to keep a budget of wrong answers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from semcache.cli.tune_tables import Sources, as_json, print_tuning
 from semcache.embedding import open_embedder
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import files_of, load_named_texts, load_pairs
-from semcache.evaluation.labels.pairs import NamedTexts, Pair
-from semcache.evaluation.tune.choosing import Budget
-from semcache.evaluation.tune.comparing import Compared, compare_pairs, texts_to_embed
+from semcache.evaluation.labels.pairs import LabelledPair, NamedTexts
+from semcache.evaluation.tune.choosing import WrongBudget
+from semcache.evaluation.tune.comparing import ComparedPair, compare_pairs, texts_to_embed
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.money import worth_of
 from semcache.evaluation.tune.neighbours import nearest_pairs
@@ -35,36 +35,44 @@ from semcache.store import read_judged
 
 
 def tune(
+    *,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="JSONL or CSV of labelled pairs, conversations, clusters, intents or turns; or a folder."),
+        typer.Argument(
+            help="JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
+        ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="A server's store, which may be running: its hits with verdicts are the labels."),
+        typer.Option(
+            "--store", help="The store of a server, which may be running; its hits with verdicts are the labels."
+        ),
     ] = None,
     max_wrong_hit_ratio: Annotated[
-        float, typer.Option("--max-wrong-hit-ratio", help="The budget: wrong answers per hit served.")
+        float, typer.Option("--max-wrong-hit-ratio", help="The budget: the share of wrong answers among served hits.")
     ] = 0.01,
-    confidence: Annotated[float, typer.Option("--confidence", help="How surely the budget is kept.")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option("--confidence", help="The probability with which the budget must hold.")
+    ] = 0.95,
     trap_share: Annotated[
         float | None,
-        typer.Option("--trap-share", help="Share of near misses among requests, where it isn't the labels' own."),
+        typer.Option("--trap-share", help="The share of near misses among requests; without it, the labels' own."),
     ] = None,
     cost_of_wrong: Annotated[
         float, typer.Option("--cost-of-wrong", min=0.0, help="Dollars that one wrong answer costs.")
     ] = 0.0,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Whose price stands in where no cost is known.")
+        str, typer.Option("--model", "-m", help="The model whose price is used for pairs of unknown cost.")
     ] = "gpt-4o-mini",
     output_tokens: Annotated[
-        int, typer.Option("--output-tokens", min=0, help="Tokens of an answer where no cost is known.")
+        int, typer.Option("--output-tokens", min=0, help="Tokens of an answer, for pairs of unknown cost.")
     ] = 250,
     guards: Annotated[
-        str | None, typer.Option("--guards", help="As in numbers+polarity, all or none; else the configuration's.")
+        str | None,
+        typer.Option("--guards", help="Guards such as numbers+polarity, all or none; without it, the settings' own."),
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs of each file.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pairs of each file.")] = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -111,28 +119,28 @@ def _question(
     if guards is not None:
         decision = decision.model_copy(update={"guards": read_guards(guards)})
     current = Spec("in force", decision)
-    current.decider  # noqa: B018 - raises for a guard of the configuration that doesn't exist
-    return Question(Budget(max_wrong_ratio, confidence), Mix(trap_share), cost_of_wrong_usd, current)
+    current.decider  # noqa: B018 - raises if the settings name a guard that doesn't exist
+    return Question(WrongBudget(max_wrong_ratio, confidence), Mix(trap_share), cost_of_wrong_usd, current)
 
 
 def _labels(
     files: Sequence[Path], store: Path | None, settings: Settings, *, limit: int | None
-) -> tuple[tuple[Compared, ...], Sources]:
-    """The labelled pairs, compared, and where they are from."""
+) -> tuple[tuple[ComparedPair, ...], Sources]:
+    """Return the labelled pairs, compared, and their sources."""
     if store is not None and files:
         raise InvalidRequestError(
             "Labels come from files or from a store, not from both.", hint="Leave one of them out."
         )
     if store is not None:
-        read = read_judged(settings.store.model_copy(update={"path": store}))
-        sources = Sources((), store, read.without_verdict, read.without_entry, read.damaged)
-        if not read.hits:
+        judged = read_judged(settings.store.model_copy(update={"path": store}))
+        sources = Sources((), store, judged.without_verdict, judged.without_entry, judged.damaged)
+        if not judged.hits:
             raise InvalidRequestError(
-                f"No hit in the store at {store} has a verdict ({read.without_verdict:,} have none).",
+                f"No hit in the store at {store} has a verdict ({judged.without_verdict:,} have none).",
                 reason="TOO_FEW_LABELS",
                 hint="Report verdicts on hits (ReportVerdict), or tune from files.",
             )
-        return pairs_of_hits(read.hits), sources
+        return pairs_of_hits(judged.hits), sources
     if not files:
         raise InvalidRequestError(
             "There is nothing to tune from.", hint="Name files of labelled pairs, or --store with a server's store."
@@ -146,7 +154,9 @@ def _labels(
     return asyncio.run(_compare(pairs, drawn, settings)), Sources(tuple(map(str, files)))
 
 
-async def _compare(pairs: list[Pair], named: Sequence[NamedTexts], settings: Settings) -> tuple[Compared, ...]:
+async def _compare(
+    pairs: list[LabelledPair], named: Sequence[NamedTexts], settings: Settings
+) -> tuple[ComparedPair, ...]:
     embedder = await asyncio.to_thread(open_embedder, settings.embedding)
     total = texts_to_embed(pairs) + sum(len({text for _, text in texts.texts}) for texts in named)
     try:
@@ -164,12 +174,12 @@ async def _compare(pairs: list[Pair], named: Sequence[NamedTexts], settings: Set
 
 
 def _prepare(report: Path) -> None:
-    """What would fail at the end fails before the work."""
+    """Raise before the work if the report couldn't be written after it."""
     from semcache.reports import require_charts
 
     require_charts()
     if not report.parent.is_dir():
-        raise InvalidRequestError(f"There is no folder {report.parent} for the report.", hint="Make it first.")
+        raise InvalidRequestError(f"There is no folder {report.parent} for the report.", hint="Create it first.")
 
 
 def _write(report: Path, tuning: Tuning, sources: Sources) -> None:

@@ -1,4 +1,4 @@
-"""How `semcache tune` tells its results: tables for people, one object for programs."""
+"""Presents the results of `semcache tune`: tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from rich.console import Console
 from rich.table import Table
 
 from semcache.evaluation.tune.advising import as_toml, notes, summary
-from semcache.evaluation.tune.choosing import Choice
+from semcache.evaluation.tune.choosing import ThresholdChoice
 from semcache.evaluation.tune.curves import Point
 from semcache.evaluation.tune.tuning import Part, Tuning
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the labels are from: files, or a store with what was left out of it."""
+    """The sources of the labels: files, or a store.
+
+    Attributes:
+        files: the files, as they were named.
+        store: the store's folder; None for files.
+        without_verdict: hits of the store that have no verdict.
+        without_entry: judged hits whose entry is gone.
+        damaged: rows of the store that can't be read.
+    """
 
     files: tuple[str, ...]
     store: Path | None = None
@@ -27,26 +35,26 @@ class Sources:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Each source in a few words."""
+        """The sources, a few words each."""
         if self.store is None:
             return self.files
         return (f"judged hits of {self.store}",)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What was left out, a few words each."""
-        told = (
+        """The kinds of hits that were left out, a few words each."""
+        counts = (
             (self.without_verdict, "without a verdict"),
             (self.without_entry, "whose entry is gone"),
             (self.damaged, "damaged"),
         )
-        return tuple(f"{count:,} hits {what}" for count, what in told if count)
+        return tuple(f"{count:,} hits {what}" for count, what in counts if count)
 
 
 def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
-    """Everything, every distinct threshold included."""
+    """Return all results as an object for `json.dumps`, with every distinct threshold."""
     budget = tuning.question.budget
-    judged = tuning.guarded.judged
+    scored = tuning.guarded.scored
     return {
         "sources": list(sources.names),
         "left_out": {
@@ -54,9 +62,9 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
             "without_entry": sources.without_entry,
             "damaged": sources.damaged,
         },
-        "pairs": len(judged.pairs),
-        "hits": int(judged.same.sum()),
-        "traps": int((~judged.same).sum()),
+        "pairs": len(scored.pairs),
+        "hits": int(scored.same.sum()),
+        "traps": int((~scored.same).sum()),
         "independent_groups": tuning.groups,
         "max_wrong_hit_ratio": budget.max_wrong_ratio,
         "confidence": budget.confidence,
@@ -85,7 +93,7 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
 
 
 def print_tuning(console: Console, tuning: Tuning, sources: Sources) -> None:
-    """Tables of thresholds and parts, then the recommendation."""
+    """Print tables of thresholds and parts, then the recommendation."""
     for variant in tuning.variants:
         console.print(_thresholds(variant.title, tuning.table_points(variant), tuning))
     if tuning.parts:
@@ -103,7 +111,7 @@ def print_tuning(console: Console, tuning: Tuning, sources: Sources) -> None:
         console.print(pasted, markup=False, highlight=False, soft_wrap=True)
 
 
-def _choice(choice: Choice, point: Point | None) -> dict[str, object]:
+def _choice(choice: ThresholdChoice, point: Point | None) -> dict[str, object]:
     return {
         "proven": None if choice.proven is None else asdict(choice.proven),
         "failed": None if choice.failed is None else asdict(choice.failed),

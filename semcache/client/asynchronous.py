@@ -13,8 +13,7 @@ from typing import Literal, Self, TypeVar, Unpack
 
 import grpc
 
-from semcache.client import arguments as build
-from semcache.client import results
+from semcache.client import messages, results
 from semcache.client.arguments import CompleteArguments, Grouping, LookupArguments, Seconds, StoreArguments
 from semcache.client.channels import AsyncChannel, AsyncFrames
 from semcache.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
@@ -128,13 +127,13 @@ class Client:
 
     async def complete(self, *, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]) -> Completion:
         """Return the answer, from the cache or from the upstream."""
-        request = build.complete_request(arguments)
+        request = messages.complete_request(arguments)
         return results.completion(await self._call(self._channel.stub.Complete, request, timeout_s))
 
     def stream(self, *, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]) -> AnswerStream:
         """Return the answer as a stream of pieces."""
         connection = self._connection
-        request = build.stream_request(arguments)
+        request = messages.stream_request(arguments)
         call = self._channel.stub.CompleteStream(
             request, timeout=connection.timeout(timeout_s), metadata=connection.metadata
         )
@@ -149,19 +148,19 @@ class Client:
         **arguments: Unpack[LookupArguments],
     ) -> Lookup:
         """Return what the cache has for a request; an upstream is never called."""
-        request = build.lookup_request(arguments, want_lease=want_lease, lease_ttl=lease_ttl)
+        request = messages.lookup_request(arguments, want_lease=want_lease, lease_ttl=lease_ttl)
         return results.lookup(await self._call(self._channel.stub.Lookup, request, timeout_s))
 
     async def store(self, *, timeout_s: float | None = None, **arguments: Unpack[StoreArguments]) -> Stored:
         """Store an answer that the caller generated; return when it is durable."""
-        request = build.store_request(arguments)
+        request = messages.store_request(arguments)
         return results.stored(await self._call(self._channel.stub.Store, request, timeout_s))
 
     async def lookup_batch(
         self, items: Sequence[LookupArguments], *, timeout_s: float | None = None
     ) -> list[Lookup | ClientError]:
         """Look up many requests in one message; return a result or an error for each, in their order."""
-        request = pb.LookupBatchRequest(requests=[build.lookup_request(item) for item in items])
+        request = pb.LookupBatchRequest(requests=[messages.lookup_request(item) for item in items])
         response = await self._call(self._channel.stub.LookupBatch, request, timeout_s)
         return results.lookups(response.results)
 
@@ -169,7 +168,7 @@ class Client:
         self, items: Sequence[StoreArguments], *, timeout_s: float | None = None
     ) -> list[Stored | ClientError]:
         """Store many answers in one message; return a result or an error for each, in their order."""
-        request = pb.StoreBatchRequest(requests=[build.store_request(item) for item in items])
+        request = pb.StoreBatchRequest(requests=[messages.store_request(item) for item in items])
         response = await self._call(self._channel.stub.StoreBatch, request, timeout_s)
         return results.stores(response.results)
 
@@ -177,14 +176,14 @@ class Client:
         self, *, max_candidates: int = 0, timeout_s: float | None = None, **arguments: Unpack[CompleteArguments]
     ) -> pb.ExplainResponse:
         """Return what `complete` would do with a request, and why; nothing is served, stored or spent."""
-        request = build.explain_request(arguments, max_candidates)
+        request = messages.explain_request(arguments, max_candidates)
         return await self._call(self._channel.stub.Explain, request, timeout_s)
 
     async def report_verdict(
         self, hit_id: str, *, right: bool, judge: str = "", note: str = ""
     ) -> pb.ReportVerdictResponse:
         """Report whether a hit was right; an entry reported as wrong isn't served to such a request again."""
-        request = build.verdict_request(hit_id, right=right, judge=judge, note=note)
+        request = messages.verdict_request(hit_id, right=right, judge=judge, note=note)
         return await self._call(self._channel.stub.ReportVerdict, request, None)
 
     async def invalidate(
@@ -201,7 +200,7 @@ class Client:
         apply: bool = False,
     ) -> pb.InvalidateResponse:
         """Remove the entries that match every given argument; without `apply`, only count them."""
-        request = build.invalidate_request(
+        request = messages.invalidate_request(
             entry_ids=entry_ids,
             tags=tags,
             sources=sources,
@@ -245,7 +244,7 @@ class Client:
 
         `tenants` names other tenants; the server allows that to callers named in its setting `auth.read_all_savings`.
         """
-        request = build.savings_request(
+        request = messages.savings_request(
             start=start, end=end, models=models, task_types=task_types, group_by=group_by, tenants=tenants
         )
         return await self._call(self._channel.stub.GetSavings, request, None)

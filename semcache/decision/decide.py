@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -37,22 +36,14 @@ _MAX_READINGS = 512
 """Readings kept in memory, a few kilobytes each."""
 _UNREADABLE = Reading({})
 """The reading of a text on which a guard failed. A pair with such a text is vetoed."""
+_NO_CANDIDATES = "empty_partition"
+"""The reason of a decision without candidates."""
 _FAILED = "failed"
 """The guard's name in the verdict where a guard failed."""
 _FAILURE = (GuardVerdict(_FAILED, Effect.VETO, "a guard failed on this pair, see the log"),)
 
 Unservable = Callable[[Entry], str]
 """Returns why an entry may not be served whatever its similarity; empty when it may."""
-
-
-class _Case(NamedTuple):
-    """One request with its candidates, as it was given to the decider, and the bound that it demands."""
-
-    keyed: KeyedRequest
-    candidates: Sequence[Candidate]
-    vector: Vector
-    unservable: Unservable
-    bound: Bound
 
 
 class Decider:
@@ -125,17 +116,18 @@ class Decider:
                 routed); empty when it may.
         """
         bound = self._policy.bound(keyed.request)
-        case = _Case(keyed, candidates, vector, unservable, bound)
         judgements: list[Judgement] = []
         for rank, candidate in enumerate(candidates):
             if not bound.admits(candidate.similarity + self._max_lift):
                 # No guard can lift it over the threshold, nor any candidate after it, which is further away.
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
-            judgements.append(self._judge(case, rank))
-            if judgements[-1].served:
-                break
-        return _conclude(judgements, bound)
+            judgement = self._judge(keyed, candidates, rank, vector=vector, unservable=unservable, bound=bound)
+            judgements.append(judgement)
+            if judgement.served:
+                return Decision(tuple(judgements), judgement.reason, bound.threshold, bound.rule)
+        reason = judgements[0].reason if judgements else _NO_CANDIDATES
+        return Decision(tuple(judgements), reason, bound.threshold, bound.rule)
 
     def judge_all(
         self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Unservable
@@ -144,27 +136,37 @@ class Decider:
 
         The arguments are those of `decide`.
         """
-        case = _Case(keyed, candidates, vector, unservable, self._policy.bound(keyed.request))
+        bound = self._policy.bound(keyed.request)
         judgements: list[Judgement] = []
-        has_served = False
+        served: Judgement | None = None
         for rank in range(len(candidates)):
-            judgement = self._judge(case, rank)
-            if has_served and judgement.served:
+            judgement = self._judge(keyed, candidates, rank, vector=vector, unservable=unservable, bound=bound)
+            if judgement.served and served is not None:
                 judgement = replace(judgement, served=False, reason="further_than_served")
-            has_served = has_served or judgement.served
+            elif judgement.served:
+                served = judgement
             judgements.append(judgement)
-        return _conclude(judgements, case.bound)
+        reason = served.reason if served else judgements[0].reason if judgements else _NO_CANDIDATES
+        return Decision(tuple(judgements), reason, bound.threshold, bound.rule)
 
-    def _judge(self, case: _Case, rank: int) -> Judgement:
-        """Gather the evidence on one candidate and let the policy judge it, unless the entry is barred."""
-        keyed, candidates = case.keyed, case.candidates
+    def _judge(
+        self,
+        keyed: KeyedRequest,
+        candidates: Sequence[Candidate],
+        rank: int,
+        *,
+        vector: Vector,
+        unservable: Unservable,
+        bound: Bound,
+    ) -> Judgement:
+        """Gather the evidence on the candidate of a rank and let the policy judge it, unless its entry is barred."""
         candidate = candidates[rank]
         entry = candidate.entry
         pair = Pair(self.read(keyed.text), self._reading_of(entry))
         verdicts = self._ask_guards(pair)
         evidence = Evidence(
             candidate=candidate,
-            bound=case.bound,
+            bound=bound,
             rank=rank,
             margin=candidate.similarity - candidates[rank + 1].similarity if rank + 1 < len(candidates) else None,
             verdicts=verdicts,
@@ -174,7 +176,7 @@ class Decider:
             # Without guards, or after a guard's failure, the readings may lack the words.
             count_alignment=pair.count_alignment if verdicts and verdicts is not _FAILURE else AlignmentCounts,
         )
-        barred = case.unservable(entry) or _blocked(candidate, keyed, case.vector)
+        barred = unservable(entry) or _blocked(candidate, keyed, vector)
         return evidence.judgement(barred, served=False) if barred else self._policy.judge(evidence)
 
     def _ask_guards(self, pair: Pair) -> tuple[GuardVerdict, ...]:
@@ -211,14 +213,7 @@ class Decider:
 
 def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:
     """Return the cosine with the guards' adjustments, at most 1. The threshold is compared with it."""
-    return min(1.0, similarity + sum(verdict.adjustment for verdict in verdicts))
-
-
-def _conclude(judgements: Sequence[Judgement], bound: Bound) -> Decision:
-    """Return the decision: its reason is that of the served candidate, else that of the nearest one."""
-    served = next((judgement for judgement in judgements if judgement.served), None)
-    reason = served.reason if served else judgements[0].reason if judgements else "empty_partition"
-    return Decision(tuple(judgements), reason, bound.threshold, bound.rule)
+    return min(1.0, similarity + sum([verdict.adjustment for verdict in verdicts]))
 
 
 def _blocked(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:

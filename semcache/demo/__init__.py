@@ -1,4 +1,9 @@
-"""`semcache demo`: a real server, a scripted upstream, a few hundred prompts, and an honest table of what came of it.
+"""Runs `semcache demo`: a real server, a scripted provider, a few hundred prompts, and a table of the results.
 
-`semcache.demo.run` has `run` and `DemoOptions`; `semcache.demo.provider` is the scripted upstream, its own program.
+- `run.py` starts the parts, plays the prompts and prints the report.
+- `provider.py` is the scripted provider, a program of its own; it runs as a child process.
+- `correctness.py` traces each hit to the request whose answer it served, and compares their labels.
+
+The server runs in this process, on this event loop, with a temporary store that is deleted at the end. The provider
+watches its standard input in a daemon thread, so that it ends with the demo. Nothing is remembered between runs.
 """

@@ -1,4 +1,4 @@
-"""The callers of the demo: several at once, each sending the next request over gRPC as soon as its last is answered."""
+"""The callers of the demo: several at once, each sends its next request over gRPC when its last one is answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from semcache.demo.judging import ERROR, Played
+from semcache.demo.correctness import ERROR, PlayedRequest
 from semcache.demo.prompts import DemoRequest
 from semcache.errors import SemcacheError
 from semcache.ports import Clock
@@ -21,7 +21,7 @@ _STATUS_NAMES = {value: name.removeprefix("STATUS_").lower() for name, value in 
 
 
 class BrokenAnswerError(SemcacheError):
-    """The server answered OK without what its contract promises."""
+    """The server reported success, but its answer is empty or not whole."""
 
     default_reason = "BROKEN_ANSWER"
 
@@ -32,13 +32,18 @@ async def play(
     *,
     callers: int,
     clock: Clock,
-    on_played: Callable[[Played], None],
-) -> tuple[Played, ...]:
-    """Send all requests, in order, from `callers` callers; the result has the order of `requests`.
+    on_played: Callable[[PlayedRequest], None],
+) -> tuple[PlayedRequest, ...]:
+    """Send all requests, in order, and return the results in the order of `requests`.
 
-    A failed call is a result with the status `error`. `on_played` is called after each.
+    Args:
+        stub: of the server.
+        requests: the requests to send.
+        callers: the number of requests under way at once.
+        clock: gives monotonic seconds.
+        on_played: called with each result. A failed call is a result with the status `error`.
     """
-    results: dict[int, Played] = {}
+    results: dict[int, PlayedRequest] = {}
     waiting = iter(enumerate(requests))
     async with asyncio.TaskGroup() as group:
         for _ in range(callers):
@@ -49,24 +54,24 @@ async def play(
 async def _call_in_turn(
     stub: pb_grpc.SemanticCacheServiceAsyncStub,
     waiting: Iterator[tuple[int, DemoRequest]],
-    results: dict[int, Played],
+    results: dict[int, PlayedRequest],
     clock: Clock,
-    on_played: Callable[[Played], None],
+    on_played: Callable[[PlayedRequest], None],
 ) -> None:
     for position, request in waiting:
         results[position] = await _call(stub, request, clock)
         on_played(results[position])
 
 
-async def _call(stub: pb_grpc.SemanticCacheServiceAsyncStub, request: DemoRequest, clock: Clock) -> Played:
+async def _call(stub: pb_grpc.SemanticCacheServiceAsyncStub, request: DemoRequest, clock: Clock) -> PlayedRequest:
     started_s = clock.monotonic()
     try:
         outcome = await (_streamed(stub, request) if request.stream else _whole(stub, request))
     except grpc.aio.AioRpcError as error:
-        return Played(request, ERROR, clock.monotonic() - started_s, reason=_reason(error))
+        return PlayedRequest(request, ERROR, clock.monotonic() - started_s, reason=_reason(error))
     except BrokenAnswerError as error:
-        return Played(request, ERROR, clock.monotonic() - started_s, reason=error.reason)
-    return Played(
+        return PlayedRequest(request, ERROR, clock.monotonic() - started_s, reason=error.reason)
+    return PlayedRequest(
         request=request,
         status=_STATUS_NAMES[outcome.status],
         latency_s=clock.monotonic() - started_s,
@@ -102,8 +107,8 @@ async def _streamed(stub: pb_grpc.SemanticCacheServiceAsyncStub, request: DemoRe
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
-    """The server's stable reason, else the name of the gRPC status."""
-    status = rpc_status.from_call(cast("grpc.Call", error))  # Its trailing metadata is all that is read.
+    """Return the server's stable reason, or else the name of the gRPC status."""
+    status = rpc_status.from_call(cast("grpc.Call", error))  # It reads only the trailing metadata.
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):

@@ -1,4 +1,4 @@
-"""The demo's requests and their labels, from the package's own file or from one of the user's."""
+"""Reads the demo's requests and their labels, from the package's file or from the user's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from semcache.errors import InvalidRequestError
 DEFAULT_MODEL = "gpt-4o-mini"
 UNLABELLED = "unlabelled"
 KINDS = ("first", "repeat", "reworded", "trap", "conversation", "live", UNLABELLED)
-"""What a request is to the demo.
+"""The kinds of requests. A request may name an earlier one (`of`).
 
-first: a topic's first question. repeat: word for word the request it names. reworded: the same question in other words.
-trap: looks like the request it names and wants another answer. conversation: several turns; one that names another ends
-in the same last message and wants another answer. live: its answer goes stale at once, so it must not be cached.
-unlabelled: a user's own prompt, about which nothing is known.
+- first: the first question about a topic.
+- repeat: equal to the named request, word for word.
+- reworded: the question of the named request in other words.
+- trap: similar to the named request, but with another answer.
+- conversation: several turns. One that names another has its last message, but another answer.
+- live: its answer is outdated at once, so it must not be cached.
+- unlabelled: a user's own prompt, about which nothing is known.
 """
 
 _FIELDS = frozenset(
@@ -36,15 +39,15 @@ class DemoRequest:
     """One request of the demo.
 
     Attributes:
-        request_id: unique in the file.
-        topic: what it is about; empty when unknown.
+        request_id: an id that is unique in the file.
+        topic: the topic; empty if unknown.
         kind: one of `KINDS`.
-        model: the alias that is asked for.
-        messages: OpenAI-shaped, in order.
+        model: the requested model alias.
+        messages: the messages in OpenAI's form, in order.
         of: the id of an earlier request that it repeats or resembles; empty for none.
-        same_answer: whether the answer to `of` answers this one too; None without `of`.
-        differs_in: what tells a trap from `of`: number, negation, direction, entity, conversation, other.
-        stream: asked for as a stream.
+        same_answer: whether the answer to `of` answers this request too; None without `of`.
+        differs_in: how a trap differs from `of`: number, negation, direction, entity, conversation, other.
+        stream: whether the answer is requested as a stream.
     """
 
     request_id: str
@@ -59,12 +62,12 @@ class DemoRequest:
 
     @property
     def asked(self) -> str:
-        """The last message, which is what people would say was asked."""
+        """The text of the last message, which is the question to show."""
         return self.messages[-1]["content"]
 
     @property
     def body(self) -> bytes:
-        """The request as OpenAI JSON."""
+        """The OpenAI request body, as JSON."""
         fields: dict[str, Any] = {"model": self.model, "messages": self.messages}
         if self.stream:
             fields["stream"] = True
@@ -72,13 +75,13 @@ class DemoRequest:
 
 
 def load_prompts(path: Path | None = None) -> tuple[DemoRequest, ...]:
-    """The requests of a file, in order; the package's own without a path.
+    """Return the requests of a file, in order; without a path, those of the package's file.
 
-    A line that begins with `{` is an object of the package's own shape, with "id", "kind" and the rest optional; any
-    other is a prompt. Empty lines are skipped.
+    A line that begins with `{` is a JSON object with the fields of the package's file, of which only a prompt or
+    messages are required. Any other line is a prompt. Empty lines are skipped.
 
     Raises:
-        InvalidRequestError: BAD_PROMPTS, with the line.
+        InvalidRequestError: BAD_PROMPTS; the message names the line.
     """
     source = str(path) if path else "prompts.jsonl"
     try:
@@ -96,9 +99,10 @@ def load_prompts(path: Path | None = None) -> tuple[DemoRequest, ...]:
 
 
 def answer_groups(requests: Iterable[DemoRequest]) -> dict[str, str]:
-    """Request id → the id of the first request whose answer answers it too; unlabelled ones are left out.
+    """Return, by request id, the id of the first request that has the same answer; unlabelled requests are left out.
 
-    Follows `same_answer` from request to request: the repeat of a trap belongs to the trap, not to the trap's victim.
+    Groups follow `same_answer` from request to request: the repeat of a trap belongs to the trap's group, and not to
+    that of the request that the trap resembles.
     """
     groups: dict[str, str] = {}
     for request in requests:

@@ -2,8 +2,8 @@
 
     python -m semcache.demo.provider --port 0 --seed 7 --latency-scale 1.0
 
-One JSON line on standard output says where it listens: `{"base_url": "http://127.0.0.1:40123/v1"}`. It runs until
-SIGTERM or SIGINT, or, where standard input is a pipe or a socket, until the other side closes that.
+It prints its address as one JSON line: `{"base_url": "http://127.0.0.1:40123/v1"}`. It runs until SIGTERM or SIGINT. If
+its standard input is a pipe or a socket, it also ends when the other side closes that.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ from semcache.testing.upstream_server import Received, Reply, ScriptedServer, ev
 from semcache.upstream.wire import replay_chunks
 
 CHARS_PER_TOKEN = 4
+"""Characters of a token, as a rough average of English."""
 FIRST_TOKEN_MEDIAN_S = 0.39
+"""The median time until the first token, in seconds."""
 FIRST_TOKEN_SIGMA = 0.27
-"""Log-normal: nine of ten first tokens come between 0.25 and 0.6 s."""
+"""The sigma of the log-normal time until the first token: nine of ten lie between 0.25 and 0.6 s."""
 TOKEN_S = (0.006, 0.014)
-"""Time of one output token; each answer has its own pace within."""
+"""The shortest and the longest time of one output token, in seconds; each answer has a pace in between."""
 _CACHED_FROM_TOKENS = 1024
+"""Tokens of the shortest prefix that counts as cached, as at OpenAI."""
 _CACHED_STEP_TOKENS = 128
+"""Tokens by which a cached prefix grows, as at OpenAI."""
 _MAX_PREFIXES = 10_000
+"""Prefixes remembered: a bound on memory."""
 
 _SENTENCES = (
     "The short version comes first, and the details follow.",
@@ -57,14 +62,14 @@ _SENTENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long one answer takes, in seconds."""
+    """The time until the first token, and the time of each output token, in seconds."""
 
     first_token_s: float
     token_s: float
 
 
 class Provider:
-    """Answers by prompt: the same prompt gets the same answer under the same seed, at a pace of its own each time.
+    """A scripted provider: under one seed a prompt always gets one answer, each time at another pace.
 
     Args:
         seed: of the answers and of the paces.
@@ -78,14 +83,14 @@ class Provider:
         self._prefixes: OrderedDict[bytes, None] = OrderedDict()
 
     def answer(self, request: Received) -> Reply:
-        """The reply to a chat-completions request, plain or streamed; an error in OpenAI's shape for anything else."""
+        """Return the reply to a chat-completions request, plain or streamed; for others, an error in OpenAI's form."""
         if request.method != "POST" or not request.path.endswith("/chat/completions"):
             return failure(404, f"There is no {request.method} {request.path[:80]}.")
         try:
             fields = request.json
             prompt = prompt_of(request.body)
         except (ValueError, AttributeError, TypeError):
-            return failure(400, "The body is no chat-completions request.")
+            return failure(400, "The body is not a chat-completions request.")
         if not prompt:
             return failure(400, "The request holds no user message.")
         text = answer_text(prompt, self._seed)
@@ -119,7 +124,7 @@ class Provider:
         return Usage(count_tokens(prompt), self._cached_tokens(prompt), count_tokens(text))
 
     def _cached_tokens(self, prompt: str) -> int:
-        """How much of the prompt's start came before: counted from 1,024 tokens on, in steps of 128."""
+        """Return how many tokens of the prompt's beginning were seen before, and remember the prompt's prefixes."""
         cached = 0
         running = hashlib.sha256()
         step = _CACHED_STEP_TOKENS * CHARS_PER_TOKEN
@@ -139,14 +144,14 @@ class Provider:
 
 
 def answer_text(prompt: str, seed: int) -> str:
-    """The answer to a prompt: names the prompt it was made for, then a few paragraphs drawn by it."""
+    """Return the answer to a prompt: it names the prompt, and adds a few paragraphs that depend on it."""
     chance = random.Random(f"{seed}:{prompt}")
     paragraphs = [" ".join(chance.sample(_SENTENCES, chance.randint(2, 5))) for _ in range(chance.randint(1, 3))]
     return "\n\n".join([f"Answer to: {prompt}", *paragraphs])
 
 
 def count_tokens(text: str) -> int:
-    """About as many tokens as a provider would count."""
+    """Return roughly the number of tokens that a provider would count."""
     return max(1, math.ceil(len(text) / CHARS_PER_TOKEN))
 
 
@@ -157,7 +162,7 @@ async def serve(port: int, provider: Provider) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if _is_watchable(0):
-        # A thread that reads the descriptor itself: a lock of sys.stdin held at exit would abort the interpreter.
+        # The thread reads the descriptor, not sys.stdin: a lock of sys.stdin held at exit aborts the interpreter.
         threading.Thread(target=_wait_for_end, args=(loop, stop), daemon=True).start()
     async with ScriptedServer(provider.answer, port=port, keep_requests=False) as server:
         sys.stdout.write(json.dumps({"base_url": server.base_url}) + "\n")
@@ -181,16 +186,16 @@ def _wait_for_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server; 1 when its port is taken."""
+    """Run the server, and return the exit code: 1 if its port is taken."""
     parser = argparse.ArgumentParser(prog="python -m semcache.demo.provider", description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--seed", type=int, default=0, help="of answers and paces")
     parser.add_argument("--latency-scale", type=float, default=1.0, help="multiplies all times; 0 answers at once")
-    told = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        asyncio.run(serve(told.port, Provider(told.seed, max(0.0, told.latency_scale))))
+        asyncio.run(serve(options.port, Provider(options.seed, max(0.0, options.latency_scale))))
     except OSError as error:
-        sys.stderr.write(f"Port {told.port} can't be served: {error.strerror}. Try --port 0.\n")
+        sys.stderr.write(f"Port {options.port} can't be served: {error.strerror}. Try --port 0.\n")
         return 1
     return 0
 

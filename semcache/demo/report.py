@@ -1,4 +1,4 @@
-"""The figures of one demo, from what the callers saw; every one of them is a sum or a quotient of counts beside it."""
+"""Computes the report of a demo from what its callers saw; every ratio is a quotient of counts in the report."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from semcache.demo.judging import ERROR, HITS, STATUSES, Hit, Judgement, Played, judge_hits
+from semcache.demo.correctness import ERROR, HITS, STATUSES, Correctness, Hit, PlayedRequest, trace_hits
 from semcache.demo.prompts import KINDS
 from semcache.model import hit_ratio
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Of one status, as the callers saw it, to the last byte; nearest rank."""
+class CallerLatency:
+    """The number of requests of one status, and percentiles of the time to their last byte (nearest rank)."""
 
     count: int
     p50_ms: float
@@ -23,7 +23,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class KindCounts:
-    """What became of the requests of one kind: `asked` is the sum of the others."""
+    """The number of requests of one kind, by result; `asked` is the sum of the others."""
 
     asked: int = 0
     right: int = 0
@@ -35,7 +35,7 @@ class KindCounts:
 
 @dataclass(frozen=True, slots=True)
 class ServedInstead:
-    """A hit worth reading: what was asked, and the question whose answer was served instead."""
+    """A hit that was wrong or is unjudged: the question, and the question whose answer was served."""
 
     request_id: str
     kind: str
@@ -48,7 +48,7 @@ class ServedInstead:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A rewording that went to the upstream though an answer was there."""
+    """A reworded request that went to the upstream although the cache had its answer."""
 
     request_id: str
     asked: str
@@ -59,7 +59,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server listened, and what it counted itself, to be held against the callers' view."""
+    """The server's addresses and its own counts, to compare with what the callers saw."""
 
     address: str
     metrics_url: str
@@ -73,22 +73,35 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """All of it.
+    """The report of one demo.
 
     Attributes:
-        requests: how many were played; the sum of `by_status`.
-        hit_ratio: (exact + semantic + coalesced) / (requests - bypass - refresh - error); None without any.
-        savings_percent: 100 x saved / (saved + spent); None when nothing was priced.
-        saved_by_wrong_nanousd: the part of `saved_nanousd` that wrong answers brought, which nobody should count.
-        traps_refused: why traps were not served what they resemble: a guard's veto, or the server's reason.
+        requests: the number of requests; the sum of `by_status`.
+        by_status: the number of requests by status.
+        by_kind: the results by kind of request.
+        hit_ratio: (exact + semantic + coalesced) / (requests - bypass - refresh - error); None if that divides by 0.
+        latency_ms: the latency by status.
+        spent_nanousd: what the upstream charged.
+        saved_nanousd: what the upstream would have charged for the hits.
+        saved_by_wrong_nanousd: the part of `saved_nanousd` that comes from wrong answers.
+        savings_percent: 100 x saved / (saved + spent); None if nothing was priced.
         unpriced: requests whose model has no known price.
+        wrong_hits: the hits with a wrong answer.
+        unjudged_hits: the hits whose correctness is unknown.
+        rewordings_missed: the reworded requests that were not served from the cache.
+        traps_refused: the number of traps that were not served, by a guard's veto or the server's reason.
+        errors: the number of failed requests by reason.
+        wall_s: seconds from the first request to the last answer.
+        callers: the number of requests under way at once.
+        latency_scale: the scripted provider's latency; 1 is that of a real provider.
+        server: the server's addresses and its own counts.
     """
 
     requests: int
     by_status: Mapping[str, int]
     by_kind: Mapping[str, KindCounts]
     hit_ratio: float | None
-    latency_ms: Mapping[str, Latency]
+    latency_ms: Mapping[str, CallerLatency]
     spent_nanousd: int
     saved_nanousd: int
     saved_by_wrong_nanousd: int
@@ -105,17 +118,17 @@ class DemoReport:
     server: Server
 
     def as_json(self) -> dict[str, object]:
-        """Plain values for `json.dumps`."""
+        """Return the report as an object for `json.dumps`."""
         return asdict(self)
 
 
 def report(
-    played: Sequence[Played], *, wall_s: float, callers: int, latency_scale: float, server: Server
+    played: Sequence[PlayedRequest], *, wall_s: float, callers: int, latency_scale: float, server: Server
 ) -> DemoReport:
-    """The figures of `played`, which holds every request once, in the order of the file."""
+    """Return the report of `played`, which holds every request once, in the order of the file."""
     by_status = Counter(item.status for item in played)
-    hits = judge_hits(played)
-    wrong = [hit for hit in hits if hit.judgement is Judgement.WRONG]
+    hits = trace_hits(played)
+    wrong = [hit for hit in hits if hit.correctness is Correctness.WRONG]
     spent, saved = sum(item.spent_nanousd for item in played), sum(item.saved_nanousd for item in played)
     questions = {item.request.request_id: item.request.asked for item in played}
     return DemoReport(
@@ -130,7 +143,7 @@ def report(
         savings_percent=100 * saved / (saved + spent) if saved + spent else None,
         unpriced=sum(1 for item in played if item.status != ERROR and not item.priced),
         wrong_hits=tuple(_served_instead(hit) for hit in wrong),
-        unjudged_hits=tuple(_served_instead(hit) for hit in hits if hit.judgement is Judgement.UNJUDGED),
+        unjudged_hits=tuple(_served_instead(hit) for hit in hits if hit.correctness is Correctness.UNJUDGED),
         rewordings_missed=tuple(
             Missed(
                 request_id=item.request.request_id,
@@ -154,22 +167,22 @@ def report(
 
 
 def nearest_rank(values: Sequence[float], percent: float) -> float:
-    """The smallest of `values` that at least `percent` of them don't exceed."""
+    """Return the smallest of `values` that at least `percent` percent of them don't exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def _latencies(played: Sequence[Played]) -> dict[str, Latency]:
+def _latencies(played: Sequence[PlayedRequest]) -> dict[str, CallerLatency]:
     latencies = {}
     for status in STATUSES:
         values = [1000 * item.latency_s for item in played if item.status == status]
         if values:
-            latencies[status] = Latency(len(values), nearest_rank(values, 50), nearest_rank(values, 99))
+            latencies[status] = CallerLatency(len(values), nearest_rank(values, 50), nearest_rank(values, 99))
     return latencies
 
 
-def _by_kind(played: Sequence[Played], hits: Sequence[Hit]) -> dict[str, KindCounts]:
-    ends: Counter[tuple[str, str]] = Counter((hit.played.request.kind, hit.judgement.value) for hit in hits)
+def _by_kind(played: Sequence[PlayedRequest], hits: Sequence[Hit]) -> dict[str, KindCounts]:
+    ends: Counter[tuple[str, str]] = Counter((hit.played.request.kind, hit.correctness.value) for hit in hits)
     ends.update(
         (item.request.kind, "failed" if item.status == ERROR else "forwarded")
         for item in played
@@ -193,6 +206,6 @@ def _served_instead(hit: Hit) -> ServedInstead:
     )
 
 
-def _refusal(item: Played) -> str:
-    """Why a miss was one: the guards that vetoed the nearest entry, else the server's reason."""
+def _refusal(item: PlayedRequest) -> str:
+    """Return why a request was a miss: the guards that vetoed the nearest entry, or else the server's reason."""
     return f"vetoed by {' and '.join(item.vetoes)}" if item.vetoes else item.reason.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The demo from start to end: parts up, prompts played with live progress, the table, parts down."""
+"""Runs the demo: starts its parts, plays the prompts with a progress bar, prints the report, stops the parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from semcache.demo.callers import play
-from semcache.demo.judging import HITS, Played
+from semcache.demo.correctness import HITS, PlayedRequest
 from semcache.demo.prompts import DemoRequest, load_prompts
 from semcache.demo.report import DemoReport, Server, report
 from semcache.demo.stack import Stack, running_provider, running_server
@@ -31,16 +31,16 @@ from semcache.v1 import semcache_pb2_grpc as pb_grpc
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command line says.
+    """The options of the command line.
 
     Attributes:
-        keep: leave the server running after the table, until Ctrl-C.
-        prompts: a file of the user's own; None for the package's.
-        requests: play only so many of them, from the first on; None for all.
-        callers: how many send at once.
+        keep: whether to keep the server running after the report, until Ctrl-C.
+        prompts: the user's file of prompts; None for the package's.
+        requests: the number of prompts to play, from the first on; None for all.
+        callers: the number of requests under way at once.
         seed: of the provider's latencies and answers.
-        latency_scale: 1 is a real provider's pace; the default keeps the demo under a minute.
-        json: one JSON object on standard output instead of the table.
+        latency_scale: the provider's latency; 1 is that of a real provider. The default keeps the demo under a minute.
+        json: whether to print one JSON object instead of tables.
     """
 
     keep: bool = False
@@ -53,10 +53,10 @@ class DemoOptions:
 
 
 async def run(options: DemoOptions) -> DemoReport:
-    """Run the demo. Progress goes to standard error, the table or the JSON object to standard output.
+    """Run the demo and return its report. Progress goes to standard error, tables or JSON to standard output.
 
     Raises:
-        InvalidRequestError: a prompts file that can't be used, or a count that isn't positive.
+        InvalidRequestError: the file of prompts can't be used, or an option is out of range.
         SemcacheError: a part can't start.
     """
     requests = _chosen(options)
@@ -72,7 +72,7 @@ async def run(options: DemoOptions) -> DemoReport:
                 stack = await parts.enter_async_context(running_server(base_url, models))
             result = await _play(stack, requests, options, progress_console)
             if options.json:
-                print(json.dumps(result.as_json(), ensure_ascii=False), flush=True)  # noqa: T201 - for programs
+                print(json.dumps(result.as_json(), ensure_ascii=False), flush=True)  # noqa: T201 - the command's output
             else:
                 print_report(result, console)
             if options.keep:
@@ -100,7 +100,7 @@ async def _play(stack: Stack, requests: Sequence[DemoRequest], options: DemoOpti
             task = progress.add_task("", total=len(requests))
             hits = saved_nanousd = 0
 
-            def show(played: Played) -> None:
+            def show(played: PlayedRequest) -> None:
                 nonlocal hits, saved_nanousd
                 hits += played.status in HITS
                 saved_nanousd += played.saved_nanousd
@@ -131,7 +131,7 @@ async def _play(stack: Stack, requests: Sequence[DemoRequest], options: DemoOpti
 
 
 async def _until_interrupted() -> None:
-    """Returns at Ctrl-C or SIGTERM."""
+    """Wait for Ctrl-C or SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -145,11 +145,11 @@ async def _until_interrupted() -> None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does, so that the provider and the temporary store go with it."""
+    """Let SIGTERM end the block as Ctrl-C does, so that the provider and the temporary store are removed too."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, lambda: os.kill(os.getpid(), signal.SIGINT))
     try:
         yield
     finally:
-        with suppress(RuntimeError):  # The loop is closing already.
+        with suppress(RuntimeError):  # The loop may be closing already.
             loop.remove_signal_handler(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A demo's report for people: every embarrassing case in full, then the figures."""
+"""Prints a demo's report for people: all wrong and missed cases, then tables of counts, latency and money."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from semcache.demo.judging import HITS
+from semcache.demo.correctness import HITS
 from semcache.demo.prompts import UNLABELLED
 from semcache.demo.report import DemoReport, Missed, ServedInstead
 
@@ -25,12 +25,12 @@ _STATUS_WORDS = {
 
 
 def dollars(nanousd: int) -> str:
-    """Enough digits for a demo's cents: `$0.012345`."""
+    """Return nanodollars as dollars with six decimals: `$0.012345`."""
     return f"${nanousd / _NANOUSD:.6f}"
 
 
 def print_report(report: DemoReport, console: Console) -> None:
-    """Print all of it; the cases first, so that the figures are what stays on the screen."""
+    """Print a report; the tables come last, so that they are what stays on the screen."""
     if report.by_kind.keys() - {UNLABELLED}:
         _print_missed(console, report.rewordings_missed)
         none = "none: every judged hit was made for its question"
@@ -55,7 +55,7 @@ def print_report(report: DemoReport, console: Console) -> None:
 
 
 def keep_notice(address: str, metrics_url: str) -> str:
-    """How to use a server that was left running, as rich markup."""
+    """Return how to use a server that was left running, as rich markup."""
     body = '{"prompt": {"text": {"model": "gpt-4o-mini", "text": "How do I track my order?"}}}'
     lines = (
         "",

@@ -1,1 +1,9 @@
-"""What a setting would serve, on labelled data and on streams: formats, playing through a real server, scores."""
+"""Measures what a decision setting would serve, on labelled pairs and on recorded workloads.
+
+- `labels/` reads labelled pairs from files.
+- `replay/` plays pairs and workloads through a real server.
+- `statistics/` has intervals, bounds and scores.
+- `tune/` finds the threshold that labels prove to be good enough.
+
+The room runs in the process of a command (`semcache eval`, `tune`, `replay`), starts no thread and remembers nothing.
+"""

@@ -1,7 +1,7 @@
-"""A month's invoices from the ledger: each tenant by its plan, and the proof that nothing of the ledger was left out.
+"""Computes a month's invoices from the ledger, one for each tenant, and checks that they add up to the ledger.
 
-Amounts are exact fractions of dollars until the invoice's total, which is rounded to cents once, half to even. Tokens,
-requests and costs stay integers, split without a remainder.
+Amounts are exact fractions of dollars up to an invoice's total, which is rounded to cents once, half to even. Tokens,
+requests and costs are integers, and are split without a remainder.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from fractions import Fraction
 from itertools import groupby
 
 from semcache.finance.quota import split_at_quota
-from semcache.finance.rate_card import MarkUp, PayAsYouGo, Plan, Quote, RateCard, Subscription
+from semcache.finance.rate_card import MarkUp, PayAsYouGo, PricePlan, Quote, RateCard, Subscription
 from semcache.model import LedgerHour, Status
 
 LINE_DECIMALS = 6
-"""Shown of a line's amount, which is exact: only an invoice's total is rounded to cents."""
+"""Decimals shown of a line's amount in dollars. The amount is exact; only an invoice's total is rounded to cents."""
 _CENTS_PER_USD = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What the ledger says of some requests: their number, all their tokens, and what the upstreams charged."""
+    """Sums over requests of the ledger.
+
+    Attributes:
+        requests: the number of requests.
+        tokens: their input and output tokens.
+        cost_nanousd: nanodollars that the upstreams charged.
+    """
 
     requests: int = 0
     tokens: int = 0
@@ -39,7 +45,7 @@ class Amounts:
 
     @classmethod
     def of(cls, hour: LedgerHour) -> Amounts:
-        """A rollup row's. Tokens are input and output, of hits those of the answer that the cache gave."""
+        """Return the amounts of one ledger hour; a hit counts the tokens of the answer that the cache gave."""
         return cls(hour.requests, hour.input_tokens + hour.output_tokens, hour.spent_nanousd)
 
 
@@ -48,7 +54,13 @@ NO_AMOUNTS = Amounts()
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """What is charged, exactly, for which part of the ledger."""
+    """One line of an invoice.
+
+    Attributes:
+        text: what is charged for.
+        used: the requests that the line is about.
+        usd: the exact charge in dollars.
+    """
 
     text: str
     used: Amounts
@@ -65,48 +77,53 @@ class Invoice:
 
     @property
     def used(self) -> Amounts:
-        """All that the lines are about."""
+        """The sum of all lines' requests."""
         return sum((line.used for line in self.lines), NO_AMOUNTS)
 
     @property
     def total_usd(self) -> Decimal:
-        """What is due: the exact sum of the lines, rounded to cents, half to even."""
+        """The dollars due: the exact sum of the lines, rounded to cents, half to even."""
         exact = sum((line.usd for line in self.lines), Fraction())
         return Decimal(round(exact * _CENTS_PER_USD)).scaleb(-2)
 
 
 @dataclass(frozen=True, slots=True)
 class Chargeback:
-    """All invoices of a month, by tenant, and what the ledger itself adds up to."""
+    """All invoices of a month, and the sums of the ledger.
+
+    Attributes:
+        invoices: one for each tenant, by name.
+        ledger: the sum of all ledger hours of these tenants.
+    """
 
     invoices: tuple[Invoice, ...]
     ledger: Amounts
 
     @property
     def invoiced(self) -> Amounts:
-        """What all invoices are about."""
+        """The sum of all invoices' requests."""
         return sum((invoice.used for invoice in self.invoices), NO_AMOUNTS)
 
     @property
     def adds_up(self) -> bool:
-        """The invoices' requests, tokens and cost are the ledger's, to the nanodollar."""
+        """Whether the invoices' requests, tokens and cost equal the ledger's, to the nanodollar."""
         return self.invoiced == self.ledger
 
     @property
     def total_usd(self) -> Decimal:
-        """All totals together."""
+        """The sum of all invoices' totals, in dollars."""
         return sum((invoice.total_usd for invoice in self.invoices), Decimal(0))
 
 
 def chargeback(hours: Iterable[LedgerHour], card: RateCard, tenants: Collection[str] = ()) -> Chargeback:
-    """The invoices of a month.
+    """Return the invoices of a month.
 
-    A tenant of the rate card with a monthly price gets one though it asked nothing.
+    A tenant of the rate card with a monthly price gets an invoice even if it sent no request.
 
     Args:
-        hours: the month's rollup rows, each once, in any order.
-        card: what is charged.
-        tenants: whom to invoice; empty: all.
+        hours: the month's ledger hours, each once, in any order.
+        card: the prices.
+        tenants: the tenants to invoice; empty for all.
     """
     rows = sorted(
         (hour for hour in hours if not tenants or hour.tenant in tenants),
@@ -127,7 +144,9 @@ def _invoice(tenant: str, hours: Sequence[LedgerHour], card: RateCard) -> Invoic
     return Invoice(tenant, plan.name, tuple(_lines(plan, assignment.quote_usd_per_month, hours, card)))
 
 
-def _lines(plan: Plan, quote_usd: Decimal | None, hours: Sequence[LedgerHour], card: RateCard) -> list[InvoiceLine]:
+def _lines(
+    plan: PricePlan, quote_usd: Decimal | None, hours: Sequence[LedgerHour], card: RateCard
+) -> list[InvoiceLine]:
     everything = sum(map(Amounts.of, hours), NO_AMOUNTS)
     match plan:
         case PayAsYouGo():
@@ -145,19 +164,19 @@ def _subscribed(plan: Subscription, hours: Sequence[LedgerHour], card: RateCard)
     counting = [hour for hour in hours if hour.status not in card.free]
     within, beyond = NO_AMOUNTS, dict.fromkeys(Status, NO_AMOUNTS)
     for part in split_at_quota(counting, plan.requests):
-        beyond_one = Amounts(part.requests_beyond, part.tokens_beyond, part.cost_beyond_nanousd)
+        excess = Amounts(part.requests_beyond, part.tokens_beyond, part.cost_beyond_nanousd)
         whole = Amounts.of(part.hour)
         within += Amounts(
-            whole.requests - beyond_one.requests,
-            whole.tokens - beyond_one.tokens,
-            whole.cost_nanousd - beyond_one.cost_nanousd,
+            whole.requests - excess.requests,
+            whole.tokens - excess.tokens,
+            whole.cost_nanousd - excess.cost_nanousd,
         )
-        beyond[part.hour.status] += beyond_one
+        beyond[part.hour.status] += excess
     lines = [InvoiceLine(f"{plan.requests:,} requests a month", within, Fraction(plan.usd_per_month))]
     if plan.hybrid:
         lines += _by_tier(beyond, card, ", beyond the quota")
-    elif over := sum(beyond.values(), NO_AMOUNTS):
-        lines.append(InvoiceLine("beyond the quota, not charged", over, Fraction()))
+    elif excess := sum(beyond.values(), NO_AMOUNTS):
+        lines.append(InvoiceLine("beyond the quota, not charged", excess, Fraction()))
     free = [hour for hour in hours if hour.status in card.free]
     return lines + _uncharged(sum(map(Amounts.of, free), NO_AMOUNTS))
 
@@ -169,12 +188,13 @@ def _by_status(hours: Iterable[LedgerHour]) -> Mapping[Status, Amounts]:
     return used
 
 
-def _by_tier(used: Mapping[Status, Amounts], card: RateCard, beyond: str) -> list[InvoiceLine]:
+def _by_tier(used: Mapping[Status, Amounts], card: RateCard, suffix: str) -> list[InvoiceLine]:
+    """Return a line for each price tier with requests; `suffix` is appended to the tiers' names."""
     lines = []
     for tier in card.tiers:
         amounts = sum((used[status] for status in tier.statuses), NO_AMOUNTS)
         if amounts:
-            lines.append(InvoiceLine(tier.name + beyond, amounts, tier.charge(amounts.tokens)))
+            lines.append(InvoiceLine(tier.name + suffix, amounts, tier.charge(amounts.tokens)))
     return lines + _uncharged(sum((used[status] for status in card.free), NO_AMOUNTS))
 
 

@@ -1,7 +1,7 @@
-"""What a month costs in all: inference, output, storage, operations, monitoring, and providers' fixed charges.
+"""Computes what a month costs in all: inference, output, storage, operations, monitoring, fixed charges of providers.
 
-Tokens are measured by the ledger; the other parts are configured (`costs.model`) and due by the month. Everything is in
-integer nanodollars; one division at the end of each figure rounds down.
+The cost of tokens is measured by the ledger. The other parts are configured (`costs.model`) and due by the month.
+Amounts are integer nanodollars; each is rounded down once.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _BYTES_PER_GB = 10**9
 
 
 class CostPart(StrEnum):
-    """What the total is made of."""
+    """The parts of a month's cost."""
 
     INFERENCE = "inference"
-    """Input tokens, those from the provider's prompt cache included."""
+    """Input tokens, including those read from the provider's prompt cache."""
     OUTPUT = "output"
     STORAGE = "storage"
     OPERATIONS = "operations"
     MONITORING = "monitoring"
     FIXED = "fixed charges"
-    """Providers' monthly charges; beside the shares, which are of the other five."""
+    """Providers' monthly charges. Shares are computed over the other five parts."""
 
 
 MEASURED = frozenset({CostPart.INFERENCE, CostPart.OUTPUT})
-"""What the ledger tells; the other parts are configured."""
+"""The parts that the ledger measures; the others are configured."""
 USUAL_PERCENT: Mapping[CostPart, tuple[int, int]] = {
     CostPart.INFERENCE: (40, 50),
     CostPart.OUTPUT: (40, 50),
@@ -41,21 +41,21 @@ USUAL_PERCENT: Mapping[CostPart, tuple[int, int]] = {
     CostPart.OPERATIONS: (3, 5),
     CostPart.MONITORING: (2, 3),
 }
-"""The share of each part that is usual, percent of the five: from, to."""
+"""The usual share of each part: (lowest, highest) percent of the five parts without fixed charges."""
 
 PROJECTION = "so far, and for the rest of the month as much an hour as in the hours measured"
-"""The method of the projection in words."""
+"""The method of the projection, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What upstreams charged in a stretch of time.
+    """What upstreams charged in a span of time.
 
     Attributes:
-        input_nanousd: input tokens, cached ones included.
-        output_nanousd: output tokens.
+        input_nanousd: nanodollars for input tokens, including those read from a provider's prompt cache.
+        output_nanousd: nanodollars for output tokens.
         requests: requests of every status.
-        measured_s: for how long the ledger counted, seconds.
+        measured_s: the seconds for which the ledger counted.
     """
 
     input_nanousd: int
@@ -65,12 +65,12 @@ class Spending:
 
     @property
     def total_nanousd(self) -> int:
-        """Both."""
+        """Nanodollars for input and output tokens."""
         return self.input_nanousd + self.output_nanousd
 
     @classmethod
     def of(cls, hours: Iterable[LedgerHour], measured_s: float) -> Spending:
-        """The sum of rollup rows."""
+        """Return the sum of ledger hours."""
         rows = tuple(hours)
         return cls(
             sum(hour.spent_input_nanousd + hour.spent_cached_input_nanousd for hour in rows),
@@ -82,7 +82,13 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class PartCost:
-    """One part of a month's cost in nanodollars; `projected_nanousd` is None where nothing is projected."""
+    """One part of a month's cost.
+
+    Attributes:
+        part: the part.
+        so_far_nanousd: nanodollars up to now.
+        projected_nanousd: nanodollars at the month's end; None if nothing is projected.
+    """
 
     part: CostPart
     so_far_nanousd: int
@@ -90,7 +96,7 @@ class PartCost:
 
     @property
     def usual_percent(self) -> tuple[int, int] | None:
-        """The share that is usual, from and to."""
+        """The usual share as (lowest, highest) percent; None for fixed charges."""
         return USUAL_PERCENT.get(self.part)
 
 
@@ -101,11 +107,12 @@ class MonthlyCost:
     Attributes:
         month: the month.
         parts: one for each `CostPart`, in its order.
-        measured_s: for how long the ledger has counted in it, seconds.
-        remaining_s: of the month, seconds; 0 when it is over.
-        share: of the parts that all tenants have in common, what these tenants bear.
-        growth: of spending an hour over the month before, as a share; None where either has less than a day.
-        growth_limit: above it, growth is more than was wanted.
+        measured_s: the seconds of the month for which the ledger has counted.
+        remaining_s: the seconds until the month's end; 0 when it is over.
+        share: the share of the common parts that these tenants bear.
+        growth: the growth of spending per hour over the month before, as a share; None if either month has less than a
+            day of measurement.
+        growth_limit: the greatest growth that is wanted.
     """
 
     month: Period
@@ -118,34 +125,37 @@ class MonthlyCost:
 
     @property
     def projects(self) -> bool:
-        """Whether the month's end is projected: a day or more was measured."""
+        """Whether the month's end is projected, which takes a day of measurement."""
         return self.measured_s >= DAY_S
 
     @property
     def so_far_nanousd(self) -> int:
-        """All parts so far."""
+        """Nanodollars of all parts up to now."""
         return sum(part.so_far_nanousd for part in self.parts)
 
     @property
     def projected_nanousd(self) -> int | None:
-        """All parts at the month's end."""
+        """Nanodollars of all parts at the month's end; None if nothing is projected."""
         projected = [part.projected_nanousd for part in self.parts]
         return None if None in projected else sum(amount or 0 for amount in projected)
 
     @property
     def grows_too_fast(self) -> bool:
-        """Growth is known and above the limit."""
+        """Whether growth is known and above the limit."""
         return self.growth is not None and self.growth > self.growth_limit
 
     def percent(self, part: PartCost) -> float | None:
-        """The part's share of the five, projected where that is known; None for fixed charges and for nothing."""
+        """Return a part's share of the five parts, in percent, of projected costs if they are known.
+
+        Return None for fixed charges, or if there are no costs.
+        """
         if part.usual_percent is None:
             return None
         whole = sum(_latest(other) for other in self.parts if other.usual_percent is not None)
         return 100 * _latest(part) / whole if whole else None
 
     def is_usual(self, part: PartCost) -> bool | None:
-        """Whether the share, to the whole percent, lies where it usually does; None where there is none."""
+        """Return whether a part's share, rounded to a whole percent, is a usual one; None if it has no share."""
         percent, usual = self.percent(part), part.usual_percent
         return None if percent is None or usual is None else usual[0] <= round(percent) <= usual[1]
 
@@ -160,19 +170,20 @@ def monthly_cost(
     store_bytes: int,
     share: Fraction = Fraction(1),
 ) -> MonthlyCost:
-    """What a month costs.
+    """Return what a month costs.
 
-    The projection of tokens is `PROJECTION`. The other parts are due for the whole month, and so far for the part of it
-    that has passed. Growth compares spending an hour, since months differ in length and a ledger may begin within one.
+    `PROJECTION` says how tokens are projected. The other parts are due for the whole month; up to now, the elapsed part
+    of the month is due. Growth compares spending per hour, because months differ in length and a ledger may begin
+    within a month.
 
     Args:
         month: the month.
-        now_s: wall-clock seconds; a month that is over is whole.
-        spending: of the month so far.
-        before: of the month before.
-        model: what the other parts cost.
-        store_bytes: of the store's file now, which stands for the whole month.
-        share: of the other parts, what is to be borne.
+        now_s: wall-clock seconds.
+        spending: what upstreams charged in the month up to now.
+        before: what upstreams charged in the month before.
+        model: the cost of the other parts.
+        store_bytes: the size of the store's file now, which is used for the whole month.
+        share: the share of the other parts to count.
     """
     ends_s = min(max(now_s, month.start_s), month.end_s)
     elapsed = Fraction(ends_s - month.start_s) / Fraction(month.end_s - month.start_s)
@@ -206,7 +217,7 @@ def monthly_cost(
 
 
 def measured_s(window: Period, first_hour_s: float | None, now_s: float) -> float:
-    """For how long a ledger that began with `first_hour_s` has counted within a window, seconds."""
+    """Return the seconds of a window for which a ledger that began at `first_hour_s` has counted."""
     if first_hour_s is None:
         return 0.0
     return max(0.0, min(window.end_s, now_s) - max(window.start_s, first_hour_s))

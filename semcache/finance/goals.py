@@ -1,8 +1,8 @@
-"""What the cost of LLM traffic is held against, wherever it is reported."""
+"""The two targets with which every report compares the cost of LLM traffic."""
 
 from __future__ import annotations
 
 COST_PER_REQUEST_USD = 0.03
-"""A request should cost less than this."""
+"""A request should cost fewer dollars than this."""
 SAVINGS_PERCENT = 40.0
-"""More than this of what requests would have cost should be saved."""
+"""Savings should be more than this percentage of what requests would have cost without the cache."""

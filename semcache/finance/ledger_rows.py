@@ -1,4 +1,4 @@
-"""The ledger's lines and hours as flat rows for other programs: money as integer nanodollars, times in UTC."""
+"""Writes ledger lines and ledger hours as flat rows for other programs: integer nanodollars, times in UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FlatRow = dict[str, Cell]
 
 
 def line_row(record: LedgerRecord) -> FlatRow:
-    """Everything that a log line says; `time` to the microsecond, as ISO 8601."""
+    """Return all fields of a ledger line; `time` is in ISO 8601 with microseconds."""
     usage = record.usage
     return {
         "request_id": record.request_id,
@@ -41,7 +41,7 @@ def line_row(record: LedgerRecord) -> FlatRow:
 
 
 def hour_row(hour: LedgerHour) -> FlatRow:
-    """Everything that a rollup row says; `hour` is its start, as ISO 8601."""
+    """Return all fields of a ledger hour; `hour` is its start in ISO 8601."""
     return {
         "hour": _utc(hour.hour_s, "seconds"),
         "tenant": hour.tenant,
@@ -81,6 +81,6 @@ def _utc(at_s: float, precision: str) -> str:
 
 
 LINE_COLUMNS = tuple(line_row(LedgerRecord("", 0.0, "", "", "", "", "", Status.MISS, Usage(), NO_COST, NO_COST)))
-"""The names in a log line's row, in order."""
+"""The column names of a ledger line, in order."""
 HOUR_COLUMNS = tuple(hour_row(LedgerHour(0, "", "", "", Status.MISS)))
-"""The names in a rollup row's row, in order."""
+"""The column names of a ledger hour, in order."""

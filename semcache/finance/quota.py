@@ -1,4 +1,4 @@
-"""Where a month's quota of requests ends within the ledger's hours, in integers."""
+"""Splits the ledger's hours at a month's quota of requests, in integers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semcache.model import LedgerHour
 
 @dataclass(frozen=True, slots=True)
 class QuotaPart:
-    """A rollup row and what of it lies beyond the quota; the rest of the row lies within."""
+    """A ledger hour, and the part of it that lies beyond the quota; the rest lies within."""
 
     hour: LedgerHour
     requests_beyond: int
@@ -20,30 +20,30 @@ class QuotaPart:
 
 
 def split_at_quota(hours: Iterable[LedgerHour], quota: int) -> Iterator[QuotaPart]:
-    """Walk one tenant's hours in time order; the first `quota` requests are within, the others beyond.
+    """Split one tenant's hours: the first `quota` requests lie within the quota, the others beyond it.
 
-    The rollup doesn't say in which order the requests of one hour came. So the hour that crosses the quota is split by
-    proportion: when k of its n requests are beyond, then k/n of each row's tokens and cost are, rounded down, and the
-    rows' requests so that they add up to k. A row without requests of its own (a caller's Store) goes with its hour.
+    The ledger's hours don't say in which order the requests of one hour came. So the hour that crosses the quota is
+    split in proportion: if k of its n requests are beyond, k/n of each row's tokens and cost are, rounded down. The
+    rows' requests beyond add up to k. A row without requests (a caller's Store) is split as its hour is.
 
     Args:
-        hours: rollup rows, by time.
-        quota: requests that are included.
+        hours: one tenant's ledger hours, in the order of time.
+        quota: the number of included requests.
     """
-    left = quota
+    remaining = quota
     for _, members in groupby(hours, key=lambda hour: hour.hour_s):
         rows = list(members)
         count = sum(row.requests for row in rows)
-        over = max(0, count - left)
-        # Of an hour with deposits alone all is within, unless the quota is used up.
-        of, over_share = (count, over) if count else (1, 0 if left else 1)
+        excess = max(0, count - remaining)
+        # An hour without requests lies within, unless the quota is used up.
+        numerator, denominator = (excess, count) if count else (0 if remaining else 1, 1)
         seen = 0
         for row in rows:
             before, seen = seen, seen + row.requests
             yield QuotaPart(
                 row,
-                seen * over_share // of - before * over_share // of,
-                (row.input_tokens + row.output_tokens) * over_share // of,
-                row.spent_nanousd * over_share // of,
+                seen * numerator // denominator - before * numerator // denominator,
+                (row.input_tokens + row.output_tokens) * numerator // denominator,
+                row.spent_nanousd * numerator // denominator,
             )
-        left = max(0, left - count)
+        remaining = max(0, remaining - count)

@@ -1,4 +1,4 @@
-"""What tenants are charged: tiers by how a request was answered, and plans. A provider's own prices are a `Tariff`."""
+"""The rate card: what tenants are charged, by price tiers and price plans. A provider's own prices are a `Tariff`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,59 @@ _TOKENS_PER_PRICE = 1000
 
 @dataclass(frozen=True, slots=True)
 class VolumeBand:
-    """A month's tokens from `from_tokens` up to `to_tokens` (None: without end), at dollars per thousand tokens."""
+    """A price for a range of a month's tokens.
+
+    Attributes:
+        from_tokens: where the range begins.
+        to_tokens: where it ends; None for no end.
+        usd_per_1k_tokens: dollars for a thousand tokens.
+    """
 
     from_tokens: int
     to_tokens: int | None
     usd_per_1k_tokens: Decimal
 
     def charge(self, tokens: int) -> Fraction:
-        """Dollars for those of a month's tokens that lie in the band."""
+        """Return the dollars for the part of a month's tokens that lies in the band."""
         upper = tokens if self.to_tokens is None else min(tokens, self.to_tokens)
         return Fraction(self.usd_per_1k_tokens) * max(0, upper - self.from_tokens) / _TOKENS_PER_PRICE
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
-    """What tokens of requests that ended in certain ways cost. The bands follow each other from 0 without a gap."""
+class PriceTier:
+    """The prices of tokens of requests with certain statuses.
+
+    Attributes:
+        name: the tier's name on an invoice.
+        statuses: the statuses of its requests.
+        bands: the prices by volume; they follow each other from 0 without a gap.
+    """
 
     name: str
     statuses: frozenset[Status]
     bands: tuple[VolumeBand, ...]
 
     def charge(self, tokens: int) -> Fraction:
-        """Dollars for a month's tokens, each at the price of the band that it falls in."""
+        """Return the dollars for a month's tokens, each at the price of its band."""
         return sum((band.charge(tokens) for band in self.bands), Fraction())
 
 
 @dataclass(frozen=True, slots=True)
 class PayAsYouGo:
-    """Tokens at the tiers' prices."""
+    """A price plan: tokens at the price tiers' prices."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A monthly price for a number of requests.
+    """A price plan: a monthly price for a number of requests.
 
-    `hybrid`: what is beyond them is paid as you go; otherwise nothing is charged for it.
+    Attributes:
+        name: the plan's name.
+        usd_per_month: the monthly price in dollars.
+        requests: the number of included requests.
+        hybrid: whether requests beyond them are charged by the price tiers; if not, they are free.
     """
 
     name: str
@@ -61,14 +77,14 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A monthly price that was agreed with each tenant by itself."""
+    """A price plan: a monthly price that is agreed with each tenant separately."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MarkUp:
-    """What the upstreams charged, times 1 + profit + risk + operations."""
+    """A price plan: what the upstreams charged, times 1 + profit + risk + operations."""
 
     name: str
     profit: Decimal
@@ -77,20 +93,20 @@ class MarkUp:
 
     @property
     def factor(self) -> Fraction:
-        """The price of a dollar's cost."""
+        """The dollars charged for each dollar of cost."""
         return 1 + Fraction(self.profit) + Fraction(self.risk) + Fraction(self.operations)
 
     def charge(self, cost_nanousd: int) -> Fraction:
-        """Dollars for what the upstreams charged."""
+        """Return the dollars charged for a cost in nanodollars."""
         return Fraction(cost_nanousd, NANOUSD_PER_USD) * self.factor
 
 
-Plan = PayAsYouGo | Subscription | Quote | MarkUp
+PricePlan = PayAsYouGo | Subscription | Quote | MarkUp
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A tenant's plan, and its price where that is agreed with the tenant."""
+    """A tenant's price plan, and the monthly price in dollars if the plan is a quote."""
 
     plan: str
     quote_usd_per_month: Decimal | None = None
@@ -98,24 +114,24 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class RateCard:
-    """The whole of it.
+    """All prices that tenants are charged.
 
     Attributes:
-        tiers: with `free`, each status is in exactly one.
-        free: statuses that nothing is charged for, and that use up no quota.
-        plans: by name.
-        default_plan: of tenants that aren't listed.
-        tenants: those that are.
-        version: names the file's content.
+        tiers: the price tiers. Each status is either in exactly one tier or in `free`.
+        free: the statuses that are not charged and use up no quota.
+        plans: the price plans by name.
+        default_plan: the plan of tenants that aren't listed.
+        tenants: the plans of listed tenants.
+        version: identifies the content of the rate card's file.
     """
 
-    tiers: Sequence[Tier]
+    tiers: Sequence[PriceTier]
     free: frozenset[Status]
-    plans: Mapping[str, Plan]
+    plans: Mapping[str, PricePlan]
     default_plan: str
     tenants: Mapping[str, Assignment] = field(default_factory=dict)
     version: str = ""
 
     def assignment(self, tenant: str) -> Assignment:
-        """The tenant's plan, or the default one."""
+        """Return the tenant's plan, or the default plan if the tenant isn't listed."""
         return self.tenants.get(tenant) or Assignment(self.default_plan)

@@ -1,4 +1,4 @@
-"""The TOML file of `semcache cost chargeback --tariff`, checked whole: each status and token has one price."""
+"""Reads the TOML file of `semcache cost chargeback --tariff`, and checks that each status and token has one price."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from semcache.finance.rate_card import (
     Assignment,
     MarkUp,
     PayAsYouGo,
-    Plan,
+    PricePlan,
+    PriceTier,
     Quote,
     RateCard,
     Subscription,
-    Tier,
     VolumeBand,
 )
 from semcache.model import Status
@@ -26,10 +26,10 @@ _MAX_SHARE = Decimal(100)
 
 
 def read_rate_card(path: Path) -> RateCard:
-    """The rate card in a TOML file; `examples/tariff.toml` shows every key.
+    """Return the rate card of a TOML file; `examples/tariff.toml` shows every key.
 
     Raises:
-        SettingsError: all problems of the file at once.
+        SettingsError: the file has problems; all are listed.
     """
     file = read_toml(path)
     root = file.root
@@ -46,7 +46,7 @@ def read_rate_card(path: Path) -> RateCard:
     return RateCard(tiers, free, plans, default_plan, tenants, f"tariff {file.digest}")
 
 
-def _pay_as_you_go(root: TomlTable) -> tuple[tuple[Tier, ...], frozenset[Status]]:
+def _pay_as_you_go(root: TomlTable) -> tuple[tuple[PriceTier, ...], frozenset[Status]]:
     section = root.table("pay_as_you_go")
     if section is None:
         root.problem("pay_as_you_go is missing")
@@ -67,14 +67,14 @@ def _pay_as_you_go(root: TomlTable) -> tuple[tuple[Tier, ...], frozenset[Status]
     return tuple(tiers), free
 
 
-def _tier(table: TomlTable) -> Tier:
+def _tier(table: TomlTable) -> PriceTier:
     name = table.name("name")
     if not table.has("statuses"):
         table.problem("statuses is missing")
     statuses = _statuses(table, "statuses")
     bands = _bands(table)
     table.finish()
-    return Tier(name, statuses, bands)
+    return PriceTier(name, statuses, bands)
 
 
 def _statuses(table: TomlTable, key: str) -> frozenset[Status]:
@@ -86,7 +86,7 @@ def _statuses(table: TomlTable, key: str) -> frozenset[Status]:
 
 
 def _bands(table: TomlTable) -> tuple[VolumeBand, ...]:
-    """One price for all tokens, or bands that follow each other from 0."""
+    """Return the bands of a price tier: one for all tokens, or several that follow each other from 0."""
     if not table.has("bands"):
         return (VolumeBand(0, None, table.amount("usd_per_1k_tokens")),)
     if table.has("usd_per_1k_tokens"):
@@ -111,8 +111,8 @@ def _bands(table: TomlTable) -> tuple[VolumeBand, ...]:
     return tuple(bands)
 
 
-def _plans(root: TomlTable) -> Mapping[str, Plan]:
-    plans: dict[str, Plan] = {}
+def _plans(root: TomlTable) -> Mapping[str, PricePlan]:
+    plans: dict[str, PricePlan] = {}
     tables = root.tables("plans")
     if not tables:
         root.problem("no [[plans]] table")
@@ -125,7 +125,7 @@ def _plans(root: TomlTable) -> Mapping[str, Plan]:
     return plans
 
 
-def _plan(table: TomlTable) -> Plan:
+def _plan(table: TomlTable) -> PricePlan:
     name, kind = table.name("name"), table.choice("kind", _KINDS)
     if kind == "subscription":
         return Subscription(
@@ -142,7 +142,7 @@ def _plan(table: TomlTable) -> Plan:
     return Quote(name) if kind == "quote" else PayAsYouGo(name)
 
 
-def _tenants(root: TomlTable, plans: Mapping[str, Plan]) -> Mapping[str, Assignment]:
+def _tenants(root: TomlTable, plans: Mapping[str, PricePlan]) -> Mapping[str, Assignment]:
     tenants: dict[str, Assignment] = {}
     for table in root.tables("tenants"):
         tenant, plan_name = table.name("tenant"), table.name("plan")

@@ -1,4 +1,4 @@
-"""The whole of a cost report: the sum, by time, by model and by task type, and what to keep in mind with it."""
+"""Computes a cost report: the sum, groups by time, model and task type, and remarks on them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from semcache.finance.savings import SavingsGroup, SavingsRow, savings, unpriced
 from semcache.model import LedgerHour
 
 _DAY_S = 86_400
-_MOST_DAYS = 120
-"""Beyond it months are told instead: no page is wide enough for a year of days."""
+_MAX_DAYS = 120
+"""Days shown one by one. A longer window is shown by months, because a chart of more days isn't readable."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """What a window of the ledger comes to.
+    """The sums of a window of the ledger.
 
     Attributes:
-        total: the sum.
-        period_kind: what `by_period` is by.
-        by_period: every day (or month) from the first with a request to the last, those without any included.
-        by_model: the dearest first, by what would have been spent without the cache.
-        by_task_type: the same; a task type may be empty.
-        unpriced: requests without a price, by model.
+        total: the sum of the window.
+        period_kind: whether `by_period` has days or months.
+        by_period: every day or month from the first with a request to the last; None for one without requests.
+        by_model: a row for each model, the highest cost without the cache first.
+        by_task_type: a row for each task type in that order; a task type may be empty.
+        unpriced: the number of requests without a price, by model.
     """
 
     total: SavingsRow
@@ -37,9 +37,9 @@ class CostReport:
 
 
 def cost_report(hours: Sequence[LedgerHour], calendar: Calendar) -> CostReport:
-    """Sum rollup rows in every way that a report shows."""
+    """Return the report of ledger hours; days and months follow the calendar."""
     first_s, last_s = (end(hour.hour_s for hour in hours) if hours else 0 for end in (min, max))
-    kind: PeriodKind = "day" if last_s - first_s < _MOST_DAYS * _DAY_S else "month"
+    kind: PeriodKind = "day" if last_s - first_s < _MAX_DAYS * _DAY_S else "month"
     rows = savings(hours, [SavingsGroup(kind)], calendar=calendar).rows
     by_start = {row.period_start_s: row for row in rows}
     periods = []
@@ -58,25 +58,32 @@ def cost_report(hours: Sequence[LedgerHour], calendar: Calendar) -> CostReport:
 
 
 def remarks(total: SavingsRow, unpriced: Mapping[str, int]) -> list[str]:
-    """What to keep in mind with the figures, a sentence each."""
-    told = []
+    """Return the limits of the sums, one remark each.
+
+    Args:
+        total: the sum of the window.
+        unpriced: the number of requests without a price, by model.
+    """
+    sentences = []
     if unpriced:
         models = ", ".join(f"{printable(model) or 'without a name'} ({count:,})" for model, count in unpriced.items())
-        told.append(
+        sentences.append(
             f"In no amount of money, for the price of the model isn't known: {counted(total.unpriced, 'request')} of "
-            f"{models}. A [[price]] in costs.price_file gives such models one from then on."
+            f"{models}. A [[price]] in costs.price_file gives such models a price from then on."
         )
     if total.estimated:
-        told.append(f"The tokens of {counted(total.estimated, 'request')} are an estimate: the upstream sent no usage.")
+        sentences.append(
+            f"The tokens of {counted(total.estimated, 'request')} are an estimate: the upstream sent no usage."
+        )
     cached = total.spent_usage.cached_input_tokens
     if cached:
-        told.append(
+        sentences.append(
             f"{cached:,} of {total.spent_usage.input_tokens:,} input tokens came from the providers' own prompt "
-            "caches, at the providers' lower price. What that spares is the providers' doing and is not in saved."
+            "caches, at the providers' lower price. That difference is not counted as saved."
         )
     if total.saved_nanousd and not total.overhead_nanousd:
-        told.append("No overhead is booked (costs.overhead is 0, or was then), so net is the same as saved.")
-    return told
+        sentences.append("No overhead is booked (costs.overhead is 0, or was then), so net is the same as saved.")
+    return sentences
 
 
 def _dearest_first(rows: Sequence[SavingsRow]) -> tuple[SavingsRow, ...]:

@@ -1,4 +1,4 @@
-"""How what one request costs is spread, by model: from the request log, for as far back as it is kept."""
+"""Computes the range of what one upstream call costs, by model, from the request log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from semcache.model import HIT_STATUSES, LedgerRecord, Purpose
 
 
 @dataclass(frozen=True, slots=True)
-class CostSpread:
-    """What upstream calls of one model cost, nanodollars: the 5th, 50th and 95th percentile of `calls` calls."""
+class CostRange:
+    """The range of what one upstream call of a model costs.
+
+    Attributes:
+        model: the model.
+        calls: the number of calls.
+        low_nanousd: the 5th percentile of a call's cost.
+        median_nanousd: the median.
+        high_nanousd: the 95th percentile.
+    """
 
     model: str
     calls: int
@@ -20,19 +28,22 @@ class CostSpread:
     high_nanousd: int
 
 
-def cost_spreads(records: Iterable[LedgerRecord]) -> tuple[CostSpread, ...]:
-    """By model, the dearest in sum first. Hits, calls that cost nothing and calls without a price are left out."""
+def cost_ranges(records: Iterable[LedgerRecord]) -> tuple[CostRange, ...]:
+    """Return the ranges by model, the highest sum first.
+
+    Hits, calls that cost nothing and calls without a price are left out.
+    """
     costs: dict[str, array[int]] = {}
     for record in records:
         if record.purpose is Purpose.REQUEST and record.status not in HIT_STATUSES and record.spent.total_nanousd:
             costs.setdefault(record.model, array("q")).append(record.spent.total_nanousd)
-    spreads = []
+    ranges = []
     for model, unsorted in sorted(costs.items(), key=lambda item: (-sum(item[1]), item[0])):
         ordered = sorted(unsorted)
-        spreads.append(CostSpread(model, len(ordered), *(_rank(ordered, share) for share in (0.05, 0.5, 0.95))))
-    return tuple(spreads)
+        ranges.append(CostRange(model, len(ordered), *(_rank(ordered, share) for share in (0.05, 0.5, 0.95))))
+    return tuple(ranges)
 
 
 def _rank(ordered: list[int], share: float) -> int:
-    """The nearest rank: a cost that occurred, never one between two."""
+    """Return a percentile by nearest rank, which is always a cost that occurred."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

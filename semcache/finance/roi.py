@@ -1,6 +1,6 @@
-"""Return on investment: what a change of the cost per request saves a month, and when that has paid for it.
+"""Computes the return on investment: the monthly savings of a lower cost per request, and the time until it pays back.
 
-All figures are exact fractions of dollars; whoever shows them rounds.
+All amounts are exact fractions of dollars; the caller rounds them for display.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from semcache.finance.savings import SavingsRow
 from semcache.model import NANOUSD_PER_USD
 
 MONTHS = 6
-"""The totals are over half a year, as such cases are usually told."""
+"""Totals are over half a year, which is usual for such cases."""
 DAYS_PER_MONTH = 30
+"""The default length of a month."""
 _DAY_S = 86_400
 
 CLAIMS = (
@@ -28,7 +29,7 @@ CLAIMS = (
     "saved_usd_in_six_months",
     "payback_months",
 )
-"""The figures that a case may claim; each is computed anew and compared."""
+"""The results that a case may claim; each is computed and compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ class RoiCase:
     """A change of the cost per request.
 
     Attributes:
-        name: for people.
+        name: the case's name in tables.
         before_usd: dollars for a request before the change.
         after_usd: dollars for a request after it.
-        requests_per_day: of both.
-        days_per_month: that a month is taken to have.
-        investment_usd: what the change costs once; None: nobody said.
-        claimed: figures that somebody else computed, by their names in `CLAIMS`.
-        note: where the figures are from.
+        requests_per_day: the number of requests, before and after.
+        days_per_month: the length of a month.
+        investment_usd: dollars that the change costs once; None if unknown.
+        claimed: results that somebody else computed, by their names in `CLAIMS`.
+        note: the source of the numbers.
     """
 
     name: str
@@ -58,9 +59,14 @@ class RoiCase:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed figure beside the computed one (None: there is none, as for a payback that never comes).
+    """A claimed result beside the computed one.
 
-    It agrees when it is the computed one rounded to as many decimals as the claim has.
+    Attributes:
+        name: one of `CLAIMS`.
+        claimed: the claimed value.
+        computed: the computed value; None if there is none, such as for a payback that never comes.
+        agrees: whether the computed value, rounded to the decimals of the claim, equals the claim.
+        remark: a likely cause of a difference; empty if none is known.
     """
 
     name: str
@@ -72,61 +78,64 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """What a case comes to, in dollars."""
+    """The results of a case, in dollars."""
 
     case: RoiCase
 
     @property
     def requests_per_month(self) -> Fraction:
-        """Requests of one month."""
+        """The number of requests in a month."""
         return self.case.requests_per_day * self.case.days_per_month
 
     @property
     def before_usd_per_month(self) -> Fraction:
-        """What a month cost before."""
+        """Dollars for a month before the change."""
         return self.case.before_usd * self.requests_per_month
 
     @property
     def after_usd_per_month(self) -> Fraction:
-        """What a month costs after."""
+        """Dollars for a month after the change."""
         return self.case.after_usd * self.requests_per_month
 
     @property
     def saved_usd_per_month(self) -> Fraction:
-        """Before less after; negative when the change made it dearer."""
+        """Dollars saved in a month; negative if the change raised the cost."""
         return self.before_usd_per_month - self.after_usd_per_month
 
     @property
     def saved_usd_in_six_months(self) -> Fraction:
-        """Six months' savings, before the investment is taken off."""
+        """Dollars saved in six months, without the investment."""
         return MONTHS * self.saved_usd_per_month
 
     @property
     def net_usd_in_six_months(self) -> Fraction:
-        """Six months' savings less the investment, where one is known."""
+        """Dollars saved in six months, less the investment if it is known."""
         return self.saved_usd_in_six_months - (self.case.investment_usd or 0)
 
     @property
     def never_pays_back(self) -> bool:
-        """It saves nothing, so that no investment ever comes back."""
+        """Whether nothing is saved, so that no investment pays back."""
         return self.saved_usd_per_month <= 0
 
     @property
     def payback_months(self) -> Fraction | None:
-        """The investment by a month's savings; None when it never pays back, or when nobody named an investment."""
+        """The months until savings equal the investment; None if that never happens or the investment is unknown."""
         if self.never_pays_back or self.case.investment_usd is None:
             return None
         return self.case.investment_usd / self.saved_usd_per_month
 
     @property
     def implied_investment_usd(self) -> Fraction | None:
-        """The investment that the claimed payback stands for: its months times the computed savings of one."""
+        """The investment that the claimed payback implies: its months times the computed monthly savings.
+
+        None if no payback is claimed, or if nothing is saved.
+        """
         months = self.case.claimed.get("payback_months")
         return None if months is None or self.never_pays_back else Fraction(months) * self.saved_usd_per_month
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """Every claimed figure beside the computed one."""
+        """Every claimed result beside the computed one."""
         return tuple(
             _claim(name, self.case.claimed[name], getattr(self, name)) for name in CLAIMS if name in self.case.claimed
         )
@@ -136,7 +145,7 @@ def _claim(name: str, claimed: Decimal, computed: Fraction | None) -> Claim:
     if computed is None:
         return Claim(name, claimed, None, agrees=False, remark="it never pays back, or no investment is named")
     exponent = claimed.as_tuple().exponent
-    assert isinstance(exponent, int)  # the file's reader lets finite numbers pass alone
+    assert isinstance(exponent, int)  # The file's reader accepts only finite numbers.
     if round(computed, max(0, -exponent)) == Fraction(claimed):
         return Claim(name, claimed, computed, agrees=True)
     return Claim(name, claimed, computed, agrees=False, remark=_remark(Fraction(claimed), computed))
@@ -154,13 +163,13 @@ def _remark(claimed: Fraction, computed: Fraction) -> str:
 
 
 def read_roi_file(path: Path) -> RoiCase:
-    """The case in a TOML file.
+    """Return the case in a TOML file.
 
-    Needed are `name`, `before_usd_per_request`, `after_usd_per_request` and `requests_per_day`; `days_per_month` (30),
-    `investment_usd`, `note` and a table `[claimed]` with figures of `CLAIMS` may be there.
+    Required keys are `name`, `before_usd_per_request`, `after_usd_per_request` and `requests_per_day`. Optional are
+    `days_per_month` (30), `investment_usd`, `note` and a table `[claimed]` with keys of `CLAIMS`.
 
     Raises:
-        SettingsError: all problems of the file at once.
+        SettingsError: the file has problems; all are listed.
     """
     file = read_toml(path)
     root = file.root
@@ -194,19 +203,21 @@ def measured_case(
     days_per_month: int = DAYS_PER_MONTH,
     investment_usd: Decimal | None = None,
 ) -> RoiCase:
-    """The case that a ledger tells: without the cache a request would have cost (spent + saved) / requests.
+    """Return the case of the cache itself, from the ledger.
 
-    With it, it costs (spent + overhead) / requests. Requests of models without a price are left out.
+    Before: a request would have cost (spent + saved) / requests. After: it costs (spent + overhead) / requests.
+    Requests of models without a price are left out.
 
     Args:
-        name: for people.
-        total: the window's sum.
-        measured_s: for how long the ledger has counted in the window, seconds.
-        days_per_month: that a month is taken to have.
-        investment_usd: what the cache cost once.
+        name: the case's name in tables.
+        total: the sum of a window of the ledger.
+        measured_s: the seconds of the window for which the ledger has counted.
+        days_per_month: the length of a month.
+        investment_usd: dollars that the cache cost once; None if unknown.
 
     Raises:
-        InvalidRequestError: there are no requests, or less than a day of them: an hour says little about a month.
+        InvalidRequestError: NOTHING_MEASURED: the window has no priced requests. TOO_LITTLE_MEASURED: it has less than
+            a day, which says little about a month.
     """
     if not total.priced_requests:
         raise InvalidRequestError(
@@ -216,7 +227,7 @@ def measured_case(
         )
     if measured_s < _DAY_S:
         raise InvalidRequestError(
-            f"The ledger has {measured_s / 3600:.1f} hours there, and a month isn't told from less than a day.",
+            f"The ledger has {measured_s / 3600:.1f} hours there, and a case needs at least a day.",
             reason="TOO_LITTLE_MEASURED",
             hint="Name a longer window, or ask again tomorrow.",
         )

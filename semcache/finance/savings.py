@@ -1,4 +1,4 @@
-"""What was spent and saved, grouped, from the hourly ledger: integers up to the last division."""
+"""Sums what was spent and saved from the ledger's hours, by group, in integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, LedgerHour, Status, Us
 
 
 class SavingsGroup(StrEnum):
-    """What rows may be grouped by; the caller's calendar says where days and months begin."""
+    """The fields by which rows may be grouped; the caller's calendar says where days and months begin."""
 
     HOUR = "hour"
     DAY = "day"
@@ -26,26 +26,30 @@ class SavingsGroup(StrEnum):
 _PERIODS: Mapping[SavingsGroup, PeriodKind] = {SavingsGroup.DAY: "day", SavingsGroup.MONTH: "month"}
 _TIMES = frozenset({SavingsGroup.HOUR, *_PERIODS})
 _Name = tuple[int, str, str, str, str]
-"""What a group is about: period's start (0: not by time), tenant, model, task type, status; empty where not grouped."""
+"""A group's key: (start of its period, tenant, model, task type, status); 0 or empty for fields not grouped by."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavingsRow:
-    """One group of requests. Money in nanodollars.
+    """The sums of one group of requests. Money is in nanodollars.
 
     Attributes:
-        period_start_s: the hour's, day's or month's start in wall seconds; None when not grouped by time.
-        model: empty when not grouped by model.
-        task_type: empty when not grouped by it, or when the requests had none.
-        requests: every status, 0 included; they add up to `total_requests`.
+        period_start_s: the start of the hour, day or month in wall-clock seconds; None if not grouped by time.
+        model: the model; empty if not grouped by model.
+        task_type: the task type; empty if not grouped by it, or if the requests had none.
+        requests: the number of requests of every status, also of those with 0; their sum is `total_requests`.
         spent_usage: tokens of upstream calls.
         saved_usage: tokens of the answers that the cache gave instead.
-        overhead_nanousd: what the saving itself cost, at configured rates; 0 where none is configured.
-        wrong_hits: hits that were reported to be wrong.
-        tenant: empty when not grouped by tenant.
-        status: None when not grouped by status.
+        spent_input_nanousd: the cost of upstream input tokens.
+        spent_cached_input_nanousd: the cost of input tokens read from a provider's prompt cache.
+        spent_output_nanousd: the cost of upstream output tokens.
+        saved_nanousd: what upstreams would have charged for the hits.
+        overhead_nanousd: what the cache's own work cost at configured rates; 0 if none is configured.
         unpriced: requests whose model has no known price; they are in no amount of money.
         estimated: requests whose tokens are an estimate.
+        wrong_hits: hits that were reported as wrong.
+        tenant: the tenant; empty if not grouped by tenant.
+        status: the status; None if not grouped by status.
     """
 
     period_start_s: int | None
@@ -67,44 +71,44 @@ class SavingsRow:
 
     @property
     def total_requests(self) -> int:
-        """All requests of the group."""
+        """The number of all requests of the group."""
         return sum(self.requests.values())
 
     @property
     def hits(self) -> int:
-        """Requests that the cache answered."""
+        """The number of requests that the cache answered."""
         return sum(self.requests[status] for status in HIT_STATUSES)
 
     @property
     def spent_nanousd(self) -> int:
-        """All that upstream calls cost."""
+        """The cost of all upstream calls."""
         return self.spent_input_nanousd + self.spent_cached_input_nanousd + self.spent_output_nanousd
 
     @property
     def net_saved_nanousd(self) -> int:
-        """Saved less what the saving cost; may be negative."""
+        """Savings less overhead; may be negative."""
         return self.saved_nanousd - self.overhead_nanousd
 
     @property
     def savings_percent(self) -> float | None:
-        """100 × saved / (saved + spent); None when nothing was spent or saved."""
+        """100 × saved / (saved + spent); None if nothing was spent or saved."""
         would_have_cost = self.saved_nanousd + self.spent_nanousd
         return 100 * self.saved_nanousd / would_have_cost if would_have_cost else None
 
     @property
     def priced_requests(self) -> int:
-        """Requests whose cost or saving is known: what an amount of money may be divided by."""
+        """The number of requests whose cost or savings are known, by which an amount of money may be divided."""
         return max(0, self.total_requests - self.unpriced)
 
     @property
     def cost_per_request_usd(self) -> float | None:
-        """Spent by priced requests of every status; None without any."""
+        """The dollars spent for each priced request, hits included; None without priced requests."""
         return self.spent_nanousd / NANOUSD_PER_USD / self.priced_requests if self.priced_requests else None
 
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """The rows, ordered by time, tenant, model, task type and status, and their sum."""
+    """The rows, in the order of time, tenant, model, task type and status, and their sum."""
 
     rows: tuple[SavingsRow, ...]
     total: SavingsRow
@@ -161,18 +165,18 @@ def savings(
     task_types: Collection[str] = (),
     calendar: Calendar | None = None,
 ) -> Savings:
-    """Sums the ledger's hours by group.
+    """Return the sums of ledger hours by group.
 
     Args:
-        hours: rollup rows, in any order, each at most once.
-        group_by: each group at most once, and one of hour, day and month; empty: one row for the whole, if anything is
-            there.
-        models: the models to include; empty: all.
-        task_types: the task types to include; empty: all.
-        calendar: where days and months begin; None: UTC's.
+        hours: ledger hours in any order, each at most once.
+        group_by: the fields to group by, each at most once, and only one of hour, day and month. Empty makes one row
+            for all requests, or none if there are no requests.
+        models: the models to include; empty for all.
+        task_types: the task types to include; empty for all.
+        calendar: says where days and months begin; None for UTC.
 
     Raises:
-        InvalidRequestError: `group_by` names a group twice, or two lengths of time.
+        InvalidRequestError: `group_by` names a field twice, or two of hour, day and month.
     """
     groups = frozenset(group_by)
     if len(groups) != len(group_by):
@@ -186,12 +190,12 @@ def savings(
             by_name.setdefault(_name(hour, groups, calendar), []).append(hour)
     by_time = not groups.isdisjoint(_TIMES)
     rows = tuple(_row(members, name, by_time=by_time) for name, members in sorted(by_name.items()))
-    every = [hour for members in by_name.values() for hour in members]
-    return Savings(rows, _row(every, (0, "", "", "", ""), by_time=False))
+    included = [hour for members in by_name.values() for hour in members]
+    return Savings(rows, _row(included, (0, "", "", "", ""), by_time=False))
 
 
 def unpriced_models(hours: Iterable[LedgerHour]) -> Mapping[str, int]:
-    """The requests that are in no amount of money, by model, most first."""
+    """Return the number of requests without a price, by model, the largest number first."""
     counts: dict[str, int] = {}
     for hour in hours:
         if hour.unpriced:

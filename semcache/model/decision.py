@@ -140,7 +140,7 @@ class Evidence(NamedTuple):
     @property
     def is_vetoed(self) -> bool:
         """Whether a guard vetoes the candidate."""
-        return any(verdict.effect is Effect.VETO for verdict in self.verdicts)
+        return Effect.VETO in [verdict.effect for verdict in self.verdicts]
 
     @property
     def alignment(self) -> AlignmentCounts:

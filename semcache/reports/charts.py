@@ -1,4 +1,4 @@
-"""Charts as inline SVG that takes its colours from the page, so that one drawing serves light and dark."""
+"""Draws charts as inline SVG. They take their colours from the page, so that one drawing suits light and dark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT, FIRST, SECOND, MARK = "#010101", "#020202", "#030303", "#040404", "#050505"
-"""Stand for the page's colours while matplotlib draws: nothing else in a drawing has these."""
+"""Placeholders for the page's colours while matplotlib draws; nothing else in a drawing has these values."""
 _COLOURS = {
     INK: "currentColor",
     FAINT: "var(--faint)",
@@ -28,17 +28,23 @@ _COLOURS = {
 }
 SIZE_INCHES = (6.4, 3.6)
 BAR_INCHES = 0.3
+"""Height that each bar adds to a chart of horizontal bars."""
 Legend = Literal["inside", "above", "none"]
-"""Where it stands; without one the grid has no horizontal lines: those are bars' charts."""
+"""The legend's place. "none" is for bar charts, whose grid has no horizontal lines."""
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 _NAMES = re.compile(r'(\bid="|url\(#|xlink:href="#)')
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: shape (points,) each.
+    """One curve.
 
-    `colour` is one of this module's; `style` (solid, dashed, dotted) tells it apart without colour.
+    Attributes:
+        name: its name in the legend.
+        x: shape (points,).
+        y: shape (points,).
+        colour: one of this module's colours.
+        style: solid, dashed or dotted, so that curves can be told apart without colours.
     """
 
     name: str
@@ -50,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place worth naming: a point, or with `y` None a vertical line."""
+    """A named place in a chart: a point, or a vertical line if `y` is None."""
 
     name: str
     x: float
@@ -59,7 +65,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis says, and where it ends; None: where the data does."""
+    """An axis: its label and its ends; an end of None follows the data."""
 
     label: str
     low: float | None = None
@@ -67,10 +73,10 @@ class Axis:
 
 
 def require_charts(option: str = "--report") -> None:
-    """Raise where nothing can be drawn.
+    """Raise if charts can't be drawn.
 
     Args:
-        option: what asked for a page.
+        option: the option that asked for a page, for the error's hint.
 
     Raises:
         StartError: matplotlib isn't installed.
@@ -83,7 +89,7 @@ def require_charts(option: str = "--report") -> None:
 
 
 def line_chart(name: str, lines: Sequence[Line], marks: Sequence[Mark], x: Axis, y: Axis) -> str:
-    """Curves over a common pair of axes, as an SVG element; `name` is unique on the page."""
+    """Return curves over one pair of axes as an SVG element; `name` must be unique on the page."""
 
     def draw(axes: Axes) -> None:
         for line in lines:
@@ -101,11 +107,19 @@ def line_chart(name: str, lines: Sequence[Line], marks: Sequence[Mark], x: Axis,
 def histogram(
     name: str, groups: Sequence[tuple[str, NDArray[np.float64], str]], marks: Sequence[Mark], x: Axis, y: Axis
 ) -> str:
-    """How often which values occur, each group as a share of its own size. A group is (name, values, colour)."""
+    """Return a histogram as an SVG element; `name` must be unique on the page.
+
+    Args:
+        name: of the drawing.
+        groups: each is (name, values of shape (values,), colour); a bar is a share of its group.
+        marks: values to mark with vertical lines.
+        x: the axis of the values.
+        y: the axis of the shares.
+    """
 
     def draw(axes: Axes) -> None:
-        every = np.concatenate([values for _, values, _ in groups])
-        low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
+        together = np.concatenate([values for _, values, _ in groups])
+        low, high = (float(together.min()), float(together.max())) if together.size else (0.0, 1.0)
         bins = np.linspace(low, max(high, low + 1e-3), 41)
         for number, (group, values, colour) in enumerate(groups):
             if values.size:
@@ -129,7 +143,7 @@ def histogram(
 
 
 def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
-    """A horizontal bar for each (name, count, of): as long as the count, labelled with both."""
+    """Return horizontal bars as an SVG element, one for each (name, count, of), labelled with both numbers."""
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(bars))
@@ -154,12 +168,12 @@ def bar_chart(name: str, bars: Sequence[tuple[str, int, int]], x: Axis) -> str:
 
 
 def short(text: str) -> str:
-    """A label that fits beside a bar."""
+    """Shorten a label so that it fits beside a bar."""
     return text if len(text) <= 28 else text[:27] + "…"
 
 
 def label_axes(axes: Axes, x: Axis, y: Axis) -> None:
-    """Say what the axes are, and end them where they should end."""
+    """Set the labels and the ends of both axes."""
     axes.set_xlabel(x.label, color=INK)
     axes.set_ylabel(y.label, color=INK)
     axes.set_xlim(x.low, x.high)
@@ -169,12 +183,19 @@ def label_axes(axes: Axes, x: Axis, y: Axis) -> None:
 def drawn(
     name: str, draw: Callable[[Axes], None], size_inches: tuple[float, float], *, legend: Legend = "inside"
 ) -> str:
-    """The drawing as an SVG element in the page's colours; `name` is unique on the page."""
-    # No pyplot: it keeps every figure, and looks for a display.
+    """Return a drawing as an SVG element in the page's colours.
+
+    Args:
+        name: of the drawing, unique on the page.
+        draw: draws on the axes that it is given.
+        size_inches: width and height.
+        legend: the legend's place.
+    """
+    # pyplot isn't used, because it keeps every figure and looks for a display.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # Text stays text: the page's font and its reader's size hold for it.
+    # Text stays text, so that the page's font and the reader's font size apply to it.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "text.parse_math": False}):
         figure = Figure(figsize=size_inches, layout="constrained")
         figure.patch.set_alpha(0.0)
@@ -194,7 +215,7 @@ def drawn(
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None})
     svg = _DROPPED.sub("", written.getvalue()).strip()
-    # Names are the page's, not the drawing's: two drawings must not share them.
+    # Element ids are global in a page, so each drawing's ids get its name as a prefix.
     svg = _NAMES.sub(lambda match: f"{match.group(1)}{name}-", svg)
     for stand_in, colour in _COLOURS.items():
         svg = svg.replace(stand_in, colour)

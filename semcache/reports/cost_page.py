@@ -1,4 +1,4 @@
-"""The page of `semcache cost report --html`: what was spent and saved, drawn and tabled."""
+"""The page of `semcache cost report --html`: what was spent and saved, in charts and tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from html import escape
 from semcache.finance import goals as targets
 from semcache.finance.formatting import Dollars, counted, per_request, percent, printable
 from semcache.finance.report import CostReport, remarks
-from semcache.finance.request_costs import CostSpread
+from semcache.finance.request_costs import CostRange
 from semcache.finance.savings import SavingsRow
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Status
 from semcache.reports.charts import FIRST, SECOND
-from semcache.reports.money_charts import Limit, Span, Stack, spans, stacked_columns, stacked_rows, trend
+from semcache.reports.money_charts import (
+    Limit,
+    RangeBar,
+    StackedSeries,
+    range_bars,
+    stacked_columns,
+    stacked_rows,
+    trend,
+)
 from semcache.reports.page import figure, notes, page, table
 
 _ROWS = 12
@@ -21,20 +29,20 @@ _COST_LIMIT = Limit(f"${targets.COST_PER_REQUEST_USD:g}", targets.COST_PER_REQUE
 _SAVINGS_LIMIT = Limit(f"{targets.SAVINGS_PERCENT:g} %", targets.SAVINGS_PERCENT)
 
 
-def cost_page(report: CostReport, spreads: Sequence[CostSpread], window: str, read: str) -> str:
-    """The whole page as HTML.
+def cost_page(report: CostReport, ranges: Sequence[CostRange], window: str, provenance: str) -> str:
+    """Return the page as HTML.
 
     Args:
-        report: the figures; at least one request.
-        spreads: of the cost of calls by model, dearest in sum first; may be empty.
-        window: what the figures are of, in words.
-        read: when and from where the ledger was read, a sentence.
+        report: the sums; there is at least one request.
+        ranges: the range of what an upstream call costs by model, the highest sum first; may be empty.
+        window: the tenants and the time of the report, in words.
+        provenance: a sentence that says when and from where the ledger was read.
     """
     total = report.total
     periods = [(period.name, row) for period, row in report.by_period if row is not None]
-    told = [
+    body = [
         f'<p class="{_summary_class(total)}">{escape(_summary(total))}</p>',
-        f'<div class="charts">{"".join(_charts(report, spreads))}</div>',
+        f'<div class="charts">{"".join(_charts(report, ranges))}</div>',
         f"<h2>How requests ended</h2>{_statuses(total)}",
         f"<h2>Tokens</h2>{_tokens(total)}",
         f"<h2>By model</h2>{_table(_models(report))}",
@@ -43,7 +51,7 @@ def cost_page(report: CostReport, spreads: Sequence[CostSpread], window: str, re
         "<h2>To keep in mind</h2>",
         notes([*remarks(total, report.unpriced), *_of_the_page()]),
     ]
-    return page("semcache cost report", f"What was spent and saved: {window}", read, told)
+    return page("semcache cost report", f"What was spent and saved: {window}", provenance, body)
 
 
 def _models(report: CostReport) -> list[tuple[str, SavingsRow]]:
@@ -65,7 +73,7 @@ def _summary(total: SavingsRow) -> str:
 
 
 def _summary_class(total: SavingsRow) -> str:
-    """Marked as good where both targets are reached."""
+    """Return the CSS class of the summary, which marks it as good if both targets are reached."""
     saves = (total.savings_percent or 0.0) > targets.SAVINGS_PERCENT
     return "summary" if saves and (total.cost_per_request_usd or 0.0) < targets.COST_PER_REQUEST_USD else "summary none"
 
@@ -78,18 +86,18 @@ def _of_the_page() -> list[str]:
     lines = (
         f"The lines are targets: less than ${targets.COST_PER_REQUEST_USD:g} a request, more than "
         f"{targets.SAVINGS_PERCENT:g} % saved. The cost of a request is over all with a known price, hits included; "
-        "how calls are spread is over calls that an upstream charged for, as far back as the request log is kept."
+        "the range of a call is over calls that an upstream charged for, as far back as the request log is kept."
     )
     return [amounts, lines]
 
 
-def _charts(report: CostReport, spreads: Sequence[CostSpread]) -> list[str]:
+def _charts(report: CostReport, ranges: Sequence[CostRange]) -> list[str]:
     kind = report.period_kind
     places = [period.name[5:] if kind == "day" else period.name for period, _ in report.by_period]
     rows = [row for _, row in report.by_period]
     stacks = [
-        Stack("spent", [_usd(row.spent_nanousd) if row else 0.0 for row in rows], FIRST),
-        Stack("saved", [_usd(row.saved_nanousd) if row else 0.0 for row in rows], SECOND),
+        StackedSeries("spent", [_usd(row.spent_nanousd) if row else 0.0 for row in rows], FIRST),
+        StackedSeries("saved", [_usd(row.saved_nanousd) if row else 0.0 for row in rows], SECOND),
     ]
     models = _models(report)
     charts = [
@@ -111,8 +119,8 @@ def _charts(report: CostReport, spreads: Sequence[CostSpread]) -> list[str]:
         ),
         figure("Share of spending by model", _shares(models)),
     ]
-    if spreads:
-        charts.append(figure("Cost of an upstream call by model: 5 to 95 %, and the median", _spread(spreads)))
+    if ranges:
+        charts.append(figure("Cost of an upstream call by model: 5 to 95 %, and the median", _ranges_chart(ranges)))
     return charts
 
 
@@ -123,8 +131,8 @@ def _by_name(name: str, named: Sequence[tuple[str, SavingsRow]]) -> str:
         name,
         [label for label, _ in shown],
         [
-            Stack("spent", [_usd(row.spent_nanousd) for _, row in shown], FIRST),
-            Stack("saved", [_usd(row.saved_nanousd) for _, row in shown], SECOND),
+            StackedSeries("spent", [_usd(row.spent_nanousd) for _, row in shown], FIRST),
+            StackedSeries("saved", [_usd(row.saved_nanousd) for _, row in shown], SECOND),
         ],
         [f"{dollars.of(row.spent_nanousd)} + {dollars.of(row.saved_nanousd)}" for _, row in shown],
         "dollars" + _left_out(named),
@@ -138,25 +146,25 @@ def _shares(named: Sequence[tuple[str, SavingsRow]]) -> str:
     return stacked_rows(
         "shares",
         [label for label, _ in shown],
-        [Stack("share", shares, FIRST)],
+        [StackedSeries("share", shares, FIRST)],
         [f"{share:.1f} %" for share in shares],
         "% of what was spent" + _left_out(named),
         whole=100.0,
     )
 
 
-def _spread(spreads: Sequence[CostSpread]) -> str:
+def _ranges_chart(ranges: Sequence[CostRange]) -> str:
     rows = [
-        Span(
-            printable(one.model) or "–",
-            _usd(one.low_nanousd),
-            _usd(one.median_nanousd),
-            _usd(one.high_nanousd),
-            f"{_usd(one.median_nanousd):.2g} · {one.calls:,} calls",
+        RangeBar(
+            printable(cost.model) or "–",
+            _usd(cost.low_nanousd),
+            _usd(cost.median_nanousd),
+            _usd(cost.high_nanousd),
+            f"{_usd(cost.median_nanousd):.2g} · {cost.calls:,} calls",
         )
-        for one in spreads[:_ROWS]
+        for cost in ranges[:_ROWS]
     ]
-    return spans("spread", rows, _COST_LIMIT, "dollars" + _left_out(spreads))
+    return range_bars("spread", rows, _COST_LIMIT, "dollars" + _left_out(ranges))
 
 
 def _left_out(every: Sequence[object]) -> str:

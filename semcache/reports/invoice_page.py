@@ -1,4 +1,4 @@
-"""The page of `semcache cost chargeback --html`: one invoice after the other, and the proof that they add up."""
+"""The page of `semcache cost chargeback --html`: all invoices, and the check that they add up to the ledger."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from semcache.reports.page import notes, page, table
 _HEADS = ("", "requests", "tokens", "upstream cost $", "charged $")
 
 
-def invoice_page(told: Chargeback, month: str, read: str, remarks: Sequence[str]) -> str:
-    """The whole page as HTML.
+def invoice_page(result: Chargeback, month: str, provenance: str, remarks: Sequence[str]) -> str:
+    """Return the page as HTML.
 
     Args:
-        told: the invoices.
-        month: of which month, in words.
-        read: when and from where the ledger was read, a sentence.
-        remarks: what to keep in mind, a sentence each.
+        result: the invoices.
+        month: the month in words.
+        provenance: a sentence that says when and from where the ledger was read.
+        remarks: the limits of the invoices, one sentence each.
     """
-    dollars = Dollars.fitting(invoice.used.cost_nanousd for invoice in told.invoices)
+    dollars = Dollars.fitting(invoice.used.cost_nanousd for invoice in result.invoices)
     rows = [
         (
             "",
@@ -33,15 +33,20 @@ def invoice_page(told: Chargeback, month: str, read: str, remarks: Sequence[str]
                 f"{invoice.total_usd:,.2f}",
             ),
         )
-        for invoice in told.invoices
+        for invoice in result.invoices
     ]
-    total = ("all", f"{told.invoiced.requests:,}", f"{told.invoiced.tokens:,}", dollars.of(told.invoiced.cost_nanousd))
-    rows.append((' class="chosen"', (*total, f"{told.total_usd:,.2f}")))
-    body = [f"<h2>All tenants</h2>{table(_HEADS, rows)}", *map(_invoice, told.invoices)]
+    total = (
+        "all",
+        f"{result.invoiced.requests:,}",
+        f"{result.invoiced.tokens:,}",
+        dollars.of(result.invoiced.cost_nanousd),
+    )
+    rows.append((' class="chosen"', (*total, f"{result.total_usd:,.2f}")))
+    body = [f"<h2>All tenants</h2>{table(_HEADS, rows)}", *map(_invoice, result.invoices)]
     return page(
         "semcache cost chargeback",
         f"Invoices: {month}",
-        read,
+        provenance,
         [*body, "<h2>To keep in mind</h2>", notes(remarks)],
     )
 

@@ -1,4 +1,4 @@
-"""What every page is made of: its frame, figures and tables. Nothing is loaded from elsewhere, all text is escaped."""
+"""The parts of every page: frame, drawings and tables. Nothing is loaded from elsewhere, and all text is escaped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from semcache.reports.style import STYLE
 
 
 def page(title: str, heading: str, about: str, body: Iterable[str]) -> str:
-    """The whole page.
+    """Return a whole page as HTML.
 
     Args:
-        title: of the window, text.
-        heading: of the page, text.
-        about: what it is of and from where, text.
-        body: what follows, HTML.
+        title: the window's title, text.
+        heading: the page's heading, text.
+        about: the line below the heading, text: what the page is about, and where its data comes from.
+        body: the content, HTML.
     """
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -26,12 +26,17 @@ def page(title: str, heading: str, about: str, body: Iterable[str]) -> str:
 
 
 def figure(caption: str, svg: str) -> str:
-    """A drawing under its caption."""
+    """Return an SVG drawing under its caption, as HTML."""
     return f'<figure role="img" aria-label="{escape(caption)}"><figcaption>{escape(caption)}</figcaption>{svg}</figure>'
 
 
 def table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """A table of texts; each row is (attributes of its `tr` as HTML, cells)."""
+    """Return a table as HTML.
+
+    Args:
+        heads: the column heads, text.
+        rows: each is (attributes of the row's `tr` element as HTML, the cells as text).
+    """
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join(
         f"<tr{attributes}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for attributes, cells in rows
@@ -40,5 +45,5 @@ def table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[str]]]) -> st
 
 
 def notes(texts: Iterable[str]) -> str:
-    """A list of sentences."""
+    """Return a list of sentences as HTML."""
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"

@@ -1,4 +1,4 @@
-"""The look of a page: one style sheet for light and dark, without anything from elsewhere."""
+"""The style sheet of every page, for light and dark screens; it loads nothing from elsewhere."""
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2024; --faint: #7a838c; --line: #d5dade; --first: #0b62c4;

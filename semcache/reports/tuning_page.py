@@ -1,4 +1,4 @@
-"""The page of `semcache tune --report`: what the labels prove, drawn, tabled, and the worst of what would be served."""
+"""The page of `semcache tune --report`: what the labels prove, in charts and tables, and the worst wrong hits."""
 
 from __future__ import annotations
 
@@ -26,35 +26,38 @@ _HEADS = (
     "net $ / 1,000",
 )
 _WORST = 20
+"""Wrong hits shown."""
 _TEXT_CHARS = 600
+"""Characters shown of a text."""
 _KINDS = 16
+"""Kinds of traps shown."""
 
 
 def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool) -> str:
-    """The whole page as HTML, nothing loaded from elsewhere; every text of the data is escaped.
+    """Return the page as HTML; every text from the data is escaped.
 
     Args:
         tuning: the results.
-        sources: where the labels are from, a few words each.
-        from_store: they are a server's judged hits.
+        sources: the sources of the labels, a few words each.
+        from_store: whether the labels are a server's judged hits.
     """
     pasted = as_toml(tuning)
-    told = [
+    body = [
         _summary(tuning),
         f"<h2>To paste into semcache.toml</h2><pre>{escape(pasted)}</pre>" if pasted else "",
         f"<p>{escape(tuning.choice.reason)}</p>" if tuning.chosen is not None else "",
         f'<h2>In pictures</h2><div class="charts">{"".join(_charts(tuning))}</div>',
-        f"<h2>The wrong hits most alike ({escape(_name_of_at(tuning))})</h2>{_worst(tuning)}",
+        f"<h2>The wrong hits most alike ({escape(_point_name(tuning))})</h2>{_worst(tuning)}",
         f"<h2>By namespace and task type</h2>{_parts(tuning)}" if tuning.parts else "",
         f"<h2>By threshold</h2>{_thresholds(tuning)}",
         "<h2>To keep in mind</h2>",
         page.notes(notes(tuning, from_store=from_store)),
     ]
-    return page.page("semcache tune", "Which threshold?", _from(tuning, sources), told)
+    return page.page("semcache tune", "Which threshold?", _from(tuning, sources), body)
 
 
 def _from(tuning: Tuning, sources: Sequence[str]) -> str:
-    same = tuning.guarded.judged.same
+    same = tuning.guarded.scored.same
     counts = f"{len(same):,} pairs: {int(same.sum()):,} share an answer, {int((~same).sum()):,} don't"
     return f"{counts}. From {', '.join(sources)}."
 
@@ -64,13 +67,13 @@ def _summary(tuning: Tuning) -> str:
     return f'<p class="{style}">{escape(summary(tuning))}</p>'
 
 
-def _at(tuning: Tuning) -> Point:
-    """The point that is shown: the proven one, or the one in force where none is."""
+def _shown_point(tuning: Tuning) -> Point:
+    """Return the point to show: that of the proven threshold, or of the one in force if none is proven."""
     return tuning.chosen or tuning.current
 
 
-def _name_of_at(tuning: Tuning) -> str:
-    return f"{'proven' if tuning.chosen else 'in force'}: {_at(tuning).threshold:g}"
+def _point_name(tuning: Tuning) -> str:
+    return f"{'proven' if tuning.chosen else 'in force'}: {_shown_point(tuning).threshold:g}"
 
 
 def _charts(tuning: Tuning) -> list[str]:
@@ -78,7 +81,7 @@ def _charts(tuning: Tuning) -> list[str]:
         figure("How often a served answer is right, by how many requests are served", _precision(tuning)),
         figure("Hits and traps served, by threshold", _served(tuning)),
         figure("Similarity of pairs that share an answer, and of those that don't", _similarity(tuning)),
-        figure(f"Traps served by kind ({_name_of_at(tuning)})", _kinds(tuning)),
+        figure(f"Traps served by kind ({_point_name(tuning)})", _kinds(tuning)),
     ]
 
 
@@ -95,10 +98,10 @@ def _precision(tuning: Tuning) -> str:
                 "dashed" if number else "solid",
             )
         )
-    at = _at(tuning)
+    at = _shown_point(tuning)
     marks = []
     if at.wrong_share is not None:
-        marks.append(Mark(_name_of_at(tuning), 100 * at.hit_ratio, 100 * (1 - at.wrong_share)))
+        marks.append(Mark(_point_name(tuning), 100 * at.hit_ratio, 100 * (1 - at.wrong_share)))
     return line_chart(
         "precision", lines, marks, Axis("hit ratio, % of these requests", 0), Axis("right, % of served", None, 100.5)
     )
@@ -106,7 +109,7 @@ def _precision(tuning: Tuning) -> str:
 
 def _served(tuning: Tuning) -> str:
     variant = tuning.guarded
-    same = variant.judged.same
+    same = variant.scored.same
     hits, traps = max(1, int(same.sum())), max(1, int((~same).sum()))
     at = np.array([point.threshold for point in variant.points])
     lines = [
@@ -116,26 +119,26 @@ def _served(tuning: Tuning) -> str:
     for other in tuning.variants[1:]:
         share = np.array([100 * point.traps / traps for point in other.points])
         lines.append(Line("traps, guards off", at, share, SECOND, "dotted"))
-    marks = [Mark(_name_of_at(tuning), _at(tuning).threshold)]
+    marks = [Mark(_point_name(tuning), _shown_point(tuning).threshold)]
     return line_chart("served", lines, marks, Axis("threshold"), Axis("% served", 0))
 
 
 def _similarity(tuning: Tuning) -> str:
-    pairs = [item for item in tuning.guarded.judged.pairs if item.similarity is not None]
+    pairs = [item for item in tuning.guarded.scored.pairs if item.similarity is not None]
     groups = [
         (name, np.array([item.similarity for item in pairs if item.pair.same is same], dtype=np.float64), colour)
         for name, same, colour in (("one answer", True, FIRST), ("different answers", False, SECOND))
     ]
-    marks = [Mark(_name_of_at(tuning), _at(tuning).threshold)]
+    marks = [Mark(_point_name(tuning), _shown_point(tuning).threshold)]
     return histogram("similarity", groups, marks, Axis("similarity (cosine)"), Axis("share of each"))
 
 
 def _kinds(tuning: Tuning) -> str:
-    judged = tuning.guarded.judged
-    served = judged.served(_at(tuning).threshold)
-    of = Counter(item.pair.kind for item in judged.pairs if not item.pair.same)
+    scored = tuning.guarded.scored
+    served = scored.served(_shown_point(tuning).threshold)
+    of = Counter(item.pair.kind for item in scored.pairs if not item.pair.same)
     wrong = Counter(
-        item.pair.kind for item, flag in zip(judged.pairs, served, strict=True) if flag and not item.pair.same
+        item.pair.kind for item, flag in zip(scored.pairs, served, strict=True) if flag and not item.pair.same
     )
     kinds = sorted(of, key=lambda kind: (-wrong[kind], kind))[:_KINDS]
     return bar_chart("kinds", [(kind, wrong[kind], of[kind]) for kind in kinds], Axis("traps served"))
@@ -184,15 +187,15 @@ def _parts(tuning: Tuning) -> str:
 
 
 def _worst(tuning: Tuning) -> str:
-    judged = tuning.guarded.judged
-    served = judged.served(_at(tuning).threshold) & ~judged.same
+    scored = tuning.guarded.scored
+    served = scored.served(_shown_point(tuning).threshold) & ~scored.same
     numbers = np.flatnonzero(served)
     if not numbers.size:
         return "<p>None would be served.</p>"
-    worst = numbers[np.argsort(-judged.scores[numbers], kind="stable")][:_WORST]
+    worst = numbers[np.argsort(-scored.scores[numbers], kind="stable")][:_WORST]
     rows = []
     for number in worst:
-        item = judged.pairs[number]
+        item = scored.pairs[number]
         similarity = "exact" if item.similarity is None else f"{item.similarity:.4f}"
         asked, stored = (_clip(side[-1]["content"]) for side in (item.pair.asked, item.pair.stored))
         texts = "".join(f'<td class="text" dir="auto">{escape(text)}</td>' for text in (asked, stored))

@@ -1,4 +1,4 @@
-"""`semcache eval`, `tune` and `replay` as a person runs them, with the real model."""
+"""Runs `semcache eval`, `tune` and `replay` as a user does, with the real model."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_replay_prints_hits_by_tier(tmp_path: Path) -> None:
     file.write_text("How do I reset my password?\nhow do I reset my password?\n" * 3, "utf-8")
     ran = run("replay", str(file), "--callers", "1", "--latency-scale", "0", "--json")
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["requests"] == 6
-    # A semantic hit is never promoted to an exact key: each rewording is found by meaning again, or stored once.
-    assert told["statuses"]["exact_hit"]["requests"] >= 2
-    assert told["statuses"]["miss"]["requests"] <= 2
-    assert 0 < told["savings_percent"] < 100
+    document = json.loads(ran.stdout.splitlines()[-1])
+    assert document["requests"] == 6
+    # A semantic hit is never promoted to an exact key: each rewording is a semantic hit again, or is stored once.
+    assert document["statuses"]["exact_hit"]["requests"] >= 2
+    assert document["statuses"]["miss"]["requests"] <= 2
+    assert 0 < document["savings_percent"] < 100
 
 
 def test_eval_leaves_the_store_and_the_threshold_of_the_environment_alone(
@@ -77,12 +77,12 @@ def test_eval_compares_policies_and_reads_tables(tmp_path: Path) -> None:
         writer.writerows(PAIRS)
     ran = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "threshold=0.8,guards=none", "--json")
     assert ran.returncode == 0, ran.stderr
-    (told,) = json.loads(ran.stdout.splitlines()[-1])["files"]
-    guarded, bare = told["scores"]
+    (document,) = json.loads(ran.stdout.splitlines()[-1])["files"]
+    guarded, bare = document["scores"]
     assert (guarded["policy"], bare["policy"]) == ("guarded", "threshold=0.8,guards=none")
     assert (guarded["hits"]["count"], bare["hits"]["count"]) == (2, 2)
     assert (guarded["traps"]["count"], bare["traps"]["count"]) == (0, 2)
-    (difference,) = told["differences"]
+    (difference,) = document["differences"]
     assert (difference["policy"], difference["from"]) == (bare["policy"], "guarded")
     assert difference["traps"]["difference"] == pytest.approx(2 / 3)
     table = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "guards=none")
@@ -97,14 +97,14 @@ def test_tune_proves_a_threshold_and_writes_its_page(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     ran = run("tune", str(file), "--cost-of-wrong", "0.5", "--trap-share", "0.01", "--report", str(report), "--json")
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])
-    threshold = told["recommendation"]["proven"]["threshold"]
+    document = json.loads(ran.stdout.splitlines()[-1])
+    threshold = document["recommendation"]["proven"]["threshold"]
     assert 0.5 < threshold <= 1
-    decision = tomllib.loads(told["toml"])["decision"]
+    decision = tomllib.loads(document["toml"])["decision"]
     assert decision["threshold"] == threshold
     assert f"At {threshold:g} with guards" in report.read_text("utf-8")
     config = tmp_path / "semcache.toml"
-    config.write_text(told["toml"], "utf-8")
+    config.write_text(document["toml"], "utf-8")
     table = run("tune", str(file), "--config", str(config), "--max-wrong-hit-ratio", "0.001")
     assert table.returncode == 0, table.stderr
     assert "2,995 served hits without a wrong one are needed for 0.1 % at 95 %" in " ".join(table.stdout.split())

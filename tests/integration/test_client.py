@@ -1,4 +1,4 @@
-"""Both clients against a real server."""
+"""Tests both clients against a real server."""
 
 import asyncio
 import threading
@@ -64,13 +64,13 @@ async def test_leaving_a_stream_ends_the_call(served):
                 break
         assert not stream.finished
         assert stream.text == "a"
-        assert await _settled(client, lambda stats: _calls(stats) == 1)  # The asking one alone: the leaver is gone.
-        gate.set()  # The upstream call runs to its end, and only then its leader is counted.
+        assert await _settled(client, lambda stats: _calls(stats) == 1)  # Only this one is left.
+        gate.set()  # The leader is counted only when the upstream call ends.
         assert await _settled(client, lambda stats: stats.requests.cancelled == 1)
 
 
 async def _settled(client, holds):
-    for _ in range(10_000):  # Bounded: the server learns by itself, and soon.
+    for _ in range(10_000):  # Bounded: the server notices the disconnection soon.
         if holds(await client.stats()):
             return True
     return False

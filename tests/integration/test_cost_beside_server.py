@@ -1,4 +1,4 @@
-"""The cost commands beside a running server: they read what it has written, and it goes on."""
+"""Runs the cost commands beside a running server: they read what it has written, and it continues to serve."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def cost(*arguments: str) -> dict[str, Any]:
-    # As another process: LMDB opens a store once a process.
+    # In another process, because a process may open an LMDB store only once.
     ran = subprocess.run(
         [sys.executable, "-m", "semcache", "cost", *arguments, "--json"], capture_output=True, text=True, timeout=60
     )
     assert ran.returncode == 0, ran.stderr
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    document: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return document
 
 
 async def test_what_the_server_told_is_what_the_commands_tell(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_what_the_server_told_is_what_the_commands_tell(tmp_path: Path) ->
             await client.complete(model="gpt-4o-mini", prompt=prompt, task_type="support")
         wanted = (await client.savings()).total
         report = await asyncio.to_thread(cost, "report", "--store", str(tmp_path), "--by", "task_type")
-        while report["total"]["requests"] < 3:  # The hit is on disk with the next commit group.
+        while report["total"]["requests"] < 3:  # The hit reaches the disk with the next commit group.
             report = await asyncio.to_thread(cost, "report", "--store", str(tmp_path), "--by", "task_type")
         output = tmp_path / "log.jsonl"
         export = await asyncio.to_thread(

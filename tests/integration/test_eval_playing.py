@@ -1,24 +1,26 @@
-"""Labelled pairs through a real server: every pair meets its own answer alone, and nothing is left behind."""
+"""Plays labelled pairs through a real server: a pair meets only its own answer, and no entry remains."""
 
 from __future__ import annotations
 
 import pytest
 
 from semcache.client import Client, ClientError
-from semcache.evaluation.labels.pairs import Pair
-from semcache.evaluation.replay.playing import Played, play_pairs
+from semcache.evaluation.labels.pairs import LabelledPair
+from semcache.evaluation.replay.playing_pairs import PlayedPair, play_pairs
 from semcache.testing.serving import Served, serving
 
 
-def pair(pair_id: str, stored: str, asked: str, *, same: bool = True) -> Pair:
-    return Pair(pair_id, ({"role": "user", "content": stored},), ({"role": "user", "content": asked},), same, "k")
+def pair(pair_id: str, stored: str, asked: str, *, same: bool = True) -> LabelledPair:
+    return LabelledPair(
+        pair_id, ({"role": "user", "content": stored},), ({"role": "user", "content": asked},), same, "k"
+    )
 
 
-async def play(served: Served, *pairs: Pair, shared: bool = False) -> list[Played]:
-    told: list[int] = []
+async def play(served: Served, *pairs: LabelledPair, shared: bool = False) -> list[PlayedPair]:
+    progress: list[int] = []
     async with Client(served.address) as client:
-        played = await play_pairs(client, pairs, None, shared=shared, on_progress=told.append)
-        assert sum(told) == 2 * len(pairs)
+        played = await play_pairs(client, pairs, None, shared=shared, on_progress=progress.append)
+        assert sum(progress) == 2 * len(pairs)
         assert (await client.stats()).entries == 0
     return played
 
@@ -28,7 +30,7 @@ async def test_pairs_do_not_meet_unless_they_share_a_namespace() -> None:
     other = pair("2", "How tall is the tower?", "What is a cache?", same=False)
     async with serving() as served:
         assert [item.served for item in await play(served, one, other)] == [True, False]
-        # Pair 2 is served pair 1's answer here, which says nothing about pair 2.
+        # Here pair 2 is served pair 1's answer, which says nothing about pair 2.
         assert [item.served for item in await play(served, one, other, shared=True)] == [True, False]
 
 

@@ -1,13 +1,13 @@
-"""Policies decided over a server's similarities serve what servers under those policies serve."""
+"""Compares policies that decide offline about a server's similarities with servers under those policies."""
 
 from __future__ import annotations
 
 import pytest
 
 from semcache.client import Client
-from semcache.evaluation.labels.pairs import Pair, user
-from semcache.evaluation.replay.playing import play_pairs
-from semcache.evaluation.replay.playing_specs import replay_decision
+from semcache.evaluation.labels.pairs import LabelledPair, user
+from semcache.evaluation.replay.deciding_offline import replay_decision
+from semcache.evaluation.replay.playing_pairs import play_pairs
 from semcache.evaluation.tune.specs import read_specs
 from semcache.settings import load_settings
 from semcache.testing.serving import serving
@@ -24,8 +24,10 @@ TEXTS = [
     ("x" * 100_000, "x" * 100_000),
     ("😀 مرحبا", "😀 مرحبا!"),
 ]
-PAIRS = [Pair(str(n), user(stored), user(asked), n == 0, "k") for n, (stored, asked) in enumerate(TEXTS)]
-PAIRS.append(Pair("system", ({"role": "system", "content": "x"}, *user("hello")), user("hello"), same=False, kind="k"))
+PAIRS = [LabelledPair(str(n), user(stored), user(asked), n == 0, "k") for n, (stored, asked) in enumerate(TEXTS)]
+PAIRS.append(
+    LabelledPair("system", ({"role": "system", "content": "x"}, *user("hello")), user("hello"), same=False, kind="k")
+)
 
 
 @pytest.mark.parametrize(
@@ -38,4 +40,4 @@ async def test_offline_is_what_a_server_does(text: str) -> None:
     decision = {"threshold": spec.decision.threshold, "guards": spec.decision.guards}
     async with serving({"decision": decision}) as served, Client(served.address) as client:
         really = await play_pairs(client, PAIRS, None, shared=False, on_progress=lambda _: None)
-    assert replay_decision(asked, spec) == [one.served for one in really]
+    assert replay_decision(asked, spec) == [item.served for item in really]

@@ -1,4 +1,4 @@
-"""Streams through a real server: order, pace, labels, templates, failures."""
+"""Plays workloads through a real server: order, pace, labels, templates, failures."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import json
 import pytest
 
 from semcache.client import Client, ClientError
-from semcache.evaluation.replay.outcome import figures_of
-from semcache.evaluation.replay.replaying import Answered, play_stream
-from semcache.evaluation.replay.streams import StreamedRequest
+from semcache.evaluation.replay.playing_workload import AnsweredRequest, play_workload
+from semcache.evaluation.replay.summary import summarize_replay
+from semcache.evaluation.replay.workload import WorkloadRequest
 from semcache.model import Status
 from semcache.server.clock import SystemClock
 from semcache.testing.serving import Served, serving
 
 
-def request(prompt: str, label: str | None = None, **fields: object) -> StreamedRequest:
+def request(prompt: str, label: str | None = None, **fields: object) -> WorkloadRequest:
     body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]}).encode()
-    return StreamedRequest(body, "gpt-4o-mini", "", label=label, **fields)  # type: ignore[arg-type]
+    return WorkloadRequest(body, "gpt-4o-mini", "", label=label, **fields)  # type: ignore[arg-type]
 
 
 async def play(
-    served: Served, *requests: StreamedRequest, callers: int = 1, speed: float | None = None
-) -> list[Answered]:
-    told: list[int] = []
+    served: Served, *requests: WorkloadRequest, callers: int = 1, speed: float | None = None
+) -> list[AnsweredRequest]:
+    answers: list[int] = []
     async with Client(served.address) as client:
-        answered = await play_stream(
+        answered = await play_workload(
             client,
             requests,
             callers=callers,
             speed=speed,
             clock=SystemClock(),
-            on_answered=lambda: told.append(1),
+            on_answered=lambda: answers.append(1),
         )
-    assert len(told) == len(requests)
+    assert len(answers) == len(requests)
     return answered
 
 
@@ -46,24 +46,24 @@ async def test_a_wrong_hit_is_one_made_for_another_label() -> None:
             request("How do I change my password?", "change"),
             request("How do I reset my password?", "reset"),
         )
-    assert [one.status for one in answered] == [
+    assert [item.status for item in answered] == [
         Status.MISS,
         Status.SEMANTIC_HIT,
         Status.SEMANTIC_HIT,
         Status.EXACT_HIT,
     ]
-    figures = figures_of(answered, 1.0)
-    assert (figures.wrong.count, figures.wrong.of) == (1, 3)
+    summary = summarize_replay(answered, 1.0)
+    assert (summary.wrong.count, summary.wrong.of) == (1, 3)
 
 
-async def test_many_callers_are_answered_in_the_streams_order() -> None:
+async def test_many_callers_are_answered_in_the_workloads_order() -> None:
     requests = [request(f"a question about the number {n % 7}") for n in range(60)]
     async with serving() as served:
         answered = await play(served, *requests, callers=16)
-    assert [one.request for one in answered] == requests
-    figures = figures_of(answered, 1.0)
-    assert figures.statuses[Status.MISS].requests == 7
-    assert figures.hits.count == 53
+    assert [item.request for item in answered] == requests
+    summary = summarize_replay(answered, 1.0)
+    assert summary.statuses[Status.MISS].requests == 7
+    assert summary.hits.count == 53
 
 
 async def test_a_pace_is_kept_and_what_is_late_says_so() -> None:
@@ -71,8 +71,8 @@ async def test_a_pace_is_kept_and_what_is_late_says_so() -> None:
     async with serving() as served:
         answered = await play(served, *requests, callers=2, speed=100.0)
         hurried = await play(served, *requests, callers=1, speed=1e9)
-    assert all(one.late_s < 1.0 for one in answered)
-    assert all(one.late_s > 0.0 for one in hurried[1:])
+    assert all(item.late_s < 1.0 for item in answered)
+    assert all(item.late_s > 0.0 for item in hurried[1:])
 
 
 async def test_namespaces_task_types_and_templates_reach_the_server() -> None:
@@ -87,7 +87,7 @@ async def test_namespaces_task_types_and_templates_reach_the_server() -> None:
 async def test_a_refused_request_is_counted_and_nobody_there_is_told() -> None:
     async with serving({"limits": {"prompt_chars": 20}}) as served:
         answered = await play(served, request("short"), request("x" * 30))
-    assert [one.status for one in answered] == [Status.MISS, Status.ERROR]
+    assert [item.status for item in answered] == [Status.MISS, Status.ERROR]
     assert answered[1].error
     with pytest.raises(ClientError) as caught:
         await play(served, request("short"), callers=3)

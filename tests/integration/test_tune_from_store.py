@@ -1,4 +1,4 @@
-"""A server's judged hits as labels: wrong ones as traps, the rest counted, read beside the server by the command."""
+"""Uses a running server's judged hits as labels: wrong hits are traps, and hits without a verdict are counted."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ async def test_hits_with_verdicts_are_labels(tmp_path: Path) -> None:
             wrong = await client.complete(prompt="How do I change my password?", **asking)
             exact = await client.complete(prompt=PROMPT, **asking)
             unjudged = await client.complete(prompt="how do I reset my password?", **asking)
-            assert all(one.hit for one in (right, wrong, exact, unjudged))
+            assert all(item.hit for item in (right, wrong, exact, unjudged))
             await client.report_verdict(right.hit_id, right=True)
             await client.report_verdict(wrong.hit_id, right=False)
             await client.report_verdict(exact.hit_id, right=True)
-        # As another process: LMDB opens a store once a process.
-        told = await asyncio.to_thread(tune, "--store", str(tmp_path), "--json")
-    assert (told["pairs"], told["hits"], told["traps"]) == (3, 2, 1)
-    assert told["left_out"] == {"without_verdict": 1, "without_entry": 0, "damaged": 0}
-    assert [(part["field"], part["name"]) for part in told["parts"]] == [
+        # In another process, because a process may open an LMDB store only once.
+        document = await asyncio.to_thread(tune, "--store", str(tmp_path), "--json")
+    assert (document["pairs"], document["hits"], document["traps"]) == (3, 2, 1)
+    assert document["left_out"] == {"without_verdict": 1, "without_entry": 0, "damaged": 0}
+    assert [(part["field"], part["name"]) for part in document["parts"]] == [
         ("namespace", "bank"),
         ("task_type", "support"),
     ]
-    assert told["estimated_costs"] == 0
+    assert document["estimated_costs"] == 0
     judged = read_judged(StoreSettings(path=tmp_path))
     assert (judged.without_verdict, judged.without_entry, judged.damaged) == (1, 0, 0)
     compared = {item.pair.pair_id: item for item in pairs_of_hits(judged.hits)}

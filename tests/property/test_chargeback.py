@@ -1,4 +1,4 @@
-"""Random hours under random rate cards: the invoices' requests, tokens and cost are the ledger's, to the nanodollar."""
+"""Random hours under random rate cards: the invoices add up to the ledger, to the nanodollar."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -11,10 +11,10 @@ from semcache.finance.rate_card import (
     Assignment,
     MarkUp,
     PayAsYouGo,
+    PriceTier,
     Quote,
     RateCard,
     Subscription,
-    Tier,
     VolumeBand,
 )
 from semcache.model import LedgerHour, Status
@@ -54,7 +54,8 @@ def bands(draw):
 def rate_cards(draw):
     places = {status: draw(st.integers(-1, 2)) for status in Status}
     tiers = tuple(
-        Tier(f"tier {place}", frozenset(s for s in Status if places[s] == place), draw(bands())) for place in range(3)
+        PriceTier(f"tier {place}", frozenset(s for s in Status if places[s] == place), draw(bands()))
+        for place in range(3)
     )
     plans = {
         "as used": PayAsYouGo("as used"),
@@ -72,13 +73,13 @@ def rate_cards(draw):
 
 @given(hours=hours, card=rate_cards())
 def test_invoices_add_up_to_the_ledger(hours, card):
-    told = chargeback(reversed(hours), card)
+    result = chargeback(reversed(hours), card)
 
-    assert told.adds_up
-    assert told.invoiced.requests == sum(hour.requests for hour in hours)
-    assert told.invoiced.tokens == sum(hour.input_tokens + hour.output_tokens for hour in hours)
-    assert told.invoiced.cost_nanousd == sum(hour.spent_nanousd for hour in hours)
-    for invoice in told.invoices:
+    assert result.adds_up
+    assert result.invoiced.requests == sum(hour.requests for hour in hours)
+    assert result.invoiced.tokens == sum(hour.input_tokens + hour.output_tokens for hour in hours)
+    assert result.invoiced.cost_nanousd == sum(hour.spent_nanousd for hour in hours)
+    for invoice in result.invoices:
         own = [hour for hour in hours if hour.tenant == invoice.tenant]
         assert invoice.used == sum(map(Amounts.of, own), Amounts())
         assert all(min(line.used.requests, line.used.tokens, line.used.cost_nanousd) >= 0 for line in invoice.lines)
@@ -97,8 +98,8 @@ def test_an_invoice_does_not_depend_on_whom_else_is_invoiced(hours, card, tenant
 @given(hours=hours, card=rate_cards(), quota=st.integers(1, 200))
 def test_within_the_quota_there_are_as_many_requests_as_it_has_or_all(hours, card, quota):
     plan = Subscription("month", Decimal(1), quota, hybrid=True)
-    told = chargeback(hours, RateCard(card.tiers, card.free, {"month": plan}, "month"))
+    result = chargeback(hours, RateCard(card.tiers, card.free, {"month": plan}, "month"))
 
-    for invoice in told.invoices:
+    for invoice in result.invoices:
         counting = sum(h.requests for h in hours if h.tenant == invoice.tenant and h.status not in card.free)
         assert invoice.lines[0].used.requests == min(quota, counting)

@@ -1,4 +1,4 @@
-"""Costs agree with the bundled library for every model, and sums never depend on how they are grouped."""
+"""Costs agree with the bundled library for every model, and sums don't depend on their grouping."""
 
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -15,7 +15,7 @@ from semcache.model import NANOUSD_PER_USD, LedgerHour, Status, Usage
 from semcache.settings import CostSettings
 
 BOOK = PriceBook.open(CostSettings())
-# A few ids are patterns for names rather than names that the library itself would find.
+# Some ids are patterns for names, which the library itself doesn't find as names.
 MODELS = [
     f"{provider.id}/{model.id}"
     for provider in providers
@@ -64,7 +64,7 @@ def test_a_cost_is_the_librarys_to_half_a_nanodollar_a_part(model, usage, at_s):
 def test_rounding_is_half_even_and_exact_otherwise(usd, units):
     exact = Fraction(usd) * units * 1000
 
-    assert Rate.of(usd).charge(units) == round(exact)  # Fraction rounds half to even
+    assert Rate.of(usd).charge(units) == round(exact)  # `round` of a Fraction rounds half to even.
 
 
 hours = st.lists(

@@ -1,4 +1,4 @@
-"""Random traffic of every kind: what callers are told, the counters, the rollup and the log agree to the nanodollar."""
+"""Random traffic: responses, counters, the rollup and the log agree to the nanodollar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = ("plain", "stream", "lookup", "lease", "store", "report", "pass_time")
 
 @dataclass(frozen=True)
 class Step:
-    """One caller's call."""
+    """A call of one caller."""
 
     kind: str
     text: str
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the upstream does next."""
+    """The upstream's behaviour for the next call."""
 
     kind: str
     usage: Usage | None
@@ -78,24 +78,24 @@ behaviours = st.builds(
 
 
 def scripted(behaviour: Behaviour) -> Scripted:
-    told = {"usage": behaviour.usage, "model": behaviour.model, "finish_reason": behaviour.finish_reason}
+    reply = {"usage": behaviour.usage, "model": behaviour.model, "finish_reason": behaviour.finish_reason}
     if behaviour.kind == "refuses":
         return Scripted(error=UpstreamRefusedError("no", http_status=400))
     if behaviour.kind == "fails":
         return Scripted(error=UpstreamError("no", http_status=500))
     if behaviour.kind == "breaks_off":
-        return Scripted(pieces=("one ", "two ", "three"), break_after=2, **told)
-    return Scripted("An answer.", **told)
+        return Scripted(pieces=("one ", "two ", "three"), break_after=2, **reply)
+    return Scripted("An answer.", **reply)
 
 
 @dataclass
 class Books:
-    """What the callers themselves can add up."""
+    """The sums that callers can compute from their responses."""
 
     requests: int = 0
     failed: int = 0
     left: int = 0
-    told: dict[str, tuple[Status, int, int]] = field(default_factory=dict)
+    reported: dict[str, tuple[Status, int, int]] = field(default_factory=dict)
 
 
 async def play(served: Rig, step: Step, books: Books, hits: list[str]) -> None:
@@ -107,7 +107,7 @@ async def play(served: Rig, step: Step, books: Books, hits: list[str]) -> None:
     elif step.kind == "store":
         asked = request(step.text, model=step.model, task_type=step.task_type)
         stored = await served.cache.store(deposit(served, asked))
-        books.told[stored.request_id] = (Status.MISS, stored.cost.total_nanousd, 0)
+        books.reported[stored.request_id] = (Status.MISS, stored.cost.total_nanousd, 0)
     else:
         tasks = [asyncio.create_task(ask(served, step, books, hits)) for _ in range(step.callers)]
         books.requests += step.callers
@@ -140,7 +140,7 @@ async def ask(served: Rig, step: Step, books: Books, hits: list[str]) -> None:
     except (NotFoundError, UpstreamError):
         books.failed += 1
         return
-    books.told[response.request_id] = (
+    books.reported[response.request_id] = (
         response.status,
         response.cost.total_nanousd,
         response.saved.total_nanousd,
@@ -167,10 +167,10 @@ def test_what_callers_are_told_is_what_the_books_say(played: list[tuple[Step, Be
         check_books(served, requests=books.requests)
         everything = served.store.ledger.records(None, 0, 1e12)
         lines = {line.request_id: line for line in everything if line.purpose is not Purpose.WRONG_HIT}
-        for request_id, told in books.told.items():
+        for request_id, reported in books.reported.items():
             line = lines.pop(request_id)
-            assert told == (line.status, line.spent.total_nanousd, line.saved.total_nanousd)
-        # Nobody was told of the rest: callers had left, or got an error.
+            assert reported == (line.status, line.spent.total_nanousd, line.saved.total_nanousd)
+        # The other lines have no response: their callers had left, or got an error.
         errors = [line for line in lines.values() if line.status is Status.ERROR]
         misses = [line for line in lines.values() if line.status is Status.MISS and line.spent == ZERO_COST]
         left = len(lines) - len(errors)

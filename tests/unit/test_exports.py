@@ -1,4 +1,4 @@
-"""What `semcache` exports is pinned: a name that goes is a break, a name that comes is a promise."""
+"""The names that `semcache` exports are fixed: removing a name breaks users, and a new name must be kept."""
 
 import subprocess
 import sys
@@ -26,5 +26,5 @@ def test_importing_it_loads_neither_grpc_nor_a_model() -> None:
     code = (
         "import semcache, sys; print([m for m in ('grpc', 'torch', 'faiss', 'openvino', 'lmdb') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout.strip() == "[]"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The commands `semcache cost …`: what was spent and saved, told to whoever answers for the money."""
+"""The commands `semcache cost …`: reports on what was spent and saved, from the ledger of a store."""
 
 import typer
 
@@ -10,7 +10,7 @@ from semcache.cli.cost.roi import roi
 
 app = typer.Typer(
     name="cost",
-    help="What was spent and saved, from a server's ledger, beside the running server.",
+    help="Report on what was spent and saved, from the ledger of a server, which may be running.",
     no_args_is_help=True,
 )
 app.command()(report)

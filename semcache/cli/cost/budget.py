@@ -1,4 +1,4 @@
-"""`semcache cost budget`."""
+"""`semcache cost budget`: what a month costs in all."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from semcache.finance.savings import unpriced_models
 
 
 def budget(
-    month: Month = None, tenant: Tenants = None, store: Store = None, config: Config = None, json: Json = False
+    *, month: Month = None, tenant: Tenants = None, store: Store = None, config: Config = None, json: Json = False
 ) -> None:
-    """What a month costs in all: tokens as measured, the rest as configured (costs.model), projected to its end."""
+    """Show what a month costs in all, with a projection: tokens as measured, other parts as set in costs.model."""
     with open_ledger(config, store) as ledger:
         chosen = ledger.calendar.period("month", ledger.now_s) if month is None else ledger.begun(ledger.month(month))
-        everybody = ledger.hours(chosen, None)
-        hours = [hour for hour in everybody if not tenant or hour.tenant in tenant]
+        all_tenants = ledger.hours(chosen, None)
+        hours = [hour for hour in all_tenants if not tenant or hour.tenant in tenant]
         spent = Spending.of(hours, _measured_s(ledger, chosen))
-        of_all = sum(hour.requests for hour in everybody)
-        share = Fraction(1) if not tenant else Fraction(spent.requests, of_all) if of_all else Fraction()
+        all_requests = sum(hour.requests for hour in all_tenants)
+        share = Fraction(1) if not tenant else Fraction(spent.requests, all_requests) if all_requests else Fraction()
         before = ledger.calendar.period("month", chosen.start_s - 1)
         cost = monthly_cost(
             chosen,
@@ -56,7 +56,7 @@ def budget(
         console.print(_table(cost, tenant))
         for remark in _remarks(cost, sum(unpriced.values())):
             console.print(remark, markup=False, highlight=False)
-        console.print(ledger.read(), markup=False, highlight=False)
+        console.print(ledger.provenance(), markup=False, highlight=False)
 
 
 def _measured_s(ledger: OpenLedger, month: Period) -> float:
@@ -95,34 +95,33 @@ def _is_over(cost: MonthlyCost) -> bool:
 
 
 def _remarks(cost: MonthlyCost, unpriced: int) -> list[str]:
-    told = []
+    sentences = []
     if not cost.projects:
-        told.append(
-            f"Nothing is projected: {cost.measured_s / 3600:.1f} hours were measured, and a month isn't told from less "
-            "than a day."
+        sentences.append(
+            f"Nothing is projected: {cost.measured_s / 3600:.1f} hours were measured, and a projection takes a day."
         )
     elif not _is_over(cost):
-        told.append(
+        sentences.append(
             f"Projected from {cost.measured_s / DAY_S:.1f} days measured: {PROJECTION}. The other parts are due by the "
             "month."
         )
     if cost.growth is None:
-        told.append("Growth isn't known: this month or the one before has less than a day of spending.")
+        sentences.append("Growth isn't known: this month or the one before has less than a day of spending.")
     else:
         limit = f"{100 * cost.growth_limit:g} %"
         verdict = f"more than the {limit} wanted" if cost.grows_too_fast else f"within the {limit} wanted"
-        told.append(f"Spending an hour is {100 * cost.growth:+.1f} % of the month before: {verdict}.")
+        sentences.append(f"Spending an hour is {100 * cost.growth:+.1f} % of the month before: {verdict}.")
     if cost.share != 1:
-        told.append(f"Of the common parts these tenants bear {100 * float(cost.share):.1f} %, by requests.")
+        sentences.append(f"These tenants bear {100 * float(cost.share):.1f} % of the common parts, by requests.")
     if any(part.so_far_nanousd for part in cost.parts if part.part is CostPart.STORAGE):
-        told.append("The store counts at the size that its file has now.")
+        sentences.append("The store counts at the size that its file has now.")
     if unpriced:
-        told.append(
-            f"In no amount, for want of a known price: {counted(unpriced, 'request')} (`semcache cost report`)."
+        sentences.append(
+            f"In no amount, because no price is known: {counted(unpriced, 'request')} (`semcache cost report`)."
         )
     if not any(part.so_far_nanousd for part in cost.parts if part.part not in MEASURED):
-        told.append("Storage, operations, monitoring and fixed charges are 0: [costs.model] says what they cost.")
-    return told
+        sentences.append("Storage, operations, monitoring and fixed charges are 0: [costs.model] says what they cost.")
+    return sentences
 
 
 def _as_json(cost: MonthlyCost) -> dict[str, object]:

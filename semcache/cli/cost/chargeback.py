@@ -1,4 +1,4 @@
-"""`semcache cost chargeback`."""
+"""`semcache cost chargeback`: a month's invoices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _CSV_HEADS = (
 
 
 def chargeback(
-    tariff: Annotated[Path, typer.Option("--tariff", help="TOML with tiers and plans, as examples/tariff.toml.")],
+    *,
+    tariff: Annotated[
+        Path, typer.Option("--tariff", help="TOML file with price tiers and plans, such as examples/tariff.toml.")
+    ],
     month: Month = None,
     tenant: Tenants = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the lines of all invoices: FILE.csv.")] = None,
@@ -49,9 +52,9 @@ def chargeback(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """A month's invoices, tenant by tenant. Exit code 1 when they don't add up to the ledger."""
+    """Show a month's invoices, one for each tenant. Exit code 1 when they don't add up to the ledger."""
     if month is None:
-        raise InvalidRequestError("An invoice is for a month.", hint="Name it, as in --month 2026-11.")
+        raise InvalidRequestError("An invoice is for a month.", hint="Name the month, as in --month 2026-11.")
     for file in (csv_file, html):
         if file is not None:
             check_folder(file)
@@ -59,16 +62,16 @@ def chargeback(
     with open_ledger(config, store) as ledger:
         chosen = ledger.begun(ledger.month(month))
         hours = ledger.hours(chosen, tenant)
-        told = charge(hours, card, tenant or ())
+        result = charge(hours, card, tenant or ())
         remarks = _remarks(ledger, chosen, card.version, sum(unpriced_models(hours).values()))
-        check = _check(told)
-        read = ledger.read()
+        check = _check(result)
+        provenance = ledger.provenance()
         if csv_file is not None:
-            _write_csv(csv_file, told, chosen.name)
+            _write_csv(csv_file, result, chosen.name)
         if html is not None:
             from semcache.reports import invoice_page
 
-            write_page(html, invoice_page(told, chosen.name, read, [*remarks, check]))
+            write_page(html, invoice_page(result, chosen.name, provenance, [*remarks, check]))
         if json:
             typer.echo(
                 json_format.dumps(
@@ -76,41 +79,41 @@ def chargeback(
                         "draft": ledger.now_s < chosen.end_s,
                         **ledger.as_json(chosen),
                         "tariff": card.version,
-                        **_as_json(told),
+                        **_as_json(result),
                     }
                 )
             )
         else:
-            _print(told, chosen, [*remarks, check, read])
-    if not told.adds_up:
+            _print(result, chosen, [*remarks, check, provenance])
+    if not result.adds_up:
         raise typer.Exit(1)
 
 
-def _print(told: Chargeback, month: Period, remarks: list[str]) -> None:
+def _print(result: Chargeback, month: Period, remarks: list[str]) -> None:
     console = Console()
-    if told.invoices:
-        console.print(_table(told, month.name))
+    if result.invoices:
+        console.print(_table(result, month.name))
     else:
         console.print(f"There is nobody to invoice for {month.name}.", highlight=False)
     for remark in remarks:
         console.print(remark, markup=False, highlight=False)
 
 
-def _table(told: Chargeback, month: str) -> Table:
+def _table(result: Chargeback, month: str) -> Table:
     table = Table(
         "tenant, plan", "requests", "tokens", "cost $", "charged $", title=f"Invoices: {month}", title_justify="left"
     )
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    dollars = Dollars.fitting(invoice.used.cost_nanousd for invoice in told.invoices)
-    for invoice in told.invoices:
+    dollars = Dollars.fitting(invoice.used.cost_nanousd for invoice in result.invoices)
+    for invoice in result.invoices:
         for line in invoice.lines:
             amount = exactly(line.usd, LINE_DECIMALS)
             table.add_row(named(f"  {line.text}"), *_cells(line.used, dollars), amount, style="dim")
         name = named(f"{invoice.tenant}, {invoice.plan}")
         table.add_row(name, *_cells(invoice.used, dollars), f"{invoice.total_usd:,.2f}", style="bold")
         table.add_section()
-    table.add_row("all", *_cells(told.invoiced, dollars), f"{told.total_usd:,.2f}", style="bold")
+    table.add_row("all", *_cells(result.invoiced, dollars), f"{result.total_usd:,.2f}", style="bold")
     return table
 
 
@@ -118,9 +121,9 @@ def _cells(used: Amounts, dollars: Dollars) -> tuple[str, str, str]:
     return f"{used.requests:,}", f"{used.tokens:,}", dollars.of(used.cost_nanousd)
 
 
-def _check(told: Chargeback) -> str:
-    ledger, invoiced = told.ledger, told.invoiced
-    if told.adds_up:
+def _check(result: Chargeback) -> str:
+    ledger, invoiced = result.ledger, result.invoiced
+    if result.adds_up:
         return (
             f"The invoices add up to the ledger: {ledger.requests:,} requests, {ledger.tokens:,} tokens, "
             f"${exactly(_usd(ledger), 9)}."
@@ -137,21 +140,21 @@ def _usd(used: Amounts) -> Fraction:
 
 
 def _remarks(ledger: OpenLedger, month: Period, version: str, unpriced: int) -> list[str]:
-    told = [f"By {version}; lines are exact, and each invoice is rounded to cents once, half to even."]
+    result = [f"By {version}; lines are exact, and each invoice is rounded to cents once, half to even."]
     if ledger.now_s < month.end_s:
-        told.append(f"{month.name} isn't over: these are drafts.")
+        result.append(f"{month.name} isn't over: these are drafts.")
     if unpriced:
-        told.append(
+        result.append(
             f"Of unknown cost: {counted(unpriced, 'request')}; a mark-up charges nothing for them, other plans do."
         )
-    return told
+    return result
 
 
-def _write_csv(file: Path, told: Chargeback, month: str) -> None:
+def _write_csv(file: Path, result: Chargeback, month: str) -> None:
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(_CSV_HEADS)
-        for invoice in told.invoices:
+        for invoice in result.invoices:
             for line in invoice.lines:
                 used = (line.used.requests, line.used.tokens, line.used.cost_nanousd)
                 names = (plain(invoice.tenant), plain(invoice.plan), plain(line.text))
@@ -159,12 +162,12 @@ def _write_csv(file: Path, told: Chargeback, month: str) -> None:
                 writer.writerow((month, *names, *used, amount, invoice.total_usd))
 
 
-def _as_json(told: Chargeback) -> dict[str, object]:
+def _as_json(result: Chargeback) -> dict[str, object]:
     return {
-        "invoices": [_invoice_json(invoice) for invoice in told.invoices],
-        "total_usd": str(told.total_usd),
-        "ledger": _amounts_json(told.ledger),
-        "adds_up": told.adds_up,
+        "invoices": [_invoice_json(invoice) for invoice in result.invoices],
+        "total_usd": str(result.total_usd),
+        "ledger": _amounts_json(result.ledger),
+        "adds_up": result.adds_up,
     }
 
 

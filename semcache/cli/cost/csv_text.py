@@ -1,4 +1,4 @@
-"""Texts in CSV files that spreadsheets open."""
+"""Makes texts safe for CSV files that spreadsheets open."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 
 def plain(text: str) -> str:
-    """The text, an apostrophe before what a spreadsheet would take for a formula: callers name models and tasks.
+    """Return the text with an apostrophe before it if a spreadsheet would take it for a formula.
 
-    What isn't Unicode becomes a question mark, and so does a carriage return: before Python 3.13 `csv` leaves it
-    without quotes, and whoever reads it back begins a new row there.
+    Callers choose the names of models and task types, so a name may be written to do harm. Characters that aren't
+    Unicode become question marks. So do carriage returns, because before Python 3.13 `csv` writes them without quotes
+    and a reader would begin a new row there.
     """
     text = text.encode("utf-8", "replace").decode().replace("\r", "?")
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -1,4 +1,4 @@
-"""`semcache cost export`."""
+"""`semcache cost export`: the ledger as CSV or JSON lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, Cell, FlatR
 
 
 class ExportFormat(StrEnum):
-    """How rows are written."""
+    """The format of the rows."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -31,16 +31,23 @@ class ExportFormat(StrEnum):
 
 @dataclass(slots=True)
 class _Written:
-    """How many rows were written, and what they say (`_told`)."""
+    """The number of rows that were written, and the sum of their volumes (`_volume`)."""
 
     rows: int = 0
-    told: int = 0
+    volume: int = 0
 
 
 def export(
-    file_format: Annotated[ExportFormat, typer.Option("--format", help="CSV with a head, or a JSON object a line.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here; else to standard output.")] = None,
-    hours: Annotated[bool, typer.Option("--hours", help="The hourly rollup, which is kept, not the log.")] = False,
+    file_format: Annotated[
+        ExportFormat, typer.Option("--format", help="CSV with a header, or one JSON object on each line.")
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")
+    ] = None,
+    hours: Annotated[
+        bool, typer.Option("--hours", help="Export the hourly rollup, which is kept for good, instead of the log.")
+    ] = False,
     first: From = None,
     last: To = None,
     month: Month = None,
@@ -49,29 +56,30 @@ def export(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """The request log line by line, oldest first, money in nanodollars (10⁻⁹ dollars), times in UTC."""
+    """Export the request log line by line, oldest first, money in nanodollars (10⁻⁹ dollars), times in UTC."""
     if json and output is None:
-        raise InvalidRequestError("--json needs --output.", hint="The rows themselves go to standard output.")
+        raise InvalidRequestError("--json needs --output.", hint="Without it the rows go to standard output.")
     if output is not None:
         check_folder(output)
     with open_ledger(config, store) as ledger:
         window = ledger.window(first, last, month)
-        # Read before the lines are: what comes meanwhile can only add to these.
+        # The rollup is read before the lines, so that requests that arrive in between can only add to the lines.
         rollup = ledger.hours(window, tenant)
         rows = map(hour_row, rollup) if hours else map(line_row, ledger.lines(window, tenant))
         with _opened(output) as out:
             written = _write(out, file_format, HOUR_COLUMNS if hours else LINE_COLUMNS, rows)
-        told = [*_left_out(ledger, incomplete=written.told < sum(map(_told, map(hour_row, rollup)))), ledger.read()]
+        incomplete = written.volume < sum(map(_volume, map(hour_row, rollup)))
+        sentences = [*_left_out(ledger, incomplete=incomplete), ledger.provenance()]
         if json:
             typer.echo(json_format.dumps({**ledger.as_json(window), "output": str(output), "rows": written.rows}))
         else:
-            for line in [*([f"{written.rows:,} rows are in {output}."] if output else []), *told]:
+            for line in [*([f"{written.rows:,} rows are in {output}."] if output else []), *sentences]:
                 typer.echo(line, err=output is None)
 
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file or standard output."""
+    """Open the file, or give standard output."""
     if output is None:
         yield sys.stdout
         sys.stdout.flush()
@@ -87,7 +95,7 @@ def _write(out: TextIO, file_format: ExportFormat, columns: Sequence[str], rows:
         writer.writerow(columns)
     for row in rows:
         written.rows += 1
-        written.told += _told(row)
+        written.volume += _volume(row)
         if file_format is ExportFormat.CSV:
             writer.writerow([_cell(value) for value in row.values()])
         else:
@@ -95,8 +103,8 @@ def _write(out: TextIO, file_format: ExportFormat, columns: Sequence[str], rows:
     return written
 
 
-def _told(row: FlatRow) -> int:
-    """What lines and hours both tell, in one number that is smaller where anything is missing: requests and tokens."""
+def _volume(row: FlatRow) -> int:
+    """Return requests and tokens in one number, whose sum is smaller if lines are missing."""
     return sum(int(row[name] or 0) for name in ("requests", "input_tokens", "output_tokens"))
 
 
@@ -107,7 +115,7 @@ def _cell(value: Cell) -> str | int | float | None:
 
 
 def _left_out(ledger: OpenLedger, *, incomplete: bool) -> list[str]:
-    """A word where the log no longer has what the rollup has of the window."""
+    """Return a remark if the log no longer has all requests that the rollup has."""
     if not incomplete:
         return []
     first_line_s = ledger.extent.first_line_s

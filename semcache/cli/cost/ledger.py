@@ -1,4 +1,4 @@
-"""What the cost commands have in common: which ledger, which tenants, which window, and when it was read."""
+"""Opens the ledger for all cost commands, and defines their options for ledger, tenants and window."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from semcache.store.rollup import SECONDS_PER_HOUR
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _SERVERS_OWN = {"server": ServerSettings(), "auth": AuthSettings(), "upstream": UpstreamSettings()}
-"""A ledger is read without the server's keys and certificates: who counts the money needn't be able to read them."""
+"""Sections that are not read from the settings: readers of the ledger needn't have access to keys and certificates."""
 
 
 def wall_s() -> float:
-    """Now, in wall-clock seconds."""
+    """Return the wall-clock time in seconds."""
     return time.time()
 
 
@@ -51,20 +51,30 @@ def _in_range(day: dt.date, text: str) -> dt.date:
     return day
 
 
-Store = Annotated[Path | None, typer.Option("--store", help="The store's folder, instead of the configuration's.")]
+Store = Annotated[Path | None, typer.Option("--store", help="The store's folder, instead of that in the settings.")]
 Tenants = Annotated[list[str] | None, typer.Option("--tenant", help="Only this tenant; may be repeated.")]
 From = Annotated[
     dt.date | None, typer.Option("--from", parser=_date, metavar="DATE", help="The first day, in costs.time_zone.")
 ]
-To = Annotated[dt.date | None, typer.Option("--to", parser=_date, metavar="DATE", help="The last day, included.")]
+To = Annotated[
+    dt.date | None, typer.Option("--to", parser=_date, metavar="DATE", help="The last day, which is included.")
+]
 Month = Annotated[
-    dt.date | None, typer.Option("--month", parser=_month, metavar="YYYY-MM", help="A month, as in 2026-11.")
+    dt.date | None, typer.Option("--month", parser=_month, metavar="YYYY-MM", help="A month, such as 2026-11.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLedger:
-    """A ledger that is open for reading, and the calendar that its days and months follow."""
+    """A ledger that is open for reading, and the calendar of its days and months.
+
+    Attributes:
+        settings: the settings, without the sections of the server.
+        reader: reads the ledger.
+        calendar: says where days and months begin.
+        extent: the first and the last hour and line.
+        now_s: the wall-clock time at which the ledger was opened, in seconds.
+    """
 
     settings: Settings
     reader: LedgerReader
@@ -73,7 +83,7 @@ class OpenLedger:
     now_s: float
 
     def whole(self) -> Period:
-        """From the first hour to the end of the last one; empty where there is nothing."""
+        """Return the window from the first hour to the end of the last; it is empty if the ledger is empty."""
         first_s, last_s = self.extent.first_hour_s, self.extent.last_hour_s
         if first_s is None or last_s is None:
             return Period(self.now_s, self.now_s, "the whole ledger")
@@ -82,10 +92,15 @@ class OpenLedger:
         return Period(first_s, last_s + SECONDS_PER_HOUR, f"{days}, the whole ledger")
 
     def window(self, first: dt.date | None, last: dt.date | None, month: dt.date | None) -> Period:
-        """The window that the options name; without any, all there is.
+        """Return the window that the options name; without options, the whole ledger.
+
+        Args:
+            first: the first day.
+            last: the last day, which is included.
+            month: a day of the month.
 
         Raises:
-            InvalidRequestError: they contradict each other.
+            InvalidRequestError: the options contradict each other.
         """
         if month is not None:
             if first is not None or last is not None:
@@ -96,7 +111,7 @@ class OpenLedger:
         if first is None:
             if last is None:
                 return self.whole()
-            # Before the ledger's first day there is nothing, and nothing is what is told of it.
+            # A last day before the ledger begins makes a window of that day, which is empty.
             first = min(self._date(self.whole().start_s), last)
         elif last is None:
             last = max(first, self._date(self.now_s))
@@ -105,33 +120,33 @@ class OpenLedger:
         return self.calendar.days(first, last)
 
     def month(self, day: dt.date) -> Period:
-        """The month that a date lies in."""
+        """Return the month that contains a date."""
         return self.calendar.month(day.year, day.month)
 
     def begun(self, month: Period) -> Period:
-        """The month itself.
+        """Return the month if it has begun.
 
         Raises:
             InvalidRequestError: it hasn't begun.
         """
         if month.start_s > self.now_s:
-            raise InvalidRequestError(f"{month.name} hasn't begun.", hint="Name a month that has.")
+            raise InvalidRequestError(f"{month.name} hasn't begun.", hint="Name a month that has begun.")
         return month
 
     def hours(self, window: Period, tenants: Sequence[str] | None) -> tuple[LedgerHour, ...]:
-        """The rollup's rows of a window."""
+        """Return the ledger hours of a window; None or no tenants stands for all."""
         return self.reader.hours(window.start_s, window.end_s, tenants or ())
 
     def lines(self, window: Period, tenants: Sequence[str] | None) -> Iterator[LedgerRecord]:
-        """The request log's lines of a window, oldest first, as they are read."""
+        """Yield the ledger lines of a window, oldest first, while they are read."""
         return self.reader.records(window.start_s, window.end_s, tenants or ())
 
     def time(self, at_s: float) -> str:
-        """A moment as people write it, in the costs' time zone."""
+        """Return a moment as text for people, in the time zone of the costs."""
         return f"{dt.datetime.fromtimestamp(at_s, tz=self.calendar.zone):%Y-%m-%d %H:%M:%S %Z}"
 
-    def read(self) -> str:
-        """Which ledger, when it was read, and how far it goes: a sentence."""
+    def provenance(self) -> str:
+        """Return a sentence that says which ledger was read, when, and where it ends."""
         last_s = self.extent.last_line_s
         through = "it has no requests" if last_s is None else f"its last request is of {self.time(last_s)}"
         damaged = f"; {self.reader.damaged:,} damaged rows are left out, `semcache check` names them"
@@ -141,7 +156,7 @@ class OpenLedger:
         )
 
     def as_json(self, window: Period) -> dict[str, object]:
-        """The same for programs, with the window: [start, end)."""
+        """Return the ledger's path, its window as [start, end), and when it was read, for `json.dumps`."""
         last_s = self.extent.last_line_s
         return {
             "store": str(self.reader.path),
@@ -160,19 +175,19 @@ class OpenLedger:
         return dt.datetime.fromtimestamp(at_s, tz=self.calendar.zone).date()
 
     def iso(self, at_s: float) -> str:
-        """A moment for programs: ISO 8601 with the costs' time zone."""
+        """Return a moment in ISO 8601, in the time zone of the costs."""
         return dt.datetime.fromtimestamp(at_s, tz=self.calendar.zone).isoformat(timespec="seconds")
 
 
 @contextmanager
 def open_ledger(config: Path | None, store: Path | None) -> Iterator[OpenLedger]:
-    """The ledger of `store`, or of the configuration's store; changes nothing, and may run beside a server.
+    """Open the ledger of `store`, or of the store in the settings, for reading; a server may be running.
 
     Raises:
-        SettingsError: the configuration has problems, all of them at once.
+        SettingsError: the settings have problems; all are listed.
         StoreUnusableError: there is no store, a newer semcache wrote it, or it can't be read.
     """
     settings = load_settings(config, _SERVERS_OWN)
-    place = settings.store if store is None else settings.store.model_copy(update={"path": store})
-    with LedgerReader(place) as reader:
+    location = settings.store if store is None else settings.store.model_copy(update={"path": store})
+    with LedgerReader(location) as reader:
         yield OpenLedger(settings, reader, Calendar(settings.costs.time_zone), reader.extent(), wall_s())

@@ -1,4 +1,4 @@
-"""`semcache cost report`."""
+"""`semcache cost report`: what requests cost and what the cache saved."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from semcache.costs.periods import Period
 from semcache.errors import InvalidRequestError
 from semcache.finance.formatting import printable
 from semcache.finance.report import cost_report, remarks
-from semcache.finance.request_costs import cost_spreads
+from semcache.finance.request_costs import cost_ranges
 from semcache.finance.savings import SavingsGroup, savings, unpriced_models
 from semcache.model import LedgerHour
 
 
 def report(
-    by: Annotated[list[SavingsGroup] | None, typer.Option("--by", help="What to group by; may be repeated.")] = None,
+    *,
+    by: Annotated[list[SavingsGroup] | None, typer.Option("--by", help="Group by this; may be repeated.")] = None,
     first: From = None,
     last: To = None,
     month: Month = None,
@@ -34,33 +35,33 @@ def report(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """What requests cost, what the cache saved, gross and net, and how requests ended."""
+    """Show what requests cost, what the cache saved, gross and net, and how requests ended."""
     if html is not None:
         prepare_page(html)
     with open_ledger(config, store) as ledger:
         window = ledger.window(first, last, month)
         hours = ledger.hours(window, tenant)
-        told = savings(hours, by or (), calendar=ledger.calendar)
+        savings_by_group = savings(hours, by or (), calendar=ledger.calendar)
         unpriced = unpriced_models(hours)
         if html is not None:
             _write(html, ledger, window, tenant, hours)
         if json:
-            typer.echo(json_format.dumps(as_json(told, by or (), unpriced, ledger, window, tenant)))
+            typer.echo(json_format.dumps(as_json(savings_by_group, by or (), unpriced, ledger, window, tenant)))
             return
         console = Console()
         if not hours:
             empty = ledger.extent.first_hour_s is None
-            told_of = "is empty" if empty else f"has nothing in {of_tenants(window.name, tenant)}"
-            console.print(printable(f"The ledger {told_of}."), markup=False, highlight=False)
+            message = "is empty" if empty else f"has nothing in {of_tenants(window.name, tenant)}"
+            console.print(printable(f"The ledger {message}."), markup=False, highlight=False)
         elif by:
-            console.print(groups_table(told, by, of_tenants(window.name, tenant), ledger, console.width))
+            console.print(groups_table(savings_by_group, by, of_tenants(window.name, tenant), ledger, console.width))
         else:
-            console.print(money_table(told.total, of_tenants(window.name, tenant)))
-            console.print(requests_table(told.total))
-            console.print(tokens_table(told.total))
-        for remark in remarks(told.total, unpriced):
+            console.print(money_table(savings_by_group.total, of_tenants(window.name, tenant)))
+            console.print(requests_table(savings_by_group.total))
+            console.print(tokens_table(savings_by_group.total))
+        for remark in remarks(savings_by_group.total, unpriced):
             console.print(remark, markup=False, highlight=False)
-        console.print(ledger.read(), markup=False, highlight=False)
+        console.print(ledger.provenance(), markup=False, highlight=False)
     if html is not None:
         typer.echo(f"The page is {html}.")
 
@@ -75,6 +76,6 @@ def _write(
             f"The ledger has nothing in {of_tenants(window.name, tenants)} to draw.",
             hint="Name another window or tenant.",
         )
-    spreads = cost_spreads(ledger.lines(window, tenants))
+    ranges = cost_ranges(ledger.lines(window, tenants))
     whole = cost_report(hours, ledger.calendar)
-    write_page(html, cost_page(whole, spreads, of_tenants(window.name, tenants), ledger.read()))
+    write_page(html, cost_page(whole, ranges, of_tenants(window.name, tenants), ledger.provenance()))

@@ -1,4 +1,4 @@
-"""How `semcache cost report` tells its results: tables for people, one object for programs."""
+"""Presents the results of `semcache cost report`: tables for people, one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from semcache.finance.savings import Savings, SavingsGroup, SavingsRow
 from semcache.model import Status, Usage
 
 _WIDE = 110
-"""Columns of a terminal from which all figures of a group fit beside its name."""
+"""The width of a terminal, in characters, from which all columns of a group fit beside its name."""
 _FORMATS = {SavingsGroup.HOUR: "%Y-%m-%d %H:00 %Z", SavingsGroup.DAY: "%Y-%m-%d", SavingsGroup.MONTH: "%Y-%m"}
 
 
 def money_table(total: SavingsRow, window: str) -> Table:
-    """Spent by part, saved, net and per request."""
+    """Return a table of what was spent by part, saved, net and per request."""
     amounts = (total.spent_nanousd, total.saved_nanousd, total.overhead_nanousd)
     dollars = Dollars.fitting(amounts)
     table = Table("", "$", title=titled(f"Costs: {window}"), title_justify="left")
@@ -55,7 +55,7 @@ def _against(value: float | None, sign: str, target: float) -> str:
 
 
 def requests_table(total: SavingsRow) -> Table:
-    """How many requests ended how."""
+    """Return a table of the number of requests by status."""
     table = Table("status", "requests", "%", title="Requests", title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -72,7 +72,7 @@ def requests_table(total: SavingsRow) -> Table:
 
 
 def tokens_table(total: SavingsRow) -> Table:
-    """Tokens of upstream calls and of the cache's answers."""
+    """Return a table of the tokens of upstream calls and of the cache's answers."""
     table = Table("tokens", "upstream", "cache", title="Tokens", title_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -83,33 +83,35 @@ def tokens_table(total: SavingsRow) -> Table:
         ("  written to it", lambda usage: usage.cache_write_tokens),
         ("output", lambda usage: usage.output_tokens),
     )
-    for name, tell in rows:
-        table.add_row(name, f"{tell(spent):,}", f"{tell(saved):,}")
+    for name, count in rows:
+        table.add_row(name, f"{count(spent):,}", f"{count(saved):,}")
     table.caption = "upstream: paid for; cache: of the answers that hits got instead"
     table.caption_justify = "left"
     return table
 
 
-def groups_table(told: Savings, by: Sequence[SavingsGroup], window: str, ledger: OpenLedger, width: int) -> Table:
-    """A row for each group; a narrow terminal gets the figures that matter most."""
+def groups_table(
+    savings_by_group: Savings, by: Sequence[SavingsGroup], window: str, ledger: OpenLedger, width: int
+) -> Table:
+    """Return a table with a row for each group; a terminal narrower than `_WIDE` gets fewer columns."""
     table = Table(title=titled(f"Costs: {window}"), title_justify="left")
     for group in by:
         never_folded = group in _FORMATS or group is SavingsGroup.STATUS
         table.add_column(group.value.replace("_", " "), overflow="fold", no_wrap=never_folded)
-    columns = _columns(told, wide=width >= _WIDE)
+    columns = _columns(savings_by_group, wide=width >= _WIDE)
     if width < _WIDE and len(by) > 1:
         columns.pop()
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for row in told.rows:
+    for row in savings_by_group.rows:
         table.add_row(*(_group(row, group, ledger) for group in by), *(tell(row) for _, tell in columns))
     table.add_section()
-    table.add_row("all", *[""] * (len(by) - 1), *(tell(told.total) for _, tell in columns), style="bold")
+    table.add_row("all", *[""] * (len(by) - 1), *(tell(savings_by_group.total) for _, tell in columns), style="bold")
     return table
 
 
-def _columns(told: Savings, *, wide: bool) -> list[tuple[str, Callable[[SavingsRow], str]]]:
-    dollars = Dollars.fitting((told.total.spent_nanousd, told.total.saved_nanousd))
+def _columns(savings_by_group: Savings, *, wide: bool) -> list[tuple[str, Callable[[SavingsRow], str]]]:
+    dollars = Dollars.fitting((savings_by_group.total.spent_nanousd, savings_by_group.total.saved_nanousd))
     columns: list[tuple[str, Callable[[SavingsRow], str]]] = [
         ("requests", lambda row: f"{row.total_requests:,}"),
         ("spent $", lambda row: dollars.of(row.spent_nanousd)),
@@ -127,7 +129,7 @@ def _columns(told: Savings, *, wide: bool) -> list[tuple[str, Callable[[SavingsR
 
 
 def _group(row: SavingsRow, group: SavingsGroup, ledger: OpenLedger) -> Text:
-    """What the row is about; as Text, since callers name models and task types and may put markup into them."""
+    """Return the name of a row's group, as Text because names chosen by callers may contain markup."""
     if group in _FORMATS:
         at = dt.datetime.fromtimestamp(row.period_start_s or 0, tz=ledger.calendar.zone)
         return Text(f"{at:{_FORMATS[group]}}")
@@ -145,19 +147,19 @@ def _name(row: SavingsRow, group: SavingsGroup) -> str:
 
 
 def as_json(
-    told: Savings,
+    savings_by_group: Savings,
     by: Sequence[SavingsGroup],
     unpriced: Mapping[str, int],
     ledger: OpenLedger,
     window: Period,
     tenants: Sequence[str] | None,
 ) -> dict[str, object]:
-    """Everything, money as integer nanodollars."""
+    """Return all results as an object for `json.dumps`, money as integer nanodollars."""
     return {
         **ledger.as_json(window),
         "tenants": list(tenants or ()),
         "group_by": [group.value for group in by],
-        "total": _row_json(told.total),
+        "total": _row_json(savings_by_group.total),
         "rows": [
             {
                 **{
@@ -166,7 +168,7 @@ def as_json(
                 },
                 **_row_json(row),
             }
-            for row in told.rows
+            for row in savings_by_group.rows
         ],
         "unpriced_models": dict(unpriced),
         "targets": {

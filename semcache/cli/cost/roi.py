@@ -1,4 +1,4 @@
-"""`semcache cost roi`."""
+"""`semcache cost roi`: what a lower cost per request saves."""
 
 from __future__ import annotations
 
@@ -42,18 +42,19 @@ def _amount(text: str) -> Decimal:
 
 
 def roi(
+    *,
     files: Annotated[
-        list[Path] | None, typer.Argument(help="TOML files with a case each, as examples/roi/*.toml.")
+        list[Path] | None, typer.Argument(help="TOML files with one case each, such as examples/roi/*.toml.")
     ] = None,
     measured: Annotated[
-        bool, typer.Option("--measured", help="A case from the ledger: what the cache itself saves.")
+        bool, typer.Option("--measured", help="Add a case from the ledger: what the cache itself saves.")
     ] = False,
     investment: Annotated[
         Decimal | None,
         typer.Option("--investment", parser=_amount, metavar="USD", help="With --measured: what the cache cost once."),
     ] = None,
     days_per_month: Annotated[
-        int, typer.Option("--days-per-month", min=1, max=31, help="With --measured: days that a month has.")
+        int, typer.Option("--days-per-month", min=1, max=31, help="With --measured: the days of a month.")
     ] = DAYS_PER_MONTH,
     first: From = None,
     last: To = None,
@@ -63,22 +64,23 @@ def roi(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """What a lower cost per request saves, and when it has paid for itself; claimed figures are checked."""
+    """Show what a lower cost per request saves, and when it has paid for itself; claimed results are checked."""
     if not files and not measured:
         raise InvalidRequestError(
-            "There is nothing to compute.", hint="Name files with a case each, or --measured for the ledger's own."
+            "There is nothing to compute.",
+            hint="Name files with one case each, or --measured for a case from the ledger.",
         )
     cases = _read(files or [])
-    told: dict[str, object] = {}
-    read = ""
+    sentences: dict[str, object] = {}
+    provenance = ""
     if measured:
         with open_ledger(config, store) as ledger:
-            case, told = _measured(ledger, (first, last, month), tenant, investment, days_per_month)
-            read = ledger.read()
+            case, sentences = _measured(ledger, (first, last, month), tenant, investment, days_per_month)
+            provenance = ledger.provenance()
             cases.append(case)
     results = [Roi(case) for case in cases]
     if json:
-        typer.echo(json_format.dumps({**told, "cases": [_as_json(result) for result in results]}))
+        typer.echo(json_format.dumps({**sentences, "cases": [_as_json(result) for result in results]}))
         return
     console = Console()
     for result in results:
@@ -88,12 +90,16 @@ def roi(
         for line in _remarks(result):
             console.print(line, markup=False, highlight=False)
         console.print()
-    if read:
-        console.print(read, markup=False, highlight=False)
+    if provenance:
+        console.print(provenance, markup=False, highlight=False)
 
 
 def _read(files: list[Path]) -> list[RoiCase]:
-    """All files' cases; the problems of all of them at once."""
+    """Return the cases of all files.
+
+    Raises:
+        SettingsError: files have problems; all problems of all files are listed.
+    """
     cases: list[RoiCase] = []
     problems: list[str] = []
     for file in files:
@@ -156,17 +162,17 @@ def _payback(result: Roi) -> str:
 
 
 def _remarks(result: Roi) -> list[str]:
-    told = [result.case.note] if result.case.note else []
+    sentences = [result.case.note] if result.case.note else []
     saved = result.saved_usd_per_month
     if saved < 0:
-        told.append(f"It costs ${exactly(-saved, 2)} more a month than before, and never pays back.")
+        sentences.append(f"It costs ${exactly(-saved, 2)} more a month than before, and never pays back.")
     implied = result.implied_investment_usd
     if implied is not None and implied != result.case.investment_usd:
-        told.append(
-            f"A payback in {result.case.claimed['payback_months']} months stands for an investment of "
+        sentences.append(
+            f"A payback in {result.case.claimed['payback_months']} months implies an investment of "
             f"${exactly(implied, 2)}."
         )
-    return told
+    return sentences
 
 
 def _claims(result: Roi) -> Table:
@@ -176,22 +182,22 @@ def _claims(result: Roi) -> Table:
     for claim in result.claims:
         table.add_row(
             _CLAIM_WORDS[claim.name],
-            _figure(claim, Fraction(claim.claimed)),
-            "–" if claim.computed is None else _figure(claim, claim.computed),
+            _claim_value(claim, Fraction(claim.claimed)),
+            "–" if claim.computed is None else _claim_value(claim, claim.computed),
             "agrees" if claim.agrees else f"wrong{f': {claim.remark}' if claim.remark else ''}",
             style="" if claim.agrees else "red",
         )
     return table
 
 
-def _figure(claim: Claim, value: Fraction) -> str:
+def _claim_value(claim: Claim, value: Fraction) -> str:
     if claim.name == "payback_months":
         return _short(value)
     return f"{'-' if value < 0 else ''}${exactly(abs(value), 2)}"
 
 
 def _short(value: Fraction) -> str:
-    """At most one decimal, and none for a whole number."""
+    """Return a number with one decimal, or with none if it is whole."""
     return exactly(value, 0 if value.denominator == 1 else 1)
 
 

@@ -1,4 +1,4 @@
-"""What names are to a terminal: neither markup nor controls, whoever chose them."""
+"""Makes names safe for a terminal: markup and control characters in them have no effect."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from semcache.finance.formatting import printable
 
 
 def titled(title: str) -> Text:
-    """The title of a table."""
+    """Return the title of a table."""
     return Text(printable(title), style="table.title")
 
 
 def named(text: str) -> Text:
-    """A cell with a name."""
+    """Return a table cell with a name."""
     return Text(printable(text))
 
 
 def of_tenants(window: str, tenants: Sequence[str] | None) -> str:
-    """A window, and the tenants that it is told of where only some are."""
+    """Return a window's name, followed by the tenants if the report is limited to some."""
     return ", ".join([window, *(tenants or ())])

@@ -1,4 +1,4 @@
-"""Files that the cost commands write: what would fail at the end fails before the work."""
+"""Writes the files of the cost commands; what would fail at the end is checked before the work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from semcache.errors import InvalidRequestError
 
 
 def check_folder(file: Path) -> None:
-    """Raise where the file has no folder to go to.
+    """Raise if the folder of a file to write doesn't exist.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: the folder doesn't exist.
     """
     if not file.parent.is_dir():
-        raise InvalidRequestError(f"There is no folder {file.parent} for {file.name}.", hint="Make it first.")
+        raise InvalidRequestError(f"There is no folder {file.parent} for {file.name}.", hint="Create it first.")
 
 
 def prepare_page(file: Path) -> None:
-    """Raise where a page with charts can't be made.
+    """Raise if a page with charts can't be written.
 
     Raises:
         StartError: matplotlib isn't installed.
@@ -31,5 +31,5 @@ def prepare_page(file: Path) -> None:
 
 
 def write_page(file: Path, page: str) -> None:
-    """Write a page; a name that isn't Unicode in the ledger becomes a question mark."""
+    """Write a page; characters of names in the ledger that aren't Unicode become question marks."""
     file.write_text(page, "utf-8", errors="replace")

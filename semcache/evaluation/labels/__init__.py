@@ -1,1 +1,1 @@
-"""Labelled pairs and rows of records, read from files in every known format."""
+"""Reads labelled pairs from files in every known format; every complaint names its file and line."""

@@ -1,4 +1,4 @@
-"""Labelled pairs from files and folders, in every format that is known."""
+"""Reads labelled pairs from files and folders, in every known format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from semcache.evaluation.labels.drawing import from_clusters, from_intents, from_turns, named_texts
 from semcache.evaluation.labels.lines import refuse
-from semcache.evaluation.labels.pairs import Message, NamedTexts, Pair, user
+from semcache.evaluation.labels.pairs import LabelledPair, Message, NamedTexts, user
 from semcache.evaluation.labels.tables import TABLE_SUFFIXES, Row, read_rows
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -23,20 +23,25 @@ _KNOWN = (*(frozenset(sides) for sides in _SIDES), _CLUSTERS, _INTENTS, _ARRIVAL
 _LABEL_WORDS = {"0": False, "1": True, "false": False, "true": True}
 
 
-def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:
-    """The pairs of a file, or of all files in a folder; a file's first record tells what all of them are.
+def load_pairs(path: Path, *, seed: int = 1) -> tuple[LabelledPair, ...]:
+    """Return the pairs of a file, or of all files in a folder.
 
-    Records are JSON lines, or rows of a table (commas, tabs or semicolons) under a header:
+    The first record of a file decides which format all its records have. Records are JSON lines, or rows of a table
+    (with commas, tabs or semicolons) under a header:
 
-    - `{a, b, same | same_answer, kind | category | subtype, id}`: a pair; its sides are prompts or, in JSON, lists of
-      messages. `question1`, `question2` and `is_duplicate` are other names for the same.
-    - `{cluster, text}`: texts with one answer a cluster; each text is paired with another of its cluster and with one
-      of another cluster, drawn with `seed`.
-    - `{intent, text}`: background traffic; traps alone, drawn with `seed`, since one intent is not one answer.
-    - `{history, raw, rewrite}`: turns of conversations. A raw text that occurs after different histories makes traps; a
-      first turn and its rewrite, where they differ, make hits.
+    - `{a, b, same | same_answer, kind | category | subtype, id}`: a pair. Its sides are prompts or, in JSON, lists of
+      messages. `question1`, `question2` and `is_duplicate` are accepted as other names of `a`, `b` and `same`.
+    - `{cluster, text}`: texts of one cluster share an answer. Each text is paired with another text of its cluster
+      and with one of another cluster, drawn with `seed`.
+    - `{intent, text}`: texts of one intent needn't share an answer. Each text makes one trap, drawn with `seed`.
+    - `{history, raw, rewrite}`: turns of conversations. A raw text that occurs after different histories makes traps.
+      A first turn and its rewrite make a hit if they differ.
 
-    A pair may say its `namespace` and `task_type`.
+    A pair may name its `namespace` and `task_type`.
+
+    Args:
+        path: a file or a folder.
+        seed: of the random draws; equal seeds give equal pairs.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -45,10 +50,10 @@ def load_pairs(path: Path, *, seed: int = 1) -> tuple[Pair, ...]:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """A file itself, or the .jsonl, .csv and .tsv files of a folder and those below it.
+    """Return the file itself, or all .jsonl, .csv and .tsv files in a folder and in the folders below it.
 
     Raises:
-        InvalidRequestError: BAD_FILE: the folder holds none.
+        InvalidRequestError: BAD_FILE: the folder holds no such file.
     """
     if not path.is_dir():
         return (path,)
@@ -59,7 +64,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def load_named_texts(path: Path) -> NamedTexts | None:
-    """The texts of a file of clusters or intents, for whoever pairs them better than by chance; None for other files.
+    """Return the texts of a file of clusters or intents, for callers that choose pairs by themselves.
+
+    Return None for a file of another format.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -73,7 +80,7 @@ def load_named_texts(path: Path) -> NamedTexts | None:
     return None
 
 
-def _pairs(rows: list[Row], seed: int) -> tuple[Pair, ...]:  # noqa: RET503 - refusing never returns
+def _pairs(rows: list[Row], seed: int) -> tuple[LabelledPair, ...]:  # noqa: RET503 - `refuse` never returns
     where, first = rows[0]
     names = first.keys()
     for sides in _SIDES:
@@ -82,7 +89,7 @@ def _pairs(rows: list[Row], seed: int) -> tuple[Pair, ...]:  # noqa: RET503 - re
     if names >= _CLUSTERS:
         return tuple(from_clusters(rows, random.Random(seed)))  # noqa: S311 - a draw that can be repeated
     if names >= _INTENTS:
-        return tuple(from_intents(rows, random.Random(seed)))  # noqa: S311 - as above
+        return tuple(from_intents(rows, random.Random(seed)))  # noqa: S311 - a draw that can be repeated
     if names >= _TURNS:
         return tuple(from_turns(rows))
     if names >= _ARRIVALS:
@@ -93,10 +100,10 @@ def _pairs(rows: list[Row], seed: int) -> tuple[Pair, ...]:  # noqa: RET503 - re
     refuse(where, "is none of the known formats", hint)
 
 
-def _pair(where: str, row: Mapping[str, Any], sides: tuple[str, str]) -> Pair:
+def _pair(where: str, row: Mapping[str, Any], sides: tuple[str, str]) -> LabelledPair:
     same = _label(where, row)
     kind = row.get("kind") or row.get("category") or row.get("subtype") or ""
-    return Pair(
+    return LabelledPair(
         pair_id=str(row.get("id") or where),
         stored=_side(where, sides[0], row.get(sides[0])),
         asked=_side(where, sides[1], row.get(sides[1])),
@@ -109,16 +116,16 @@ def _pair(where: str, row: Mapping[str, Any], sides: tuple[str, str]) -> Pair:
 
 def _label(where: str, row: Mapping[str, Any]) -> bool:
     labels = [row[name] for name in _LABELS if name in row]
-    read = [_read_label(where, label) for label in labels or [None]]
-    if len(set(read)) > 1:
+    values = [_read_label(where, label) for label in labels or [None]]
+    if len(set(values)) > 1:
         refuse(where, "has two labels that differ", "Keep one of same, same_answer and is_duplicate.")
-    return read[0]
+    return values[0]
 
 
 def _read_label(where: str, label: Any) -> bool:
     if isinstance(label, str) and label.strip().lower() in _LABEL_WORDS:
         return _LABEL_WORDS[label.strip().lower()]
-    if not isinstance(label, int) or label not in {0, 1}:  # true and false are 1 and 0
+    if not isinstance(label, int) or label not in {0, 1}:  # JSON's true and false equal 1 and 0.
         refuse(where, f"has the label {str(label)[:40]!r}", "A label is 0, 1, true or false.")
     return bool(label)
 
@@ -144,5 +151,6 @@ def _side(where: str, name: str, side: Any) -> tuple[Message, ...]:
             and isinstance(message.get("content"), str)
             and message["content"].strip()
         ):
-            refuse(where, f"has a message in {name} without a known role or without text", "See OpenAI's messages.")
+            hint = "A message has a role (system, developer, user or assistant) and a text in content."
+            refuse(where, f"has a message in {name} without a known role or without text", hint)
     return tuple({"role": message["role"], "content": message["content"]} for message in side)

@@ -1,4 +1,4 @@
-"""Files of one record a line, read so that every complaint names its file and line."""
+"""Reads files with one record on each line, so that every complaint can name its file and line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:
-    """(file and number, text) of each line that isn't blank.
+    """Return (file and line number, text) for each line that isn't blank.
 
     Raises:
-        InvalidRequestError: BAD_FILE: it can't be read, a line is not UTF-8, or nothing is in it.
+        InvalidRequestError: BAD_FILE: the file can't be read, is empty, or has a line that is not UTF-8.
     """
     lines = []
-    # Split at line feeds alone: U+2028 and its like may stand unescaped within a JSON string.
+    # Only line feeds end a line here: `splitlines` also splits at U+2028, which may stand inside a JSON string.
     for number, raw in enumerate(_read_bytes(path).split(b"\n"), start=1):
         try:
             text = raw.decode().strip()
@@ -28,15 +28,15 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
         if text:
             lines.append((f"{path}:{number}", text))
     if not lines:
-        refuse(str(path), "holds nothing", "Name a file with one record a line.")
+        refuse(str(path), "holds nothing", "Name a file with one record on each line.")
     return lines
 
 
 def read_text(path: Path) -> str:
-    """All of a file, line ends as they are.
+    """Return the text of a file with its line ends unchanged.
 
     Raises:
-        InvalidRequestError: BAD_FILE: it can't be read, or is not UTF-8.
+        InvalidRequestError: BAD_FILE: the file can't be read, or is not UTF-8.
     """
     content = _read_bytes(path)
     try:
@@ -54,17 +54,17 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def parse_object(where: str, text: str) -> Mapping[str, Any]:
-    """The JSON object of a line.
+    """Return the JSON object of a line.
 
     Raises:
-        InvalidRequestError: BAD_FILE: half an object, something else, or what is no text.
+        InvalidRequestError: BAD_FILE: the line is not a whole JSON object, or it holds half a surrogate pair.
     """
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # ValueError: no JSON, or an integer of thousands of digits.
+    except (ValueError, RecursionError):  # ValueError covers bad JSON and integers of thousands of digits.
         refuse(where, "is not a JSON object", "A line may have been cut off.")
     if not isinstance(value, dict):
-        refuse(where, "is not a JSON object", "Each line holds one.")
+        refuse(where, "is not a JSON object", "Each line holds one JSON object.")
     if "\\u" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -74,5 +74,5 @@ def parse_object(where: str, text: str) -> Mapping[str, Any]:
 
 
 def refuse(where: str, problem: str, hint: str) -> NoReturn:
-    """Raise for a file or for one of its lines."""
+    """Raise BAD_FILE for a file or for one of its lines; `where` names it."""
     raise InvalidRequestError(f"{where} {problem}.", reason="BAD_FILE", hint=hint)

@@ -1,4 +1,4 @@
-"""A labelled pair: two requests, and whether one's answer answers the other."""
+"""The labelled pair: two requests, and whether the answer to one answers the other."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from dataclasses import dataclass
 
 Message = Mapping[str, str]
 EVALUATED_MODEL = "semcache-eval"
+"""The model alias of requests that are made from labels: no upstream is ever called for them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two requests; `same` says that the answer to `stored` answers `asked`. `kind` is the data's own word for it.
+class LabelledPair:
+    """Two requests and a label.
 
     Attributes:
-        group: pairs of one group aren't independent of each other (they share a cluster); empty: the stored text
-            stands for it.
-        namespace: whose threshold holds for the pair, as the data says it; empty where it doesn't.
-        task_type: the same for task types.
+        pair_id: the pair's name in messages.
+        stored: the messages of the request whose answer is in the cache.
+        asked: the messages of the request that is looked up.
+        same: whether the answer to `stored` answers `asked`: True for a hit, False for a trap.
+        kind: the data's own word for this kind of pair.
+        group: the group of pairs that depend on each other, such as a cluster; empty if only the stored text matters.
+        namespace: the namespace whose threshold applies to the pair; empty if the data names none.
+        task_type: the task type whose threshold applies to the pair; empty if the data names none.
     """
 
     pair_id: str
@@ -32,28 +37,33 @@ class Pair:
 
     @property
     def sampled_with(self) -> str:
-        """What pairs have in common that may only be resampled together."""
+        """The key of the pairs that depend on each other: a resample draws all of them or none."""
         return self.group or json.dumps(self.stored, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedTexts:
-    """Texts as (name, text), the name being what `field` says: a cluster, whose texts share an answer, or an intent."""
+    """Texts with the names of their clusters or intents.
+
+    Attributes:
+        field: what a name is: "cluster" (its texts share an answer) or "intent" (its texts needn't).
+        texts: pairs of (name, text).
+    """
 
     field: str
     texts: tuple[tuple[str, str], ...]
 
     @property
     def one_answer(self) -> bool:
-        """Whether texts of one name share an answer."""
+        """Whether texts with one name share an answer."""
         return self.field == "cluster"
 
 
 def user(text: str) -> tuple[Message, ...]:
-    """A conversation of one user message."""
+    """Return a conversation of one user message."""
     return ({"role": "user", "content": text},)
 
 
 def body(messages: Sequence[Message], model: str = EVALUATED_MODEL) -> bytes:
-    """The OpenAI request of a side."""
+    """Return the OpenAI request body of one side of a pair, as JSON."""
     return json.dumps({"model": model, "messages": list(messages)}, ensure_ascii=False).encode()

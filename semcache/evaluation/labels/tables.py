@@ -1,4 +1,4 @@
-"""Files of records, JSON lines or delimited tables, as rows that know their file and line."""
+"""Reads JSON lines and delimited tables as rows, each with its file and line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any
 from semcache.evaluation.labels.lines import parse_object, read_lines, read_text, refuse
 
 Row = tuple[str, Mapping[str, Any]]
-"""File and line, and the fields that stand there."""
+"""(file and line, the fields of the record)."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 _DELIMITERS = (",", "\t", ";")
 _FIELD_CHARS = 1 << 24
-"""The standard library's own limit is 131,072; what a server takes is for its own limits to say."""
+"""Characters in one field. The standard library allows 131,072; a server's own limit on prompts may be higher."""
 
 
 def read_rows(path: Path, known: Sequence[frozenset[str]]) -> list[Row]:
-    """The records of a file: of a table where its first line is a header, else of JSON lines.
+    """Return the records of a file: the rows of a table if the file is one, else its JSON lines.
 
     Args:
         path: the file.
-        known: sets of column names; a first line that holds one of them is a header, whatever the file is called.
+        known: sets of column names. A first line that holds one of these sets is a table's header, whatever the
+            file's suffix is.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -35,7 +36,7 @@ def read_rows(path: Path, known: Sequence[frozenset[str]]) -> list[Row]:
 
 
 def is_table(path: Path, known: Sequence[frozenset[str]]) -> bool:
-    """Whether a file is a delimited table with a header: by its suffix, or by the names in its first line."""
+    """Return whether a file is a delimited table, by its suffix or by the column names in its first line."""
     if path.suffix.lower() in TABLE_SUFFIXES:
         return True
     first = read_lines(path)[0][1]
@@ -45,18 +46,19 @@ def is_table(path: Path, known: Sequence[frozenset[str]]) -> bool:
 
 
 def read_table(path: Path, known: Sequence[frozenset[str]]) -> Iterator[Row]:
-    """The rows of a table by column name: delimiter sniffed, quoted line feeds kept, RFC 4180 quoting.
+    """Yield the rows of a table, each as a mapping from column names to cells. Quoting follows RFC 4180.
 
     Args:
         path: the file.
-        known: sets of column names; the delimiter that shows one of them is the file's, else the one that cuts most.
+        known: sets of column names. The delimiter under which the header holds one of these sets is the file's; if
+            there is none, it is the delimiter that gives the most columns.
 
     Raises:
-        InvalidRequestError: BAD_FILE: no header, a row of another length, a quoted field that doesn't end.
+        InvalidRequestError: BAD_FILE: there is no header, a row has another length, or a quoted field doesn't end.
     """
     text = read_text(path)
     if not text.strip():
-        refuse(str(path), "holds nothing", "Name a table with a header and one record a row.")
+        refuse(str(path), "holds nothing", "Name a table with a header and one record in each row.")
     delimiter = _delimiter(next(line for line in text.split("\n") if line.strip()), known)
     csv.field_size_limit(_FIELD_CHARS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -81,14 +83,14 @@ def read_table(path: Path, known: Sequence[frozenset[str]]) -> Iterator[Row]:
             rows += 1
             yield where, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        hint = "The file may have been cut off within a quoted field; a quote within one is written twice."
+        hint = "The file may have been cut off inside a quoted field; a quote inside a quoted field is written twice."
         refuse(f"{path}:{start}", f"is no row of a table: {error}", hint)
     if not rows:
-        refuse(str(path), "holds a header and no rows", "Name a table with one record a row.")
+        refuse(str(path), "holds a header and no rows", "Name a table with one record in each row.")
 
 
 def _headers(line: str) -> dict[str, list[str]]:
-    """The cells of a header under each delimiter."""
+    """Return the cells of a header line as each delimiter splits it."""
     return {
         delimiter: [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))] for delimiter in _DELIMITERS
     }

@@ -1,1 +1,1 @@
-"""Streams and pairs played through a real server, and what came of them."""
+"""Plays workloads and labelled pairs through a real server, and summarises the answers."""

@@ -1,1 +1,1 @@
-"""Intervals, bounds and scores of what was counted."""
+"""Computes intervals, bounds and scores of counts, without a state."""

@@ -1,4 +1,4 @@
-"""Bounds of a share that was counted: Wilson's interval, and Clopper and Pearson's one-sided exact bounds."""
+"""Bounds of a share: Wilson's interval, and the one-sided exact bounds of Clopper and Pearson."""
 
 from __future__ import annotations
 
@@ -8,50 +8,56 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _Z_95 = 1.959963984540054
+"""The 97.5th percentile of the normal distribution."""
 _HALVINGS = 50
-"""Each halves what is left of [0, 1]: an error of 1e-15."""
+"""Halvings of [0, 1] in a bisection: the remaining error is 1e-15."""
 _TERMS = 10_000
+"""Terms of the continued fraction at most; it converges far earlier."""
 _TINY = 1e-300
+"""Replaces a zero in the continued fraction, as Lentz's method requires."""
 Floats = NDArray[np.float64]
 
 
 def wilson(count: ArrayLike, of: ArrayLike) -> tuple[Floats, Floats]:
-    """Wilson's 95 % interval (Wilson 1927), elementwise: right also near 0 and for few independent cases.
+    """Return Wilson's 95 % interval of a share (Wilson 1927), elementwise.
+
+    It holds for independent cases, also for few of them and for shares near 0 or 1.
 
     Args:
-        count: how many, any shape.
-        of: of how many, the same shape, at least 1.
+        count: the successes, any shape.
+        of: the trials, in the shape of `count`, at least 1.
 
     Returns:
-        The two ends, shares of that shape.
+        The low and the high end, as shares, in the shape of `count`.
     """
     counts, totals = np.asarray(count, np.float64), np.asarray(of, np.float64)
     share, square = counts / totals, _Z_95**2
     middle = share + square / (2 * totals)
     half = _Z_95 * np.sqrt(share * (1 - share) / totals + square / (4 * totals**2))
     low, high = (middle - half) / (1 + square / totals), (middle + half) / (1 + square / totals)
-    # At the ends the formula is exact, and floats are not.
+    # For no or only successes the exact end is 0 or 1, which floating point misses by a little.
     return np.where(counts > 0, low, 0.0), np.where(counts < totals, high, 1.0)
 
 
 def at_most(count: ArrayLike, of: ArrayLike, share: ArrayLike) -> Floats:
-    """P(X ≤ count) for X binomial of `of` trials at `share`, elementwise, without SciPy.
+    """Return P(X ≤ count) for a binomial X of `of` trials with probability `share`, elementwise.
 
-    For a limit `share` on a risk it is the exact p-value of the hypothesis that the true risk is above the limit.
+    If `share` is a limit on a risk, this is the exact p-value of the hypothesis that the true risk exceeds the limit.
+    It is computed here because SciPy is not a dependency.
     """
     counts, totals, shares = np.broadcast_arrays(
         np.asarray(count, np.float64), np.asarray(of, np.float64), np.asarray(share, np.float64)
     )
     below = counts < totals
     # P(X ≤ k) = I_{1−p}(n − k, k + 1), the regularised incomplete beta function (Abramowitz and Stegun 26.5.24).
-    told = _incomplete_beta(np.where(below, totals - counts, 1.0), counts + 1.0, 1.0 - shares)
-    return np.where(below, told, 1.0)
+    probability = _incomplete_beta(np.where(below, totals - counts, 1.0), counts + 1.0, 1.0 - shares)
+    return np.where(below, probability, 1.0)
 
 
 def upper_bound(count: ArrayLike, of: ArrayLike, confidence: float = 0.95) -> Floats:
-    """The one-sided upper bound of a share (Clopper and Pearson 1934): the true one is above it at most 1−confidence.
+    """Return the one-sided upper bound of a share, elementwise (Clopper and Pearson 1934).
 
-    1 for none of none.
+    The true share lies above the bound with a probability of at most 1 − confidence. Without trials the bound is 1.
     """
     counts, totals = np.broadcast_arrays(np.asarray(count, np.float64), np.asarray(of, np.float64))
     low, high = np.zeros(counts.shape), np.ones(counts.shape)
@@ -63,18 +69,18 @@ def upper_bound(count: ArrayLike, of: ArrayLike, confidence: float = 0.95) -> Fl
 
 
 def lower_bound(count: ArrayLike, of: ArrayLike, confidence: float = 0.95) -> Floats:
-    """The one-sided lower bound of a share; 0 for none of none."""
+    """Return the one-sided lower bound of a share, elementwise; without trials it is 0."""
     counts, totals = np.broadcast_arrays(np.asarray(count, np.float64), np.asarray(of, np.float64))
     return 1.0 - upper_bound(totals - counts, totals, confidence)
 
 
 def clean_cases_needed(limit: float, confidence: float = 0.95) -> int:
-    """How many cases without a wrong one prove a share of at most `limit`: 299 for 1 % at 95 %."""
+    """Return how many cases, none of them wrong, prove a share of at most `limit`: 299 for 1 % at 95 %."""
     return math.ceil(math.log1p(-confidence) / math.log1p(-limit) - 1e-9)
 
 
 def cases_needed(wrong: int, limit: float, confidence: float = 0.95) -> int:
-    """How many cases prove a share of at most `limit` when `wrong` of them are wrong."""
+    """Return how many cases prove a share of at most `limit` if `wrong` of them are wrong."""
     low = high = max(wrong + 1, clean_cases_needed(limit, confidence))
     while at_most(wrong, high, limit) > 1.0 - confidence:
         low, high = high, 2 * high
@@ -88,10 +94,10 @@ def cases_needed(wrong: int, limit: float, confidence: float = 0.95) -> int:
 
 
 def _incomplete_beta(a: Floats, b: Floats, x: Floats) -> Floats:
-    """I_x(a, b), elementwise, by its continued fraction (DLMF 8.17.22) in Lentz's modified form."""
-    # The fraction converges fast below (a + 1) / (a + b + 2); beyond it I_x(a, b) = 1 − I_{1−x}(b, a).
-    turned = x > (a + 1.0) / (a + b + 2.0)
-    a, b, x = np.where(turned, b, a), np.where(turned, a, b), np.where(turned, 1.0 - x, x)
+    """Return I_x(a, b), elementwise, from its continued fraction (DLMF 8.17.22) by Lentz's modified method."""
+    # The fraction converges fast below (a + 1) / (a + b + 2). Beyond it, I_x(a, b) = 1 − I_{1−x}(b, a) is used.
+    mirrored = x > (a + 1.0) / (a + b + 2.0)
+    a, b, x = np.where(mirrored, b, a), np.where(mirrored, a, b), np.where(mirrored, 1.0 - x, x)
     with np.errstate(divide="ignore"):
         front = np.exp(a * np.log(x) + b * np.log1p(-x) + _log_gamma(a + b) - _log_gamma(a) - _log_gamma(b) - np.log(a))
     c = np.ones_like(x)
@@ -108,8 +114,8 @@ def _incomplete_beta(a: Floats, b: Floats, x: Floats) -> Floats:
             value = value * step
         if np.all(np.abs(step - 1.0) < 1e-14):
             break
-    told: Floats = np.clip(front * value, 0.0, 1.0)
-    return np.where(turned, 1.0 - told, told)
+    probability: Floats = np.clip(front * value, 0.0, 1.0)
+    return np.where(mirrored, 1.0 - probability, probability)
 
 
 def _away_from_0(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Counts of what was served, with intervals, and the differences of two settings."""
+"""Scores a setting by what it served, with intervals, and compares two settings."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from semcache.evaluation.labels.pairs import Pair
+from semcache.evaluation.labels.pairs import LabelledPair
 from semcache.evaluation.statistics.bootstrap import Resampled, percentiles, resample
 from semcache.evaluation.statistics.bounds import wilson
 
 Interval = tuple[float, float]
-Result = tuple[Pair, bool]
-"""A pair, and whether it was served."""
+Result = tuple[LabelledPair, bool]
+"""(a pair, whether it was served)."""
 
 _SAME, _SAME_SERVED, _OTHER, _OTHER_SERVED, _SERVED = range(5)
-"""Columns of what is resampled."""
+"""The columns that are resampled; "other" stands for traps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """So many of so many.
+class Proportion:
+    """A count out of a total, with its interval.
 
     Attributes:
-        count: how many.
-        of: of how many.
-        resampled: the cluster bootstrap's 95 % interval, where the cases depend on each other; None where they don't.
-        groups: how many independent groups the cases form; None where each is one.
+        count: the cases counted.
+        of: all cases.
+        resampled: the cluster bootstrap's 95 % interval if cases depend on each other; None if they don't.
+        groups: the number of independent groups of cases; None if every case is independent.
     """
 
     count: int
@@ -37,15 +37,16 @@ class Rate:
 
     @property
     def share(self) -> float | None:
-        """The count divided by `of`; None for none of none."""
+        """The count divided by `of`; None if there are no cases."""
         return self.count / self.of if self.of else None
 
     @property
     def interval(self) -> Interval | None:
-        """The 95 % interval's ends, shares; None for none of none.
+        """The ends of the 95 % interval, as shares; None if there are no cases.
 
-        Wilson's for independent cases. For cases that depend on each other the cluster bootstrap's; where none or all
-        were served, a bootstrap has nothing to vary, and Wilson's counts groups for cases.
+        - Independent cases have Wilson's interval.
+        - Cases that depend on each other have the cluster bootstrap's interval.
+        - If none or all of such cases count, a bootstrap has nothing to vary; then Wilson's interval of groups is used.
         """
         if not self.of:
             return None
@@ -57,7 +58,7 @@ class Rate:
 
     @property
     def method(self) -> str:
-        """What made the interval: wilson, wilson_of_groups or cluster_bootstrap."""
+        """The method of the interval: wilson, wilson_of_groups or cluster_bootstrap."""
         if self.groups is None:
             return "wilson"
         return "cluster_bootstrap" if self.resampled is not None and 0 < self.count < self.of else "wilson_of_groups"
@@ -65,29 +66,37 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class KindScore:
-    """What was served of one kind of pairs."""
+    """The served pairs of one kind."""
 
     kind: str
     same: bool
-    served: Rate
+    served: Proportion
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one setting served: hits of those that share an answer, traps of those that don't, traps of all served."""
+    """What one setting served.
+
+    Attributes:
+        threshold: the setting's similarity threshold.
+        hits: served pairs of all pairs that share an answer.
+        traps: served pairs of all pairs that don't share one.
+        wrong: served traps of all served pairs.
+        kinds: the served pairs of each kind.
+    """
 
     threshold: float
-    hits: Rate
-    traps: Rate
-    wrong: Rate
+    hits: Proportion
+    traps: Proportion
+    wrong: Proportion
     kinds: tuple[KindScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """By how much a share differs under another setting, with the paired bootstrap's 95 % interval.
+    """The difference of a share between two settings, with the paired bootstrap's 95 % interval.
 
-    None where one of the two served nothing that the share is of.
+    Both are None if the share is undefined under one of the settings.
     """
 
     difference: float | None
@@ -96,7 +105,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Another setting's shares minus the first one's, on the same pairs."""
+    """The shares of another setting minus those of the first setting, over one set of pairs."""
 
     hits: Change
     traps: Change
@@ -104,37 +113,39 @@ class Comparison:
 
 
 def score(threshold: float, results: Iterable[Result]) -> Score:
-    """The score of one setting."""
-    told = tuple(results)
+    """Return the score of one setting from its results."""
+    cases = tuple(results)
     kinds: dict[tuple[bool, str], list[Result]] = {}
-    for result in told:
+    for result in cases:
         kinds.setdefault((not result[0].same, result[0].kind), []).append(result)
-    resampled = _resampled(told) if _depend(told) else None
+    resampled = _resampled(cases) if _depend(cases) else None
 
-    def rate(chosen: Sequence[Result], count: int, above: int, below: int) -> Rate:
+    def rate(chosen: Sequence[Result], count: int, above: int, below: int) -> Proportion:
         if resampled is None or not _depend(chosen):
-            return Rate(count, len(chosen))
-        return Rate(count, len(chosen), percentiles(resampled.ratio(above, below)), _groups(chosen))
+            return Proportion(count, len(chosen))
+        return Proportion(count, len(chosen), percentiles(resampled.ratio(above, below)), _groups(chosen))
 
-    same = [result for result in told if result[0].same]
-    other = [result for result in told if not result[0].same]
-    served = [result for result in told if result[1]]
+    same = [result for result in cases if result[0].same]
+    other = [result for result in cases if not result[0].same]
+    served = [result for result in cases if result[1]]
     wrong = _served(other)
     return Score(
         threshold,
         hits=rate(same, _served(same), _SAME_SERVED, _SAME),
         traps=rate(other, wrong, _OTHER_SERVED, _OTHER),
         wrong=rate(served, wrong, _OTHER_SERVED, _SERVED),
-        kinds=tuple(KindScore(kind, not differs, _kind_rate(some)) for (differs, kind), some in sorted(kinds.items())),
+        kinds=tuple(
+            KindScore(kind, not differs, _kind_rate(results)) for (differs, kind), results in sorted(kinds.items())
+        ),
     )
 
 
 def compare(first: Sequence[Result], other: Sequence[Result]) -> Comparison:
-    """What changes from one setting to another, over the same pairs in the same order."""
+    """Return the changes from the first setting to the other; both have results of the same pairs in one order."""
     before, after = _resampled(first), _resampled(other)
 
     def change(above: int, below: int) -> Change:
-        ratios = [_total(told, above, below) for told in (first, other)]
+        ratios = [_total(cases, above, below) for cases in (first, other)]
         if ratios[0] is None or ratios[1] is None:
             return Change(None, None)
         return Change(ratios[1] - ratios[0], percentiles(after.ratio(above, below) - before.ratio(above, below)))
@@ -142,12 +153,12 @@ def compare(first: Sequence[Result], other: Sequence[Result]) -> Comparison:
     return Comparison(change(_SAME_SERVED, _SAME), change(_OTHER_SERVED, _OTHER), change(_OTHER_SERVED, _SERVED))
 
 
-def _kind_rate(results: Sequence[Result]) -> Rate:
+def _kind_rate(results: Sequence[Result]) -> Proportion:
     if not _depend(results):
-        return Rate(_served(results), len(results))
+        return Proportion(_served(results), len(results))
     resampled = _resampled(results)
     above, below = (_SAME_SERVED, _SAME) if results[0][0].same else (_OTHER_SERVED, _OTHER)
-    return Rate(_served(results), len(results), percentiles(resampled.ratio(above, below)), _groups(results))
+    return Proportion(_served(results), len(results), percentiles(resampled.ratio(above, below)), _groups(results))
 
 
 def _columns(results: Sequence[Result]) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

@@ -1,1 +1,1 @@
-"""What labels say about the threshold: comparing pairs, judging them at every setting, choosing one."""
+"""Chooses a similarity threshold from labels: compares pairs, scores them under each setting, tests thresholds."""

@@ -1,4 +1,4 @@
-"""What to do about it, in words and as TOML: the setting that the labels prove, and what they can't say."""
+"""Writes the result of tuning as sentences and as TOML: the proven setting, and the limits of the proof."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from semcache.evaluation.tune.comparing import Relation
 from semcache.evaluation.tune.tuning import Part, Tuning
 
 _UNUSUAL = 0.8
-"""Paraphrases have a median cosine of .94, a changed number .96: below this even unlike requests are served."""
+"""A cosine. Paraphrases have a median of .94; below this threshold even unlike requests are served."""
 
 
 def summary(tuning: Tuning) -> str:
-    """The result in one sentence."""
+    """Return the result in one sentence."""
     budget, chosen = tuning.question.budget, tuning.chosen
     limit = f"{100 * budget.max_wrong_ratio:g} %"
     if chosen is None or tuning.choice.proven is None:
@@ -27,7 +27,7 @@ def summary(tuning: Tuning) -> str:
 
 
 def as_toml(tuning: Tuning) -> str:
-    """The setting to paste into semcache.toml; empty where nothing is proven."""
+    """Return the setting to paste into semcache.toml; it is empty if nothing is proven."""
     proven = tuning.choice.proven
     overrides = [part for part in tuning.parts if _differs(part, tuning)]
     if proven is None and not overrides:
@@ -49,56 +49,73 @@ def as_toml(tuning: Tuning) -> str:
 
 
 def notes(tuning: Tuning, *, from_store: bool) -> tuple[str, ...]:
-    """What has to be kept in mind, a sentence each."""
-    told = []
-    pairs = len(tuning.guarded.judged.pairs)
-    traps = int((~tuning.guarded.judged.same).sum())
-    if from_store:
-        told.append(
-            "Only what was served is known: nothing is said about thresholds below those in force when it was, and "
-            "callers may report wrong answers more often than right ones."
-        )
-    elif tuning.question.mix.trap_share is None:
-        told.append(
-            f"Pairs of a labelled set are not traffic: {traps / pairs:.0%} of these are traps. With --trap-share the "
-            "figures stand for traffic in which so many requests meet a near miss."
-        )
-    else:
-        told.append(
-            f"Reweighted: near-miss traps are {tuning.question.mix.trap_share:.0%} of requests (in the labels "
-            f"{traps / pairs:.0%}); the pairs that are counted stay as they are."
-        )
-    if not from_store:
-        told.append("Hit ratio and dollars are of requests that have such a candidate; others are misses anyway.")
-    if tuning.groups < pairs:
-        told.append(
-            f"The {pairs:,} pairs form {tuning.groups:,} groups that share a cluster or a stored text. The bound takes "
-            "them for independent; the intervals in the tables don't."
-        )
-    apart = Counter(item.reason for item in tuning.guarded.judged.pairs if item.relation is Relation.APART)
-    if apart:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in apart.most_common())
-        told.append(f"{apart.total():,} pairs are never compared, whatever the threshold: {reasons}.")
-    if tuning.current.exact:
-        told.append(f"{tuning.current.exact:,} pairs are one request to the cache and served exactly, also at 1.")
+    """Return the limits of the result, one note each.
+
+    Args:
+        tuning: the result.
+        from_store: whether the labels are a server's judged hits.
+    """
+    sentences = [*_about_labels(tuning, from_store=from_store), *_about_pairs(tuning)]
     if tuning.chosen is not None and tuning.chosen.threshold < _UNUSUAL:
-        told.append(
-            f"{tuning.chosen.threshold:g} is unusually low: the traps of these labels are easy ones, and traffic has "
-            "harder ones. Read the wrong hits most alike (--report), and label near misses, before you use it."
+        sentences.append(
+            f"{tuning.chosen.threshold:g} is unusually low: the traps of these labels are easy, and traffic has harder "
+            "ones. Before you use it, read the wrong hits most alike (--report), and label near misses."
         )
-    told.append(f"Dollars are {tuning.worth.basis}.")
-    told += [_exceeding(part, tuning) for part in tuning.parts if _exceeds(part, tuning)]
+    sentences.append(f"Dollars are {tuning.worth.basis}.")
+    sentences += [_exceeding(part, tuning) for part in tuning.parts if _exceeds(part, tuning)]
     if len(tuning.parts) > 1:
-        told.append(
+        sentences.append(
             "Each namespace's and task type's threshold holds at the confidence for itself, not for all at once."
         )
-    return tuple(told)
+    return tuple(sentences)
+
+
+def _about_labels(tuning: Tuning, *, from_store: bool) -> list[str]:
+    """Return the notes about how the labels stand for traffic."""
+    if from_store:
+        return [
+            (
+                "Only what was served is known: nothing is known about thresholds below those in force at the time, "
+                "and callers may report wrong answers more often than right ones."
+            )
+        ]
+    traps = f"{int((~tuning.guarded.scored.same).sum()) / len(tuning.guarded.scored.pairs):.0%}"
+    if tuning.question.mix.trap_share is None:
+        about = (
+            f"Pairs of a labelled set are not traffic: {traps} of these are traps. With --trap-share the results stand "
+            "for traffic with that share of near misses."
+        )
+    else:
+        about = (
+            f"Reweighted: near-miss traps are {tuning.question.mix.trap_share:.0%} of requests (in the "
+            f"labels {traps}). The counts of pairs are not reweighted."
+        )
+    return [about, "Hit ratio and dollars are of requests that have such a candidate; others are misses anyway."]
+
+
+def _about_pairs(tuning: Tuning) -> list[str]:
+    """Return the notes about pairs that depend on each other, are never compared, or are served exactly."""
+    sentences = []
+    pairs = len(tuning.guarded.scored.pairs)
+    if tuning.groups < pairs:
+        sentences.append(
+            f"The {pairs:,} pairs form {tuning.groups:,} groups that share a cluster or a stored text. The bound takes "
+            "the pairs for independent; the intervals in the tables don't."
+        )
+    apart = Counter(item.reason for item in tuning.guarded.scored.pairs if item.relation is Relation.APART)
+    if apart:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in apart.most_common())
+        sentences.append(f"{apart.total():,} pairs are never compared, whatever the threshold: {reasons}.")
+    if tuning.current.exact:
+        sentences.append(f"{tuning.current.exact:,} pairs are one request to the cache and served exactly, also at 1.")
+    return sentences
 
 
 def _differs(part: Part, tuning: Tuning) -> bool:
-    """Whether a part has a proven threshold of its own that is better for it than that of all.
+    """Return whether a part has a proven threshold that suits it better than the threshold of all pairs.
 
-    Lower ones serve more. A higher one counts only where a lower one failed: else the part's pairs merely end there.
+    A lower threshold serves more. A higher one is better only if a lower one failed its test for this part; otherwise
+    the part merely has no pairs below it.
     """
     proven, general = part.choice.proven, tuning.choice.proven
     if proven is None or general is None:
@@ -109,7 +126,7 @@ def _differs(part: Part, tuning: Tuning) -> bool:
 
 
 def _exceeds(part: Part, tuning: Tuning) -> bool:
-    """Whether the threshold of all pairs surely breaks the budget here, at the same confidence."""
+    """Return whether, at the budget's confidence, the threshold of all pairs breaks the budget for this part."""
     at, budget = part.general, tuning.question.budget
     if at is None or part.choice.proven is not None:
         return False
@@ -132,5 +149,5 @@ def _guards_in_words(tuning: Tuning) -> str:
 
 
 def _quoted(text: str) -> str:
-    # TOML's basic strings are JSON's, but for DEL.
+    # A TOML basic string is a JSON string, except that TOML escapes DEL.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

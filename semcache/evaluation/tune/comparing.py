@@ -1,4 +1,4 @@
-"""Pairs compared as the cache would compare them, without a server: keys, partitions, one embedding a text."""
+"""Compares pairs as the cache would, without a server: by keys, by partitions, and with one embedding for each text."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from enum import Enum
 from types import MappingProxyType
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels.pairs import Message, Pair, body
+from semcache.evaluation.labels.pairs import LabelledPair, Message, body
 from semcache.model import KeyedRequest, Request, Tier, Vector
 from semcache.ports import Embedder
 from semcache.request import CacheabilityRules, Keying, Templates
 from semcache.settings import Settings
 
 _TEXTS_AT_ONCE = 256
-"""Below `embedding.max_queue`, and enough for eight batches of a CPU."""
+"""Texts embedded at once: below the default `embedding.max_queue`, and enough for eight batches of a CPU."""
 
 
 class Relation(Enum):
-    """How the cache would see the two sides of a pair, whatever the threshold."""
+    """How the two sides of a pair relate in the cache, independent of the threshold."""
 
     EXACT = "exact"
-    """One request: served always."""
+    """Both sides have one exact key, so the pair is always served."""
     COMPARED = "compared"
-    """One partition: the decision is asked."""
+    """Both sides have one partition, so the decision compares them."""
     APART = "apart"
-    """Nothing is compared by meaning: never served."""
+    """The sides are never compared by meaning, so the pair is never served."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One pair with all that a decision depends on.
+class ComparedPair:
+    """One pair with everything that a decision depends on.
 
     Attributes:
         pair: the two requests and the label.
-        relation: whether a decision is asked at all.
-        asked: the text of the request that is compared.
-        stored: the entry's.
-        similarity: the cosine of the two; None unless they are compared.
-        reason: why they are apart (a stable snake_case token); empty otherwise.
-        prompt_tokens: of the request's messages, by the embedder's tokenizer: an estimate of the upstream's input.
-        cost_nanousd: what the entry's answer cost; None where nobody knows.
+        relation: how the two sides relate in the cache.
+        asked: the text of the request that is looked up.
+        stored: the text of the entry.
+        similarity: the cosine of the two texts; None unless they are compared.
+        reason: why the sides are apart, as a stable token; empty if they aren't.
+        prompt_tokens: tokens of the request's messages by the embedder's tokenizer, which estimates the upstream's.
+        cost_nanousd: nanodollars that the entry's answer cost; None if unknown.
     """
 
-    pair: Pair
+    pair: LabelledPair
     relation: Relation
     asked: str
     stored: str
@@ -56,23 +56,26 @@ class Compared:
 
 
 async def compare_pairs(
-    pairs: Sequence[Pair],
+    pairs: Sequence[LabelledPair],
     embedder: Embedder,
     settings: Settings,
     on_progress: Callable[[int], None],
     known: Mapping[str, Vector] = MappingProxyType({}),
-) -> tuple[Compared, ...]:
-    """Key both sides of every pair as the server would, and embed each text once that has to be compared.
+) -> tuple[ComparedPair, ...]:
+    """Compute the keys of both sides of every pair as a server would, and compare the texts that share a partition.
 
     Args:
-        pairs: any number.
-        embedder: the project's own; stays the caller's to close.
+        pairs: the pairs to compare.
+        embedder: embeds each text once; the caller closes it.
         settings: cacheability and limits are read.
-        on_progress: told how many texts have been embedded since the last call; see `texts_to_embed`.
-        known: vectors of texts that needn't be embedded again.
+        on_progress: called with the number of texts embedded since its last call.
+        known: vectors of texts that needn't be embedded again, by text.
+
+    Returns:
+        The comparisons, in the order of `pairs`.
 
     Raises:
-        InvalidRequestError: a side is no request that a server would take; the pair is named.
+        InvalidRequestError: a server would refuse a side; the message names the pair.
         EmbeddingFailedError: the model failed.
     """
     keying = keying_of(settings, embedder)
@@ -92,33 +95,35 @@ async def compare_pairs(
         if relation is Relation.COMPARED:
             similarity = float(vectors[asked.text] @ vectors[stored.text])
         tokens = sum(embedder.count_tokens(message["content"]) for message in pair.asked)
-        compared.append(Compared(pair, relation, asked.text, stored.text, similarity, reason, tokens))
+        compared.append(ComparedPair(pair, relation, asked.text, stored.text, similarity, reason, tokens))
     return tuple(compared)
 
 
 async def embed_all(texts: Sequence[str], embedder: Embedder, on_progress: Callable[[int], None]) -> dict[str, Vector]:
-    """The vectors of some texts, all different; few enough at once for the embedder's queue.
+    """Return the vectors of texts, which are all different, by text.
+
+    They are embedded in chunks that fit the embedder's queue.
 
     Raises:
         EmbeddingFailedError: the model failed.
     """
     vectors: dict[str, Vector] = {}
-    # Texts of one length share a batch without padding.
+    # Texts of similar length share a batch with little padding.
     ordered = sorted(texts, key=len)
     for start in range(0, len(ordered), _TEXTS_AT_ONCE):
-        some = ordered[start : start + _TEXTS_AT_ONCE]
-        vectors.update(zip(some, await embedder.embed(some), strict=True))
-        on_progress(len(some))
+        chunk = ordered[start : start + _TEXTS_AT_ONCE]
+        vectors.update(zip(chunk, await embedder.embed(chunk), strict=True))
+        on_progress(len(chunk))
     return vectors
 
 
-def texts_to_embed(pairs: Sequence[Pair]) -> int:
-    """At most how many texts `compare_pairs` embeds."""
+def texts_to_embed(pairs: Sequence[LabelledPair]) -> int:
+    """Return an upper limit on the number of texts that `compare_pairs` embeds."""
     return len({pair.asked[-1]["content"] for pair in pairs} | {pair.stored[-1]["content"] for pair in pairs})
 
 
 def keying_of(settings: Settings, embedder: Embedder) -> Keying:
-    """Keys as a server under these settings makes them, under a secret of their own."""
+    """Return the keying of a server under these settings, with a random secret."""
     return Keying(
         secrets=[secrets.token_hex(16)],
         fingerprint=embedder.fingerprint,
@@ -129,7 +134,7 @@ def keying_of(settings: Settings, embedder: Embedder) -> Keying:
     )
 
 
-def _key(keying: Keying, pair: Pair, side: Sequence[Message]) -> KeyedRequest:
+def _key(keying: Keying, pair: LabelledPair, side: Sequence[Message]) -> KeyedRequest:
     try:
         return keying.key(Request(tenant="default", body=body(side)))
     except InvalidRequestError as error:

@@ -1,4 +1,4 @@
-"""What every threshold would serve: hits, traps, wrong ones per hit served, hit ratio, dollars."""
+"""Computes what each threshold would serve: hits, traps, wrong answers per served hit, hit ratio, dollars."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.evaluation.statistics.bounds import upper_bound, wilson
-from semcache.evaluation.tune.judging import SLACK, Judged
+from semcache.evaluation.tune.pair_scores import SLACK, ScoredPairs
 
 _DECIMALS = 4
-"""Of a threshold: what lies closer together is one."""
+"""Decimals of a threshold: scores that differ less than this share one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How pairs stand for requests: each the same, or traps so many of all.
+    """How the pairs stand for requests.
 
-    `trap_share` is the share of near-miss traps among requests that have a near candidate; None: as the labels have it.
+    Attributes:
+        trap_share: the share of near-miss traps among requests that have a near candidate. None: each pair stands for
+            an equal part of the requests, so the share is that of the labels.
     """
 
     trap_share: float | None = None
 
     def weights(self, same: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """What part of the requests each pair stands for; shape (pairs,), they sum to 1."""
+        """Return the part of the requests that each pair stands for, shape (pairs,), with the sum 1.
+
+        Args:
+            same: whether each pair shares an answer, shape (pairs,).
+        """
         if self.trap_share is None:
             return np.full(len(same), 1.0 / max(1, len(same)))
         hits, traps = max(1, int(same.sum())), max(1, int((~same).sum()))
@@ -38,16 +44,16 @@ class Point:
 
     Attributes:
         threshold: the cosine.
-        hits: pairs served that share an answer, those matched exactly among them.
-        traps: pairs served that don't.
-        exact: pairs that are served whatever the threshold; among `hits` and `traps`.
-        wrong_share: of what is served, the part that is wrong, as requests are mixed; None when nothing is.
-        wrong_interval: its 95 % interval, None as above: Wilson's, for independent pairs mixed as the labels are. Where
-            they aren't, `tuning` puts the cluster bootstrap's in the points of its tables.
-        wrong_upper: the one-sided 95 % bound over the pairs that the threshold decides about (exact matches would only
-            dilute it), mixed as the labels are; 1 when there are none.
-        hit_ratio: the part of requests that is served, as they are mixed.
-        net_usd: saved per 1,000 requests, less the cost of wrong answers.
+        hits: served pairs that share an answer, exact matches included.
+        traps: served pairs that don't share an answer, exact matches included.
+        exact: exact matches, which every threshold serves; they are counted in `hits` and `traps` too.
+        wrong_share: the share of wrong answers among served requests, under the mix; None if nothing is served.
+        wrong_interval: its 95 % interval, None with it. It is Wilson's, which holds for independent pairs in the
+            labels' own mix. For other pairs, `tuning` replaces it by the cluster bootstrap's in its tables.
+        wrong_upper: the one-sided 95 % bound over the pairs that the threshold decides about, in the labels' own mix.
+            Exact matches would dilute it. It is 1 if there are no such pairs.
+        hit_ratio: the share of requests that is served, under the mix.
+        net_usd: dollars saved by 1,000 requests, less the cost of wrong answers.
     """
 
     threshold: float
@@ -61,35 +67,35 @@ class Point:
     net_usd: float
 
 
-def distinct_thresholds(*judged: Judged) -> NDArray[np.float64]:
-    """Every threshold that serves something else than the next one, highest first, to four decimals."""
-    scores = np.concatenate([one.scores[one.compared()] for one in judged])
+def distinct_thresholds(*scored: ScoredPairs) -> NDArray[np.float64]:
+    """Return each threshold that serves more pairs than the one above it, highest first, with four decimals."""
+    scores = np.concatenate([scored_pairs.scores[scored_pairs.compared()] for scored_pairs in scored])
     steps = 10.0**_DECIMALS
-    # Rounded down: what has the score is served at the threshold that is told.
+    # Rounded down, so that a pair with that score is served at the rounded threshold.
     return np.unique(np.floor((scores + SLACK) * steps) / steps)[::-1]
 
 
 def curve(
-    judged: Judged,
+    scored: ScoredPairs,
     thresholds: Sequence[float] | NDArray[np.float64],
     *,
     mix: Mix,
     usd: NDArray[np.float64],
     cost_of_wrong_usd: float,
 ) -> tuple[Point, ...]:
-    """The points of some thresholds.
+    """Return a point for each threshold, in the order of `thresholds`.
 
     Args:
-        judged: the pairs under one set of guards.
+        scored: the pairs under one set of guards.
         thresholds: cosines, in any order.
         mix: how pairs stand for requests.
-        usd: what answering each pair from the cache spares, shape (pairs,).
-        cost_of_wrong_usd: what one wrong answer costs.
+        usd: dollars saved by answering each pair from the cache, shape (pairs,).
+        cost_of_wrong_usd: dollars that one wrong answer costs.
     """
     at = np.asarray(thresholds, np.float64)
-    order = np.argsort(-judged.scores, kind="stable")
-    scores, same = judged.scores[order], judged.same[order]
-    weights = mix.weights(judged.same)[order]
+    order = np.argsort(-scored.scores, kind="stable")
+    scores, same = scored.scores[order], scored.same[order]
+    weights = mix.weights(scored.same)[order]
     upto = np.searchsorted(-scores, -(at - SLACK), side="right")
     exact = int(np.isposinf(scores).sum())
 

@@ -1,4 +1,4 @@
-"""What a setting saves: upstream calls that aren't made, less what wrong answers cost."""
+"""Values each pair in dollars: the cost of the upstream call that a hit makes unnecessary."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.tune.comparing import Compared
+from semcache.evaluation.tune.comparing import ComparedPair
 from semcache.model import NANOUSD_PER_USD, Usage
 from semcache.settings import CostSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What answering each pair from the cache spares, dollars.
+    """The dollars saved by answering each pair from the cache.
 
     Attributes:
         usd: shape (pairs,).
-        estimated: for how many the cost is an estimate.
-        basis: the sentence that says how.
+        estimated: the number of pairs whose cost is an estimate.
+        basis: where the costs come from, as a phrase that follows "Dollars are".
     """
 
     usd: NDArray[np.float64]
@@ -30,19 +30,19 @@ class Worth:
 
 
 def worth_of(
-    compared: Sequence[Compared], *, model: str, output_tokens: int, at_s: float, costs: CostSettings
+    compared: Sequence[ComparedPair], *, model: str, output_tokens: int, at_s: float, costs: CostSettings
 ) -> Worth:
-    """The entry's own cost where it is known, else the model's price for the request's tokens and `output_tokens`.
+    """Return what each pair is worth: its entry's own cost, or an estimate from a model's price.
 
     Args:
         compared: the pairs.
-        model: whose price stands in.
-        output_tokens: how long an answer is taken to be.
-        at_s: wall-clock seconds: prices have dates.
-        costs: the price file, if any.
+        model: the model whose price is used where an entry's cost is unknown.
+        output_tokens: the assumed length of an answer in such an estimate.
+        at_s: wall-clock seconds, because prices change over time.
+        costs: names the price file, if there is one.
 
     Raises:
-        InvalidRequestError: UNPRICED_MODEL: the model stands in, and nobody knows its price.
+        InvalidRequestError: UNPRICED_MODEL: an estimate is needed, and the model's price isn't known.
     """
     usd = np.zeros(len(compared))
     unknown = [number for number, item in enumerate(compared) if item.cost_nanousd is None]
@@ -50,7 +50,7 @@ def worth_of(
         usd[number] = (item.cost_nanousd or 0) / NANOUSD_PER_USD
     if not unknown:
         return Worth(usd, 0, "what the entries' own answers cost")
-    from semcache.costs.prices import PriceBook  # a fifth of a second, for those alone who need it
+    from semcache.costs.prices import PriceBook  # Imported late: the list of prices takes a fifth of a second.
 
     prices = PriceBook.open(costs)
     for number in unknown:

@@ -1,7 +1,7 @@
-"""Texts by cluster or intent as the cache would meet them: each with its nearest neighbour among all others.
+"""Pairs each text of a cluster or an intent with its nearest neighbour among all other texts.
 
-A stranger drawn at random is no near miss: labels of such pairs "prove" thresholds of .2. What a cache that holds all
-the other texts would look at is the nearest one, so that is the pair, a hit or a trap as it comes.
+A cache that holds all other texts would compare a text with the nearest one, so that is the pair, as a hit or as a
+trap. A text drawn at random is rarely a near miss: pairs with such texts would prove thresholds as low as .2.
 """
 
 from __future__ import annotations
@@ -11,32 +11,35 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.evaluation.labels.pairs import NamedTexts, Pair, body, user
+from semcache.evaluation.labels.pairs import LabelledPair, NamedTexts, body, user
 from semcache.evaluation.tune.comparing import embed_all, keying_of
 from semcache.model import Request, Tier, Vector
 from semcache.ports import Embedder
 from semcache.settings import Settings
 
 _ROWS = 512
-"""Of the matrix of cosines at once: 512 × 20,000 floats are 41 MB."""
+"""Rows of the cosine matrix computed at once: 512 × 20,000 floats take 41 MB."""
 
 
 async def nearest_pairs(
     named: NamedTexts, embedder: Embedder, settings: Settings, on_progress: Callable[[int], None]
-) -> tuple[tuple[Pair, ...], Mapping[str, Vector]]:
-    """A pair for each text that the cache compares by meaning, with its nearest neighbour; and all their vectors.
+) -> tuple[tuple[LabelledPair, ...], Mapping[str, Vector]]:
+    """Return a pair for each text that the cache compares by meaning, and the vectors of all texts.
 
-    Texts of one intent needn't share an answer: there a neighbour of the same intent is passed over, and all pairs are
-    traps. A text that occurs again counts once.
+    Texts of one intent needn't share an answer, so neighbours of the same intent are skipped and all pairs are traps.
+    A text that occurs several times counts once.
 
     Args:
         named: the texts.
-        embedder: the project's own; stays the caller's to close.
+        embedder: embeds each text once; the caller closes it.
         settings: cacheability and limits are read.
-        on_progress: told how many texts have been embedded since the last call.
+        on_progress: called with the number of texts embedded since its last call.
+
+    Returns:
+        The pairs, and the vectors by text.
 
     Raises:
-        InvalidRequestError: a text is no request that a server would take.
+        InvalidRequestError: a server would refuse a text.
         EmbeddingFailedError: the model failed.
     """
     keying = keying_of(settings, embedder)
@@ -59,22 +62,30 @@ async def nearest_pairs(
         same = names[neighbour] == names[text]
         kind = f"nearest, {'same' if same else 'other'} {named.field}"
         pairs.append(
-            Pair(f"{names[text]}-{number}", user(neighbour), user(text), same=same, kind=kind, group=names[text])
+            LabelledPair(
+                f"{names[text]}-{number}", user(neighbour), user(text), same=same, kind=kind, group=names[text]
+            )
         )
     return tuple(pairs), vectors
 
 
 def _nearest(names: Sequence[str], vectors: NDArray[np.float32], *, one_answer: bool) -> list[int]:
-    """The row nearest to each row, another one than itself; -1 where there is none."""
+    """Return for each row the nearest other row; -1 if there is none.
+
+    Args:
+        names: the cluster or intent of each row.
+        vectors: shape (rows, dimensions), of unit length.
+        one_answer: whether rows with one name share an answer; if not, they are not neighbours.
+    """
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    of = np.array([numbers[name] for name in names])
-    found: list[int] = []
+    name_numbers = np.array([numbers[name] for name in names])
+    nearest: list[int] = []
     for start in range(0, len(names), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(names)))
         cosines = vectors[rows] @ vectors.T
         cosines[np.arange(len(rows)), rows] = -np.inf
         if not one_answer:
-            cosines[of[rows][:, None] == of[None, :]] = -np.inf
+            cosines[name_numbers[rows][:, None] == name_numbers[None, :]] = -np.inf
         best = cosines.argmax(axis=1)
-        found += [int(n) if np.isfinite(cosines[row, n]) else -1 for row, n in enumerate(best)]
-    return found
+        nearest += [int(n) if np.isfinite(cosines[row, n]) else -1 for row, n in enumerate(best)]
+    return nearest

@@ -1,29 +1,29 @@
-"""A server's own hits, judged by its callers, as labelled pairs."""
+"""Turns a server's own hits, which its callers reported as right or wrong, into labelled pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from semcache.evaluation.labels.pairs import Pair, user
-from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.labels.pairs import LabelledPair, user
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.model import Status, format_entry_id
 from semcache.store import JudgedHit
 
 RIGHT = "right"
 
 
-def pairs_of_hits(hits: Iterable[JudgedHit]) -> tuple[Compared, ...]:
-    """Each judged hit as a pair that was compared: right ones are hits, wrong ones traps; the entry groups them.
+def pairs_of_hits(hits: Iterable[JudgedHit]) -> tuple[ComparedPair, ...]:
+    """Return each judged hit as a compared pair: a right one is a hit, a wrong one is a trap.
 
-    Similarity and cost are those that were recorded: nothing is embedded, no price is looked up.
+    Pairs of one entry form a group. Similarity and cost come from the record, so no text is embedded here.
     """
     return tuple(_compared(item) for item in hits)
 
 
-def _compared(item: JudgedHit) -> Compared:
+def _compared(item: JudgedHit) -> ComparedPair:
     hit, entry = item.hit, item.entry
     semantic = hit.status is Status.SEMANTIC_HIT
-    pair = Pair(
+    pair = LabelledPair(
         pair_id=hit.hit_id,
         stored=user(entry.text),
         asked=user(hit.text),
@@ -33,7 +33,7 @@ def _compared(item: JudgedHit) -> Compared:
         namespace=entry.namespace,
         task_type=entry.task_type,
     )
-    return Compared(
+    return ComparedPair(
         pair,
         Relation.COMPARED if semantic else Relation.EXACT,
         asked=hit.text,

@@ -1,4 +1,4 @@
-"""Settings of the decision as one writes them on a command line: `strict:threshold=0.95,guards=numbers+polarity`."""
+"""Reads decision settings as a command line writes them: `strict:threshold=0.95,guards=numbers+polarity`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ _HINT = "Write threshold=0.95, guards=numbers+polarity, guards=none or both with
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One setting that is tried, under the name that the tables give it."""
+    """A named decision setting.
+
+    Attributes:
+        name: its name in tables.
+        decision: the setting.
+    """
 
     name: str
     decision: DecisionSettings
 
     @property
     def decider(self) -> Decider:
-        """What decides under it."""
+        """A decider under this setting."""
         return Decider(self.decision)
 
 
 def read_specs(texts: Sequence[str], base: DecisionSettings) -> tuple[Spec, ...]:
-    """The settings behind `texts`; what one doesn't say is as in `base`. A threshold of its own ends the overrides.
+    """Return the settings that `texts` describe.
+
+    A part that a text doesn't name is taken from `base`. A text with a threshold drops the overrides of `base`.
 
     Raises:
-        InvalidRequestError: INVALID_POLICY, INVALID_THRESHOLD or UNKNOWN_GUARD, with the text.
+        InvalidRequestError: INVALID_POLICY, INVALID_THRESHOLD or UNKNOWN_GUARD; the message quotes the text.
     """
     specs = tuple(_read(text, base) for text in texts)
     names = [spec.name for spec in specs]
@@ -45,10 +52,14 @@ def read_specs(texts: Sequence[str], base: DecisionSettings) -> tuple[Spec, ...]
 
 
 def check_threshold(value: float, about: str = "The threshold") -> float:
-    """`value`, if it is a cosine.
+    """Return `value` if it is a cosine.
+
+    Args:
+        value: the threshold to check.
+        about: the subject of the error's sentence.
 
     Raises:
-        InvalidRequestError: INVALID_THRESHOLD: outside [-1, 1], or no number.
+        InvalidRequestError: INVALID_THRESHOLD: the value is outside [-1, 1], or not a number.
     """
     if not -1.0 <= value <= 1.0:
         raise InvalidRequestError(
@@ -60,7 +71,7 @@ def check_threshold(value: float, about: str = "The threshold") -> float:
 
 
 def read_guards(text: str) -> tuple[str, ...]:
-    """Guards by name with `+` between them; `none` for none, `all` for all.
+    """Return the names of guards from a text such as `numbers+polarity`, `none` or `all`.
 
     Raises:
         InvalidRequestError: UNKNOWN_GUARD.

@@ -1,4 +1,4 @@
-"""`semcache cost …` over a real store: what people see, what programs get, and what can't be done."""
+"""Runs `semcache cost …` over a real store: tables, JSON, and errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from semcache.cli import main
 from semcache.cli.cost import ledger
+from semcache.finance.chargeback import Amounts, Chargeback, chargeback
 from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS
 from semcache.model import NO_COST, Status
 from tests.support.ledgers import at, line, mixed_days, november, trim_log, write_ledger
@@ -39,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def run(
     stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Run:
-    """Run `semcache cost …` at a moment; NOVEMBER, MIXED, EMPTY and TMP stand for folders."""
+    """Run `semcache cost …` at a given time; NOVEMBER, MIXED, EMPTY and TMP stand for folders."""
 
     def run(words: str, *, now: str = "2026-12-02", width: int = 100) -> tuple[int, str, str]:
         for name, path in {**stores, "tmp": tmp_path}.items():
@@ -49,9 +51,9 @@ def run(
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.delenv("SEMCACHE_CONFIG", raising=False)
         code = main()
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err
-        return code, told.out, told.err
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
 
     return run
 
@@ -59,9 +61,9 @@ def run(
 def as_json(ran: tuple[int, str, str]) -> dict[str, Any]:
     code, out, err = ran
     assert (code, err) == (0, "")
-    told = json.loads(out.splitlines()[-1])
-    assert isinstance(told, dict)
-    return told
+    document = json.loads(out.splitlines()[-1])
+    assert isinstance(document, dict)
+    return document
 
 
 def config(tmp_path: Path, text: str) -> str:
@@ -117,29 +119,29 @@ def test_names_do_nothing_to_a_terminal_nor_to_a_page(run: Run, tmp_path: Path) 
 
 
 def test_the_report_for_programs(run: Run) -> None:
-    told = as_json(run("report --store MIXED --by status --json"))
-    total = told["total"]
+    document = as_json(run("report --store MIXED --by status --json"))
+    total = document["total"]
 
     assert (total["requests"], total["wrong_hits"], total["unpriced"], total["estimated"]) == (27, 1, 2, 1)
-    assert told["unpriced_models"] == {"[bold]own": 1, "own-model": 1}
+    assert document["unpriced_models"] == {"[bold]own": 1, "own-model": 1}
     assert total["overhead_nanousd"] == 500_000_077
     assert total["upstream_tokens"]["provider_cache_write"] == 30
-    assert {row["status"] for row in told["rows"]} >= {"exact_hit", "cancelled"}
-    assert sum(row["spent_nanousd"] for row in told["rows"]) == total["spent_nanousd"]
-    assert told["read_time"] == "2026-12-02T00:00:00+00:00"
-    assert told["last_request_time"] == "2027-10-31T13:36:40+00:00"
+    assert {row["status"] for row in document["rows"]} >= {"exact_hit", "cancelled"}
+    assert sum(row["spent_nanousd"] for row in document["rows"]) == total["spent_nanousd"]
+    assert document["read_time"] == "2026-12-02T00:00:00+00:00"
+    assert document["last_request_time"] == "2027-10-31T13:36:40+00:00"
 
 
 def test_a_window_of_days_includes_its_last(run: Run) -> None:
-    told = as_json(run("report --store MIXED --from 2027-10-29 --to 2027-10-30 --json"))
+    document = as_json(run("report --store MIXED --from 2027-10-29 --to 2027-10-30 --json"))
 
-    assert told["window"] == {
+    assert document["window"] == {
         "name": "2027-10-29 to 2027-10-30",
         "start_time": "2027-10-29T00:00:00+00:00",
         "end_time": "2027-10-31T00:00:00+00:00",
         "time_zone": "UTC",
     }
-    assert told["total"]["requests"] == 19
+    assert document["total"]["requests"] == 19
 
 
 def test_windows_may_be_open_at_either_end(run: Run) -> None:
@@ -154,16 +156,16 @@ def test_a_month_that_ends_as_clocks_change_is_the_time_zones(run: Run, tmp_path
     store = tmp_path / "store"
     moments = ("2027-09-30T21:59", "2027-09-30T22:00", "2027-10-31T22:59", "2027-10-31T23:00")
     write_ledger(store, [line(at(moment), Status.MISS, 1000 * 10**n) for n, moment in enumerate(moments)])
-    told = as_json(run(f"report --store {store} {berlin} --month 2027-10 --by day --json"))
+    document = as_json(run(f"report --store {store} {berlin} --month 2027-10 --by day --json"))
 
-    assert told["total"]["spent_nanousd"] == 110_000
-    assert told["window"]["end_time"] == "2027-11-01T00:00:00+01:00"
-    assert [row["day"] for row in told["rows"]] == ["2027-10-01T00:00:00+02:00", "2027-10-31T00:00:00+02:00"]
+    assert document["total"]["spent_nanousd"] == 110_000
+    assert document["window"]["end_time"] == "2027-11-01T00:00:00+01:00"
+    assert [row["day"] for row in document["rows"]] == ["2027-10-01T00:00:00+02:00", "2027-10-31T00:00:00+02:00"]
 
 
 def test_before_the_ledger_begins_there_is_nothing(run: Run) -> None:
-    told = as_json(run("report --store MIXED --to 2027-10-28 --json"))
-    assert (told["total"]["requests"], told["window"]["name"]) == (0, "2027-10-28")
+    document = as_json(run("report --store MIXED --to 2027-10-28 --json"))
+    assert (document["total"]["requests"], document["window"]["name"]) == (0, "2027-10-28")
 
 
 @pytest.mark.parametrize("words", ["report --month 2026-11", "report --by tenant", "budget --month 2026-11"])
@@ -177,10 +179,10 @@ def test_a_tenant_is_no_markup(run: Run, tmp_path: Path, words: str) -> None:
 
 
 def test_only_some_tenants(run: Run) -> None:
-    told = as_json(run("report --store NOVEMBER --tenant acme --tenant hooli --by tenant --json"))
+    document = as_json(run("report --store NOVEMBER --tenant acme --tenant hooli --by tenant --json"))
 
-    assert [row["tenant"] for row in told["rows"]] == ["acme", "hooli"]
-    assert told["total"]["requests"] == 9_000
+    assert [row["tenant"] for row in document["rows"]] == ["acme", "hooli"]
+    assert document["total"]["requests"] == 9_000
     assert "nothing in 2026-11" in run("report --store NOVEMBER --tenant nobody --month 2026-11")[1]
 
 
@@ -217,16 +219,16 @@ def test_the_store_of_the_configuration_without_the_servers_keys(
 
 def test_a_budget_is_projected_to_the_months_end(run: Run, tmp_path: Path) -> None:
     options = config(tmp_path, "[costs.model]\noperations_usd_per_month = 30\nstorage_usd_per_gb_month = 1000\n")
-    told = as_json(run(f"budget --store NOVEMBER {options} --month 2026-11 --json", now="2026-11-16T09:00"))
-    parts = {part["part"]: part for part in told["parts"]}
+    document = as_json(run(f"budget --store NOVEMBER {options} --month 2026-11 --json", now="2026-11-16T09:00"))
+    parts = {part["part"]: part for part in document["parts"]}
 
-    # The ledger began on the 1st at 9 o'clock: 15 days are measured, and 14.625 days are left.
-    assert told["measured_s"] == 15 * 86_400
+    # The ledger begins on the 1st at 9:00, so 15 days are measured and 14.625 days remain.
+    assert document["measured_s"] == 15 * 86_400
     spent = parts["output"]["so_far_nanousd"]
     assert parts["output"]["projected_nanousd"] == spent + spent * 117 // 120
     assert parts["operations"]["projected_nanousd"] == 30_000_000_000
     assert parts["storage"]["projected_nanousd"] > 0
-    assert told["growth"] is None
+    assert document["growth"] is None
     code, out, _ = run("budget --store NOVEMBER", now="2026-11-16T09:00", width=80)
     assert code == 0
     assert "Projected from 15.0 days measured" in out
@@ -238,8 +240,8 @@ def test_less_than_a_day_is_not_projected(run: Run) -> None:
 
     assert code == 0
     assert "Nothing is projected: 23.0 hours were measured" in out
-    told = as_json(run("budget --store NOVEMBER --json", now="2026-11-02T08:00"))
-    assert (told["projection"], told["projected_nanousd"]) == (None, None)
+    document = as_json(run("budget --store NOVEMBER --json", now="2026-11-02T08:00"))
+    assert (document["projection"], document["projected_nanousd"]) == (None, None)
 
 
 def test_growth_over_the_month_before(run: Run, tmp_path: Path) -> None:
@@ -254,28 +256,28 @@ def test_growth_over_the_month_before(run: Run, tmp_path: Path) -> None:
 
 def test_a_tenants_budget_bears_its_share(run: Run, tmp_path: Path) -> None:
     options = config(tmp_path, "[costs.model]\nmonitoring_usd_per_month = 10001\n")
-    told = as_json(run(f"budget --store NOVEMBER {options} --tenant globex --month 2026-11 --json"))
+    document = as_json(run(f"budget --store NOVEMBER {options} --tenant globex --month 2026-11 --json"))
 
-    assert {part["part"]: part["projected_nanousd"] for part in told["parts"]}["monitoring"] == 1_000 * 10**9
+    assert {part["part"]: part["projected_nanousd"] for part in document["parts"]}["monitoring"] == 1_000 * 10**9
 
 
 # -- roi
 
 
 def test_the_articles_cases(run: Run) -> None:
-    told = as_json(run(f"roi {EXAMPLES}/roi/enterprise-assistant.toml {EXAMPLES}/roi/code-generation.toml --json"))
-    one, two = told["cases"]
+    document = as_json(run(f"roi {EXAMPLES}/roi/enterprise-assistant.toml {EXAMPLES}/roi/code-generation.toml --json"))
+    case, other = document["cases"]
 
-    assert (one["before_usd_per_month"], one["after_usd_per_month"]) == (15_000, 9_000)
-    assert (one["saved_usd_per_month"], one["saved_usd_in_six_months"], one["payback_months"]) == (6_000, 36_000, 3)
-    assert (two["before_usd_per_month"], two["saved_usd_per_month"]) == (240_000, -18_000)
-    assert two["never_pays_back"]
-    assert [claim["agrees"] for claim in two["claims"]] == [False, False, False]
+    assert (case["before_usd_per_month"], case["after_usd_per_month"]) == (15_000, 9_000)
+    assert (case["saved_usd_per_month"], case["saved_usd_in_six_months"], case["payback_months"]) == (6_000, 36_000, 3)
+    assert (other["before_usd_per_month"], other["saved_usd_per_month"]) == (240_000, -18_000)
+    assert other["never_pays_back"]
+    assert [claim["agrees"] for claim in other["claims"]] == [False, False, False]
 
 
 def test_a_measured_case(run: Run) -> None:
-    told = as_json(run("roi --measured --store NOVEMBER --tenant acme --month 2026-11 --investment 60 --json"))
-    (case,) = told["cases"]
+    document = as_json(run("roi --measured --store NOVEMBER --tenant acme --month 2026-11 --investment 60 --json"))
+    (case,) = document["cases"]
 
     assert case["before_usd_per_request"] == 0.005
     assert case["after_usd_per_request"] == 0.0025
@@ -319,12 +321,12 @@ def test_invoices_as_a_table_a_page_and_csv(run: Run, tmp_path: Path) -> None:
 
 
 def test_invoices_for_programs(run: Run) -> None:
-    told = as_json(run(f"chargeback --store NOVEMBER {TARIFF} --month 2026-11 --tenant hooli --json"))
+    document = as_json(run(f"chargeback --store NOVEMBER {TARIFF} --month 2026-11 --tenant hooli --json"))
 
-    assert told["adds_up"]
-    assert not told["draft"]
-    assert told["total_usd"] == "24.00"
-    assert [line["amount_usd"] for line in told["invoices"][0]["lines"]] == [
+    assert document["adds_up"]
+    assert not document["draft"]
+    assert document["total_usd"] == "24.00"
+    assert [line["amount_usd"] for line in document["invoices"][0]["lines"]] == [
         "10.000000000",
         "8.000000000",
         "6.000000000",
@@ -339,7 +341,11 @@ def test_a_month_that_is_not_over_has_drafts(run: Run) -> None:
 
 
 def test_invoices_that_do_not_add_up_fail(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("semcache.finance.chargeback._uncharged", lambda _amounts: [])
+    def incomplete(*arguments: Any) -> Chargeback:
+        complete = chargeback(*arguments)
+        return replace(complete, ledger=complete.ledger + Amounts(requests=1))
+
+    monkeypatch.setattr(sys.modules["semcache.cli.cost.chargeback"], "charge", incomplete)
     code, out, _ = run(f"chargeback --store MIXED {TARIFF} --month 2027-10", now="2027-11-01")
 
     assert code == 1
@@ -377,9 +383,9 @@ def test_a_spreadsheet_gets_no_formula_and_json_the_name_itself(run: Run) -> Non
 
 
 def test_an_export_to_a_file(run: Run, tmp_path: Path) -> None:
-    told = as_json(run("export --format csv --store MIXED --output TMP/log.csv --tenant beta --json"))
+    document = as_json(run("export --format csv --store MIXED --output TMP/log.csv --tenant beta --json"))
 
-    assert told["rows"] == 8
+    assert document["rows"] == 8
     assert (tmp_path / "log.csv").read_bytes().count(b"\n") == 9
     assert "8 rows are in" in run("export --format jsonl --store MIXED -o TMP/log.jsonl --tenant beta")[1]
 
@@ -394,15 +400,15 @@ def test_a_carriage_return_begins_no_row(run: Run, tmp_path: Path) -> None:
     ("first_line", "words", "incomplete"),
     [
         (0, "", False),
-        (3, "", True),  # Of the first hour only a part is left.
-        (3, "--from 2026-11-02", False),  # Nothing came before noon, and nothing of it is missing.
+        (3, "", True),  # Only a part of the first hour remains.
+        (3, "--from 2026-11-02", False),  # The day's first request came at noon, and none is missing.
         (3, "--tenant beta", False),
         (3, "--hours", False),
         (9, "--from 2026-11-02", True),
     ],
 )
 def test_an_export_says_when_the_log_no_longer_has_all(
-    run: Run, tmp_path: Path, first_line: int, words: str, incomplete: bool
+    run: Run, tmp_path: Path, first_line: int, words: str, *, incomplete: bool
 ) -> None:
     lines = [line(at("2026-11-01T09:00") + number, Status.MISS, 9) for number in range(6)]
     lines += [line(at("2026-11-02T12:00") + number, Status.MISS, 9, tenant="beta") for number in range(3)]
@@ -417,11 +423,11 @@ def test_an_empty_export_has_its_head(run: Run) -> None:
     assert run("export --format jsonl --store EMPTY")[1] == ""
 
 
-# -- what can't be done
+# -- errors
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "expected"),
     [
         ("report --store /nowhere", 1, "there is no store at /nowhere"),
         ("report --store NOVEMBER --month 2026-11 --from 2026-11-01", 1, "Both --month and --from or --to"),
@@ -450,9 +456,9 @@ def test_an_empty_export_has_its_head(run: Run) -> None:
         ("export --store NOVEMBER --format csv --output /nowhere/log.csv", 1, "There is no folder /nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence_with_a_way_out(run: Run, words: str, code: int, told: str) -> None:
+def test_an_error_is_a_sentence_with_a_hint(run: Run, words: str, code: int, expected: str) -> None:
     ended, out, err = run(words)
 
     assert (ended, out) == (code, "")
-    assert told in err
+    assert expected in err
     assert len(err.splitlines()) <= 2

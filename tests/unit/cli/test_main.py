@@ -1,4 +1,4 @@
-"""What a person at a terminal gets: a sentence and a hint, never a traceback, and an exit code that scripts can use."""
+"""Errors at a terminal: a sentence, a hint and an exit code, and never a traceback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "expected"),
     [
         (["nonsense"], 2, "No such command"),
         (["stats", "--nonsense"], 2, "No such option"),
@@ -40,10 +40,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["demo", "--prompts", "/nowhere.jsonl"], 1, "/nowhere.jsonl"),
     ],
 )
-def test_an_error_is_a_sentence_and_a_code(arguments: list[str], code: int, told: str) -> None:
+def test_an_error_is_a_sentence_and_a_code(arguments: list[str], code: int, expected: str) -> None:
     ran = run(*arguments)
     assert ran.returncode == code
-    assert told in ran.stderr
+    assert expected in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
 
@@ -89,10 +89,10 @@ def test_a_defect_is_a_line_that_can_be_reported(
 
     monkeypatch.setattr("typer.main.get_command", broken)
     assert main() == 1
-    told = capsys.readouterr().err
-    assert "KeyError: 'lost'" in told
-    assert "test_main.py:" in told
-    assert "Traceback" not in told
+    stderr = capsys.readouterr().err
+    assert "KeyError: 'lost'" in stderr
+    assert "test_main.py:" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_the_version() -> None:
@@ -111,9 +111,9 @@ async def test_check_of_a_clean_store(tmp_path: Path) -> None:
         await complete(served, "one")
     ran = run("check", "--json", SEMCACHE_STORE__PATH=str(tmp_path))
     assert ran.returncode == 0
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["clean"]
-    assert told["rows"]["entries"] == 1
+    document = json.loads(ran.stdout.splitlines()[-1])
+    assert document["clean"]
+    assert document["rows"]["entries"] == 1
 
 
 async def test_stats_and_explain_of_a_running_server() -> None:
@@ -133,7 +133,7 @@ async def test_stats_and_explain_of_a_running_server() -> None:
         assert "This tenant's budgets" in table.stdout
         assert "$2.500000" in table.stdout
         asked = ("explain", "-m", "gpt-4o-mini", "How do I reset my 2 passwords?")
-        told = await asyncio.to_thread(run, *asked, SEMCACHE_ADDRESS=served.address)
-        assert told.stdout.startswith("EXACT_HIT: exact_match")
+        ran = await asyncio.to_thread(run, *asked, SEMCACHE_ADDRESS=served.address)
+        assert ran.stdout.startswith("EXACT_HIT: exact_match")
         for line in ("task type support, by entry", "would be asked: gpt-4o-mini"):
-            assert line in told.stdout
+            assert line in ran.stdout

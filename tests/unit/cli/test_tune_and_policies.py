@@ -1,4 +1,4 @@
-"""`semcache tune`, and `eval` and `replay` with policies: what a person gets for what can't be done."""
+"""Errors of `semcache tune`, and of `eval` and `replay` with policies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["tune"], "There is nothing to tune from"),
         (["tune", "PAIRS", "--store", "/nowhere"], "Labels come from files or from a store, not from both"),
@@ -47,13 +47,13 @@ def pairs(tmp_path: Path) -> Path:
         (["replay", "STREAM", "--speed", "60"], "don't say when they came"),
     ],
 )
-def test_an_error_is_a_sentence_with_a_way_out(pairs: Path, arguments: list[str], told: str) -> None:
+def test_an_error_is_a_sentence_with_a_hint(pairs: Path, arguments: list[str], expected: str) -> None:
     stream = pairs.with_name("stream.txt")
     stream.write_text("one\ntwo\n", "utf-8")
     names = {"PAIRS": str(pairs), "STREAM": str(stream)}
     ran = run(*(names.get(argument, argument) for argument in arguments))
     assert ran.returncode == 1
-    assert told in ran.stderr
+    assert expected in ran.stderr
     assert len(ran.stderr.splitlines()) == 2
     assert ran.stdout == ""
 

@@ -1,4 +1,4 @@
-"""The callers send every request once, in order, over a real channel, and a failure is a result."""
+"""The callers send every request once, in order, over a real channel; a failure is a result."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from semcache.v1 import semcache_pb2_grpc as pb_grpc
 
 
 class Scripted(pb_grpc.SemanticCacheServiceServicer):
-    """Answers by the last word of the question."""
+    """Answers depend on the last word of the question."""
 
     def __init__(self):
         self.asked = []

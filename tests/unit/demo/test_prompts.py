@@ -1,4 +1,4 @@
-"""The demo's own prompts are what their labels say, and a user's file is read or refused with its line."""
+"""The demo's own prompts agree with their labels; a user's file is read, or refused with the line at fault."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def of_kind(kind):
 
 
 def context(request):
-    """What must be equal before two requests may be compared by meaning."""
+    """Return what must be equal before two requests may be compared by meaning."""
     return request.model, request.messages[:-1]
 
 

@@ -1,4 +1,4 @@
-"""The demo's upstream: answers by prompt, a provider's usage and pace, and an end with its parent."""
+"""The demo's provider: answers depend on the prompt, usage and pace are realistic, and it ends with its parent."""
 
 import asyncio
 import json
@@ -28,9 +28,9 @@ def completion(reply):
 
 
 def test_an_answer_names_its_prompt_and_is_the_same_under_the_same_seed():
-    one, again = completion(ask(Provider(1, 0))), completion(ask(Provider(1, 0)))
-    assert one == again
-    text = one["choices"][0]["message"]["content"]
+    first, again = completion(ask(Provider(1, 0))), completion(ask(Provider(1, 0)))
+    assert first == again
+    text = first["choices"][0]["message"]["content"]
     assert text == answer_text("What is a mutex?", 1)
     assert text.startswith("Answer to: What is a mutex?\n\n")
     assert text != answer_text("What is a mutex?", 2)

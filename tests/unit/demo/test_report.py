@@ -1,11 +1,11 @@
-"""Answers are judged by the request they were made for, and the figures add up."""
+"""Hits are judged by the request that their answer was made for, and the counts of a report add up."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from semcache.demo.judging import HITS, Judgement, Played, judge_hits
+from semcache.demo.correctness import HITS, Correctness, PlayedRequest, trace_hits
 from semcache.demo.prompts import DemoRequest
 from semcache.demo.report import Server, nearest_rank, report
 from semcache.demo.table import keep_notice, print_report
@@ -28,11 +28,11 @@ def request(request_id, kind="first", of="", *, same=None, asked="", differs_in=
 
 
 def made(asked, entry_id, **fields):
-    return Played(asked, "miss", 0.4, entry_id=entry_id, stored=True, spent_nanousd=100, **fields)
+    return PlayedRequest(asked, "miss", 0.4, entry_id=entry_id, stored=True, spent_nanousd=100, **fields)
 
 
 def served(asked, entry_id, status="semantic_hit", **fields):
-    return Played(asked, status, 0.01, entry_id=entry_id, saved_nanousd=100, **fields)
+    return PlayedRequest(asked, status, 0.01, entry_id=entry_id, saved_nanousd=100, **fields)
 
 
 def reported(played):
@@ -48,41 +48,41 @@ OWN_AGAIN = request("line-2", "unlabelled", asked="Mine?")
 OWN_OTHER = request("line-3", "unlabelled", asked="Mine too?")
 
 
-def judgement(*played):
-    return judge_hits(played)[-1].judgement
+def correctness(*played):
+    return trace_hits(played)[-1].correctness
 
 
 def test_an_answer_made_for_the_same_question_is_right():
-    assert judgement(made(FIRST, "e1"), served(REWORDED, "e1")) is Judgement.RIGHT
+    assert correctness(made(FIRST, "e1"), served(REWORDED, "e1")) is Correctness.RIGHT
 
 
 def test_an_answer_made_for_what_a_trap_resembles_is_wrong():
-    assert judgement(made(FIRST, "e1"), served(TRAP, "e1")) is Judgement.WRONG
+    assert correctness(made(FIRST, "e1"), served(TRAP, "e1")) is Correctness.WRONG
 
 
 def test_the_repeat_of_a_trap_belongs_to_the_trap():
     played = (made(FIRST, "e1"), made(TRAP, "e2"), served(TRAP_AGAIN, "e2", "exact_hit"))
-    assert judgement(*played) is Judgement.RIGHT
-    assert judgement(made(FIRST, "e1"), served(TRAP, "e1"), served(TRAP_AGAIN, "e1")) is Judgement.WRONG
+    assert correctness(*played) is Correctness.RIGHT
+    assert correctness(made(FIRST, "e1"), served(TRAP, "e1"), served(TRAP_AGAIN, "e1")) is Correctness.WRONG
 
 
 def test_a_rewording_may_be_served_what_another_rewording_made():
     other = request("c-to-f-3", "reworded", "c-to-f", same=True)
-    assert judgement(made(FIRST, "e1"), made(REWORDED, "e2"), served(other, "e2")) is Judgement.RIGHT
+    assert correctness(made(FIRST, "e1"), made(REWORDED, "e2"), served(other, "e2")) is Correctness.RIGHT
 
 
 def test_unlabelled_prompts_are_right_only_word_for_word():
-    assert judgement(made(OWN, "e1"), served(OWN_AGAIN, "e1", "coalesced")) is Judgement.RIGHT
-    assert judgement(made(OWN, "e1"), served(OWN_OTHER, "e1")) is Judgement.UNJUDGED
+    assert correctness(made(OWN, "e1"), served(OWN_AGAIN, "e1", "coalesced")) is Correctness.RIGHT
+    assert correctness(made(OWN, "e1"), served(OWN_OTHER, "e1")) is Correctness.UNJUDGED
 
 
 def test_an_entry_that_this_run_did_not_make_is_unjudged():
-    assert judgement(made(FIRST, "e1"), served(REWORDED, "older")) is Judgement.UNJUDGED
+    assert correctness(made(FIRST, "e1"), served(REWORDED, "older")) is Correctness.UNJUDGED
 
 
 def test_what_was_not_stored_makes_no_entry():
-    unstored = Played(FIRST, "miss", 0.1, entry_id="e1", stored=False)
-    assert judgement(unstored, served(REWORDED, "e1")) is Judgement.UNJUDGED
+    unstored = PlayedRequest(FIRST, "miss", 0.1, entry_id="e1", stored=False)
+    assert correctness(unstored, served(REWORDED, "e1")) is Correctness.UNJUDGED
 
 
 def a_run():
@@ -101,8 +101,8 @@ def a_run():
             vetoes=("numbers",),
             priced=False,
         ),
-        Played(live, "bypass", 0.2, reason="time_sensitive", spent_nanousd=50),
-        Played(request("broken"), "error", 0.1, reason="UPSTREAM_FAILED"),
+        PlayedRequest(live, "bypass", 0.2, reason="time_sensitive", spent_nanousd=50),
+        PlayedRequest(request("broken"), "error", 0.1, reason="UPSTREAM_FAILED"),
     )
 
 
@@ -133,7 +133,7 @@ def test_every_wrong_answer_and_every_missed_rewording_is_told():
 
 
 def test_nothing_asked_of_the_cache_has_no_ratio():
-    result = reported((Played(request("now", "live"), "bypass", 0.2),))
+    result = reported((PlayedRequest(request("now", "live"), "bypass", 0.2),))
     assert result.hit_ratio is None
     assert result.savings_percent is None
 
@@ -153,7 +153,7 @@ def printed(result):
     return console.file.getvalue()
 
 
-def test_the_table_shows_the_embarrassing_cases_in_full():
+def test_the_table_shows_all_wrong_and_missed_cases():
     text = printed(reported(a_run()))
     assert TRAP.asked in text
     assert REWORDED.asked in text

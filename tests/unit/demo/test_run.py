@@ -1,4 +1,4 @@
-"""The demo's options are checked before anything starts, and its server never touches a user's own."""
+"""The demo's options are checked before anything starts, and its server never uses a user's store or keys."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_the_environment_moves_the_threshold_but_not_the_store_or_the_ports(tmp_
 
 
 async def test_a_provider_that_does_not_come_up_is_said_so():
-    # A module that runs, and says nothing of an address.
+    # A module that runs, but prints no address.
     with pytest.raises(StartError, match="did not come up"):
         async with running_provider(seed=1, latency_scale=0.0, module="json"):
             pass

@@ -1,4 +1,4 @@
-"""Invoices by plan, from the ledger's hours."""
+"""Invoices for every price plan, from the ledger's hours."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semcache.finance.chargeback import Amounts, Chargeback, Invoice, InvoiceLine, chargeback
-from semcache.finance.rate_card import Assignment, PayAsYouGo, Quote, RateCard, Subscription, Tier, VolumeBand
+from semcache.finance.rate_card import Assignment, PayAsYouGo, PriceTier, Quote, RateCard, Subscription, VolumeBand
 from semcache.finance.rate_card_file import read_rate_card
 from semcache.model import LedgerHour, Status
 from semcache.store.rollup import rolled_up
@@ -23,9 +23,9 @@ def hour(tenant: str, status: Status, requests: int, tokens: int, spent: int = 0
 
 
 def test_the_articles_figures():
-    told = chargeback(rolled_up(november()).values(), CARD)
+    result = chargeback(rolled_up(november()).values(), CARD)
 
-    by_tenant = {invoice.tenant: invoice for invoice in told.invoices}
+    by_tenant = {invoice.tenant: invoice for invoice in result.invoices}
     assert {tenant: str(invoice.total_usd) for tenant, invoice in by_tenant.items()} == {
         "acme": "107.20",  # 99 for 5,000 requests, and 1,000 beyond: 500 plain, 100 in batches, 400 hits
         "globex": "45.00",  # 1,000 requests at $0.03 each become $0.045 each
@@ -38,8 +38,8 @@ def test_the_articles_figures():
         ("batch, beyond the quota", 100, 0.8),
         ("cache hit, beyond the quota", 400, 2.4),
     ]
-    assert told.adds_up
-    assert told.total_usd == Decimal("2676.20")
+    assert result.adds_up
+    assert result.total_usd == Decimal("2676.20")
 
 
 def test_pay_as_you_go_charges_each_status_by_its_tier():
@@ -80,7 +80,9 @@ def test_beyond_a_quota_that_is_not_hybrid_nothing_is_charged():
 
 
 def test_bands_count_what_is_beyond_the_quota_from_its_first_token():
-    tier = Tier("all", frozenset(Status), (VolumeBand(0, 1000, Decimal(1)), VolumeBand(1000, None, Decimal("0.5"))))
+    tier = PriceTier(
+        "all", frozenset(Status), (VolumeBand(0, 1000, Decimal(1)), VolumeBand(1000, None, Decimal("0.5")))
+    )
     card = RateCard((tier,), frozenset(), {"s": Subscription("s", Decimal(0), 1, hybrid=True)}, "s")
     (invoice,) = chargeback(
         [hour("a", Status.MISS, 1, 9_000), hour("a", Status.MISS, 1, 3_000, at_s=3600)], card
@@ -106,9 +108,9 @@ def test_small_lines_are_added_before_they_are_rounded():
 
 
 def test_a_monthly_price_is_due_without_a_request():
-    told = chargeback([], CARD)
+    result = chargeback([], CARD)
 
-    assert [(invoice.tenant, str(invoice.total_usd)) for invoice in told.invoices] == [
+    assert [(invoice.tenant, str(invoice.total_usd)) for invoice in result.invoices] == [
         ("acme", "99.00"),
         ("initech", "2500.00"),
     ]
@@ -116,17 +118,17 @@ def test_a_monthly_price_is_due_without_a_request():
 
 
 def test_other_tenants_are_neither_invoiced_nor_counted():
-    told = chargeback([hour("x", Status.MISS, 1, 1), hour("y", Status.MISS, 2, 2)], CARD, ["x"])
+    result = chargeback([hour("x", Status.MISS, 1, 1), hour("y", Status.MISS, 2, 2)], CARD, ["x"])
 
-    assert told.ledger == told.invoiced == Amounts(1, 1, 0)
+    assert result.ledger == result.invoiced == Amounts(1, 1, 0)
 
 
 def test_a_quote_is_the_tenants_own():
     plans = {"q": Quote("q"), "p": PayAsYouGo("p")}
     tenants = {"a": Assignment("q", Decimal(5)), "b": Assignment("q", Decimal("7.5"))}
-    told = chargeback([], RateCard(CARD.tiers, CARD.free, plans, "p", tenants))
+    result = chargeback([], RateCard(CARD.tiers, CARD.free, plans, "p", tenants))
 
-    assert [str(invoice.total_usd) for invoice in told.invoices] == ["5.00", "7.50"]
+    assert [str(invoice.total_usd) for invoice in result.invoices] == ["5.00", "7.50"]
 
 
 def test_invoices_that_leave_something_out_are_found():

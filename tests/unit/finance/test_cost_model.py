@@ -1,4 +1,4 @@
-"""What a month costs in all: so far, projected, shares, growth."""
+"""The cost of a month: up to now, projected, shares, growth."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -42,7 +42,7 @@ def test_a_third_of_a_month():
         (CostPart.FIXED, 25 * USD // 3, 25 * USD),
     ]
     assert cost.projected_nanousd == 385 * USD
-    # Of 360, the fixed charges left out; 37.5 % rounds to 38.
+    # A share of 360, without the fixed charges; 37.5 % rounds to 38.
     assert [cost.percent(part) for part in cost.parts[:3]] == [100 / 3, 37.5, 100 / 6]
     assert [cost.is_usual(part) for part in cost.parts] == [False, False, False, False, False, None]
 
@@ -56,7 +56,7 @@ def test_shares_that_are_usual():
 def test_a_ledger_that_began_within_the_month_is_projected_from_its_own_days():
     cost = cost_after(20, Spending(0, 10 * USD, 10, 5 * DAY_S))
 
-    # 10 so far, and for the other ten days as much as in five days, twice.
+    # 10 up to now, and for the remaining ten days twice as much as in the five days measured.
     assert cost.parts[1].projected_nanousd == 30 * USD
 
 
@@ -91,7 +91,7 @@ def test_tenants_bear_their_share_of_what_is_common():
     ("spent_usd", "growth", "too_fast"), [(10, 0.0, False), (10.4, 0.04, False), (10.6, 0.06, True), (8, -0.2, False)]
 )
 def test_growth_is_by_the_hour(spent_usd, growth, too_fast):
-    # A month of 31 days that cost as much a day has not cost more.
+    # A month of 31 days with the same cost per day shows no growth.
     before = Spending(0, 31 * USD, 1, 31 * DAY_S)
     cost = cost_after(10, Spending(0, int(spent_usd * USD), 1, 10 * DAY_S), before)
 

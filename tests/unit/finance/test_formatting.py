@@ -1,4 +1,4 @@
-"""Figures for people: decimals that fit, rounding, plurals."""
+"""Values for people: fitting decimals, rounding, plurals."""
 
 from fractions import Fraction
 
@@ -18,7 +18,7 @@ def test_a_column_has_the_decimals_of_its_largest_amount(amounts, decimals):
 
 
 @pytest.mark.parametrize(
-    ("usd", "decimals", "told"),
+    ("usd", "decimals", "expected"),
     [
         (Fraction(1234567, 100), 2, "12,345.67"),
         (Fraction(1, 200), 2, "0.00"),
@@ -28,8 +28,8 @@ def test_a_column_has_the_decimals_of_its_largest_amount(amounts, decimals):
         (Fraction(5, 2), 0, "2"),
     ],
 )
-def test_an_amount_is_rounded_half_to_even(usd, decimals, told):
-    assert exactly(usd, decimals) == told
+def test_an_amount_is_rounded_half_to_even(usd, decimals, expected):
+    assert exactly(usd, decimals) == expected
 
 
 def test_what_is_unknown_is_a_dash():

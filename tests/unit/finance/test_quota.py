@@ -1,4 +1,4 @@
-"""Where a quota ends within the ledger's hours."""
+"""Splitting the ledger's hours at a quota."""
 
 from semcache.finance.quota import split_at_quota
 from semcache.model import LedgerHour, Status
@@ -23,7 +23,7 @@ def test_below_the_quota_nothing_is_beyond():
 
 
 def test_hours_after_the_quota_are_beyond_and_its_own_hour_is_split_by_proportion():
-    # Hour 1 has ten requests, of which four are left: six tenths of it are beyond.
+    # Hour 1 has ten requests and the quota has four left, so six tenths of the hour are beyond it.
     hours = [row(0, 6, 60, 6), row(1, 7, 70, 7), row(1, 3, 31, 2, Status.BYPASS), row(2, 1, 8, 3)]
 
     assert beyond(hours, 10) == [(0, 0, 0), (4, 42, 4), (2, 18, 1), (1, 8, 3)]

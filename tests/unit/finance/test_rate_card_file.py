@@ -1,4 +1,4 @@
-"""The file of what tenants are charged: the example as it ships, and every problem named at once."""
+"""The rate card's file: the shipped example, and all problems listed at once."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -65,14 +65,14 @@ def test_the_articles_mark_up():
 
 
 def test_gaps_and_overlaps_of_statuses_are_refused(problems):
-    told = problems(
+    listed = problems(
         'default_plan = "p"\n[pay_as_you_go]\nfree = ["error", "miss"]\n'
         '[[pay_as_you_go.tiers]]\nname = "one"\nstatuses = ["miss", "bypass", "refresh", "nonsense"]\n'
         "usd_per_1k_tokens = 0.01\n"
         '[[pay_as_you_go.tiers]]\nname = "two"\nstatuses = ["bypass", "exact_hit"]\nusd_per_1k_tokens = -0.01\n' + PLAN
     )
 
-    assert told == [
+    assert listed == [
         f"pay_as_you_go.tiers 1: statuses names the unknown status 'nonsense'; there are {', '.join(Status)}",
         "pay_as_you_go.tiers 2: usd_per_1k_tokens must not be negative",
         "pay_as_you_go: status semantic_hit is in no tier and not free",
@@ -84,7 +84,7 @@ def test_gaps_and_overlaps_of_statuses_are_refused(problems):
 
 
 @pytest.mark.parametrize(
-    ("bands", "told"),
+    ("bands", "expected"),
     [
         ("{ from = 5, usd_per_1k_tokens = 1 }", ["bands leave a gap from 0 to 5 tokens"]),
         ("{ from = 0, to = 5, usd_per_1k_tokens = 1 }", ["bands end at 5 tokens: the last has no `to`"]),
@@ -102,10 +102,10 @@ def test_gaps_and_overlaps_of_statuses_are_refused(problems):
         ),
     ],
 )
-def test_gaps_and_overlaps_of_bands_are_refused(problems, bands, told):
+def test_gaps_and_overlaps_of_bands_are_refused(problems, bands, expected):
     text = TIERS.replace("usd_per_1k_tokens = 0.01", f"bands = [{bands}]")
 
-    assert problems('default_plan = "p"\n' + text + PLAN) == [f"pay_as_you_go.tiers 1: {problem}" for problem in told]
+    assert problems('default_plan = "p"\n' + text + PLAN) == [f"pay_as_you_go.tiers 1: {text}" for text in expected]
 
 
 def test_bands_are_charged_token_by_token(tmp_path):
@@ -119,7 +119,7 @@ def test_bands_are_charged_token_by_token(tmp_path):
 
 
 def test_everything_else_that_may_be_wrong(problems):
-    told = problems(
+    listed = problems(
         "colour = 1\n" + TIERS.replace('"all"', '" "') + '[[plans]]\nname = "s"\nkind = "subscription"\n'
         'usd_per_month = "99"\nrequests = 0\nover_quota = "ask"\n'
         '[[plans]]\nname = "m"\nkind = "mark_up"\nprofit = 300\nrisk = true\n'
@@ -130,7 +130,7 @@ def test_everything_else_that_may_be_wrong(problems):
         '[[tenants]]\nplan = "z"\n'
     )
 
-    assert told == [
+    assert listed == [
         "default_plan is missing",
         "pay_as_you_go.tiers 1: name must be a text",
         "plans 1: usd_per_month must be a number of dollars",
@@ -156,7 +156,7 @@ def test_an_empty_file_misses_everything(problems):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ('default_plan = "x"\n' + TIERS + PLAN, "default_plan names the unknown plan 'x'"),
         (
@@ -166,8 +166,8 @@ def test_an_empty_file_misses_everything(problems):
         ('default_plan = "p"\nplans = 3\n' + TIERS, "plans must be tables, as in [[plans]]"),
     ],
 )
-def test_a_default_plan_is_a_plan_for_everybody(problems, text, told):
-    assert told in problems(text)
+def test_a_default_plan_is_a_plan_for_everybody(problems, text, expected):
+    assert expected in problems(text)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -1,11 +1,11 @@
-"""What a report is made of: time without gaps, the dearest first, remarks, spreads, flat rows."""
+"""Cost reports: time without gaps, the highest cost first, remarks, ranges, flat rows."""
 
 from dataclasses import fields
 
 from semcache.costs.periods import Calendar
 from semcache.finance.ledger_rows import HOUR_COLUMNS, LINE_COLUMNS, hour_row, line_row
 from semcache.finance.report import cost_report, remarks
-from semcache.finance.request_costs import CostSpread, cost_spreads
+from semcache.finance.request_costs import CostRange, cost_ranges
 from semcache.model import Cost, LedgerHour, LedgerRecord, Status, Usage
 from semcache.store.rollup import rolled_up
 from tests.support.ledgers import at, line, mixed_days
@@ -51,22 +51,22 @@ def test_what_would_have_cost_most_comes_first():
 
 def test_remarks_name_what_the_figures_leave_out():
     report = cost_report(list(rolled_up(mixed_days()).values()), Calendar())
-    told = remarks(report.total, report.unpriced)
+    sentences = remarks(report.total, report.unpriced)
 
-    assert told[0].startswith("In no amount of money, for the price of the model isn't known: 2 requests of ")
-    assert "own-model (1)" in told[0]
-    assert told[1].startswith("The tokens of 1 request are an estimate")
-    assert "the providers' own prompt caches" in told[2]
-    assert len(told) == 3  # Overhead is booked, so nothing is said of it.
+    assert sentences[0].startswith("In no amount of money, for the price of the model isn't known: 2 requests of ")
+    assert "own-model (1)" in sentences[0]
+    assert sentences[1].startswith("The tokens of 1 request are an estimate")
+    assert "the providers' own prompt caches" in sentences[2]
+    assert len(sentences) == 3  # Overhead is booked, so there is no remark about it.
 
 
 def test_spreads_are_of_calls_that_were_charged_for():
     lines = [line(number, Status.MISS, 1000 * number, model="m") for number in range(100)]
     lines += [line(1, Status.EXACT_HIT, 10**9, model="m"), line(1, Status.REFRESH, 10**9, model="dear")]
 
-    assert cost_spreads(lines) == (
-        CostSpread("dear", 1, 10**9, 10**9, 10**9),
-        CostSpread("m", 99, 5_000, 50_000, 95_000),
+    assert cost_ranges(lines) == (
+        CostRange("dear", 1, 10**9, 10**9, 10**9),
+        CostRange("m", 99, 5_000, 50_000, 95_000),
     )
 
 

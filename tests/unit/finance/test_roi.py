@@ -1,4 +1,4 @@
-"""Return on investment: the two cases that ship, claims against computed figures, and what a ledger tells."""
+"""Return on investment: the two shipped cases, claims compared with results, and a ledger's own case."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -138,9 +138,9 @@ def test_a_ledger_is_a_case():
 
 
 @pytest.mark.parametrize(
-    ("hours", "measured_s", "told"),
+    ("hours", "measured_s", "expected"),
     [([], DAY_S, "no requests"), (HOURS[2:], DAY_S, "known price"), (HOURS, DAY_S - 1, "24.0 hours")],
 )
-def test_too_little_is_no_case(hours, measured_s, told):
-    with pytest.raises(InvalidRequestError, match=told):
+def test_too_little_is_no_case(hours, measured_s, expected):
+    with pytest.raises(InvalidRequestError, match=expected):
         measured_case("m", savings(hours).total, measured_s)

@@ -1,4 +1,4 @@
-"""Savings from the ledger's hours: grouping, sums, percent."""
+"""Savings from the ledger's hours: groups, sums, percentages."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_nothing_is_no_rows_and_a_total_of_nothing():
 
 
 def test_days_and_months_are_the_calendars():
-    # Berlin's clocks go back on 2027-10-31, the month's last day: it has 25 hours and ends at 23:00 UTC.
+    # Berlin's clocks go back on 2027-10-31, the month's last day, which has 25 hours and ends at 23:00 UTC.
     last_hour_s = 1_825_020_000  # 2027-10-31T22:00Z
     hours = [
         LedgerHour(last_hour_s - 25 * 3600, "t", "m", "", Status.MISS, requests=1),

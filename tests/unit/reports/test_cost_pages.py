@@ -1,4 +1,4 @@
-"""The pages of money: whole in themselves, well drawn, every name escaped."""
+"""The pages of costs and invoices: complete in one file, drawn in the page's colours, every name escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from semcache.costs.periods import Calendar
 from semcache.finance.chargeback import chargeback
 from semcache.finance.rate_card_file import read_rate_card
 from semcache.finance.report import cost_report
-from semcache.finance.request_costs import cost_spreads
+from semcache.finance.request_costs import cost_ranges
 from semcache.model import NO_COST, LedgerRecord, Status
 from semcache.reports import cost_page, invoice_page
 from semcache.store.rollup import rolled_up
@@ -35,34 +35,34 @@ KINDS = {
 
 def page(lines: list[LedgerRecord]) -> str:
     hours = list(rolled_up(lines).values())
-    return cost_page(cost_report(hours, Calendar()), cost_spreads(lines), "a window", "Read just now.")
+    return cost_page(cost_report(hours, Calendar()), cost_ranges(lines), "a window", "Read just now.")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_ledger_has_a_page_that_loads_nothing(kind: str) -> None:
-    told = page(KINDS[kind])
+    html = page(KINDS[kind])
 
-    assert "<script" not in told
-    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)""", told)
-    assert not re.search(r"url\((?!#)", told)
+    assert "<script" not in html
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#)""", html)
+    assert not re.search(r"url\((?!#)", html)
     names: list[str] = []
-    for drawing in re.findall(r"<svg.*?</svg>", told, re.DOTALL):
+    for drawing in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         root = ET.fromstring(drawing)
         names += [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
         assert not re.search(r"#0[1-5]0[1-5]0[1-5]", drawing)
         assert "mathdefault" not in drawing
     assert len(set(names)) == len(names)
     spends = any(one.spent.total_nanousd for one in KINDS[kind])
-    assert told.count("<figure") == (7 if spends else 6)
+    assert html.count("<figure") == (7 if spends else 6)
 
 
 def test_the_targets_are_drawn_and_told() -> None:
-    told = page(november())
+    html = page(november())
 
-    assert "$0.03" in told
-    assert "40 %" in told
-    assert 'class="summary none"' in told  # 25.5 % were saved
-    assert "10,001 requests cost $45.2500; the cache saved $15.5000, 25.5 %" in told
+    assert "$0.03" in html
+    assert "40 %" in html
+    assert 'class="summary none"' in html  # 25.5 % were saved
+    assert "10,001 requests cost $45.2500; the cache saved $15.5000, 25.5 %" in html
 
 
 def test_what_does_not_fit_is_said() -> None:
@@ -74,10 +74,10 @@ def test_names_are_escaped() -> None:
 
 
 def test_a_dollar_sign_is_a_dollar_sign() -> None:
-    told = page([line(5.0, Status.MISS, 7, model="$big$", task_type="$small")])
-    assert ">$big$<" in told
-    assert ">$small<" in told
-    assert "\\$" not in told
+    html = page([line(5.0, Status.MISS, 7, model="$big$", task_type="$small")])
+    assert ">$big$<" in html
+    assert ">$small<" in html
+    assert "\\$" not in html
 
 
 def test_the_same_ledger_makes_the_same_page() -> None:
@@ -85,8 +85,8 @@ def test_the_same_ledger_makes_the_same_page() -> None:
 
 
 def test_invoices_stand_on_a_page_with_their_proof() -> None:
-    told = chargeback(rolled_up(november()).values(), CARD)
-    html = invoice_page(told, "2026-11", "Read just now.", ["The invoices add up & are <right>."])
+    invoices = chargeback(rolled_up(november()).values(), CARD)
+    html = invoice_page(invoices, "2026-11", "Read just now.", ["The invoices add up & are <right>."])
 
     assert html.count("<table") == 5
     assert "acme: starter" in html

@@ -1,4 +1,4 @@
-"""Label files: every known format, and a sentence for each way to be wrong."""
+"""Label files: every known format, and a sentence for every error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import load_pairs
-from semcache.evaluation.replay.streams import load_stream
+from semcache.evaluation.replay.workload import load_workload
 
 
 def written(path: Path, *rows: Any) -> Path:
@@ -26,10 +26,10 @@ def test_pairs_of_prompts(tmp_path: Path) -> None:
         "",
         {"id": "2", "a": "x", "b": "z", "same_answer": False, "category": "negation"},
     )
-    one, two = load_pairs(file)
-    assert (one.stored, one.asked) == (({"role": "user", "content": "x"},), ({"role": "user", "content": "y"},))
-    assert (one.same, one.kind) == (True, "k")
-    assert (two.same, two.kind) == (False, "negation")
+    first, second = load_pairs(file)
+    assert (first.stored, first.asked) == (({"role": "user", "content": "x"},), ({"role": "user", "content": "y"},))
+    assert (first.same, first.kind) == (True, "k")
+    assert (second.same, second.kind) == (False, "negation")
 
 
 def test_pairs_of_conversations(tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ def test_tables(tmp_path: Path, delimiter: str, header: tuple[str, ...], suffix:
         writer.writerow(header)
         writer.writerow(["1", 'What is "x",\ny; z?', "שלום, 😀\tworld", "1", "quoted"])
         writer.writerow(["", "What's x?", "x;y,z", "FALSE", ""])
-    one, two = load_pairs(file)
-    assert one.stored == ({"role": "user", "content": 'What is "x",\ny; z?'},)
-    assert one.asked == ({"role": "user", "content": "שלום, 😀\tworld"},)
-    assert (one.pair_id, one.same, one.kind) == ("1", True, "quoted")
-    # The quoted line feed makes the second record begin in line 4.
-    assert (two.pair_id, two.same, two.kind) == (f"{file}:4", False, "different")
+    first, second = load_pairs(file)
+    assert first.stored == ({"role": "user", "content": 'What is "x",\ny; z?'},)
+    assert first.asked == ({"role": "user", "content": "שלום, 😀\tworld"},)
+    assert (first.pair_id, first.same, first.kind) == ("1", True, "quoted")
+    # The quoted line feed makes the second record begin on line 4.
+    assert (second.pair_id, second.same, second.kind) == (f"{file}:4", False, "different")
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
     written(tmp_path / "deep" / "one.jsonl", {"a": "x", "b": "y", "same": 1})
     (tmp_path / "two.csv").write_text("a,b,same,namespace,task_type\nx,y,0,n,t\n", "utf-8")
     (tmp_path / "LICENSE").write_text("not data", "utf-8")
-    one, two = load_pairs(tmp_path)
-    assert (one.same, one.namespace, two.same, two.namespace, two.task_type) == (True, "", False, "n", "t")
+    first, second = load_pairs(tmp_path)
+    assert (first.same, first.namespace, second.same, second.namespace, second.task_type) == (True, "", False, "n", "t")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidRequestError, match=r"holds no \.jsonl, \.csv or \.tsv files"):
         load_pairs(tmp_path / "empty")
@@ -232,15 +232,15 @@ def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:
         "four {not json}",
         "{name}, five",
     )
-    one, two, three, four, five = load_stream(file, model="m0")
-    assert (one.model, one.namespace) == ("m1", "n")
-    assert [json.loads(item.body)["messages"][0]["content"] for item in (two, three, four, five)] == [
+    first, second, third, fourth, fifth = load_workload(file, model="m0")
+    assert (first.model, first.namespace) == ("m1", "n")
+    assert [json.loads(item.body)["messages"][0]["content"] for item in (second, third, fourth, fifth)] == [
         "two",
         "three",
         "four {not json}",
         "{name}, five",
     ]
-    assert two.model == "m0"
+    assert second.model == "m0"
 
 
 @pytest.mark.parametrize(
@@ -257,4 +257,4 @@ def test_a_stream_of_objects_and_of_plain_lines(tmp_path: Path) -> None:
 )
 def test_a_bad_stream_is_named(tmp_path: Path, row: Any, problem: str) -> None:
     with pytest.raises(InvalidRequestError, match=problem):
-        load_stream(written(tmp_path / "bad.jsonl", row), model="m")
+        load_workload(written(tmp_path / "bad.jsonl", row), model="m")

@@ -1,4 +1,4 @@
-"""The cluster bootstrap: against what can be counted by hand, and by simulation of its coverage."""
+"""The cluster bootstrap, compared with counts made by hand; its coverage is simulated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semcache.evaluation.statistics.bootstrap import percentiles, resample
 def test_a_group_is_drawn_whole_or_not_at_all() -> None:
     columns = np.array([[1, 1], [1, 1], [1, 0], [1, 0], [1, 0]])
     sums = resample(columns, ["a", "a", "b", "b", "b"], resamples=500).sums
-    # Two draws of the two groups: both a (4 pairs), both b (6), or one each (5).
+    # Two draws from the two groups: a twice (4 pairs), b twice (6), or each once (5).
     assert {tuple(row) for row in sums.tolist()} == {(4.0, 4.0), (5.0, 2.0), (6.0, 0.0)}
     assert np.mean(sums[:, 0] == 5.0) == pytest.approx(0.5, abs=0.08)
 
@@ -35,7 +35,7 @@ def test_a_ratio_of_nothing_is_no_number() -> None:
 
 
 def test_the_standard_error_is_the_textbooks() -> None:
-    # Of 500 independent cases, 150 hits: a standard error of sqrt(.3 × .7 / 500).
+    # 150 hits of 500 independent cases have a standard error of sqrt(.3 × .7 / 500).
     columns = np.array([[n < 150, 1] for n in range(500)])
     ratio = resample(columns, range(500)).ratio(0, 1)
     assert float(ratio.std()) == pytest.approx(0.0205, abs=0.001)
@@ -46,7 +46,7 @@ def test_clusters_are_covered_where_pairs_counted_singly_are_not() -> None:
     rng = np.random.default_rng(7)
     covered = covered_singly = 0
     for _ in range(150):
-        shares = rng.beta(1, 1, 40)  # clusters differ widely; their mean share is one half
+        shares = rng.beta(1, 1, 40)  # Clusters differ widely; their mean share is .5.
         columns = np.stack([rng.random(400) < np.repeat(shares, 10), np.ones(400)], axis=1)
         for groups, counts in ((np.repeat(np.arange(40), 10), True), (np.arange(400), False)):
             low, high = percentiles(resample(columns, groups.tolist(), resamples=300).ratio(0, 1))

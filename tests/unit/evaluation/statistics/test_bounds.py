@@ -1,4 +1,4 @@
-"""Bounds of shares: against closed forms, published values, and by simulation of what they promise."""
+"""Bounds of shares, compared with closed forms and published values; their coverage is simulated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semcache.evaluation.statistics.bounds import (
 
 
 def binomial(count: int, of: int, share: float) -> float:
-    """P(X ≤ count), term by term."""
+    """Return P(X ≤ count), term by term."""
     return sum(math.comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(count + 1))
 
 

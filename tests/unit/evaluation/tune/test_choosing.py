@@ -1,4 +1,4 @@
-"""Choosing a threshold: by hand, and by simulation that what is chosen keeps its promise."""
+"""Choosing a threshold: compared with results by hand, and simulated to keep its budget."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from semcache.evaluation.labels.pairs import Pair, user
-from semcache.evaluation.tune.choosing import Budget, Choice, choose
-from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.labels.pairs import LabelledPair, user
+from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
-from semcache.evaluation.tune.judging import Judged
+from semcache.evaluation.tune.pair_scores import ScoredPairs
 
-PAIR = Compared(Pair("1", user("a"), user("b"), same=True, kind="k"), Relation.COMPARED, "b", "a", 0.9)
+PAIR = ComparedPair(LabelledPair("1", user("a"), user("b"), same=True, kind="k"), Relation.COMPARED, "b", "a", 0.9)
 
 
-def judged(scores: Sequence[float], same: Sequence[bool]) -> Judged:
+def scored(scores: Sequence[float], same: Sequence[bool]) -> ScoredPairs:
     count = len(scores)
-    return Judged((PAIR,) * count, np.array(scores, np.float64), np.array(same, np.bool_), ((),) * count)
+    return ScoredPairs((PAIR,) * count, np.array(scores, np.float64), np.array(same, np.bool_), ((),) * count)
 
 
-def choice(scores: Sequence[float], same: Sequence[bool], *, mix: Mix | None = None, limit: float = 0.01) -> Choice:
-    return choose(judged(scores, same), Budget(limit, 0.95), mix or Mix())
+def choice(
+    scores: Sequence[float], same: Sequence[bool], *, mix: Mix | None = None, limit: float = 0.01
+) -> ThresholdChoice:
+    return choose(scored(scores, same), WrongBudget(limit, 0.95), mix or Mix())
 
 
 def test_299_right_ones_prove_one_percent_and_298_do_not() -> None:
@@ -37,29 +39,29 @@ def test_299_right_ones_prove_one_percent_and_298_do_not() -> None:
 
 
 def test_the_sequence_ends_at_the_first_threshold_that_is_not_proven() -> None:
-    # 299 right ones at .99, then ten wrong ones at .98, then so many right ones that the share would be small again.
+    # 299 right pairs at .99, ten wrong ones at .98, then so many right ones that the share would be small again.
     scores = [0.99] * 299 + [0.98] * 10 + [0.97] * 5000
-    told = choice(scores, [True] * 299 + [False] * 10 + [True] * 5000)
-    assert told.proven is not None
-    assert told.failed is not None
-    assert told.proven.threshold == 0.99
-    assert (told.failed.threshold, told.failed.served, told.failed.wrong) == (0.98, 309, 10)
-    assert told.reason.startswith("Not lower: at 0.98 you have 309 served hits with 10 wrong")
+    chosen = choice(scores, [True] * 299 + [False] * 10 + [True] * 5000)
+    assert chosen.proven is not None
+    assert chosen.failed is not None
+    assert chosen.proven.threshold == 0.99
+    assert (chosen.failed.threshold, chosen.failed.served, chosen.failed.wrong) == (0.98, 309, 10)
+    assert chosen.reason.startswith("Not lower: at 0.98 you have 309 served hits with 10 wrong")
 
 
 def test_no_lower_threshold_is_chosen_where_it_serves_no_more_right_ones() -> None:
-    told = choice([0.95] * 1000 + [0.2], [True] * 1000 + [False])
-    assert told.proven is not None
-    assert (told.proven.threshold, told.proven.served, told.proven.wrong) == (0.95, 1000, 0)
+    chosen = choice([0.95] * 1000 + [0.2], [True] * 1000 + [False])
+    assert chosen.proven is not None
+    assert (chosen.proven.threshold, chosen.proven.served, chosen.proven.wrong) == (0.95, 1000, 0)
 
 
 def test_a_failure_at_once_says_what_is_needed() -> None:
-    told = choice([0.99] * 299, [False] + [True] * 298)
-    assert told.proven is None
-    assert told.reason.startswith(
+    chosen = choice([0.99] * 299, [False] + [True] * 298)
+    assert chosen.proven is None
+    assert chosen.reason.startswith(
         "299 served hits without a wrong one are needed for 1 % at 95 %; at 0.99 you have 299"
     )
-    assert "with 1 wrong, 473 are needed" in told.reason
+    assert "with 1 wrong, 473 are needed" in chosen.reason
 
 
 def test_exact_matches_prove_nothing_about_a_threshold() -> None:
@@ -70,15 +72,15 @@ def test_exact_matches_prove_nothing_about_a_threshold() -> None:
 
 
 def test_vetoed_pairs_are_not_served_and_do_not_count() -> None:
-    told = choice([-math.inf] * 50 + [0.95] * 299, [False] * 50 + [True] * 299)
-    assert told.proven is not None
-    assert (told.compared, told.wrong) == (299, 0)
+    chosen = choice([-math.inf] * 50 + [0.95] * 299, [False] * 50 + [True] * 299)
+    assert chosen.proven is not None
+    assert (chosen.compared, chosen.wrong) == (299, 0)
 
 
 def test_a_score_on_the_grid_is_served_at_it() -> None:
-    told = choice([0.9499999] * 299, [True] * 299)
-    assert told.proven is not None
-    assert told.proven.threshold == 0.95
+    chosen = choice([0.9499999] * 299, [True] * 299)
+    assert chosen.proven is not None
+    assert chosen.proven.threshold == 0.95
 
 
 def test_nothing_to_compare() -> None:
@@ -88,16 +90,16 @@ def test_nothing_to_compare() -> None:
 def test_a_trap_share_bounds_both_rates_at_half_the_level_and_mixes_them() -> None:
     scores = [0.95] * 1000 + [0.5] * 2000
     same = [True] * 1000 + [False] * 2000
-    told = choice(scores, same, mix=Mix(0.5))
-    assert told.proven is not None
-    assert told.proven.threshold == 0.95
-    # All 1,000 hits and none of 2,000 traps, each at 97.5 %: the closed forms of Clopper and Pearson.
+    chosen = choice(scores, same, mix=Mix(0.5))
+    assert chosen.proven is not None
+    assert chosen.proven.threshold == 0.95
+    # Clopper and Pearson's closed forms for all of 1,000 hits and none of 2,000 traps, each at 97.5 %.
     bad, good = 1 - 0.025 ** (1 / 2000), 0.025 ** (1 / 1000)
-    assert told.proven.upper == pytest.approx(bad / (bad + good))
+    assert chosen.proven.upper == pytest.approx(bad / (bad + good))
     rarer = choice(scores, same, mix=Mix(0.05))
     assert rarer.proven is not None
-    assert rarer.proven.upper < told.proven.upper
-    # A hundred traps can't prove one percent where every second request is one.
+    assert rarer.proven.upper < chosen.proven.upper
+    # A hundred traps can't prove one percent if every second request is a trap.
     few = choice([0.95] * 1000 + [0.5] * 100, [True] * 1000 + [False] * 100, mix=Mix(0.5))
     assert few.proven is None
     assert "traps at 50% of requests" in few.reason
@@ -107,7 +109,7 @@ def test_a_trap_share_bounds_both_rates_at_half_the_level_and_mixes_them() -> No
 def test_what_is_chosen_breaks_the_budget_at_most_one_time_in_twenty(
     mix: float | None, limit: float, runs: int
 ) -> None:
-    """Wrong ones get rarer with the score; each run draws pairs anew and asks whether its choice keeps the budget."""
+    """Wrong pairs get rarer with the score. Each run draws new pairs and tests whether its choice keeps the budget."""
     rng = np.random.default_rng(3)
     grid = np.linspace(0.5, 1.0, 4001)
     wrong_at = 0.12 * (1.0 - grid) / 0.5
@@ -124,9 +126,9 @@ def test_what_is_chosen_breaks_the_budget_at_most_one_time_in_twenty(
     for _ in range(runs):
         scores = rng.choice(grid, 1500)
         same = rng.random(1500) >= 0.12 * (1.0 - scores) / 0.5
-        told = choice(scores.tolist(), same.tolist(), mix=Mix(mix), limit=limit)
-        if told.proven is not None:
+        chosen = choice(scores.tolist(), same.tolist(), mix=Mix(mix), limit=limit)
+        if chosen.proven is not None:
             proven += 1
-            broken += true_ratio(told.proven.threshold) > limit
+            broken += true_ratio(chosen.proven.threshold) > limit
     assert proven >= runs / 3
     assert broken / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)

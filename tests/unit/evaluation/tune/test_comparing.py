@@ -1,13 +1,13 @@
-"""Pairs compared without a server: the keys that the server makes, each text embedded once, guards and scores."""
+"""Comparing pairs without a server: the server's keys, one embedding for each text, guards and scores."""
 
 from __future__ import annotations
 
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels.pairs import Message, Pair, user
-from semcache.evaluation.tune.comparing import Compared, Relation, compare_pairs, texts_to_embed
-from semcache.evaluation.tune.judging import judge
+from semcache.evaluation.labels.pairs import LabelledPair, Message, user
+from semcache.evaluation.tune.comparing import ComparedPair, Relation, compare_pairs, texts_to_embed
+from semcache.evaluation.tune.pair_scores import score_pairs
 from semcache.evaluation.tune.specs import read_specs
 from semcache.settings import Settings, load_settings
 from semcache.testing.embedder import HashingEmbedder
@@ -15,16 +15,18 @@ from semcache.testing.embedder import HashingEmbedder
 SYSTEM = {"role": "system", "content": "Be brief."}
 
 
-def pair(stored: tuple[Message, ...] | str, asked: tuple[Message, ...] | str, *, same: bool = True) -> Pair:
+def pair(stored: tuple[Message, ...] | str, asked: tuple[Message, ...] | str, *, same: bool = True) -> LabelledPair:
     sides = [user(side) if isinstance(side, str) else side for side in (stored, asked)]
-    return Pair("the pair", sides[0], sides[1], same, "k")
+    return LabelledPair("the pair", sides[0], sides[1], same, "k")
 
 
-async def compared(*pairs: Pair, settings: Settings | None = None) -> tuple[tuple[Compared, ...], HashingEmbedder]:
+async def compared(
+    *pairs: LabelledPair, settings: Settings | None = None
+) -> tuple[tuple[ComparedPair, ...], HashingEmbedder]:
     embedder = HashingEmbedder()
-    told: list[int] = []
-    result = await compare_pairs(pairs, embedder, settings or load_settings(), told.append)
-    assert sum(told) <= texts_to_embed(pairs)
+    progress: list[int] = []
+    result = await compare_pairs(pairs, embedder, settings or load_settings(), progress.append)
+    assert sum(progress) <= texts_to_embed(pairs)
     return result, embedder
 
 
@@ -63,8 +65,8 @@ async def test_each_text_is_embedded_once() -> None:
 async def test_any_text_is_compared_or_kept_apart(text: str) -> None:
     ((one,), _) = await compared(pair(text, text + "!"))
     assert one.relation in {Relation.COMPARED, Relation.APART}
-    judged = judge([one], read_specs(["guards=all"], load_settings().decision)[0].decider)
-    assert judged.scores.shape == (1,)
+    scored = score_pairs([one], read_specs(["guards=all"], load_settings().decision)[0].decider)
+    assert scored.scores.shape == (1,)
 
 
 async def test_what_a_server_would_refuse_names_its_pair() -> None:
@@ -82,14 +84,14 @@ async def test_a_judged_pair_has_a_score_or_a_veto() -> None:
         pair((SYSTEM, *user("Convert 10 miles")), "Convert 10 miles"),
     )
     (spec,) = read_specs(["threshold=0.1,guards=units"], load_settings().decision)
-    told: list[int] = []
-    judged = judge(items, spec.decider, told.append)
-    assert sum(told) == 4
-    assert judged.vetoes == (("units",), (), (), ())
-    assert judged.scores[0] == float("-inf")
-    assert judged.scores[1] == pytest.approx(items[1].similarity)
-    assert judged.served(1.0).tolist() == [False, False, True, False]
-    assert judged.served(0.1).tolist() == [False, True, True, False]
-    assert judged.compared().tolist() == [False, True, False, False]
-    part = judged.part(judged.compared())
+    progress: list[int] = []
+    scored = score_pairs(items, spec.decider, progress.append)
+    assert sum(progress) == 4
+    assert scored.vetoes == (("units",), (), (), ())
+    assert scored.scores[0] == float("-inf")
+    assert scored.scores[1] == pytest.approx(items[1].similarity)
+    assert scored.served(1.0).tolist() == [False, False, True, False]
+    assert scored.served(0.1).tolist() == [False, True, True, False]
+    assert scored.compared().tolist() == [False, True, False, False]
+    part = scored.part(scored.compared())
     assert (part.pairs, part.vetoes) == ((items[1],), ((),))

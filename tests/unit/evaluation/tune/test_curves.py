@@ -1,4 +1,4 @@
-"""Points of a curve against counting by hand."""
+"""The points of a curve, compared with counts made by hand."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import numpy as np
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels.pairs import Pair, user
-from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.labels.pairs import LabelledPair, user
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix, curve, distinct_thresholds
-from semcache.evaluation.tune.judging import Judged
 from semcache.evaluation.tune.money import worth_of
+from semcache.evaluation.tune.pair_scores import ScoredPairs
 from semcache.settings import CostSettings
 
-PAIR = Pair("1", user("a"), user("b"), same=True, kind="k")
+PAIR = LabelledPair("1", user("a"), user("b"), same=True, kind="k")
 SCORES = [math.inf, 0.99, 0.98, 0.98, 0.9, -math.inf]
 SAME = [True, True, False, True, False, False]
 
 
-def judged() -> Judged:
-    pairs = (Compared(PAIR, Relation.COMPARED, "b", "a", 0.9),) * len(SCORES)
-    return Judged(pairs, np.array(SCORES), np.array(SAME), ((),) * len(SCORES))
+def scored() -> ScoredPairs:
+    pairs = (ComparedPair(PAIR, Relation.COMPARED, "b", "a", 0.9),) * len(SCORES)
+    return ScoredPairs(pairs, np.array(SCORES), np.array(SAME), ((),) * len(SCORES))
 
 
 def test_points_count_what_is_served() -> None:
-    points = curve(judged(), [0.995, 0.98, 0.5], mix=Mix(), usd=np.full(6, 0.002), cost_of_wrong_usd=0.01)
+    points = curve(scored(), [0.995, 0.98, 0.5], mix=Mix(), usd=np.full(6, 0.002), cost_of_wrong_usd=0.01)
     assert [(point.hits, point.traps, point.exact) for point in points] == [(1, 0, 1), (3, 1, 1), (3, 2, 1)]
     top, middle, _ = points
     assert (top.wrong_share, top.wrong_upper) == (0.0, 1.0)
     assert middle.wrong_share == pytest.approx(1 / 4)
     assert middle.hit_ratio == pytest.approx(4 / 6)
-    # Of 1,000 requests like these, 4/6 spare $0.002 each and 1/6 cost $0.01 each.
+    # Of 1,000 requests like these, 4/6 save $0.002 each and 1/6 cost $0.01 each.
     assert middle.net_usd == pytest.approx(1000 * (4 / 6 * 0.002 - 1 / 6 * 0.01))
-    # The bound is over the three that the threshold decides about.
+    # The bound is over the three pairs that the threshold decides about.
     assert middle.wrong_upper == pytest.approx(0.8646, abs=1e-4)
 
 
 def test_a_trap_share_reweights_shares_and_dollars_and_leaves_counts() -> None:
-    (point,) = curve(judged(), [0.98], mix=Mix(0.1), usd=np.full(6, 1.0), cost_of_wrong_usd=0.0)
-    # All three hits and one of three traps: .9 × 1 + .1 / 3 of requests are served.
+    (point,) = curve(scored(), [0.98], mix=Mix(0.1), usd=np.full(6, 1.0), cost_of_wrong_usd=0.0)
+    # All three hits and one of three traps are served: .9 × 1 + .1 / 3 of the requests.
     assert (point.hits, point.traps) == (3, 1)
     assert point.hit_ratio == pytest.approx(0.9 + 0.1 / 3)
     assert point.wrong_share == pytest.approx((0.1 / 3) / (0.9 + 0.1 / 3))
@@ -48,16 +48,16 @@ def test_a_trap_share_reweights_shares_and_dollars_and_leaves_counts() -> None:
 
 
 def test_distinct_thresholds_are_told_to_four_decimals_and_rounded_down() -> None:
-    one = judged()
+    one = scored()
     assert distinct_thresholds(one).tolist() == [0.99, 0.98, 0.9]
-    other = Judged(one.pairs[:1], np.array([0.98765]), np.array([True]), ((),))
+    other = ScoredPairs(one.pairs[:1], np.array([0.98765]), np.array([True]), ((),))
     assert distinct_thresholds(other).tolist() == [0.9876]
     assert other.served(0.9876).all()
 
 
 def test_worth_is_what_the_entry_cost_or_an_estimate() -> None:
-    known = Compared(PAIR, Relation.COMPARED, "b", "a", 0.9, cost_nanousd=2_000_000)
-    unknown = Compared(PAIR, Relation.COMPARED, "b", "a", 0.9, prompt_tokens=1000)
+    known = ComparedPair(PAIR, Relation.COMPARED, "b", "a", 0.9, cost_nanousd=2_000_000)
+    unknown = ComparedPair(PAIR, Relation.COMPARED, "b", "a", 0.9, prompt_tokens=1000)
     options = {"model": "gpt-4o-mini", "output_tokens": 500, "at_s": 1.7e9, "costs": CostSettings()}
     all_known = worth_of([known], **options)
     assert (all_known.usd.tolist(), all_known.estimated) == ([0.002], 0)

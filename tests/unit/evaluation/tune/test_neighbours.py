@@ -1,4 +1,4 @@
-"""Texts by cluster or intent, each with its nearest neighbour: against brute force."""
+"""Pairs of nearest neighbours, compared with brute force."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ TEXTS = (
 
 async def test_each_text_meets_its_nearest_other_one() -> None:
     embedder = HashingEmbedder()
-    told: list[int] = []
+    progress: list[int] = []
     named = NamedTexts("cluster", TEXTS)
-    pairs, vectors = await nearest_pairs(named, embedder, load_settings(), told.append)
+    pairs, vectors = await nearest_pairs(named, embedder, load_settings(), progress.append)
     texts = list(dict.fromkeys(text for name, text in TEXTS if name != "stale"))
     assert [pair.asked[0]["content"] for pair in pairs] == texts
     names = {text: name for name, text in TEXTS}
@@ -41,9 +41,9 @@ async def test_each_text_meets_its_nearest_other_one() -> None:
         assert pair.same == (names[asked] == names[stored])
         assert pair.sampled_with == names[asked]
     before = len(embedder.batches)
-    compared = await compare_pairs(pairs, embedder, load_settings(), told.append, vectors)
+    compared = await compare_pairs(pairs, embedder, load_settings(), progress.append, vectors)
     assert len(embedder.batches) == before
-    assert sum(told) == len(texts)
+    assert sum(progress) == len(texts)
     assert all(item.relation is Relation.COMPARED for item in compared)
 
 

@@ -1,4 +1,4 @@
-"""Policies as one writes them on a command line."""
+"""Policies as a command line writes them."""
 
 from __future__ import annotations
 

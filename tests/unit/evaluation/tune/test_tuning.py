@@ -1,4 +1,4 @@
-"""A whole tuning: what is proven, by part, as TOML that the server takes, with what has to be kept in mind."""
+"""A whole tuning: the proven threshold, parts, TOML that the server accepts, and notes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels.pairs import Pair, user
+from semcache.evaluation.labels.pairs import LabelledPair, user
 from semcache.evaluation.tune.advising import as_toml, notes, summary
-from semcache.evaluation.tune.choosing import Budget
-from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.tune.choosing import WrongBudget
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.money import Worth
 from semcache.evaluation.tune.specs import Spec
@@ -19,18 +19,20 @@ from semcache.evaluation.tune.tuning import Question, Tuning, tune
 from semcache.settings import DecisionSettings, Settings
 
 
-def item(number: int, similarity: float | None, *, same: bool, namespace: str = "", task_type: str = "") -> Compared:
+def item(
+    number: int, similarity: float | None, *, same: bool, namespace: str = "", task_type: str = ""
+) -> ComparedPair:
     stored, asked = f"stored {number:b}", f"stored {number:b}"
-    pair = Pair(str(number), user(stored), user(asked), same, "k", namespace=namespace, task_type=task_type)
+    pair = LabelledPair(str(number), user(stored), user(asked), same, "k", namespace=namespace, task_type=task_type)
     relation = Relation.EXACT if similarity is None else Relation.COMPARED
-    return Compared(pair, relation, asked, stored, similarity)
+    return ComparedPair(pair, relation, asked, stored, similarity)
 
 
-def tuned(items: list[Compared], *, mix: Mix | None = None, guards: tuple[str, ...] = ("numbers",)) -> Tuning:
-    question = Question(Budget(), mix or Mix(), 0.0, Spec("in force", DecisionSettings(guards=guards)))
-    told: list[int] = []
-    result = tune(items, Worth(np.full(len(items), 0.001), 0, "known"), question, told.append)
-    assert sum(told) == 2 * len(items)
+def tuned(items: list[ComparedPair], *, mix: Mix | None = None, guards: tuple[str, ...] = ("numbers",)) -> Tuning:
+    question = Question(WrongBudget(), mix or Mix(), 0.0, Spec("in force", DecisionSettings(guards=guards)))
+    progress: list[int] = []
+    result = tune(items, Worth(np.full(len(items), 0.001), 0, "known"), question, progress.append)
+    assert sum(progress) == 2 * len(items)
     return result
 
 
@@ -82,8 +84,8 @@ def test_a_part_that_needs_a_higher_threshold_gets_it() -> None:
 def test_a_namespace_that_surely_breaks_the_budget_is_named() -> None:
     items = [item(n, 0.95, same=True, namespace="good") for n in range(3000)]
     items += [item(5000 + n, 0.95, same=n >= 8, namespace="bad") for n in range(30)]
-    told = notes(tuned(items), from_store=False)
-    assert any("The namespace 'bad' is worse than the rest: 8 of 30 hits" in note for note in told)
+    sentences = notes(tuned(items), from_store=False)
+    assert any("The namespace 'bad' is worse than the rest: 8 of 30 hits" in note for note in sentences)
 
 
 def test_an_unusually_low_threshold_is_warned_of() -> None:
@@ -92,10 +94,12 @@ def test_an_unusually_low_threshold_is_warned_of() -> None:
 
 
 def test_pairs_that_never_meet_are_told_of() -> None:
-    apart = Compared(Pair("x", user("a"), user("b"), same=False, kind="k"), Relation.APART, "b", "a", reason="personal")
-    told = notes(tuned([item(1, 0.9, same=True), item(2, None, same=True), apart, apart]), from_store=False)
-    assert "2 pairs are never compared, whatever the threshold: personal 2." in told
-    assert any(note.startswith("1 pairs are one request to the cache") for note in told)
+    apart = ComparedPair(
+        LabelledPair("x", user("a"), user("b"), same=False, kind="k"), Relation.APART, "b", "a", reason="personal"
+    )
+    sentences = notes(tuned([item(1, 0.9, same=True), item(2, None, same=True), apart, apart]), from_store=False)
+    assert "2 pairs are never compared, whatever the threshold: personal 2." in sentences
+    assert any(note.startswith("1 pairs are one request to the cache") for note in sentences)
 
 
 def test_nothing_proven_is_nothing_to_paste() -> None:
@@ -121,7 +125,7 @@ def test_pairs_that_share_a_stored_text_are_told_of_and_widen_the_interval() -> 
     assert result.chosen is not None
     assert result.chosen.wrong_interval is not None
     low, high = result.chosen.wrong_interval
-    # Wilson's would end at .0029: all five wrong ones lie in one group of twenty, which is drawn up to four times.
+    # Wilson's would end at .0029. All five wrong pairs lie in one of twenty groups, which is drawn up to four times.
     assert low == 0.0
     assert high > 0.0032
     (row,) = [point for point in result.table_points(result.guarded) if point.threshold == result.chosen.threshold]
@@ -134,7 +138,7 @@ def test_a_trap_share_moves_the_interval_with_the_share() -> None:
     assert row.wrong_share == pytest.approx(0.2)
     assert row.wrong_interval is not None
     low, high = row.wrong_interval
-    # Forty traps: their count in a resample varies by sqrt(40), so the share of a fifth by about .026.
+    # The count of forty traps varies by sqrt(40) in a resample, so a share of one fifth varies by about .026.
     assert 0.13 < low < 0.17
     assert 0.23 < high < 0.27
 
@@ -147,7 +151,7 @@ def test_a_trap_share_moves_the_interval_with_the_share() -> None:
         ([item(n, 0.9, same=False) for n in range(5)], "None of the 5 labelled pairs shares an answer"),
     ],
 )
-def test_too_few_labels(items: list[Compared], problem: str) -> None:
+def test_too_few_labels(items: list[ComparedPair], problem: str) -> None:
     with pytest.raises(InvalidRequestError, match=problem) as caught:
         tuned(items)
     assert caught.value.hint
@@ -156,5 +160,5 @@ def test_too_few_labels(items: list[Compared], problem: str) -> None:
 def test_the_store_and_a_trap_share_have_notes_of_their_own() -> None:
     items = [item(n, 0.95, same=n > 5) for n in range(50)]
     assert any("Only what was served is known" in note for note in notes(tuned(items), from_store=True))
-    told = notes(tuned(items, mix=Mix(0.2)), from_store=False)
-    assert any("traps are 20% of requests" in note for note in told)
+    sentences = notes(tuned(items, mix=Mix(0.2)), from_store=False)
+    assert any("traps are 20% of requests" in note for note in sentences)

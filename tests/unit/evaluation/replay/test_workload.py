@@ -1,4 +1,4 @@
-"""Streams: what a record may say, and a sentence for each way to be wrong."""
+"""Workload files: the fields of a record, and a sentence for every error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.replay.streams import label_name, load_stream
+from semcache.evaluation.replay.workload import label_name, load_workload
 
 
 def written(path: Path, *rows: Any) -> Path:
@@ -18,7 +18,7 @@ def written(path: Path, *rows: Any) -> Path:
 
 
 def test_a_record_says_where_it_belongs_and_when_it_came(tmp_path: Path) -> None:
-    one, two, three = load_stream(
+    first, second, third = load_workload(
         written(
             tmp_path / "s.jsonl",
             {"prompt": "one", "namespace": "n", "task_type": "chat", "cluster": "c", "at": "2026-11-24T20:00:00Z"},
@@ -27,25 +27,25 @@ def test_a_record_says_where_it_belongs_and_when_it_came(tmp_path: Path) -> None
         ),
         model="m",
     )
-    assert (one.namespace, one.task_type, one.label, one.at_s) == ("n", "chat", "c", 1795550400.0)
-    assert (two.template_id, two.slots, two.label, two.at_s) == ("t", (("name", "Ada"),), "7", 1795550401.0)
-    assert (three.template_id, three.slots, three.label, three.at_s) == ("", (), "yes", 1795550402.5)
+    assert (first.namespace, first.task_type, first.label, first.at_s) == ("n", "chat", "c", 1795550400.0)
+    assert (second.template_id, second.slots, second.label, second.at_s) == ("t", (("name", "Ada"),), "7", 1795550401.0)
+    assert (third.template_id, third.slots, third.label, third.at_s) == ("", (), "yes", 1795550402.5)
     assert label_name(tmp_path / "s.jsonl") == "cluster"
 
 
 def test_a_table_of_prompts(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     file.write_text('id;prompt;cluster;at\n1;"Line one\nline two; شكرا";a;0\n2;Next;;0.5\n', "utf-8")
-    one, two = load_stream(file, model="m")
-    assert json.loads(one.body)["messages"] == [{"role": "user", "content": "Line one\nline two; شكرا"}]
-    assert (one.label, one.at_s, two.label, two.at_s) == ("a", 0.0, None, 0.5)
+    first, second = load_workload(file, model="m")
+    assert json.loads(first.body)["messages"] == [{"role": "user", "content": "Line one\nline two; شكرا"}]
+    assert (first.label, first.at_s, second.label, second.at_s) == ("a", 0.0, None, 0.5)
     assert label_name(file) == "cluster"
 
 
 def test_a_stream_without_labels(tmp_path: Path) -> None:
     file = written(tmp_path / "s.txt", "one", "two")
     assert label_name(file) == ""
-    assert [request.label for request in load_stream(file, model="m")] == [None, None]
+    assert [request.label for request in load_workload(file, model="m")] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_stream_without_labels(tmp_path: Path) -> None:
 def test_a_bad_stream_is_named(tmp_path: Path, rows: list[Any], problem: str) -> None:
     file = written(tmp_path / "bad.jsonl", *rows)
     with pytest.raises(InvalidRequestError) as caught:
-        load_stream(file, model="m")
+        load_workload(file, model="m")
     assert problem in caught.value.message
     assert caught.value.hint
 
@@ -86,13 +86,13 @@ def test_a_bad_stream_is_named(tmp_path: Path, rows: list[Any], problem: str) ->
 def test_a_bad_table_is_named(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "bad.csv").write_text(text, "utf-8")
     with pytest.raises(InvalidRequestError, match=problem):
-        load_stream(tmp_path / "bad.csv", model="m")
+        load_workload(tmp_path / "bad.csv", model="m")
 
 
 def test_the_shared_streams_are_read_or_refused(shared_data: Path) -> None:
-    assert len(load_stream(shared_data / "prompts_sa" / "dolly_263.csv", model="m")) == 264
-    assert len(load_stream(shared_data / "prompts" / "arena_hard_v0.1_question.jsonl", model="m")) == 500
-    assert len(load_stream(shared_data / "traffic" / "bing_covid_us.jsonl", model="m")) == 14_313
+    assert len(load_workload(shared_data / "prompts_sa" / "dolly_263.csv", model="m")) == 264
+    assert len(load_workload(shared_data / "prompts" / "arena_hard_v0.1_question.jsonl", model="m")) == 500
+    assert len(load_workload(shared_data / "traffic" / "bing_covid_us.jsonl", model="m")) == 14_313
     for name in ("code", "conv"):
         with pytest.raises(InvalidRequestError, match="without prompts"):
-            load_stream(shared_data / "arrivals" / f"AzureLLMInferenceTrace_{name}.csv", model="m")
+            load_workload(shared_data / "arrivals" / f"AzureLLMInferenceTrace_{name}.csv", model="m")

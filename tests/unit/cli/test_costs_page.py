@@ -1,4 +1,4 @@
-"""docs/costs.md and examples/: what the page shows is what the commands print, and its figures are the article's."""
+"""docs/costs.md and examples/: the page shows what the commands print, and its numbers are the article's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semcache.model import Usage
 from semcache.settings import load_settings
 from tests.support.ledgers import at, november, write_ledger
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "costs.md").read_text("utf-8")
 SHOWN = re.findall(r"^```console\n\$ (semcache cost .*)\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
 PRICES = [
@@ -48,7 +48,7 @@ def test_a_command_prints_what_the_page_shows(
     monkeypatch.setattr(sys, "argv", shlex.split(command.replace("semcache-data", str(tmp_path))))
 
     assert main() == 0
-    # The last sentence names the folder and the time: it is another on each machine.
+    # The last sentence is left out: it names the folder and the time, which differ on each machine.
     printed = capsys.readouterr().out.partition("Ledger at ")[0]
     assert [row.rstrip() for row in printed.strip().splitlines()] == output.strip().splitlines()
 

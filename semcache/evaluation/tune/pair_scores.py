@@ -1,4 +1,4 @@
-"""What a setting makes of pairs whose similarity is known: a score for each, and the guards that refused it."""
+"""Scores pairs with known similarity under one set of guards: a score for each pair, and the guards that vetoed it."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.decision import Decider
-from semcache.evaluation.tune.comparing import Compared, Relation
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.model import Effect
 
 SLACK = 1e-6
-"""As much as a score may lie below a threshold and reach it: cosines of equal vectors come out as 0.9999999."""
+"""How far a score may lie below a threshold and still reach it: the cosine of equal vectors may be 0.9999999."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Pairs under one set of guards, as columns; a threshold is all that is still to be chosen.
+class ScoredPairs:
+    """Pairs under one set of guards, as columns. Only the threshold is still open.
 
     Attributes:
-        pairs: what was judged.
-        scores: shape (pairs,): +inf for what is served exactly, -inf for what no threshold serves, else the similarity
+        pairs: the pairs.
+        scores: shape (pairs,). +inf for exact matches, -inf for pairs that no threshold serves, else the similarity
             with the guards' adjustments.
-        same: shape (pairs,): whether the two share an answer.
-        vetoes: of each pair, the guards that refused it.
+        same: whether each pair shares an answer, shape (pairs,).
+        vetoes: the names of the guards that vetoed each pair.
     """
 
-    pairs: tuple[Compared, ...]
+    pairs: tuple[ComparedPair, ...]
     scores: NDArray[np.float64]
     same: NDArray[np.bool_]
     vetoes: tuple[tuple[str, ...], ...]
 
     def served(self, threshold: float) -> NDArray[np.bool_]:
-        """Which pairs a threshold serves, the exact ones among them; shape (pairs,)."""
+        """Return whether a threshold serves each pair, exact matches included; shape (pairs,)."""
         return self.scores >= threshold - SLACK
 
     def compared(self) -> NDArray[np.bool_]:
-        """Which pairs a threshold decides about: neither exact nor refused whatever it is; shape (pairs,)."""
+        """Return whether a threshold decides about each pair: exact matches and vetoed pairs are False."""
         return np.isfinite(self.scores)
 
-    def part(self, chosen: NDArray[np.bool_]) -> Judged:
-        """The pairs that `chosen`, of shape (pairs,), names."""
+    def part(self, chosen: NDArray[np.bool_]) -> ScoredPairs:
+        """Return the pairs for which `chosen`, of shape (pairs,), is True."""
         numbers = np.flatnonzero(chosen)
-        return Judged(
+        return ScoredPairs(
             tuple(self.pairs[number] for number in numbers),
             self.scores[chosen],
             self.same[chosen],
@@ -52,15 +52,15 @@ class Judged:
         )
 
 
-def judge(
-    compared: Sequence[Compared], decider: Decider, on_progress: Callable[[int], None] = lambda _: None
-) -> Judged:
-    """Ask a decider about every pair that is compared by meaning.
+def score_pairs(
+    compared: Sequence[ComparedPair], decider: Decider, on_progress: Callable[[int], None] = lambda _: None
+) -> ScoredPairs:
+    """Score every pair with a decider's guards.
 
     Args:
-        compared: any number.
-        decider: its guards count here; its threshold doesn't.
-        on_progress: told how many pairs have been judged since the last call.
+        compared: the pairs.
+        decider: its guards are applied; its threshold is not.
+        on_progress: called with the number of pairs scored since its last call.
     """
     scores = np.full(len(compared), -np.inf)
     vetoes: list[tuple[str, ...]] = []
@@ -76,4 +76,4 @@ def judge(
         vetoes.append(refusing)
         on_progress(1)
     same = np.array([item.pair.same for item in compared], dtype=np.bool_)
-    return Judged(tuple(compared), scores, same, tuple(vetoes))
+    return ScoredPairs(tuple(compared), scores, same, tuple(vetoes))

@@ -1,4 +1,4 @@
-"""The clients' own part: arguments to messages, failures to one error, a light import."""
+"""The parts of the clients: arguments become messages, failures become one error, and the import is light."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 import semcache
-from semcache.client import arguments, failures, results
+from semcache.client import failures, messages, results
 from semcache.client.connection import Connection
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.v1 import semcache_pb2 as pb
@@ -31,7 +31,7 @@ def test_grpc_is_imported_with_the_first_client_only():
 
 
 def test_a_prompt_is_one_user_message_of_openai_json():
-    request = arguments.complete_request(
+    request = messages.complete_request(
         {"model": "m", "prompt": "Grüße", "temperature": 0, "stop": ["x"], "extra_body": {"thinking": {"budget": 3}}}
     )
     assert request.prompt.openai_json.decode() == (
@@ -44,11 +44,11 @@ def test_a_prompt_is_one_user_message_of_openai_json():
 
 def test_a_whole_body_travels_byte_for_byte():
     body = b'{ "messages": [], "model":"m", "x": 1.0 }'
-    assert arguments.lookup_request({"openai_json": body}).prompt.openai_json == body
+    assert messages.lookup_request({"openai_json": body}).prompt.openai_json == body
 
 
 def test_all_of_control_and_scope_arrives():
-    request = arguments.stream_request(
+    request = messages.stream_request(
         {
             "model": "m",
             "messages": [{"role": "user", "content": "q"}],
@@ -93,29 +93,29 @@ def test_all_of_control_and_scope_arrives():
 )
 def test_what_cannot_be_sent_is_refused_with_a_sentence(given, words):
     with pytest.raises(InvalidRequestError) as raised:
-        arguments.complete_request(given)
+        messages.complete_request(given)
     assert words in raised.value.message
     assert raised.value.hint
 
 
 def test_a_misspelt_argument_is_a_type_error():
     with pytest.raises(TypeError, match="unknown argument 'temprature'"):
-        arguments.complete_request({"model": "m", "prompt": "q", "temprature": 1})
+        messages.complete_request({"model": "m", "prompt": "q", "temprature": 1})
 
 
 def test_a_store_takes_a_text_or_a_completion_and_a_lookup_in_place_of_the_prompt():
-    by_text = arguments.store_request({"model": "m", "prompt": "q", "answer": "a", "output_tokens": 3})
+    by_text = messages.store_request({"model": "m", "prompt": "q", "answer": "a", "output_tokens": 3})
     assert (by_text.text, by_text.usage.output_tokens, by_text.HasField("prompt")) == ("a", 3, True)
-    by_lookup = arguments.store_request({"lookup_id": "l", "answer": {"choices": []}})
+    by_lookup = messages.store_request({"lookup_id": "l", "answer": {"choices": []}})
     assert (by_lookup.openai_json, by_lookup.HasField("prompt")) == (b'{"choices":[]}', False)
     assert not by_lookup.HasField("usage")
     with pytest.raises(InvalidRequestError, match="needs an answer"):
-        arguments.store_request({"model": "m", "prompt": "q"})
+        messages.store_request({"model": "m", "prompt": "q"})
 
 
 def test_moments_travel_in_utc():
     moment = datetime(2026, 1, 2, 3, tzinfo=UTC)
-    request = arguments.savings_request(
+    request = messages.savings_request(
         start=moment, end=None, models=["m"], task_types=(), group_by=["day", "model"], tenants=()
     )
     assert request.start_time.ToDatetime(tzinfo=UTC) == moment

@@ -1,4 +1,4 @@
-"""Streams of prompts from files, in the order in which they came."""
+"""Reads workloads: files of prompts in the order in which they arrived."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from semcache.evaluation.labels.tables import TABLE_SUFFIXES, Row, read_table
 _PROMPT_NAMES = ("prompt", "text", "q")
 _LABEL_NAMES = ("answer", "cluster", "label")
 _OBJECT = re.compile(r"\{\s*(?:[\"}]|$)")
-"""How an object begins; a prompt may begin with a brace too, as in `{name}, hello`."""
+"""The beginning of a JSON object; a prompt may begin with a brace too, as in `{name}, hello`."""
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
 _ARRIVALS = re.compile(r"TIMESTAMP\W+ContextTokens\W+GeneratedTokens")
 _PAIRS = (frozenset({"a", "b"}), frozenset({"question1", "question2"}))
 
 
 @dataclass(frozen=True, slots=True)
-class StreamedRequest:
-    """One request of a stream.
+class WorkloadRequest:
+    """One request of a workload.
 
     Attributes:
-        body: an OpenAI request.
-        model: the alias that it asks for.
-        namespace: that it goes to; empty for the default one.
-        task_type: what the caller calls the task; empty for nothing.
-        template_id: the template that its last message was made from; empty for none.
-        slots: the template's (name, value).
-        label: requests with one label share an answer; None where nothing is known.
-        at_s: when it came, seconds from any moment; None where nothing is known.
+        body: the OpenAI request body, as JSON.
+        model: the requested model alias.
+        namespace: the namespace; empty for the default one.
+        task_type: the task type that the caller names; empty for none.
+        template_id: the template from which the last message was made; empty for none.
+        slots: the template's slots as (name, value).
+        label: requests with one label share an answer; None if unknown.
+        at_s: when it arrived, in seconds from any fixed moment; None if unknown.
     """
 
     body: bytes
@@ -48,13 +48,21 @@ class StreamedRequest:
     at_s: float | None = None
 
 
-def load_stream(path: Path, *, model: str) -> tuple[StreamedRequest, ...]:
-    """The requests of a file: lines, or rows of a table (.csv, .tsv) with a column for the prompt.
+def load_workload(path: Path, *, model: str) -> tuple[WorkloadRequest, ...]:
+    """Return the requests of a file of lines, or of a table (.csv, .tsv) with a column for the prompt.
 
-    A line is a JSON object with `prompt`, `text`, `q` or `messages`, and perhaps `model`, `namespace`, `task_type`,
-    `template` ({id, slots}), `at` (seconds, or a time as ISO 8601 has it) and `answer`, `cluster` or `label` (what
-    requests with one answer have in common); or, if it doesn't begin like an object, a prompt. A table's columns have
-    the same names, all but `messages` and `template`.
+    A line that begins like a JSON object is one, with these fields; any other line is a prompt:
+
+    - `prompt`, `text`, `q` or `messages`: the prompt. Required.
+    - `model`, `namespace`, `task_type`, `template` ({id, slots}): as in the API.
+    - `at`: the time of arrival, in seconds or as ISO 8601.
+    - `answer`, `cluster` or `label`: a value that requests with one answer share.
+
+    A table's columns have these names too, except `messages` and `template`.
+
+    Args:
+        path: the file.
+        model: the model alias of records that name none.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -69,12 +77,12 @@ def load_stream(path: Path, *, model: str) -> tuple[StreamedRequest, ...]:
 
 
 def label_name(path: Path) -> str:
-    """Which field of a stream says what requests with one answer have in common; empty for none.
+    """Return the field that holds a workload's labels; empty if no record has a label.
 
     Raises:
-        InvalidRequestError: BAD_FILE, as `load_stream`.
+        InvalidRequestError: BAD_FILE, with the file and the line.
     """
-    return next((name for _, row in _rows(path) for name in _LABEL_NAMES if _said(row, name)), "")
+    return next((name for _, row in _rows(path) for name in _LABEL_NAMES if _has_value(row, name)), "")
 
 
 def _rows(path: Path) -> list[Row]:
@@ -87,7 +95,7 @@ def _rows(path: Path) -> list[Row]:
     return [(where, _row(where, text)) for where, text in lines]
 
 
-def _said(row: Mapping[str, Any], name: str) -> bool:
+def _has_value(row: Mapping[str, Any], name: str) -> bool:
     return row.get(name) is not None and row[name] != ""
 
 
@@ -95,7 +103,7 @@ def _row(where: str, line: str) -> Mapping[str, Any]:
     return parse_object(where, line) if _OBJECT.match(line) else {"prompt": line}
 
 
-def _request(where: str, row: Mapping[str, Any], model: str) -> StreamedRequest:
+def _request(where: str, row: Mapping[str, Any], model: str) -> WorkloadRequest:
     messages = row.get("messages")
     if messages is None:
         prompt = next((row[name] for name in _PROMPT_NAMES if name in row), None)
@@ -104,9 +112,9 @@ def _request(where: str, row: Mapping[str, Any], model: str) -> StreamedRequest:
         messages = [{"role": "user", "content": prompt}]
     asked = row.get("model") or model
     if not isinstance(asked, str) or not _MODEL.fullmatch(asked):
-        refuse(where, f"has the model {str(asked)[:40]!r}", "A model's name has letters, digits and ._/:@- alone.")
+        refuse(where, f"has the model {str(asked)[:40]!r}", "A model's name has only letters, digits and ._/:@-.")
     template_id, slots = _template(where, row.get("template"))
-    return StreamedRequest(
+    return WorkloadRequest(
         body=json.dumps({"model": asked, "messages": messages}, ensure_ascii=False).encode(),
         model=asked,
         namespace=_text(where, row, "namespace"),
@@ -133,12 +141,12 @@ def _template(where: str, template: Any) -> tuple[str, tuple[tuple[str, str], ..
         refuse(where, "has a template without an id", hint)
     slots = template.get("slots") or {}
     if not isinstance(slots, dict) or not all(isinstance(value, str) for value in slots.values()):
-        refuse(where, "has a template whose slots are no names with texts", hint)
+        refuse(where, "has a template whose slots are not names with texts", hint)
     return template["id"], tuple(slots.items())
 
 
 def _label(where: str, row: Mapping[str, Any]) -> str | None:
-    label = next((row[name] for name in _LABEL_NAMES if _said(row, name)), None)
+    label = next((row[name] for name in _LABEL_NAMES if _has_value(row, name)), None)
     if label is not None and not isinstance(label, str | int):
         refuse(where, f"has the label {str(label)[:40]!r}", "A label is a text or a whole number.")
     return None if label is None else str(label)
@@ -163,7 +171,7 @@ def _read_time(text: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _check_times(rows: list[Row], requests: tuple[StreamedRequest, ...]) -> None:
+def _check_times(rows: list[Row], requests: tuple[WorkloadRequest, ...]) -> None:
     timed = [request.at_s is not None for request in requests]
     if any(timed) and not all(timed):
         refuse(rows[timed.index(False)][0], "has no time, and other records have one", "Give all of them one, or none.")

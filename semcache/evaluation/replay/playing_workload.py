@@ -1,4 +1,4 @@
-"""Plays a stream through a server: so many callers at once, at the stream's own pace or as fast as they can."""
+"""Plays a workload through a server: many callers at once, at the workload's own pace or as fast as they can."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from dataclasses import dataclass
 
 from semcache.client import Client, ClientError
 from semcache.client.arguments import CompleteArguments
-from semcache.evaluation.replay.streams import StreamedRequest
+from semcache.evaluation.replay.workload import WorkloadRequest
 from semcache.model import Status
 from semcache.ports import Clock
 
 _FATAL = frozenset({"UNREACHABLE", "UNAUTHENTICATED"})
+"""Reasons that all later calls would share: they end the replay instead of being counted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What the caller saw of one request.
+class AnsweredRequest:
+    """One request as its caller saw it.
 
     Attributes:
-        request: what was asked.
-        status: how it ended; ERROR for a failed call.
-        latency_s: from sending it to its answer.
-        late_s: how much later than its time it was sent: all callers were busy. 0 without a pace.
+        request: the request.
+        status: its status; ERROR for a failed call.
+        latency_s: seconds from sending it to its answer.
+        late_s: seconds by which it was sent after its time, because all callers were busy; 0 without a pace.
         entry_id: the entry that was served or made; empty for none.
-        stored: this request's answer became the entry.
-        spent_nanousd: what the upstream charged.
-        saved_nanousd: what it would have charged and didn't.
+        stored: whether this request's answer became the entry.
+        spent_nanousd: nanodollars that the upstream charged.
+        saved_nanousd: nanodollars that the upstream would have charged for a hit.
         error: the failure's reason; empty for none.
     """
 
-    request: StreamedRequest
+    request: WorkloadRequest
     status: Status
     latency_s: float
     late_s: float = 0.0
@@ -42,10 +43,10 @@ class Answered:
     error: str = ""
 
 
-def due_times(requests: Sequence[StreamedRequest], speed: float | None) -> tuple[float, ...]:
-    """When each request is to be sent, seconds after the first one: as they came, `speed` times as fast.
+def due_times(requests: Sequence[WorkloadRequest], speed: float | None) -> tuple[float, ...]:
+    """Return when to send each request, in seconds after the first: as they arrived, but `speed` times as fast.
 
-    All at 0 without a speed, or where nobody knows when they came.
+    All times are 0 if there is no speed, or if the workload has no arrival times.
     """
     start_s = requests[0].at_s if requests else None
     if speed is None or start_s is None:
@@ -53,32 +54,32 @@ def due_times(requests: Sequence[StreamedRequest], speed: float | None) -> tuple
     return tuple(((request.at_s or start_s) - start_s) / speed for request in requests)
 
 
-async def play_stream(
+async def play_workload(
     client: Client,
-    requests: Sequence[StreamedRequest],
+    requests: Sequence[WorkloadRequest],
     *,
     callers: int,
     speed: float | None,
     clock: Clock,
     on_answered: Callable[[], None],
-) -> list[Answered]:
+) -> list[AnsweredRequest]:
     """Send all requests in order, and wait for their answers.
 
     Args:
-        client: of the server.
-        requests: the stream.
-        callers: at most so many are under way at once; those behind them are sent late.
-        speed: how many times as fast as they came; None: as fast as the callers can.
-        clock: monotonic seconds.
-        on_answered: told of each answer.
+        client: a client of the server.
+        requests: the workload.
+        callers: the number of requests that may be under way at once; the requests behind them are sent late.
+        speed: the multiple of the workload's own pace; None sends as fast as the callers can.
+        clock: gives monotonic seconds.
+        on_answered: called after each answer.
 
     Returns:
         The answers in the order of the requests.
 
     Raises:
-        ClientError: nobody answers, or the key isn't taken; other failures are counted.
+        ClientError: no server answers, or it refuses the API key. Other failures are results with the status ERROR.
     """
-    answered: dict[int, Answered] = {}
+    answered: dict[int, AnsweredRequest] = {}
     due = due_times(requests, speed)
     waiting = iter(range(len(requests)))
     start_s = clock.monotonic()
@@ -97,21 +98,21 @@ async def play_stream(
             for _ in range(min(callers, max(1, len(requests)))):
                 group.create_task(call_in_turn(waiting))
     except ExceptionGroup as failures:
-        # Where nobody answers all callers fail alike: the first one says it.
+        # If no server answers, all callers fail for that reason, so the first failure is enough.
         raise failures.exceptions[0] from failures
     return [answered[number] for number in range(len(requests))]
 
 
-async def _call(client: Client, request: StreamedRequest, late_s: float, clock: Clock) -> Answered:
+async def _call(client: Client, request: WorkloadRequest, late_s: float, clock: Clock) -> AnsweredRequest:
     started_s = clock.monotonic()
     try:
         answer = await client.complete(**_arguments(request))
     except ClientError as error:
         if error.reason in _FATAL:
             raise
-        return Answered(request, Status.ERROR, clock.monotonic() - started_s, late_s, error=error.reason)
+        return AnsweredRequest(request, Status.ERROR, clock.monotonic() - started_s, late_s, error=error.reason)
     outcome = answer.outcome
-    return Answered(
+    return AnsweredRequest(
         request,
         answer.status,
         clock.monotonic() - started_s,
@@ -123,7 +124,7 @@ async def _call(client: Client, request: StreamedRequest, late_s: float, clock: 
     )
 
 
-def _arguments(request: StreamedRequest) -> CompleteArguments:
+def _arguments(request: WorkloadRequest) -> CompleteArguments:
     arguments = CompleteArguments(openai_json=request.body, namespace=request.namespace, task_type=request.task_type)
     if request.template_id:
         arguments["template"] = request.template_id

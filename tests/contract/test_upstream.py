@@ -1,4 +1,4 @@
-"""What every Upstream does: the scripted one that tests use, and the one over HTTP."""
+"""The contract of every Upstream, over the scripted one and over the one for HTTP."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ CALLS = ({"id": "c0", "type": "function", "function": {"name": "f", "arguments":
 
 
 class InProcess:
-    """The fake, told what to do."""
+    """The scripted upstream, with its script."""
 
     def __init__(self):
         self._script = Scripted(TEXT, usage=USAGE)
@@ -48,7 +48,7 @@ class InProcess:
 
 
 class OverHttp:
-    """The real one, in front of a server that is told what to do."""
+    """The upstream over HTTP, in front of a scripted server."""
 
     def __init__(self, server):
         self._server = server
@@ -90,7 +90,7 @@ class OverHttp:
 
 @asynccontextmanager
 async def over_http():
-    # Server and rig know each other, and the server's address is known only once it runs.
+    # The rig needs the server's address, which is known only once the server runs.
     script = []
 
     def handler(request):
@@ -145,12 +145,12 @@ async def test_a_streamed_answer_is_the_same_answer(rig):
     assert all(isinstance(chunk, bytes) for chunk in chunks)
     for field in ("text", "finish_reason", "usage", "model", "target_model", "route", "tool_calls"):
         assert getattr(answer, field) == getattr(plain_answer, field)
-    told = [json.loads(chunk) for chunk in chunks]
-    assert {chunk["object"] for chunk in told} == {"chat.completion.chunk"}
-    assert "".join(c["delta"].get("content") or "" for chunk in told for c in chunk["choices"]) == TEXT
-    # The usage is always asked for, and comes in a chunk without choices.
-    assert told[-1]["choices"] == []
-    assert told[-1]["usage"]["prompt_tokens"] == USAGE.input_tokens
+    parsed = [json.loads(chunk) for chunk in chunks]
+    assert {chunk["object"] for chunk in parsed} == {"chat.completion.chunk"}
+    assert "".join(c["delta"].get("content") or "" for chunk in parsed for c in chunk["choices"]) == TEXT
+    # semcache always asks for the usage; it comes in a chunk without choices.
+    assert parsed[-1]["choices"] == []
+    assert parsed[-1]["usage"]["prompt_tokens"] == USAGE.input_tokens
 
 
 async def test_an_answer_without_usage_says_so(rig):
@@ -188,14 +188,14 @@ async def test_a_refusal(rig):
 async def test_half_a_stream_ends_in_an_error_after_its_chunks(rig):
     gate = asyncio.Event()
     rig.break_off(gate)
-    got = []
+    received = []
     with pytest.raises(UpstreamError) as caught:  # noqa: PT012 - the loop is what raises
         async for item in rig.upstream.stream(call()):
-            got.append(item)
+            received.append(item)
             gate.set()
     assert caught.value.reason == "UPSTREAM_BROKE_OFF"
-    assert got
-    assert not any(isinstance(item, Answer) for item in got)
+    assert received
+    assert not any(isinstance(item, Answer) for item in received)
 
 
 async def test_a_call_may_be_left(rig):

@@ -1,4 +1,4 @@
-"""Several targets of which some fail, over real sockets: who gets an answer all the same, and what that costs."""
+"""Several targets of which some fail, over real sockets: which calls are answered, and how many tries that costs."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ THREE = {"alias": "m", "targets": [{"target": name} for name in "abc"]}
 
 
 class Seen:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self):
         self.tries, self.calls, self.swapped, self.breakers, self.reasons = [], [], [], [], []
@@ -45,7 +45,7 @@ class Seen:
 
 
 class Rig:
-    """A router over servers that do as they are told."""
+    """A router over scripted servers."""
 
     def __init__(self, servers, scripts, routes, *, clock=None, timeouts=None, answer_bytes=1 << 20, **settings):
         self.servers, self.scripts = servers, scripts
@@ -76,7 +76,7 @@ class Rig:
         return answer
 
     async def ask_many(self, kind, requests, at_once):
-        """The answers, and the errors in place of those that failed; a second passes between two waves."""
+        """Return the answers, with the errors of those that failed; a second passes between two waves."""
         found = []
         for _ in range(requests // at_once):
             found += await asyncio.gather(*(self.ask(kind) for _ in range(at_once)), return_exceptions=True)
@@ -85,7 +85,7 @@ class Rig:
 
     @property
     def calls(self):
-        """How often each target was asked."""
+        """Return how often each target was asked."""
         return Counter(target for target, _ in self.seen.tries)
 
 
@@ -113,7 +113,7 @@ def good(request):
 
 
 def half(request):
-    """Cut before anything was passed on: in the middle of a body, or behind a stream's first comment."""
+    """The connection is cut before anything was passed on: within a body, or after a stream's first comment."""
     if request.streams:
         return Reply(headers=EVENT_STREAM, pieces=(b": wait\n\n",), chunked=True, ending=Ending.CUT)
     return Reply(headers={"content-length": "500"}, pieces=(b'{"choices": ',), ending=Ending.CUT)
@@ -148,7 +148,7 @@ async def test_one_of_three_targets_fails_and_no_request_does(kind, fault):
     assert {one.route for one in found} == {"a", "c"}
     assert not any(one.degraded for one in found)
     assert it.slept_s == []
-    # Asked a few times, then no more but by probes.
+    # It is asked a few times, then only by probes.
     assert 1 <= it.calls["b"] <= 24
     assert it.calls.total() == 120 + it.calls["b"]
 
@@ -167,7 +167,7 @@ async def test_when_the_whole_route_fails_its_fallback_answers(kind, fault):
         assert (answer.target_model, answer.route, answer.degraded, answer.attempts) == ("mini", "c", True, 3)
         assert it.slept_s == []
         del it.scripts["b"]
-        it.clock.advance(60.0)  # whoever asked for time has had it
+        it.clock.advance(60.0)  # longer than any target asked to rest
         answer = await it.ask(kind)
         assert (answer.target_model, answer.degraded) == ("n", False)
 
@@ -205,7 +205,7 @@ async def test_when_all_fail_it_is_told_at_once_and_when_to_come_back():
         assert caught.value.reason == "UPSTREAM_UNAVAILABLE"
         assert caught.value.retry_after_s == 5.0
         assert {one.http_status for one in found} == {500, None}
-        # Half open, three may try at once; the others are told as before.
+        # Half open, three calls may try at once; the others fail as before.
         it.clock.advance(5.0)
         it.scripts.update(dict.fromkeys("abc", good))
         assert (await it.ask()).text == "Good."
@@ -234,7 +234,7 @@ async def test_comments_that_keep_coming_before_the_first_chunk_dont_eat_the_tim
         del it.scripts["a"]
         it.scripts["b"] = drip
         assert (await it.ask("stream")).route == "a"
-        # Alone it has all the time there is, and no more.
+        # A single target has the whole time of the call.
         with pytest.raises(UpstreamTimedOutError):
             await it.ask("stream", alias="n", within_s=0.05)
         await it.servers["b"].abandoned()
@@ -361,7 +361,7 @@ async def test_a_degraded_call_gets_the_degraded_alias_and_says_so(kind):
         assert (answer.target_model, answer.degraded) == ("mini", True)
         answer = await it.ask(kind)
         assert (answer.target_model, answer.degraded) == ("m", False)
-        # Where the mini model can't answer, the full one may.
+        # The full model answers where the mini model can't.
         it.scripts["b"] = failure(500)
         answer = await it.ask(kind, degraded=True)
         assert (answer.target_model, answer.degraded) == ("m", False)
@@ -416,7 +416,7 @@ async def test_a_pressed_budget_brings_the_mini_model():
         it.upstream.press_budget(pressed=True)
         assert (await it.ask()).degraded
         it.upstream.press_budget(pressed=False)
-        assert (await it.ask()).degraded  # held
+        assert (await it.ask()).degraded  # the mode is held for hold_s
         it.clock.advance(30.0)
         assert not (await it.ask()).degraded
 

@@ -1,4 +1,4 @@
-"""Everything that a target can do wrong, over a real socket: each ends in its own error, and nothing leaks."""
+"""Faults of a target, over a real socket: each ends in its own error, and no connection leaks."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ KINDS = ("plain", "stream")
 
 
 class Sleeper:
-    """Notes how long each wait would have been; none is waited."""
+    """Record how long each wait would be, without waiting."""
 
     def __init__(self):
         self.slept_s = []
@@ -34,7 +34,7 @@ class Sleeper:
 
 
 class Seen:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self):
         self.outcomes, self.calls = [], 0
@@ -83,7 +83,7 @@ class Rig:
         await self.upstream.close()
 
     async def ask(self, kind, deadline_s=100.0):
-        """The answer, and the chunks before it."""
+        """Return the answer, and the chunks before it."""
         call = UpstreamCall(alias="m", body=BODY, deadline_s=deadline_s, request_id="r1")
         if kind == "plain":
             return await self.upstream.complete(call), []
@@ -230,7 +230,7 @@ async def test_a_deadline_that_has_passed_asks_nobody_twice(kind):
 
 
 async def test_a_body_that_trickles_past_the_timeout_is_left():
-    # Bytes that keep coming don't extend the time for the whole answer.
+    # The time for the whole answer ends although bytes keep coming.
     trickle = Reply(headers=JSON_HEAD, pieces=tuple(WHOLE[i : i + 1] for i in range(len(WHOLE))), piece_delay_s=0.02)
     async with ScriptedServer([trickle]) as server, Rig(server, timeout_s=0.2) as rig:
         with pytest.raises(UpstreamTimedOutError):
@@ -265,16 +265,16 @@ async def test_half_a_plain_answer_is_tried_again_and_never_taken_for_whole():
 async def test_half_a_stream_is_an_error_and_never_tried_again(ending):
     relayed = asyncio.Event()
     half = events(CHUNKS[:2], done=False, ending=ending, piece_gate=relayed)
-    got = []
+    received = []
     async with ScriptedServer([half, events(CHUNKS)]) as server, Rig(server) as rig:
         call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1")
         with pytest.raises(UpstreamError) as caught:  # noqa: PT012 - the loop is what raises
             async for item in rig.upstream.stream(call):
-                got.append(item)
+                received.append(item)
                 relayed.set()
     assert caught.value.reason == "UPSTREAM_BROKE_OFF"
-    assert CHUNKS[: len(got)] == tuple(got)
-    assert got
+    assert CHUNKS[: len(received)] == tuple(received)
+    assert received
     assert len(server.requests) == 1
     assert rig.seen.outcomes == ["broken"]
 
@@ -325,7 +325,7 @@ async def test_a_stream_that_ends_at_once_or_an_empty_body_is_no_answer(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("body", "content_type", "told"),
+    ("body", "content_type", "message"),
     [
         (b"<!DOCTYPE html><p>Sign in</p>", "text/html", "HTML"),
         (b"  <html></html>", "application/json", "HTML"),
@@ -342,9 +342,9 @@ async def test_a_stream_that_ends_at_once_or_an_empty_body_is_no_answer(kind):
         (b'{"error": "plain words"}', "application/json", "plain words"),
     ],
 )
-async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_type, told):
+async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_type, message):
     async with ScriptedServer([plain(body, content_type=content_type)]) as server, Rig(server) as rig:
-        with pytest.raises(UpstreamError, match=told) as caught:
+        with pytest.raises(UpstreamError, match=message) as caught:
             await rig.ask(kind)
     assert caught.value.http_status == 200
     assert caught.value.body == body[:2048]
@@ -352,7 +352,7 @@ async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_ty
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"{not json", "no JSON"),
         (b'{"choices": [{"delta": {"content": "\xff"}}]}', "not UTF-8"),
@@ -366,14 +366,14 @@ async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_ty
         (b"<html>", "HTML"),
     ],
 )
-async def test_a_chunk_that_is_none_ends_the_stream_and_isnt_passed_on(data, told):
-    got = []
+async def test_a_chunk_that_is_none_ends_the_stream_and_isnt_passed_on(data, message):
+    received = []
     async with ScriptedServer([events([*CHUNKS[:2], data])]) as server, Rig(server) as rig:
         call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1")
-        with pytest.raises(UpstreamError, match=told):  # noqa: PT012 - the loop is what raises
+        with pytest.raises(UpstreamError, match=message):  # noqa: PT012 - the loop is what raises
             async for item in rig.upstream.stream(call):
-                got.append(item)  # noqa: PERF401 - what came before the error is asserted on
-    assert tuple(got) == CHUNKS[:2]
+                received.append(item)  # noqa: PERF401 - what came before the error is asserted on
+    assert tuple(received) == CHUNKS[:2]
     assert len(server.requests) == 1
 
 
@@ -525,7 +525,7 @@ async def test_a_call_that_is_cancelled_closes_its_connection(kind):
             await task
         await server.abandoned()
         assert rig.seen.outcomes == ["cancelled"]
-        # The router is unharmed.
+        # The router still works.
         answer, _ = await rig.ask(kind)
     assert answer.text == "Answer to: hi"
 

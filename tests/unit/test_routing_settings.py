@@ -1,4 +1,4 @@
-"""What the settings of the upstream refuse: before the start, all at once, and by name."""
+"""Settings of the upstream that are refused: before the start, all at once, and by name."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings: defaults that hold, problems told all at once, the environment first, the documented file in step."""
+"""Settings: valid defaults, all problems reported at once, the environment first, the documented file in step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_documented_file_is_in_step_and_loads(tmp_path: Path) -> None:
 
 def test_every_documented_default_is_toml_and_the_default(tmp_path: Path) -> None:
     lines = (ROOT / "semcache.toml").read_text("utf-8").splitlines()
-    # What is commented out as a setting, uncommented; unset ones and lists of tables have no default to write.
+    # Uncomment every setting of the file. Unset ones and lists of tables have no default in it.
     kept = [
         line.removeprefix("# ")
         for line in lines

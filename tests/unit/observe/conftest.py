@@ -1,4 +1,4 @@
-"""A clock that stands still, metrics on a registry of their own, and ledger records by the dozen."""
+"""A clock that stands still, metrics on a registry of their own, and ledger lines."""
 
 from dataclasses import dataclass
 

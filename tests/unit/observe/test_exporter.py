@@ -1,4 +1,4 @@
-"""The page over a real socket: content, other paths, a port in use, closing."""
+"""The metrics page over a real socket: its content, other paths, a port in use, closing."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""Histograms: every value in one bucket, bounds inclusive, as prometheus_client's own would have it."""
+"""Histograms: every value falls into one bucket, bounds are inclusive, and the page is that of prometheus_client."""
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, generate_latest

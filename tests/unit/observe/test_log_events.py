@@ -15,12 +15,12 @@ PACKAGE = Path(semcache.__file__).parent
 TABLE = PACKAGE.parent / "docs" / "operations.md"
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 SUBJECTS = {"decision": {"guard"}, "server": {"secret", "tls"}}
-"""Rooms that log of a subject by its own name, beside the room's."""
+"""Rooms whose events may begin with a subject's name in place of the room's."""
 ROW = re.compile(r"^\| `([^`]+)` \| (\w+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 
 
 class Logged(NamedTuple):
-    """One call of a logger: where, what, and how loud. The event is None where it isn't a literal."""
+    """One call of a logger: its room, place, event and level. The event is None where it isn't a literal."""
 
     room: str
     place: str
@@ -29,7 +29,7 @@ class Logged(NamedTuple):
 
 
 def log_calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
-    """Each call of `_log`, with the level it logs at."""
+    """Yield each call of `_log`, with its level."""
     for node in ast.walk(tree):
         function = node.func if isinstance(node, ast.Call) else None
         if isinstance(function, ast.Attribute) and ast.unparse(function.value) == "_log" and function.attr in LEVELS:
@@ -42,7 +42,7 @@ def literal(call: ast.Call) -> str | None:
 
 
 def logged_in(source: str, room: str, place: str) -> Iterator[Logged]:
-    """What a module logs: directly, or through a function of its own that takes the event's name first."""
+    """Yield what a module logs: directly, or through a function of its own that takes the event's name first."""
     tree = ast.parse(source)
     through: dict[str, str] = {}
     for function in ast.walk(tree):
@@ -50,9 +50,9 @@ def logged_in(source: str, room: str, place: str) -> Iterator[Logged]:
             for call, level in log_calls(function):
                 if isinstance(call.args[0], ast.Name) and call.args[0].id == function.args.args[0].arg:
                     through[function.name] = level
-    names_passed_on = {id(call) for call, _ in log_calls(tree) if isinstance(call.args[0], ast.Name)}
+    passed_on = {id(call) for call, _ in log_calls(tree) if isinstance(call.args[0], ast.Name)}
     for call, level in log_calls(tree):
-        if id(call) not in names_passed_on or not through:
+        if id(call) not in passed_on or not through:
             yield Logged(room, f"{place}:{call.lineno}", literal(call), level)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in through:
@@ -70,32 +70,20 @@ def logged() -> tuple[Logged, ...]:
 
 
 def documented() -> dict[str, str]:
-    """The table: level by event."""
+    """Return the table of the documentation: level by event."""
     text = TABLE.read_text("utf-8")
     section = text.split("\n## Log events\n")[1].split("\n## ")[0]
     return dict(ROW.findall(section))
 
 
 ROOMS = sorted({line.room for line in logged()})
-FORMER_NAMES = {"costs", "decision", "embedding", "index", "server", "story"}
-"""Rooms whose events still have their former names. A room whose events are renamed leaves this set."""
-
-each_room = pytest.mark.parametrize(
-    "room",
-    [
-        pytest.param(room, marks=pytest.mark.xfail(reason="former names", strict=True))
-        if room in FORMER_NAMES
-        else room
-        for room in ROOMS
-    ],
-)
 
 
 def test_every_room_that_logs_is_seen():
     assert {"costs", "embedding", "index", "observe", "server", "store", "upstream"} <= set(ROOMS)
 
 
-@each_room
+@pytest.mark.parametrize("room", ROOMS)
 def test_events_are_named_after_their_room(room):
     subjects = {room} | SUBJECTS.get(room, set())
     named = re.compile(rf"({'|'.join(sorted(subjects))})\.[a-z]+(_[a-z]+)*")
@@ -105,7 +93,7 @@ def test_events_are_named_after_their_room(room):
     assert wrong == []
 
 
-@each_room
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_documentation_lists_the_events_of_a_room_with_their_levels(room):
     subjects = {room} | SUBJECTS.get(room, set())
 
@@ -144,7 +132,7 @@ def work() -> None:
     }
 
 
-def test_an_event_that_is_no_literal_is_told():
+def test_an_event_that_is_no_literal_is_reported():
     source = "def work(name):\n    _log.info(name + '.done')\n"
 
     assert [line.event for line in logged_in(source, "x", "x.py")] == [None]

@@ -1,4 +1,4 @@
-"""Log lines: one format for all, private fields redacted, levels obeyed."""
+"""Log lines: one form for all, private fields are redacted, levels are obeyed, and a request's lines have its id."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from semcache.settings import LogSettings
 
 @pytest.fixture
 def configure():
-    """Configures, and leaves everything as it was."""
+    """Configure logging, and restore everything afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield lambda **settings: configure_logging(LogSettings(**settings))

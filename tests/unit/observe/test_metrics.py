@@ -1,4 +1,4 @@
-"""The instruments: the identity, the derived gauges, bounded labels, and what others hold."""
+"""The metrics: the identity, the derived gauges, bounded labels, and values that other rooms hold."""
 
 import math
 from threading import Lock
@@ -53,9 +53,9 @@ def test_statuses_add_up_and_make_the_hit_ratio(done, clock, record):
 
     counts = metrics.counts()
     hits = sum(counts[status] for status in HIT_STATUSES)
-    left = len(done) - sum(counts[s] for s in (Status.BYPASS, Status.REFRESH, Status.ERROR, Status.CANCELLED))
+    answerable = len(done) - sum(counts[s] for s in (Status.BYPASS, Status.REFRESH, Status.ERROR, Status.CANCELLED))
     assert sum(counts.values()) == len(done)
-    assert hit_ratio(counts) == (hits / left if left else None)
+    assert hit_ratio(counts) == (hits / answerable if answerable else None)
 
 
 def test_money_is_counted_to_the_nanodollar(metrics, record):
@@ -103,7 +103,7 @@ def test_requests_without_a_price_are_counted_as_such(metrics, record, value, *,
 
 def test_an_errors_reason_is_counted_apart_from_decisions(metrics, record, value):
     metrics.request_done(record(Status.ERROR), [], "UPSTREAM_TIMED_OUT")
-    metrics.call_failed("UPSTREAM_TIMED_OUT")  # What every failed call is counted by, once.
+    metrics.call_failed("UPSTREAM_TIMED_OUT")  # Every failed call is counted here, once.
     metrics.call_failed("NOT_FOUND")
 
     assert value("semcache_errors_total", reason="UPSTREAM_TIMED_OUT") == 1
@@ -282,7 +282,7 @@ def test_what_ended_is_counted_before_anyone_reads(metrics, record, clock, value
     assert metrics.counts()[Status.MISS] == 1
     metrics.request_done(record(Status.MISS), [], "miss")
     clock.now_s += 10_000
-    assert math.isnan(value("llm_cache_hit_ratio"))  # it ended in a window that is over, not when it was counted
+    assert math.isnan(value("llm_cache_hit_ratio"))  # it ended in a window that is over
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,4 @@
-"""Prometheus' own linter on the page."""
+"""Prometheus' linter accepts the page."""
 
 import subprocess
 

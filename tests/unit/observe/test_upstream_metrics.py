@@ -1,4 +1,4 @@
-"""What the router tells the metrics."""
+"""The metrics of the upstream router."""
 
 import pytest
 

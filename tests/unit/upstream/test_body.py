@@ -1,4 +1,4 @@
-"""Edits of a body change what they must and leave every other byte alone."""
+"""Edits of a body change the few values that must change, and leave every other byte as it is."""
 
 import json
 
@@ -115,7 +115,7 @@ _members = st.fixed_dictionaries(
 
 @st.composite
 def bodies(draw):
-    """An object's text, in any order and spacing, and the texts of its untouchable members in that order."""
+    """Draw an object's text in any order and spacing, and the texts of its members that must stay, in that order."""
     members = draw(_members)
     names = draw(st.permutations(list(members)))
     spell = [f'{draw(_spaces)}"{name}"{draw(_spaces)}:{draw(_spaces)}{members[name]}' for name in names]
@@ -137,12 +137,12 @@ def test_the_edit_and_nothing_else(made, stream, model):
         if before.get("stream"):
             wanted["stream"] = False
     assert after == wanted
-    # What was there before keeps its order, and the untouched members their spelling.
+    # Members keep their order, and those that must stay keep their spelling.
     assert [name for name in after if name in before] == [name for name in before if name in after]
     position = 0
     for text in untouched:
         position = edited.index(text, position) + len(text)
-    # Editing what is edited changes nothing.
+    # A second edit changes nothing.
     assert edit_body(edited.encode(), model=model, stream=stream).decode() == edited
 
 

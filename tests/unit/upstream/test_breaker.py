@@ -1,4 +1,4 @@
-"""A breaker's states, on times given by hand."""
+"""The states of a breaker, at times that the test gives."""
 
 import random
 
@@ -14,7 +14,7 @@ SETTINGS = BreakerSettings(
 
 
 class Rig:
-    """A breaker, and the changes that it told."""
+    """A breaker, and the changes that it reported."""
 
     def __init__(self, settings=SETTINGS):
         self.changes = []
@@ -56,7 +56,7 @@ def test_a_share_of_failures_opens_it_once_there_are_samples(rig):
         rig.succeed()
         rig.fail()
     rig.succeed()
-    assert rig.breaker.state(0.0) is CLOSED  # four of nine, and too few
+    assert rig.breaker.state(0.0) is CLOSED  # four of nine: fewer than min_samples
     rig.fail()
     assert rig.breaker.state(0.0) is OPEN  # five of ten
 
@@ -87,7 +87,7 @@ def test_a_probe_that_succeeds_closes_it_and_forgets(rig):
     rig.fail(5.0, times=2)
     assert rig.breaker.state(5.0) is CLOSED
     rig.fail(5.0)
-    assert rig.breaker.due_in_s(5.0) == 5.0  # the time isn't doubled any more
+    assert rig.breaker.due_in_s(5.0) == 5.0  # the time is no longer doubled
 
 
 def test_a_probe_whose_answer_begins_closes_it(rig):
@@ -95,7 +95,7 @@ def test_a_probe_whose_answer_begins_closes_it(rig):
     began = rig.breaker.begin()
     rig.breaker.lives(began)
     assert rig.breaker.state(5.0) is CLOSED
-    # What breaks off later counts as any failure does.
+    # A call that breaks off later counts as a failure.
     rig.breaker.failed(began, 6.0)
     rig.fail(6.0, times=2)
     assert rig.breaker.state(6.0) is OPEN
@@ -227,8 +227,8 @@ def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():
             running.append(rig.breaker.begin())
         elif running:
             began = running.pop(chance.randrange(len(running)))
-            end = chance.choice(("failed", "failed", "busy", "succeeded", "left"))
-            if end == "left":
+            end = chance.choice(("failed", "failed", "busy", "succeeded", "abandoned"))
+            if end == "abandoned":
                 rig.breaker.abandoned(began)
             elif end == "busy":
                 rig.breaker.busy(began, now_s, 2.0)
@@ -237,7 +237,7 @@ def test_it_is_never_half_open_for_more_than_its_probes_whatever_happens():
         assert 0 <= rig.breaker._probing <= 2
         if rig.breaker.state(now_s) is CLOSED:
             assert rig.breaker.admits(now_s)
-    # No change leads to where no change may lead.
+    # Every change is one that the states allow.
     assert set(rig.changes) == {
         (CLOSED, OPEN),
         (OPEN, HALF_OPEN),

@@ -1,4 +1,4 @@
-"""API keys: from where, how fresh, and never shown."""
+"""API keys: where they come from, when they are read again, and that they are never shown."""
 
 import os
 
@@ -10,7 +10,7 @@ from semcache.upstream.credentials import ApiKeySource
 
 
 def source(environ=None, **fields):
-    # Without validation: the process's environment has nothing to do with these.
+    # Not validated: validation would read the process's environment.
     return ApiKeySource(
         Target.model_construct(**{"name": "t", "api_key_env": "", "api_key_file": None, **fields}), environ or {}
     )
@@ -31,7 +31,7 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path):
     assert key.current() == "sk-1"
     path.write_text("sk-22\n")
     assert key.current() == "sk-22"
-    # The same length: the time tells.
+    # The new key is as long, so that only the file's time changes.
     path.write_text("sk-33\n")
     os.utime(path, ns=(1, 1))
     assert key.current() == "sk-33"

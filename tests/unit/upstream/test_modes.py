@@ -1,4 +1,4 @@
-"""When the degraded mode begins and ends, on times given by hand."""
+"""When the degraded mode begins and ends, at times that the test gives."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_an_error_rate_above_its_threshold_with_enough_samples(rig, good, bad, r
 def test_the_95th_percentile_of_the_latency(rig):
     rig.feed(0.0, good=19)
     rig.feed(0.0, good=1, latency_s=9.0)
-    assert rig.reason(0.0) == ""  # one of twenty is the 100th
+    assert rig.reason(0.0) == ""  # one of twenty lies above the 95th percentile
     rig.feed(1.0, good=1, latency_s=9.0)
     assert rig.reason(1.0) == "latency"
 
@@ -81,7 +81,7 @@ def test_a_budget_that_isnt_a_condition_is_none():
 def test_it_is_left_below_the_lower_threshold_only(rig):
     rig.feed(0.0, good=60, bad=40)
     assert rig.reason(0.0) == "error_rate"
-    # The window has rolled on: 20 % is below what it takes to enter, and above what it takes to leave.
+    # In the next window 20 % fail: below the threshold for entering, above the one for leaving.
     for now_s in range(70, 300, 10):
         rig.feed(now_s, good=8, bad=2)
         assert rig.reason(now_s) == "error_rate"
@@ -96,7 +96,7 @@ def test_all_must_have_been_over_for_the_time_of_hold(rig):
     rig.mode.press_budget(0.0, pressed=True)
     rig.mode.press_budget(100.0, pressed=False)
     assert rig.reason(129.0) == "budget"
-    rig.mode.press_budget(129.5, pressed=True)  # the time begins anew
+    rig.mode.press_budget(129.5, pressed=True)  # the time of calm begins again
     rig.mode.press_budget(130.0, pressed=False)
     assert rig.reason(159.0) == "budget"
     assert rig.reason(160.0) == ""
@@ -113,12 +113,12 @@ def test_one_reason_may_follow_another(rig):
 def test_without_traffic_it_ends(rig):
     rig.feed(0.0, bad=40)
     assert rig.reason(0.0) == "error_rate"
-    assert rig.reason(100.0) == "error_rate"  # the window is empty; now it is held
+    assert rig.reason(100.0) == "error_rate"  # the window is empty; the mode is held for hold_s
     assert rig.reason(130.0) == ""
 
 
 def test_no_flutter_around_a_threshold(rig):
-    """An error rate that swings around the threshold for entering, and never reaches the one for leaving."""
+    """An error rate goes up and down around the threshold for entering, and never reaches the one for leaving."""
     for now_s in range(0, 3600, 5):
         rig.feed(now_s, good=13, bad=7 if now_s % 10 else 5)
         rig.reason(now_s)

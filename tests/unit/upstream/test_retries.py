@@ -1,4 +1,4 @@
-"""When another try follows, and after how long."""
+"""Whether another try follows, and after how long."""
 
 import random
 from email.utils import formatdate
@@ -23,7 +23,7 @@ NOW_S = 1_800_000_000.0
 
 
 class Highest(random.Random):
-    """Chance at its worst."""
+    """A random generator that always draws the largest number."""
 
     def uniform(self, a, b):
         return b

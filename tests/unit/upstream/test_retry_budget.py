@@ -1,4 +1,4 @@
-"""The bound on extra tries, and the counting under it."""
+"""The limit of extra tries, and how they are counted."""
 
 import random
 
@@ -56,18 +56,18 @@ def test_what_was_taken_comes_back_with_the_window():
 
 def test_counts_are_those_of_the_window_to_a_twentieth():
     chance = random.Random(3)
-    counts, told, now_s = SlidingCounts(10.0), [], 0.0
+    counts, added, now_s = SlidingCounts(10.0), [], 0.0
     for _ in range(3000):
         now_s += chance.expovariate(5)
         total, marked = chance.randrange(3), chance.randrange(2)
         counts.add(now_s, total=total, marked=marked)
-        told.append((now_s, total, marked))
+        added.append((now_s, total, marked))
         found = counts.read(now_s)
         for position in (0, 1):
-            least = sum(entry[position + 1] for entry in told if entry[0] > now_s - 9.5)
-            most = sum(entry[position + 1] for entry in told if entry[0] > now_s - 10.0)
-            assert least <= found[position] <= most
-        told = [entry for entry in told if entry[0] > now_s - 11]
+            minimum = sum(entry[position + 1] for entry in added if entry[0] > now_s - 9.5)
+            maximum = sum(entry[position + 1] for entry in added if entry[0] > now_s - 10.0)
+            assert minimum <= found[position] <= maximum
+        added = [entry for entry in added if entry[0] > now_s - 11]
     counts.clear()
     assert counts.read(now_s) == (0, 0)
 

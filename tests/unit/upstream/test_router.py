@@ -1,4 +1,4 @@
-"""What the router sends, over a real socket, and what it makes of a right answer."""
+"""What the router sends over a real socket, and how it reads a right answer."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def test_a_stream_is_relayed_as_it_arrives():
         upstream = router(Target(name="t", base_url=server.base_url))
         stream = upstream.stream(call())
         first = await anext(stream)
-        # The server holds the rest back until the first has come.
+        # The server sends the rest only after the first chunk has come.
         gate.set()
         items = [first, *[item async for item in stream]]
         await upstream.close()

@@ -1,4 +1,4 @@
-"""Aliases and where they lead."""
+"""Aliases and the targets of their routes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def table(*routes, targets=(A, B)):
 
 
 def names(plan):
-    """The models of each group; a degraded one with a mark."""
+    """Return the models of each group; a degraded one has a mark."""
     return [[place.model + "!" * place.degraded for place in group] for group in plan]
 
 
@@ -34,7 +34,7 @@ def test_one_target_without_routes_takes_every_alias_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("targets", "routes", "told"),
+    ("targets", "routes", "message"),
     [
         ((A,), ({"alias": "fast"}, {"alias": "big"}), "Known aliases: big, fast"),
         ((A, B), (), "several targets"),
@@ -42,10 +42,10 @@ def test_one_target_without_routes_takes_every_alias_as_it_is():
         ((A,), ({"alias": "gpt", "task_type": "code"},), "for the alias alone"),
     ],
 )
-def test_an_alias_that_leads_nowhere_is_refused_with_the_way_out(targets, routes, told):
+def test_an_alias_that_leads_nowhere_is_refused_with_the_way_out(targets, routes, message):
     routes = table(*routes, targets=targets)
     assert routes.plan("gpt") == ()
-    with pytest.raises(UnknownModelError, match=told):
+    with pytest.raises(UnknownModelError, match=message):
         routes.resolve("gpt")
 
 
@@ -59,7 +59,7 @@ EVERY_ROUTE = [
 
 @pytest.mark.parametrize("kept", range(len(EVERY_ROUTE)))
 def test_the_most_specific_route_wins(kept):
-    """The list goes from the most to the least specific: with the first ones gone, the next one wins."""
+    """The list goes from the most to the least specific route: without the first ones, the next one is taken."""
     routes = table(*reversed(EVERY_ROUTE[kept:]))
     assert names(routes.resolve("gpt", "code", "high")) == [[EVERY_ROUTE[kept]["model"]]]
 
@@ -111,7 +111,7 @@ def test_no_target_and_model_come_twice():
 def test_a_degraded_call_asks_the_degraded_alias_first_and_the_route_itself_as_a_last_resort():
     routes = table({"alias": "big", "degraded": "mini"}, {"alias": "mini", "fallbacks": ["big"]})
     assert names(routes.resolve("big")) == [["big"]]
-    # What the mini model falls back to is the full model, and no degraded answer.
+    # The mini model falls back to the full model, whose answers aren't degraded.
     assert names(routes.resolve("big", degraded=True)) == [["mini!"], ["big"]]
     assert names(routes.resolve("mini", degraded=True)) == [["mini"], ["big"]]
 

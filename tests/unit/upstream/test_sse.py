@@ -1,4 +1,4 @@
-"""Server-sent events, wherever the bytes are cut."""
+"""Server-sent events from bytes that are cut anywhere."""
 
 from itertools import pairwise
 

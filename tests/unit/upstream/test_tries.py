@@ -1,4 +1,4 @@
-"""Who is asked next, after which wait and for how long: decided purely, so played here on times given by hand."""
+"""Which target is asked next, after which wait and for how long, at times that the test gives."""
 
 import contextlib
 import random
@@ -21,7 +21,7 @@ BUSY = UpstreamRefusedError("busy", http_status=429, retry_after_s=2.0)
 
 
 class Rig:
-    """What all calls share."""
+    """The objects that all calls share."""
 
     def __init__(self, *, retry=None, breaker=None, seed=0):
         self.settings = retry or RetrySettings(max_retries=2, backoff_s=0.5, max_backoff_s=8.0)
@@ -56,7 +56,7 @@ def fail(tries, destination, error=DOWN, now_s=0.0):
 def test_a_wait_that_led_to_no_try_costs_none(rig):
     tries = rig.tries((A,))
     fail(tries, tries.next(0.0).destination)
-    for _ in range(5):  # Each time it was waited for, and somebody else's probe was faster.
+    for _ in range(5):  # Each time the call waited, and another call's probe was faster.
         assert tries.next(0.0).destination == A
     for _ in range(2):
         fail(tries, tries.next(0.0).destination)
@@ -199,7 +199,7 @@ def test_an_open_breaker_is_passed_over_without_a_try(rig):
     tries = rig.tries((A,), (B,))
     assert tries.next(0.0) == Step(B)
     assert tries.made == 0
-    assert sum(rig.budget.take(0.0) for _ in range(100)) == 10  # and nothing was taken for it
+    assert sum(rig.budget.take(0.0) for _ in range(100)) == 10  # and no extra try was taken for it
 
 
 def test_when_all_are_open_it_fails_at_once_and_says_when_to_come_back(rig):
@@ -267,7 +267,7 @@ def test_a_probe_is_made_while_the_budget_can_pay_for_the_way_on():
     assert {rig.tries((A, B)).next(6.0).destination for _ in range(50)} == {A, B}
     assert rig.budget.take(6.0)
     assert {rig.tries((A, B)).next(6.0).destination for _ in range(50)} == {B}
-    # Where nobody else is left, there is nothing to lose.
+    # Without another target, it is asked even so.
     assert rig.tries((A,)).next(6.0) == Step(A)
 
 
@@ -279,7 +279,7 @@ def test_a_call_stakes_a_try_while_it_asks_who_is_in_doubt(rig):
         tries = rig.tries((A,))
         tries.begin(tries.next(0.0).destination, 0.0)
         under_way.append(tries)
-    # The two that are under way have staked what there is.
+    # The two calls under way have reserved all extra tries.
     assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {B}
     under_way[0].succeeded(0.0)
     assert {rig.tries((A, B)).next(0.0).destination for _ in range(50)} == {A, B}
@@ -341,12 +341,12 @@ def test_a_model_that_is_missing_somewhere_is_asked_elsewhere_first(rig):
     assert {rig.tries((A, B)).next(0.0) for _ in range(50)} == {Step(B)}
     assert rig.tries((A,), (B,)).next(0.0) == Step(B)
     assert rig.tries((MINI,)).next(0.0) == Step(MINI)
-    # Nobody else: its own refusal says more than an error of ours.
+    # Without another target it is asked: its own refusal says more than an error of semcache's.
     alone = rig.tries((A,))
     fail(alone, alone.next(0.0).destination, missing)
     with pytest.raises(UpstreamRefusedError, match="none such"):
         alone.next(0.0)
-    # Later it is tried again, and one answer is enough.
+    # Later it is tried again, and one answer closes its breaker.
     assert {rig.tries((A, B)).next(6.0).destination for _ in range(50)} == {A, B}
     tries = rig.tries((A,))
     tries.begin(A, 6.0)
@@ -377,7 +377,7 @@ EVERY_WAY = [
 @pytest.mark.parametrize("error", EVERY_WAY, ids=lambda error: str(error.http_status))
 @pytest.mark.parametrize("seed", range(3))
 def test_dead_targets_cost_no_request_its_answer_and_few_extra_tries(dead, error, seed):
-    """An hour of traffic one after the other: what the module's docstring claims, with some room."""
+    """An hour of calls one after the other holds what the module's docstring promises, with some room."""
     rig = Rig(seed=seed)
     requests = calls = 0
     for number in range(2000):

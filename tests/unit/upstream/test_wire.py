@@ -1,4 +1,4 @@
-"""Completions read, streams assembled, answers replayed."""
+"""Completions are read, streams are assembled, answers are replayed."""
 
 import json
 
@@ -223,16 +223,16 @@ def test_a_replay_reads_like_a_stream():
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert {chunk["id"] for chunk in chunks} == {"chatcmpl-scripted"}
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
-    told = [chunk["choices"][0] for chunk in chunks[:-1]]
-    assert [choice["finish_reason"] for choice in told] == [None] * (len(told) - 1) + ["stop"]
-    assert all("role" not in choice["delta"] for choice in told[1:])
-    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * len(told)
+    choices = [chunk["choices"][0] for chunk in chunks[:-1]]
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
+    assert all("role" not in choice["delta"] for choice in choices[1:])
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * len(choices)
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == json.loads(body)["usage"]
     assert len(chunks) > 5
 
     without = [json.loads(chunk) for chunk in replay_chunks(body, include_usage=False)]
-    assert len(without) == len(told)
+    assert len(without) == len(choices)
     assert not any("usage" in chunk for chunk in without)
 
 

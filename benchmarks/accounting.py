@@ -89,14 +89,14 @@ class ForgetfulLedger(MemoryLedger):
 def exact_hit(account: Account) -> None:
     for stage in _EXACT:
         account.lap(stage)
-    account.hit(Status.EXACT_HIT, KEYED, ENTRY, similarity=1.0, reason="exact_match")
+    account.end_as_hit(Status.EXACT_HIT, KEYED, ENTRY, similarity=1.0, reason="exact_match")
 
 
 def semantic_hit(account: Account) -> None:
     for stage in _SEMANTIC:
         account.lap(stage)
     account.embedded += 1
-    account.hit(Status.SEMANTIC_HIT, KEYED, ENTRY, similarity=0.98, reason="above_threshold", vector=VECTOR)
+    account.end_as_hit(Status.SEMANTIC_HIT, KEYED, ENTRY, similarity=0.98, reason="above_threshold", vector=VECTOR)
 
 
 async def miss(accounts: Accounts, account: Account) -> None:

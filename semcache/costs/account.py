@@ -36,7 +36,7 @@ class Account:
     """What one request took and how it ended.
 
     Everyone who works for the request holds the account: the caller's block, by entering it, and the flight that the
-    request leads, by `hold` and `release`. It ends once, by `hit`, `coalesced`, `looked_up` or a purchase's line. If
+    request leads, by `hold` and `release`. It ends once, by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a purchase's line. If
     nobody has ended it when its last holder lets go, it ends by the first exception that a holder let go with: as
     cancelled when the caller left, otherwise as an error. So a caller may leave while its flight still spends, and the
     spending is booked under this request all the same.
@@ -97,7 +97,7 @@ class Account:
         self._first_error = self._first_error or error
         self._holders -= 1
         if self._holders == 0 and self.line is None:
-            self.end_failed(self._first_error)
+            self.end_as_failed(self._first_error)
 
     @property
     def abandoned(self) -> bool:
@@ -111,7 +111,7 @@ class Account:
         self._books.spans.stage(self.request_id, stage, self._lap_s, now_s)
         self._lap_s = now_s
 
-    def decided(self, decision: Decision) -> None:
+    def note_decision(self, decision: Decision) -> None:
         """Record that the candidates were judged, and count the guards that vetoed."""
         self.lap("decide")
         for judgement in decision.judgements:
@@ -119,7 +119,7 @@ class Account:
                 if verdict.effect is Effect.VETO:
                     self._books.metrics.guard_vetoed(verdict.guard)
 
-    def hit(
+    def end_as_hit(
         self,
         status: Status,
         keyed: KeyedRequest,
@@ -154,7 +154,7 @@ class Account:
         self._note(line, reason, served)
         return saved
 
-    def coalesced(self, answer: Answer, *, reason: str) -> Cost:
+    def end_as_coalesced(self, answer: Answer, *, reason: str) -> Cost:
         """End as a request that waited for another's upstream call; return what that saved."""
         saved = self.price(answer.model, answer.usage)
         line = self.make_line(
@@ -168,11 +168,11 @@ class Account:
         self._note(line, reason)
         return saved
 
-    def looked_up(self, status: Status, *, reason: str) -> None:
+    def end_as_lookup(self, status: Status, *, reason: str) -> None:
         """End as a miss or a bypass that asked no upstream: a Lookup's, or a cache-only request's."""
         self._note(self.make_line(status, self.alias, NO_USAGE), reason)
 
-    def end_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> LedgerRecord:
+    def end_as_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> LedgerRecord:
         """End as an error, or as cancelled when the caller left; return the line, which the next commit makes durable.
 
         Args:
@@ -257,7 +257,7 @@ class UnrecordedAccount(Account):
         del error
         self._holders -= 1
 
-    def decided(self, decision: Decision) -> None:
+    def note_decision(self, decision: Decision) -> None:
         """Record the time of judging; no guard is counted."""
         del decision
         self.lap("decide")

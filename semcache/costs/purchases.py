@@ -215,7 +215,7 @@ class RequestPurchase(Purchase):
         self.chunks = 0
         self._model = ""
 
-    def received(self, model: str) -> None:
+    def note_chunk(self, model: str) -> None:
         """Note that a chunk of the answer came, from `model` (empty where the chunk doesn't name it)."""
         self._model = self._model or model
         self.chunks += 1
@@ -238,12 +238,12 @@ class RequestPurchase(Purchase):
 
     async def _fail(self, error: BaseException | None) -> None:
         if not self.chunks:
-            self._account.end_failed(error, None, self._model)
+            self._account.end_as_failed(error, None, self._model)
             return
         # Each chunk that arrived is a token or more that was charged.
         partial = Usage(self._prompt_chars // _CHARS_PER_TOKEN, 0, self.chunks, estimated=True)
-        self._account.end_failed(error, partial, self._model or self._account.alias)
-        self._reservation.release()  # In one step with the spending that `end_failed` counted.
+        self._account.end_as_failed(error, partial, self._model or self._account.alias)
+        self._reservation.release()  # In one step with the spending that `end_as_failed` counted.
         try:
             await self._ledger.flush()
         except SemcacheError as flush_error:

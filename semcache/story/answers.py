@@ -23,10 +23,10 @@ class Answers:
         """Prepare it; wall time tells the age of entries."""
         self._clock = clock
 
-    def exact_hit(self, account: Account, keyed: KeyedRequest, entry: Entry) -> Response:
+    def serve_exact(self, account: Account, keyed: KeyedRequest, entry: Entry) -> Response:
         """Answer with the entry that the exact tier found."""
         account.task = task_of_hit(account.task, entry)
-        saved = account.hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
+        saved = account.end_as_hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
         return Response(
             request_id=account.request_id,
             status=Status.EXACT_HIT,
@@ -45,12 +45,12 @@ class Answers:
             task=account.task,
         )
 
-    def found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
+    def serve_found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
         """Answer with an entry that the semantic tier found."""
         entry, decision, judgement = found.entry, found.decision, found.decision.served
         similarity = judgement.candidate.similarity if judgement else 1.0
         account.task = task_of_hit(account.task, entry)
-        saved = account.hit(
+        saved = account.end_as_hit(
             found.status, keyed, entry, similarity=similarity, reason=decision.reason, vector=found.vector
         )
         return Response(
@@ -73,17 +73,17 @@ class Answers:
             task=account.task,
         )
 
-    def led(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
+    def tell_leader(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
         """Answer the request that a flight was started for.
 
         Raises:
             NotFoundError: CACHE_ONLY_MISS.
         """
         if isinstance(outcome, Found):
-            return self.found(account, keyed, outcome)
+            return self.serve_found(account, keyed, outcome)
         if isinstance(outcome, NotCached):
             raise self._cache_only_miss(account, keyed, outcome)
-        response = self.unanswered(account, outcome.status, outcome.reason, outcome.decision)
+        response = self.without_answer(account, outcome.status, outcome.reason, outcome.decision)
         return response._replace(
             answer=outcome.answer,
             entry_id=outcome.entry_id,
@@ -94,7 +94,7 @@ class Answers:
             store_reason=outcome.store_reason,
         )
 
-    def joined(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
+    def tell_follower(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
         """Answer a request that joined another's flight.
 
         Raises:
@@ -102,19 +102,21 @@ class Answers:
         """
         account.lap("wait")
         if isinstance(outcome, Found):
-            return self.found(account, keyed, outcome)
+            return self.serve_found(account, keyed, outcome)
         if isinstance(outcome, NotCached):
             raise self._cache_only_miss(account, keyed, outcome)
         return self._coalesced(account, outcome)
 
-    def started(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool) -> Response:
+    def announce(self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool) -> Response:
         """Say, before a live stream, how the request will be answered."""
         if not leads:
-            return self.unanswered(account, Status.COALESCED, "in_flight")
+            return self.without_answer(account, Status.COALESCED, "in_flight")
         status, _ = status_upstream(keyed, None)
-        return self.unanswered(account, status, flight.reason)
+        return self.without_answer(account, status, flight.reason)
 
-    def unanswered(self, account: Account, status: Status, reason: str, decision: Decision | None = None) -> Response:
+    def without_answer(
+        self, account: Account, status: Status, reason: str, decision: Decision | None = None
+    ) -> Response:
         """Make a response without an answer; `decision` tells of the nearest candidate."""
         nearest = decision.judgements[0] if decision and decision.judgements else None
         return Response(
@@ -133,8 +135,8 @@ class Answers:
     def _coalesced(self, account: Account, outcome: Fetched) -> Response:
         if not account.task.task_type:
             account.task = outcome.task
-        saved = account.coalesced(outcome.answer, reason="in_flight")
-        response = self.unanswered(account, Status.COALESCED, "in_flight")
+        saved = account.end_as_coalesced(outcome.answer, reason="in_flight")
+        response = self.without_answer(account, Status.COALESCED, "in_flight")
         return response._replace(
             answer=outcome.answer,
             entry_id=outcome.entry_id,
@@ -144,7 +146,7 @@ class Answers:
         )
 
     def _cache_only_miss(self, account: Account, keyed: KeyedRequest, outcome: NotCached) -> NotFoundError:
-        account.looked_up(Status.MISS, reason=miss_reason(keyed, outcome.decision))
+        account.end_as_lookup(Status.MISS, reason=miss_reason(keyed, outcome.decision))
         return NotFoundError(
             "The cache holds no answer, and the request allows no other.",
             reason="CACHE_ONLY_MISS",

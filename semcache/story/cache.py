@@ -60,7 +60,7 @@ class SemanticCache:
             keyed = self._key(account, request)
             entry = await self._find_exact(account, keyed)
             if entry is not None:
-                return self._steps.answers.exact_hit(account, keyed, entry)
+                return self._steps.answers.serve_exact(account, keyed, entry)
             keyed = self._steps.classifying.by_rule(account, keyed)
             flight, leads = self._join_or_lead(account, keyed, streams=False)
             return self._respond(account, keyed, await flight.outcome(), leads=leads)
@@ -78,12 +78,12 @@ class SemanticCache:
             keyed = self._key(account, request)
             entry = await self._find_exact(account, keyed)
             if entry is not None:
-                response = self._steps.answers.exact_hit(account, keyed, entry)
+                response = self._steps.answers.serve_exact(account, keyed, entry)
             else:
                 keyed = self._steps.classifying.by_rule(account, keyed)
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
                 if await flight.asked() and flight.streams:
-                    yield Started(self._steps.answers.started(account, keyed, flight, leads=leads))
+                    yield Started(self._steps.answers.announce(account, keyed, flight, leads=leads))
                     async for chunk in flight.chunks():
                         if keyed.include_usage or not _holds_usage_alone(chunk):
                             yield chunk
@@ -159,7 +159,7 @@ class SemanticCache:
 
     def _respond(self, account: Account, keyed: KeyedRequest, outcome: Outcome, *, leads: bool) -> Response:
         """Tell one of a flight's waiters how it ended."""
-        respond = self._steps.answers.led if leads else self._steps.answers.joined
+        respond = self._steps.answers.tell_leader if leads else self._steps.answers.tell_follower
         return respond(account, keyed, outcome)
 
     # -- beside the story: each of these is told in a module of its own

@@ -183,7 +183,7 @@ class Filling:
                 answer = piece
             else:
                 # Every chunk names the model; reading the first is enough.
-                purchase.received("" if purchase.chunks else model_of(piece)[:_MAX_NAME_CHARS])
+                purchase.note_chunk("" if purchase.chunks else model_of(piece)[:_MAX_NAME_CHARS])
                 flight.feed(piece)
         if answer is None:
             raise UpstreamError("The upstream's stream ended before the answer was whole.")

@@ -55,8 +55,8 @@ class LookAside:
             account.lap("key")
             if keyed.cacheability.tier is Tier.NONE:
                 reason = keyed.cacheability.reason
-                account.looked_up(Status.BYPASS, reason=reason)
-                return LookupResult(self._answers.unanswered(account, Status.BYPASS, reason))
+                account.end_as_lookup(Status.BYPASS, reason=reason)
+                return LookupResult(self._answers.without_answer(account, Status.BYPASS, reason))
             while True:
                 generation = await self._coordination.generation()
                 hit, searched = await self._look(account, keyed)
@@ -69,8 +69,8 @@ class LookAside:
             pending = PendingLookup(searched.keyed, searched.vector, generation)
             lookup_id = await self._coordination.remember_lookup(pending)
             reason = miss_reason(keyed, searched.decision)
-            account.looked_up(Status.MISS, reason=reason)
-            response = self._answers.unanswered(account, Status.MISS, reason, searched.decision)
+            account.end_as_lookup(Status.MISS, reason=reason)
+            response = self._answers.without_answer(account, Status.MISS, reason, searched.decision)
             return LookupResult(response, lookup_id, lease)
 
     async def recall(self, tenant: str, lookup_id: str) -> KeyedRequest:
@@ -124,11 +124,11 @@ class LookAside:
         entry = await self._exact.find(keyed) if may_read(keyed) else None
         account.lap("exact")
         if entry is not None:
-            return self._answers.exact_hit(account, keyed, entry), Searched(keyed)
+            return self._answers.serve_exact(account, keyed, entry), Searched(keyed)
         searched = await self._searching.search(account, self._classifying.by_rule(account, keyed))
         if searched.found is None:
             return None, searched
-        return self._answers.found(account, searched.keyed, searched.found), searched
+        return self._answers.serve_found(account, searched.keyed, searched.found), searched
 
     def _check_vector(self, vector: Vector, fingerprint: str) -> None:
         if fingerprint != self._embedder.fingerprint or vector.shape != (self._embedder.dimension,):

@@ -72,7 +72,7 @@ class Searching:
         keyed, vector = searched.keyed, searched.vector
         candidates = await self._candidates(neighbours, self._decider.least_similarity(keyed))
         decision = self._decider.decide(keyed, candidates, vector, partial(self._servability.refusal, keyed))
-        account.decided(decision)
+        account.note_decision(decision)
         return Searched(keyed, vector, decision)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:
@@ -88,7 +88,7 @@ class Searching:
         candidates = await self._candidates(neighbours, -1.0)
         refusal = partial(self._servability.refusal, keyed)
         decision = self._decider.judge_all(keyed, candidates, vector, refusal)
-        account.decided(decision)
+        account.note_decision(decision)
         return Searched(keyed, vector, decision)
 
     async def classify(self, account: Account, keyed: KeyedRequest) -> Searched:

@@ -69,7 +69,7 @@ class Bank:
         with self.open() as account:
             async with self.purchase(account) as purchase:
                 for model in chunk_models:
-                    purchase.received(model)
+                    purchase.note_chunk(model)
                 raise error
 
     def leave(self):

@@ -36,10 +36,10 @@ class Account:
     """What one request took and how it ended.
 
     Everyone who works for the request holds the account: the caller's block, by entering it, and the flight that the
-    request leads, by `hold` and `release`. It ends once, by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a purchase's line. If
-    nobody has ended it when its last holder lets go, it ends by the first exception that a holder let go with: as
-    cancelled when the caller left, otherwise as an error. So a caller may leave while its flight still spends, and the
-    spending is booked under this request all the same.
+    request leads, by `hold` and `release`. It ends once: by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a
+    purchase's line. If nobody has ended it when its last holder lets go, it ends by the first exception that a holder
+    let go with: as cancelled when the caller left, otherwise as an error. So a caller may leave while its flight still
+    spends, and the spending is booked under this request all the same.
     """
 
     __slots__ = (

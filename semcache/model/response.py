@@ -41,14 +41,6 @@ class Response(NamedTuple):
     age_s: float | None = None
     stages: tuple[tuple[str, float], ...] = ()
 
-    @property
-    def lasting(self) -> tuple[object, ...]:
-        """All before `request_id`: what is the same each time that one entry is served to one request."""
-        return self[:_LASTING]
-
-
-_LASTING = Response._fields.index("request_id")
-
 
 @dataclass(frozen=True, slots=True)
 class Started:

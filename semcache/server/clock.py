@@ -1,4 +1,4 @@
-"""The clock of the real world."""
+"""The operating system's clock."""
 
 import time
 
@@ -6,7 +6,7 @@ import time
 class SystemClock:
     """`semcache.ports.Clock` by the operating system."""
 
-    # The functions themselves: a request asks a dozen times, and a method around each would cost twice as much.
+    # The functions themselves: a request reads the clock a dozen times, and a method around each would double the cost.
     monotonic = staticmethod(time.monotonic)
     """Seconds that never jump."""
     wall = staticmethod(time.time)

@@ -1,4 +1,4 @@
-"""The secrets behind partitions: from the settings, or a file made on the first start."""
+"""The secrets of partitions: from the settings, or from a file that the first start makes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from semcache.settings import Settings
 _log = structlog.get_logger(__name__)
 _FILE_NAME = "partition.secret"
 _SHORTEST = 16
+"""Characters. Shorter secrets could be guessed."""
 
 
 def partition_secrets(settings: Settings) -> list[str]:
-    """The current secret, then those kept for reading.
+    """Return the current secret, then those that are kept for reading.
 
     Raises:
-        StartError: the secret's file can't be read or made, or holds too little.
+        StartError: the secret's file can't be read or made, or its secret is too short.
     """
     keys = settings.keys
     current = keys.secret.get_secret_value() if keys.secret else _from_file(settings)
@@ -48,7 +49,7 @@ def _from_file(settings: Settings) -> str:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written whole under another name first: a crash must not leave half a secret.
+    # It is written under another name and then renamed: a crash must not leave half a secret.
     part = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -56,4 +57,4 @@ def _make(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.rename(path)
-    _log.info("secret.made", path=str(path), hint="Keep a copy: without it the stored entries can't be found.")
+    _log.info("server.secret_made", path=str(path), hint="Keep a copy: without it the stored entries can't be found.")

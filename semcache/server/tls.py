@@ -1,4 +1,4 @@
-"""TLS for the listener, with certificates that are read again when their files change."""
+"""TLS for the listener: certificates are read again when their files change."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ _log = structlog.get_logger(__name__)
 
 
 class ReloadingCertificates:
-    """Hands gRPC the current certificates; a file that can't be read keeps the last good ones."""
+    """Gives gRPC the current certificates. While a file can't be read, the last good ones stay in use."""
 
     def __init__(self, settings: TlsSettings, clock: Clock) -> None:
-        """Raises StartError when the files can't be read now."""
+        """Read the certificates.
+
+        Raises:
+            StartError: a file can't be read.
+        """
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
@@ -28,13 +32,13 @@ class ReloadingCertificates:
         self._current = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Credentials that follow the files."""
+        """Return credentials that follow the files."""
         return grpc.dynamic_ssl_server_credentials(
             self._current, self._fetch, require_client_authentication=self._settings.client_ca_file is not None
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        # gRPC calls this on its own threads, at each handshake; the object it has already changes nothing.
+        # gRPC calls this on its own threads at each handshake. Returning the object that it has changes nothing.
         with self._lock:
             now_s = self._clock.monotonic()
             if now_s - self._checked_s < self._settings.reload_interval_s:
@@ -46,10 +50,10 @@ class ReloadingCertificates:
                     return self._current
                 self._current = self._read()
             except StartError as error:
-                _log.error("tls.reload_failed", error=str(error))
+                _log.error("server.tls_reload_failed", error=str(error))
                 return self._current
             self._stamp = stamp
-            _log.info("tls.reloaded", certificate=str(self._settings.certificate_file))
+            _log.info("server.tls_reloaded", certificate=str(self._settings.certificate_file))
             return self._current
 
     def _files(self) -> list[Path]:

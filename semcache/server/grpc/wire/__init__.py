@@ -1,1 +1,7 @@
-"""Messages of `semcache.v1` to semcache's own values and back, with every check of the input."""
+"""Messages of `semcache.v1`: into semcache's own values, with every check of the input, and back.
+
+Owns: the checks of names, times and batches; the translation of requests, outcomes, statistics and savings.
+Thread: the event loop's.
+Remembers: the serialised parts of exact hits (`hits.HitMessages`, 32 MiB, by message type and entry; the store's
+commits empty it). Everything else is a function of its arguments.
+"""

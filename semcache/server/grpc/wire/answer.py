@@ -1,4 +1,4 @@
-"""The answer of a Store → an `Answer`: a caller's completion, read, or one that is built around a caller's text."""
+"""The answer of a Store: a caller's completion is read, and a completion is built around a caller's text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NANOS_PER_S = 1_000_000_000
 _HINT = "Send the body of an OpenAI chat completion."
 
 UNKNOWN_USAGE = Usage(estimated=True)
-"""No counts came with the answer: they are still to be estimated."""
+"""The answer came without counts, so they must be estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Completion:
-    """What semcache reads of a chat completion."""
+    """The parts of a chat completion that semcache reads."""
 
     text: str
     model: str
@@ -30,21 +30,21 @@ class _Completion:
 
 
 def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s: float, max_bytes: int) -> Answer:
-    """The answer that a Store brings.
+    """Return the answer that a Store brings.
 
-    Its usage is `UNKNOWN_USAGE` when neither message nor JSON has valid counts; its route and target model are empty,
-    since no route of this server was asked.
+    Its usage is `UNKNOWN_USAGE` when neither message nor JSON has valid counts. Its route and target model are empty,
+    since no route of this server answered.
 
     Args:
         message: the Store.
-        alias: the model that was asked for; names the answering model where nothing else does.
+        alias: the requested model; the answering model, too, when neither message nor JSON names one.
         answer_id: the id of a completion that is built around a text.
-        now_s: wall-clock seconds, its time.
+        now_s: wall-clock seconds, the time of such a completion.
         max_bytes: the longest body to accept.
 
     Raises:
-        InvalidRequestError: no answer, one that is too long, JSON that is no chat completion, impossible counts, a
-            negative latency.
+        InvalidRequestError: there is no answer, it is too long, its JSON is no chat completion, its counts are
+            impossible, or its latency is negative.
     """
     usage = _usage(message.usage) if message.HasField("usage") else UNKNOWN_USAGE
     latency_s = message.upstream_latency.seconds + message.upstream_latency.nanos / _NANOS_PER_S

@@ -1,4 +1,4 @@
-"""Typed chat requests → the bytes of an OpenAI chat completion request: once, in one field order, raw JSON verbatim."""
+"""From typed chat requests to the bytes of OpenAI requests: fields in one order, raw JSON fields unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semcache.v1 import semcache_pb2 as pb
 _JSON_WHITESPACE = " \t\r\n"
 _EXACT_FLOAT_INT = 2**53
 
-# What `json.loads` gives for each kind when objects are parsed to tuples of pairs (which keeps repeated names visible).
+# The types that `json.loads` gives for each kind. Objects become tuples of pairs, which keep repeated names visible.
 _OBJECT = ("a JSON object", (tuple,))
 _ARRAY = ("a JSON array", (list,))
 _STRING_OR_OBJECT = ("a JSON string or object", (str, tuple))
@@ -36,27 +36,27 @@ _Scalar = Literal[
     "reasoning_effort",
 ]
 _SCALARS: tuple[_Scalar, ...] = get_args(_Scalar)
-"""The optional fields that stand in JSON as they do in the message, in the order in which they are written."""
+"""Optional fields whose JSON is that of the message's value, in the order in which they are written."""
 
 _Member = tuple[str, str]
 """A member of a JSON object: its name, and its value as JSON text."""
 
 
 def chat_body(chat: pb.ChatRequest) -> bytes:
-    """The request body that `chat` stands for, UTF-8. Equal messages give equal bytes.
+    """Return the request body of `chat` as UTF-8. Equal messages give equal bytes.
 
-    Only what JSON itself needs is checked here; whether the request makes sense is the keying's business, which raw
-    bodies pass through as well.
+    This checks only that the result is JSON. The keying checks whether the request makes sense, as it does for raw
+    bodies.
 
     Raises:
-        InvalidRequestError: a raw JSON field isn't the JSON it must be or repeats a field, a number isn't finite, a
-            content part is empty.
+        InvalidRequestError: a raw field isn't JSON of its kind or repeats a field, a number isn't finite, or a content
+            part is empty.
     """
     return _object(_chat_members(chat), chat.extra_json, "chat.extra_json").encode()
 
 
 def text_body(prompt: pb.TextPrompt) -> bytes:
-    """The request body of one user message: the same bytes as the same request through `chat_body`."""
+    """Return the request body of one user message. `chat_body` would give the same bytes for it."""
     return (
         f'{{"model":{_encode(prompt.model)},"messages":[{{"role":"user","content":{_encode(prompt.text)}}}]}}'.encode()
     )
@@ -118,7 +118,7 @@ def _tool_call(call: pb.ToolCall) -> str:
 
 
 def _object(members: Iterator[_Member], extra_json: bytes, field: str) -> str:
-    """A JSON object of `members` and, spliced in as they are, the members of `extra_json`."""
+    """Return a JSON object of `members`, followed by the members of `extra_json` as they were sent."""
     written = dict(members)
     inside = [f'"{name}":{value}' for name, value in written.items()]
     if extra_json:
@@ -142,14 +142,14 @@ def _refuse_repeated(names: Sequence[str], written: Collection[str], field: str)
 
 
 def _number(value: float, field: str) -> str:
-    """A number as callers write it: 0 rather than 0.0, so that typed and raw requests meet."""
+    """Return a number as callers write it, 0 and not 0.0, so that typed and raw requests have equal keys."""
     if not math.isfinite(value):
         raise InvalidRequestError(f"{field} is {value}, which JSON can't express.", hint="Send a finite number.")
     return str(int(value)) if value.is_integer() and abs(value) < _EXACT_FLOAT_INT else repr(value)
 
 
 def _raw(raw: bytes, field: str, kind: tuple[str, tuple[type, ...]]) -> tuple[str, Sequence[tuple[str, object]]]:
-    """The text of a raw JSON field, and the pairs of the object in it (empty for another kind)."""
+    """Return the text of a raw JSON field, and the name-value pairs if it is an object."""
     name, types = kind
     try:
         text = raw.decode()

@@ -1,4 +1,4 @@
-"""Checks of what comes beside a request's body: names, times, the threshold, a template."""
+"""Checks of the fields beside a request's body: names, times, the threshold, a template."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from semcache.settings import LimitSettings
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@#+=-]{0,127}")
 _NANOS_PER_S = 1_000_000_000
 _LAST_S = 253_402_300_799
-"""The last second of 9999, beyond which there is no valid timestamp."""
+"""Wall-clock seconds: the last second of 9999. Protobuf has no valid timestamp after it."""
 _NAME_HINT = 'Use 1 to 128 of A-Z, a-z, 0-9 and "._:/@#+=-", a letter or digit first.'
 
 
 def check_name(text: str, field: str) -> str:
-    """`text`, if it is empty or a name.
+    """Return `text` if it is empty or a name.
 
     Raises:
         InvalidRequestError: INVALID_NAME, with the field's name.
@@ -35,7 +35,7 @@ def check_name(text: str, field: str) -> str:
 
 
 def check_names(texts: Sequence[str], field: str, limits: LimitSettings) -> tuple[str, ...]:
-    """The tags or sources `texts` in order, each once.
+    """Return the tags or sources `texts` in order, each once.
 
     Raises:
         InvalidRequestError: INVALID_NAME; TOO_MANY_TAGS for more than the configured number.
@@ -57,7 +57,7 @@ def check_names(texts: Sequence[str], field: str, limits: LimitSettings) -> tupl
 
 
 def check_control(control: CacheControl) -> CacheControl:
-    """`control`, if its times and its threshold can be.
+    """Return `control` if its times and its threshold are possible.
 
     Raises:
         InvalidRequestError: INVALID_TTL, INVALID_MAX_AGE, INVALID_THRESHOLD.
@@ -75,7 +75,7 @@ def check_control(control: CacheControl) -> CacheControl:
 
 
 def check_template(template: Template) -> Template:
-    """`template`, if it has an id and its slots have different names.
+    """Return `template` if it has an id and its slots have different names.
 
     Raises:
         InvalidRequestError: INVALID_TEMPLATE, INVALID_NAME.
@@ -92,7 +92,7 @@ def check_template(template: Template) -> Template:
 
 
 def wall_seconds(timestamp: Timestamp, field: str) -> float:
-    """Wall-clock seconds.
+    """Return a timestamp as wall-clock seconds.
 
     Raises:
         InvalidRequestError: `field` holds no time from 1970 to 9999.

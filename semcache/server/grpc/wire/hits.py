@@ -1,8 +1,10 @@
-"""Responses of exact hits as bytes: most of one is the same each time, and is kept serialised."""
+"""Responses of exact hits as bytes. Most fields are the same at each hit on an entry, and are kept serialised."""
 
 from __future__ import annotations
 
+import operator
 import sys
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from semcache.model import Answer, Changes, Response
@@ -12,20 +14,28 @@ from semcache.v1 import semcache_pb2 as pb
 
 KEPT_BYTES = 32 * 1024 * 1024
 _LARGEST_SHARE = 16
-"""The part of all that one may take; else a large one would drive out all others."""
+"""One kept response may take at most 1/16 of the memory: a large one would drive out all others."""
 _OVERHEAD_BYTES = 1_100
-"""The objects beside the bytes and texts of one that is kept, as measured with tracemalloc on typical responses."""
+"""Bytes of the objects beside the bytes and texts of one kept response, measured on typical responses."""
 Answering = TypeVar("Answering", pb.CompleteResponse, pb.LookupResponse)
 
 
+PASSING_FIELDS = frozenset({"request_id", "hit_id", "age_s", "stages"})
+"""The fields of a `Response` that differ each time one entry is served to one request; `fill_passing` writes them."""
+lasting_fields: Callable[[Response], tuple[object, ...]] = operator.itemgetter(
+    *[position for position, name in enumerate(Response._fields) if name not in PASSING_FIELDS]
+)
+"""Returns the other fields of a `Response`; `fill_lasting` writes them."""
+
+
 class HitMessages:
-    """Serialises exact hits. What one has in common with the last one on its entry is kept, up to `max_bytes`.
+    """Serialises exact hits, and keeps the part that the next hit on the same entry shares.
 
-    Within the outcome, the fields that last stand before those that differ from hit to hit; no field is in both parts.
-    The outcome itself is there once: readers should merge two of them (protobuf's encoding, "Last One Wins"), but some
-    take the last and lose the other.
+    An outcome has two parts, and no field is in both. The lasting fields come first, then those that differ from hit to
+    hit. Both parts go into one outcome: protobuf readers should merge two outcomes, but some take the last one alone.
 
-    `follow` is to hear of the store's commits, so that nothing stays of an entry that is gone.
+    The kept parts take at most `max_bytes`; the part that was kept first goes first. `follow` must hear of every commit
+    of the store, so that nothing stays of an entry that is gone. The event loop's thread alone uses it.
     """
 
     def __init__(self, max_bytes: int = KEPT_BYTES) -> None:
@@ -35,19 +45,19 @@ class HitMessages:
 
     @property
     def size_bytes(self) -> int:
-        """Estimated memory of what is kept, never more than `max_bytes`.
+        """Estimated bytes of the kept parts, never more than `max_bytes`.
 
-        The answers that it was made from are counted, though most are the exact tier's too and take no memory of their
-        own, and one that was served by both calls is counted twice. The other objects count as a typical number.
+        The estimate is high: it counts answers that the exact tier holds as well, and an answer that both Complete and
+        Lookup served counts twice.
         """
         return self._bytes
 
     def serialised(self, kind: type[Answering], response: Response) -> bytes:
-        """The bytes of an exact hit's response: a `kind` with its answer and outcome."""
+        """Return the bytes of an exact hit's response: a `kind` with its answer and outcome."""
         key = kind, response.entry_id
         kept = self._kept.get(key)
-        # An answer that isn't the same object was read anew: the old one is let go, and bodies are never compared.
-        if kept is None or kept.answer is not response.answer or kept.lasting != response.lasting:
+        # Another answer object was read anew from the store. Comparing bodies would take longer than serialising them.
+        if kept is None or kept.answer is not response.answer or kept.lasting != lasting_fields(response):
             kept = _common(kind, response)
             self._keep(key, kept)
         message = pb.Outcome()
@@ -56,7 +66,7 @@ class HitMessages:
         return b"".join((kept.head, _varint(len(kept.outcome) + len(passing)), kept.outcome, passing))
 
     def follow(self, changes: Changes) -> None:
-        """Drop what is kept of entries that a commit removed or rewrote."""
+        """Drop the parts of entries that a commit removed or rewrote."""
         for _, entry_id, _ in changes.removed:
             self._drop_id(entry_id)
         for entry_id in changes.rewritten:
@@ -82,14 +92,14 @@ class HitMessages:
 
 
 class _Kept(NamedTuple):
-    """What the exact hits on one entry have in common.
+    """What the exact hits on one entry share.
 
     Attributes:
-        answer: of the response that it was made from.
-        lasting: the same response's.
+        answer: the answer of the response that it was made from.
+        lasting: the lasting fields of that response.
         head: the answer's fields and the outcome's tag; the outcome's length follows.
-        outcome: the outcome's fields that last.
-        size_bytes: its memory when it was made, estimated; a text grows when somebody asks Python for its UTF-8.
+        outcome: the outcome's lasting fields.
+        size_bytes: its memory when it was made, estimated.
     """
 
     answer: Answer | None
@@ -107,11 +117,11 @@ def _common(kind: type[Answering], response: Response) -> _Kept:
     outcome = lasting.SerializeToString()
     held = len(answer.body) + sys.getsizeof(answer.text) if answer is not None else 0
     size_bytes = len(head) + len(outcome) + held + _OVERHEAD_BYTES
-    return _Kept(answer, response.lasting, head, outcome, size_bytes)
+    return _Kept(answer, lasting_fields(response), head, outcome, size_bytes)
 
 
 def _varint(number: int) -> bytes:
-    """A natural number in protobuf's encoding: seven bits a byte, the lowest first, with a mark that more follow."""
+    """Return a natural number as a protobuf varint: seven bits a byte, lowest first, the last without a top bit."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""What happened to a request, written into the message that carries it."""
+"""What happened to a request, written into the outcome of its response."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ _ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
 def fill_outcome(message: pb.Outcome, response: Response) -> None:
     """Fill an empty outcome where it stands in its response.
 
-    Every answer carries one. Building its parts as messages of their own, for protobuf to copy in, takes twice as long.
+    Protobuf would copy parts that were built as messages of their own, which takes twice as long.
     """
     fill_passing(message, response)
     fill_lasting(message, response)
 
 
 def fill_passing(message: pb.Outcome, response: Response) -> None:
-    """Fill in what `Response.lasting` leaves out; no field of these is one of `fill_lasting`."""
+    """Fill in the fields that differ from hit to hit (`hits.PASSING_FIELDS`). `fill_lasting` fills none of them."""
     message.request_id = response.request_id
     message.hit_id = response.hit_id
     if response.age_s is not None:
         message.age.seconds, message.age.nanos = seconds_and_nanos(response.age_s)
-        message.age.SetInParent()  # A part that is all 0 is still there: the age is known.
+        message.age.SetInParent()  # An age of 0 must be present, since it is known.
     for stage, seconds in response.stages:
         message.stage_timings.add(stage=stage, duration_ns=round(seconds * NANOS_PER_S))
 
 
 def fill_lasting(message: pb.Outcome, response: Response) -> None:
-    """Fill in what `Response.lasting` holds."""
+    """Fill in the fields that are the same each time one entry is served to one request."""
     answer = response.answer
     message.status = STATUSES[response.status]
     message.reason = response.reason
@@ -95,7 +95,7 @@ def _fill_task(message: pb.Outcome, task: Task) -> None:
 
 
 def fill_usage(message: pb.Usage, usage: Usage) -> None:
-    """Fill an empty message with a call's tokens; it is there also when they are 0."""
+    """Fill an empty message with a call's tokens. The message is present even when all counts are 0."""
     message.SetInParent()
     if usage != NO_USAGE:
         message.input_tokens = usage.input_tokens
@@ -106,7 +106,7 @@ def fill_usage(message: pb.Usage, usage: Usage) -> None:
 
 
 def fill_cost(message: pb.Cost, cost: Cost) -> None:
-    """Fill an empty message with a call's price; it is there also when it is 0."""
+    """Fill an empty message with a call's price. The message is present even when the price is 0."""
     message.SetInParent()
     message.priced = cost.priced
     if cost not in (ZERO_COST, NO_COST):
@@ -118,7 +118,7 @@ def fill_cost(message: pb.Cost, cost: Cost) -> None:
 
 
 def verdict_messages(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
-    """What the guards found on a candidate."""
+    """Return the guards' verdicts on a candidate."""
     return [
         pb.GuardVerdict(
             guard=verdict.guard,
@@ -131,12 +131,12 @@ def verdict_messages(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
 
 
 def seconds_and_nanos(seconds: float) -> tuple[int, int]:
-    """The parts of a protobuf duration, to the nanosecond."""
-    # Python's divmod floors; a Duration's two parts must have one sign.
+    """Return the two parts of a protobuf duration, to the nanosecond."""
+    # Python's divmod rounds down, but the two parts of a Duration must have the same sign.
     whole, nanos = divmod(abs(round(seconds * NANOS_PER_S)), NANOS_PER_S)
     return (-whole, -nanos) if seconds < 0 else (whole, nanos)
 
 
 def utf8(text: str) -> str:
-    """`text` as protobuf takes it: JSON may escape a lone surrogate, which no UTF-8 can carry."""
+    """Return `text` with `?` for each lone surrogate: JSON may escape one, but UTF-8, and so protobuf, has none."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -1,6 +1,6 @@
-"""The values that travel through semcache: frozen, free of behaviour that needs a library beyond numpy.
+"""The values that travel through semcache, by subject. They are frozen and need no library beyond numpy.
 
-What each request makes anew is a named tuple: a frozen dataclass takes three times as long to make.
+A value that each request makes anew is a named tuple: making a frozen dataclass takes three times as long.
 """
 
 from semcache.model.answer import NORMAL, Answer, Mode, UpstreamCall

@@ -13,10 +13,12 @@ class Answer:
 
     Attributes:
         body: the `chat.completion` JSON as the upstream sent it, or assembled from its stream.
-        model: the model that the upstream says it used.
-        target_model: the model that was asked of the target (the route's); a hit requires it to be still routed.
+        model: the model that the upstream says it has used.
+        target_model: the model that the route named to the target; a hit requires that it is still routed.
         route: the target's name, empty for an answer that a caller stored.
-        tool_calls: the answer calls tools or functions.
+        tool_calls: whether the answer calls tools or functions.
+        latency_s: seconds of the upstream call, retries included.
+        attempts: tries that it took.
     """
 
     body: bytes
@@ -34,13 +36,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """What an upstream needs to answer: the body as the caller sent it, and when to give up (monotonic seconds).
+    """What an upstream needs to answer.
 
     Attributes:
+        alias: the model that the caller named.
+        body: the body as the caller sent it.
+        deadline_s: when to give up, monotonic seconds.
         task_type: chooses among the alias's routes; empty when unknown.
-        complexity: the same.
-        degraded: the route's degraded alias is asked first.
-        barred: models that may not be asked now, whoever runs them (a budget bars them).
+        complexity: chooses among the alias's routes; empty when unknown.
+        degraded: whether the route's degraded alias is asked first.
+        barred: models that may not be asked, on whichever target, because a budget has no room for them.
     """
 
     alias: str
@@ -55,7 +60,7 @@ class UpstreamCall:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How the upstream runs now: whether degraded, why, and by which measures (`settings.DegradedSettings`)."""
+    """Whether the upstream runs degraded now, why, and by which measures (`settings.DegradedSettings`)."""
 
     active: bool = False
     reason: str = ""

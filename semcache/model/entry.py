@@ -1,4 +1,4 @@
-"""A stored answer, what names it for an invalidation, and what one commit changed."""
+"""Stored answers, deposits, leases, the selector of an invalidation, and the changes of one commit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ from semcache.model.vector import Vector
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A request for which an entry was reported to be the wrong answer."""
+    """A request for which an entry was reported to be the wrong answer.
+
+    Attributes:
+        exact_key: of the request, 32 bytes.
+        vector: its embedding as float16 bytes, 2 × dimension; empty when it had none.
+    """
 
     exact_key: bytes
     vector: bytes
-    """The request's embedding as float16 bytes, 2 × dimension; empty when it had none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stored answer and all that decides when it may be served. `entry_id` is 0 until the store has committed it.
+    """One stored answer and everything that decides when it may be served.
 
-    `created_s` and `expires_s` are wall-clock seconds; a hit never moves them. `features` are the guards' parse of
-    `text`, made once when stored.
+    Attributes:
+        text: the text that is compared by meaning; empty for an entry of the exact tier alone.
+        created_s: when the answer was complete, wall-clock seconds.
+        expires_s: when it stops being served, wall-clock seconds; a hit never moves it.
+        features: what the guards read in `text`, by feature; made once, when the entry is stored.
+        rejections: requests for which it was reported wrong.
+        entry_id: 0 until the store has committed it.
     """
 
     tenant: str
@@ -53,11 +62,11 @@ class Deposit:
     """An answer that a caller brings for the cache.
 
     Attributes:
-        keyed: the request that it answers.
-        lookup_id: the lookup that missed before, empty for none.
-        lease_id: the lease it was made under, empty for none.
+        keyed: the request that the answer is for.
+        lookup_id: the lookup that missed before; empty for none.
+        lease_id: the lease that it was made under; empty for none.
         vector: the caller's own embedding of the compared text; None: the server embeds.
-        fingerprint: what made `vector`.
+        fingerprint: of the embedder that made `vector`.
     """
 
     keyed: KeyedRequest
@@ -97,7 +106,7 @@ class Deposited:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """What an invalidation names: the fields that are set must all match. Tags, sources and ids match any of theirs."""
+    """The entries that an invalidation names: all fields that are set must match, of a list of values any one."""
 
     tenant: str
     entry_ids: tuple[int, ...] = ()
@@ -109,7 +118,7 @@ class Selector:
     everything: bool = False
 
     def matches(self, entry: Entry) -> bool:
-        """Whether `entry` is named."""
+        """Return whether `entry` is named."""
         return (
             entry.tenant == self.tenant
             and (not self.entry_ids or entry.entry_id in self.entry_ids)
@@ -122,7 +131,7 @@ class Selector:
 
     @property
     def names_nothing(self) -> bool:
-        """True when no field narrows it and `everything` isn't said."""
+        """Whether no field narrows it and `everything` isn't set."""
         return (
             not self.everything
             and not (self.entry_ids or self.tags or self.sources or self.namespace or self.alias)
@@ -132,10 +141,12 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one commit of the store changed, for everything that is derived from it.
+    """What one commit of the store changed, for everything that is derived from the store.
 
-    `added` holds (partition, entry id, vector); `removed` holds (partition, entry id, exact key); `rewritten` holds the
-    ids of entries that were rewritten in place.
+    Attributes:
+        added: (partition, entry id, vector) of each entry that got a vector.
+        removed: (partition, entry id, exact key) of each entry that is gone.
+        rewritten: ids of entries that were rewritten in place.
     """
 
     added: tuple[tuple[bytes, int, Vector], ...] = ()
@@ -144,12 +155,12 @@ class Changes:
 
 
 def format_entry_id(entry_id: int) -> str:
-    """An entry's id as callers see it; empty for 0."""
+    """Return an entry's id as callers see it; empty for 0."""
     return f"e{entry_id:x}" if entry_id else ""
 
 
 def parse_entry_id(text: str) -> int | None:
-    """The id behind `text`, or None when it isn't one."""
+    """Return the entry id that `text` stands for, or None when it stands for none."""
     if not text.startswith("e") or len(text) > 17:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Lines of the request log, their rollup by the hour, and hits as they were served."""
+"""Ledger lines, their rollup by the hour, and hits as they were served."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semcache.model.status import HIT_STATUSES, Status
 
 
 class Purpose(StrEnum):
-    """What a line of the request log is about."""
+    """What a ledger line is about."""
 
     REQUEST = "request"
     DEPOSIT = "deposit"
@@ -25,11 +25,18 @@ class Purpose(StrEnum):
 
 
 class LedgerRecord(NamedTuple):
-    """One line of the request log. `request_id` sorts by time; `at_s` is wall-clock seconds.
+    """One ledger line.
 
-    `spent` is what the upstream charged for this request (counted once per upstream call), `saved` what it would have
-    charged and didn't, `overhead_nanousd` what semcache's own work on it costs at the configured rates. `requests` is 0
-    for a line whose request has another line: `purpose` then says what it is about.
+    Attributes:
+        request_id: sorts by time.
+        at_s: when it was made, wall-clock seconds.
+        spent: what the upstream charged for the request; counted once per upstream call.
+        saved: what the upstream would have charged, had the cache not answered.
+        entry_id: of the entry that was served; 0 for none.
+        latency_s: seconds from the request to its end.
+        requests: 1, or 0 for a line whose request has another line; `purpose` then says what it is about.
+        overhead_nanousd: what semcache's own work on it costs at the configured rates.
+        route: the target that answered, or had produced the answer; empty for none and for a caller's own stack.
     """
 
     request_id: str
@@ -49,19 +56,18 @@ class LedgerRecord(NamedTuple):
     requests: int = 1
     overhead_nanousd: int = 0
     route: str = ""
-    """The target that answered, or had produced the answer; empty for none and for a caller's own stack."""
     degraded: bool = False
     purpose: Purpose = Purpose.REQUEST
 
     @property
     def uses_entry(self) -> bool:
-        """Whether it is the line of a hit on the entry `entry_id`."""
+        """Whether this is the line of a hit on the entry `entry_id`."""
         return self.entry_id > 0 and self.requests > 0 and self.status in HIT_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerHour:
-    """The log rolled up: one hour × tenant × model × task type × status. Money in nanodollars, the hour in seconds."""
+    """Sums of the lines of one hour, tenant, model, task type and status. The hour is in wall-clock seconds."""
 
     hour_s: int
     tenant: str
@@ -84,12 +90,20 @@ class LedgerHour:
 
     @property
     def spent_nanousd(self) -> int:
-        """All that was spent, nanodollars."""
+        """What was spent, nanodollars."""
         return self.spent_input_nanousd + self.spent_cached_input_nanousd + self.spent_output_nanousd
 
 
 class ServedHit(NamedTuple):
-    """A hit as it was served, kept so that a later verdict can be tied to it. `hit_id` is the request's id."""
+    """A hit as it was served, kept so that a later verdict can be tied to it.
+
+    Attributes:
+        hit_id: the request's id.
+        text: the request's compared text; empty for an exact hit.
+        at_s: when it was served, wall-clock seconds.
+        vector: the request's embedding as float16 bytes, 2 × dimension; empty for an exact hit.
+        verdict: what a caller reported: `right`, `wrong`, or empty.
+    """
 
     hit_id: str
     tenant: str
@@ -100,5 +114,4 @@ class ServedHit(NamedTuple):
     similarity: float
     at_s: float
     vector: bytes = b""
-    """float16 bytes, 2 × dimension; empty for an exact hit."""
     verdict: str = ""

@@ -10,8 +10,11 @@ NANOUSD_PER_USD = 1_000_000_000
 class Usage(NamedTuple):
     """Tokens of one upstream call.
 
-    `input_tokens` includes `cached_input_tokens`, read from the provider's prompt cache, and `cache_write_tokens`,
-    written to it.
+    Attributes:
+        input_tokens: all input, `cached_input_tokens` and `cache_write_tokens` included.
+        cached_input_tokens: tokens that were read from the provider's prompt cache.
+        estimated: whether the numbers are estimates, since the upstream sent none.
+        cache_write_tokens: tokens that were written to the provider's prompt cache.
     """
 
     input_tokens: int = 0
@@ -22,9 +25,12 @@ class Usage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The price of one usage in integer nanodollars; `priced` is False when the model has no known price.
+    """The price of one usage in integer nanodollars.
 
-    What the provider charges for writing its prompt cache, and any fee per call, is in `input_nanousd`.
+    Attributes:
+        input_nanousd: input, what the provider charges for writing its prompt cache, and any fee per call.
+        priced: False when the model has no known price.
+        price_version: where the price is from.
     """
 
     input_nanousd: int = 0
@@ -35,7 +41,7 @@ class Cost(NamedTuple):
 
     @property
     def total_nanousd(self) -> int:
-        """Sum of the three parts, nanodollars."""
+        """The sum of the three parts, nanodollars."""
         return self.input_nanousd + self.cached_input_nanousd + self.output_nanousd
 
 
@@ -46,4 +52,4 @@ NO_COST = Cost()
 
 
 ZERO_COST = Cost(priced=True)
-"""What a hit spends upstream: nothing, and that is known."""
+"""What a hit spends upstream: nothing, at a known price."""

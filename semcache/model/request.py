@@ -1,4 +1,4 @@
-"""A request as it came in, and with all that the cache needs to know of it."""
+"""A request as it came in, and the same request with its keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class CacheMode(StrEnum):
-    """What a caller allows the cache to do for one request."""
+    """What a caller allows the cache to do for one request.
+
+    DEFAULT reads and stores. BYPASS does neither. REFRESH asks the upstream and stores. CACHE_ONLY asks no upstream.
+    """
 
     DEFAULT = "default"
     BYPASS = "bypass"
@@ -17,7 +20,7 @@ class CacheMode(StrEnum):
 
 
 class Tier(StrEnum):
-    """How far a request may look for an answer."""
+    """Which tiers a request may be answered from."""
 
     NONE = "none"
     EXACT = "exact"
@@ -26,7 +29,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheControl:
-    """A caller's wishes for one request. Times in seconds; None means the server's setting."""
+    """A caller's wishes for one request. Times are in seconds; None stands for the server's setting."""
 
     mode: CacheMode = CacheMode.DEFAULT
     ttl_s: float | None = None
@@ -37,7 +40,7 @@ class CacheControl:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt made from a named template: slots are compared, the boilerplate isn't."""
+    """A prompt made from a named template. Its slots, (name, text), are compared; the text around them isn't."""
 
     template_id: str
     slots: tuple[tuple[str, str], ...] = ()
@@ -45,7 +48,19 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came in, its caller known. `body` is raw OpenAI JSON and is forwarded as it is."""
+    """One request as it came in.
+
+    Attributes:
+        tenant: who asks, from the credentials.
+        body: raw OpenAI JSON, forwarded byte for byte.
+        namespace: divides a tenant's entries.
+        tags: labels of the entry that its answer may become.
+        sources: what the answer rests on, for invalidation by source.
+        task_type: the caller's own word for its task; empty when unset.
+        template: the template that the prompt was made from.
+        knowledge_version: version of the facts behind the answer; another version is another partition.
+        control: the caller's wishes.
+    """
 
     tenant: str
     body: bytes
@@ -57,35 +72,15 @@ class Request:
     knowledge_version: str = ""
     control: CacheControl = field(default_factory=CacheControl)
 
-    def __hash__(self) -> int:
-        """Over all but the mode, without the Python code of the parts' own: each request is looked up by it."""
-        control = self.control
-        return hash(
-            (
-                self.tenant,
-                self.body,
-                self.namespace,
-                self.tags,
-                self.sources,
-                self.task_type,
-                self.template,
-                self.knowledge_version,
-                control.ttl_s,
-                control.max_age_s,
-                control.no_store,
-                control.similarity_threshold,
-            )
-        )
-
     @property
     def said_task(self) -> Task:
-        """The caller's own word on its task."""
+        """The task as its caller named it."""
         return Task(self.task_type, "request") if self.task_type else NO_TASK
 
 
 @dataclass(frozen=True, slots=True)
 class Cacheability:
-    """How far a request may look, and the rule that said so (a stable snake_case token)."""
+    """Which tiers a request may use, and the rule that decided it (a stable snake_case token)."""
 
     tier: Tier
     reason: str
@@ -93,7 +88,7 @@ class Cacheability:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What kind of task a request is and how complex, with what said so (stable snake_case tokens); empty: unknown."""
+    """Kind and complexity of a request's task, each with the reason that it is known by; empty where unknown."""
 
     task_type: str = ""
     reason: str = ""
@@ -106,19 +101,19 @@ NO_TASK = Task()
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with all that the cache needs to know of it.
+    """A request with its keys and everything else that the cache derives from it.
 
     Attributes:
         alias: the model that was asked for.
         exact_key: SHA-256, 32 bytes.
         partition: HMAC-SHA-256, 32 bytes, under the current secret; new entries go there.
-        older_partitions: the same under secrets kept for reading.
-        text: what is compared by meaning; empty when nothing may be.
-        prompt_chars: characters of all messages, for estimating usage where the upstream sends none.
+        older_partitions: the partitions under older secrets, which are kept for reading.
+        text: the text that is compared by meaning; empty when none may be.
+        prompt_chars: characters of all messages, for an estimate where the upstream sends no usage.
         output_limit: the caller's own limit on output tokens, None when unset.
-        include_usage: a streaming caller asked for the usage chunk.
-        choices: answers asked for at once.
-        task: what is known of its task. The keys know nothing of it.
+        include_usage: whether a streaming caller wants the usage chunk.
+        choices: how many answers the caller wants at once.
+        task: what is known of its task; no key depends on it.
     """
 
     request: Request
@@ -136,7 +131,7 @@ class KeyedRequest:
 
     @property
     def partitions(self) -> tuple[bytes, ...]:
-        """All that may be read, the current one first."""
+        """All partitions that may be read, the current one first."""
         return (self.partition, *self.older_partitions)
 
 
@@ -144,5 +139,5 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys and no white space: equal values give equal bytes, whatever the order they came in."""
+    """Return JSON with sorted keys and no white space: equal values give equal bytes in whatever order they came."""
     return _canonical(value).encode()

@@ -17,8 +17,12 @@ from semcache.model.status import Status
 class Response(NamedTuple):
     """What the cache answers, and why.
 
-    `answer` is None only for a lookup that missed. `stages` are (name, seconds). `reason` is a stable snake_case token,
-    `detail` the sentence for a person.
+    Attributes:
+        reason: why, a stable snake_case token.
+        answer: None for a lookup that missed, and before a live stream.
+        detail: the reason as a sentence for a person.
+        similarity: of the entry that was served, or of the nearest one; None where nothing was compared.
+        stages: (name, seconds) of each stage, in their order.
     """
 
     status: Status
@@ -44,14 +48,14 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first frame of a stream: how the request will be answered."""
+    """The first frame of a streamed answer: how the request will be answered."""
 
     response: Response
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last frame of a stream: what it took."""
+    """The last frame of a streamed answer: usage, cost and times."""
 
     response: Response
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """How a request ended. Their counts add up to the requests: see `observe.metrics`."""
+    """How a request ended. Each request ends in exactly one status, so their counts add up to the requests."""
 
     EXACT_HIT = "exact_hit"
     SEMANTIC_HIT = "semantic_hit"
@@ -20,7 +20,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
     __hash__ = str.__hash__
-    """In C: an enum's own runs in Python, and a request looks its status up a dozen times."""
+    """The hash of a string runs in C, an enum's in Python; a request looks its status up a dozen times."""
 
 
 HIT_STATUSES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.COALESCED})

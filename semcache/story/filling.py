@@ -16,6 +16,7 @@ from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
 from semcache.costs.usage import estimate_usage
+from semcache.decision import store_detail
 from semcache.errors import SemcacheError, UpstreamError
 from semcache.model import (
     Answer,
@@ -271,7 +272,7 @@ class Filling:
                 entry, reason = await self._store(_Paid(keyed, answer, vector, generation, line.spent), purchase)
             if entry is None:
                 await purchase.commit_line()
-        return Deposited(request_id, entry, line.spent, reason)
+        return Deposited(request_id, entry, line.spent, reason, store_detail(reason))
 
     # -- both
 

@@ -39,7 +39,7 @@ def test_and_by_what_their_callers_wish(name: str):
     assert hash(other) != hash(REQUEST)
 
 
-def test_modes_alone_share_a_hash_and_are_no_less_different():
+def test_requests_that_differ_in_their_mode_alone_are_kept_apart():
     other = replace(REQUEST, control=CacheControl(mode=CacheMode.BYPASS))
     assert other != REQUEST
     assert len({other, REQUEST}) == 2

@@ -14,7 +14,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check litellm bench fmt protos lock clean install-cpu install-dev \
+.PHONY: help demo check litellm bench gpu fmt protos lock clean install-cpu install-dev \
 	format lint types layers proto-lint proto-drift client-drift dockerfile test
 
 # The first interpreter that runs and is new enough. A name on the PATH may be a shim that starts nothing.
@@ -61,6 +61,12 @@ $(LITELLM)/bin/litellm:
 bench: install-dev  ## The benchmarks' tables (minutes)
 	$(call say,bench)
 	@$(PY) -m benchmarks $(ARGS)
+
+# BIN names an environment with CUDA torch; without it the project's own, whose torch is for CPUs, sees no GPU and skips.
+GPU_JSON ?= $(if $(OUT),$(OUT),build)/gpu.json
+gpu: install-dev  ## The GPU tests and benchmark into one JSON (minutes; skipped without a GPU)
+	$(call say,gpu)
+	@$(PY) -m benchmarks.gpu --tests --out $(GPU_JSON)
 
 format: install-dev
 	$(call say,ruff format --check)

@@ -1,102 +1,118 @@
-"""The same work on a GPU and on the processor: embedding with torch, flat search with FAISS. Skips without a GPU.
+"""A GPU against the CPU: the tests marked `gpu`, embedding and exact search. Writes one JSON; at most eight minutes.
 
-`python -m benchmarks.gpu`; needs the `gpu` extra.
+`make gpu BIN=/folder/of/an/environment/bin` or `python -m benchmarks.gpu [--tests] [--out PATH]`. Without a GPU it says
+so and ends well. Search needs numpy and CUDA torch. Embedding needs transformers as well, with random weights where
+the model's aren't installed. The tests need pytest with its plugins, structlog and pydantic. A part whose package is
+missing is skipped with the reason.
 """
 
 from __future__ import annotations
 
-import asyncio
+import argparse
+import datetime as dt
 import json
+import platform
+import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from benchmarks import gpu_tests
 
-from benchmarks.figures import Figure, ratios, report
-from benchmarks.prompts import mixed_prompts, short_prompts
-
-ROUNDS = 5
-DIMENSION = 384
-SIZES = (10_000, 100_000, 1_000_000)
-QUERIES = 32
+LIMITS_S = {"tests": 130.0, "search": 150.0, "embedding": 120.0}
+"""Seconds after which a part begins nothing more; together, with a last case for each, below eight minutes."""
+PACKAGES = ("torch", "numpy", "transformers", "sentence-transformers", "faiss-gpu", "faiss-cpu", "grpcio")
 
 
-def main() -> None:
-    import faiss
-    import torch
-
-    missing = [] if torch.cuda.is_available() else ["torch sees no GPU"]
-    if not getattr(faiss, "get_num_gpus", lambda: 0)():
-        missing.append("faiss sees no GPU")
-    if missing:
-        reason = " and ".join(missing)
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and write the JSON; return 1 where a test or a part failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tests", action="store_true", help="run the tests marked gpu first")
+    parser.add_argument("--out", type=Path, help="the JSON's path")
+    options = parser.parse_args(arguments)
+    result: dict[str, Any] = {"benchmark": "gpu", "at": dt.datetime.now(dt.UTC).isoformat(), "versions": _versions()}
+    device, reason = _gpu()
+    if reason:
         print(f"skipped: {reason}")
-        print(json.dumps({"benchmark": "gpu", "skipped": reason}))
-        return
-    figures = [*_embedding("short", short_prompts(2_048)), *_embedding("mixed", mixed_prompts(1_024))]
-    for size in SIZES:
-        figures += _search(size)
-    report(
-        "gpu", figures, notes=[f"{torch.cuda.get_device_name()}; torch {torch.__version__}, faiss {faiss.__version__}"]
-    )
+        result["skipped"] = reason
+    else:
+        result["device"] = device
+        if options.tests:
+            result["tests"] = _part("tests", gpu_tests.run)
+        result["search"] = _part("search", _search)
+        result["embedding"] = _part("embedding", _embedding)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    if not reason:
+        _print(result)
+    print(json.dumps(result))
+    parts = [result.get(name, {}) for name in LIMITS_S]
+    return int(any(isinstance(part, dict) and bool(part.get("failed")) for part in parts))
 
 
-def _embedding(kind: str, texts: list[str]) -> list[Figure]:
-    from semcache.embedding import open_embedder
-    from semcache.settings import EmbeddingSettings
-
-    async def rates() -> dict[str, list[float]]:
-        embedders = {
-            "GPU": open_embedder(EmbeddingSettings(backend="torch", device="cuda")),
-            "CPU": open_embedder(EmbeddingSettings(device="cpu")),
-        }
-        found: dict[str, list[float]] = {name: [] for name in embedders}
-        for number in range(ROUNDS + 1):
-            for name, embedder in embedders.items():
-                part = texts if name == "GPU" else texts[:256]
-                start = time.perf_counter()
-                await embedder.embed(part)
-                if number:  # the first is warming up
-                    found[name].append(len(part) / (time.perf_counter() - start))
-        for embedder in embedders.values():
-            await embedder.close()
-        return found
-
-    found = asyncio.run(rates())
-    return [
-        Figure(f"embedding, {kind}: GPU / CPU", "×", ratios(found["GPU"], found["CPU"])),
-        Figure(f"embedding, {kind}: GPU", "/s", tuple(found["GPU"])),
-        Figure(f"embedding, {kind}: CPU", "/s", tuple(found["CPU"])),
-    ]
+def _gpu() -> tuple[str, str]:
+    """Return the GPU's name, or why there is none."""
+    try:
+        import torch
+    except ImportError:
+        return "", "torch is not installed"
+    if not torch.cuda.is_available():
+        return "", f"torch {torch.__version__} sees no GPU"
+    return torch.cuda.get_device_name(), ""
 
 
-def _search(size: int) -> list[Figure]:
-    import faiss
+def _part(name: str, measure: Callable[[float], Any]) -> Any:
+    """Return what a part measured, or why it couldn't."""
+    print(f"\n{name}", flush=True)
+    try:
+        return measure(time.monotonic() + LIMITS_S[name])
+    except ImportError as error:
+        return {"skipped": f"not installed: {error.name or error}"}
+    except Exception as error:  # noqa: BLE001 - the other parts' figures must still be written
+        return {"failed": f"{type(error).__name__}: {error}"}
 
-    vectors = np.random.default_rng(7).standard_normal((size, DIMENSION), dtype=np.float32)
-    faiss.normalize_L2(vectors)
-    queries = np.ascontiguousarray(vectors[:QUERIES])
-    flat = faiss.IndexFlatIP(DIMENSION)
-    flat.add(vectors)
-    resources = faiss.StandardGpuResources()
-    on_gpu = faiss.index_cpu_to_gpu(resources, 0, flat)
-    searches: dict[str, Callable[[], object]] = {
-        "GPU": lambda: on_gpu.search(queries, 5),
-        "CPU": lambda: flat.search(queries, 5),
-    }
-    found: dict[str, list[float]] = {name: [] for name in searches}
-    for number in range(ROUNDS + 1):
-        for name, search in searches.items():
-            start = time.perf_counter()
-            search()
-            if number:
-                found[name].append((time.perf_counter() - start) / QUERIES * 1e3)
-    return [
-        Figure(f"flat search of {size:,}: CPU / GPU", "×", ratios(found["CPU"], found["GPU"])),
-        Figure(f"flat search of {size:,}: GPU, a query", "ms", tuple(found["GPU"])),
-        Figure(f"flat search of {size:,}: CPU, a query", "ms", tuple(found["CPU"])),
-    ]
+
+def _search(ends_s: float) -> Any:
+    from benchmarks import gpu_search
+
+    return {"rows": gpu_search.measure("cuda", ends_s)}
+
+
+def _embedding(ends_s: float) -> Any:
+    from benchmarks import gpu_embedding
+
+    return gpu_embedding.measure("cuda", ends_s)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(f"\n{result['device']}; {', '.join(f'{name} {number}' for name, number in result['versions'].items())}")
+    for name in LIMITS_S:
+        part = result.get(name)
+        if part is None:
+            continue
+        print(f"\n{name}: {json.dumps({key: value for key, value in part.items() if key != 'rows'})}")
+        for row in part.get("rows", ()):
+            print("  " + ", ".join(f"{key} {_short(value)}" for key, value in row.items()))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "/".join(_short(item) for item in value.values())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,6 +10,21 @@
 - Forgets: vectors. They are the caller's as soon as they are computed.
 """
 
-from semcache.embedding.factory import open_embedder
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semcache.embedding.factory import open_embedder
 
 __all__ = ["open_embedder"]
+
+
+def __getattr__(name: str) -> object:
+    """Import `open_embedder` when it is first asked for: a backend alone needs only its own library."""
+    if name in __all__:
+        from semcache.embedding import factory
+
+        return getattr(factory, name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -48,7 +48,7 @@ Answer = tuple[Job, EmbeddingFailedError | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QueuedText:
+class WaitingText:
     """One text of a job: the row of its vector in `job.vectors`, and its token ids."""
 
     job: Job
@@ -66,7 +66,7 @@ class Batch:
         end_s: monotonic seconds when the pass is expected to end.
     """
 
-    texts: Sequence[QueuedText]
+    texts: Sequence[WaitingText]
     tokens: int
     end_s: float
 
@@ -103,8 +103,8 @@ class TextQueue:
         self._monotonic = monotonic
         self._planner = planner
         self._changed = threading.Condition()
-        self._gathered: list[QueuedText] = []  # submitted in this turn of the event loop
-        self._waiting: list[QueuedText] = []
+        self._gathered: list[WaitingText] = []  # submitted in this turn of the event loop
+        self._waiting: list[WaitingText] = []
         self._since_s = 0.0
         self._ready: deque[Batch] = deque()  # planned for lanes that are about to wake
         self._running: set[Batch] = set()  # the ready ones included
@@ -142,7 +142,7 @@ class TextQueue:
             if not self._gathered:
                 # Texts of one turn of the loop go together: the first alone would start a pass.
                 loop.call_soon(self._hand_over)
-            self._gathered.extend(QueuedText(job, row, ids) for row, ids in enumerate(texts))
+            self._gathered.extend(WaitingText(job, row, ids) for row, ids in enumerate(texts))
         return await job.future
 
     def _refuse(self, texts: int) -> None:
@@ -257,7 +257,7 @@ class TextQueue:
         if isinstance(step, Start) or (isinstance(step, Until) and not self._timed):
             self._changed.notify()
 
-    def _forget(self, is_useless: Callable[[QueuedText], bool]) -> None:
+    def _forget(self, is_useless: Callable[[WaitingText], bool]) -> None:
         """Drop the waiting texts whose vectors nobody needs any more."""
         kept = [text for text in self._waiting if not is_useless(text)]
         self._depth -= len(self._waiting) - len(kept)

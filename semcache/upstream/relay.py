@@ -20,13 +20,13 @@ _AFTER_DONE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class RelayedCompletion:
+class WholeBody:
     """The `chat.completion` JSON that a stream's chunks make."""
 
     body: bytes
 
 
-async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[bytes | RelayedCompletion, None]:
+async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[bytes | WholeBody, None]:
     """Yield a reply's chunks, and last the completion that they make.
 
     Raises:
@@ -37,7 +37,7 @@ async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[byte
         read_answer(body)
         for chunk in replay_chunks(body, include_usage=True):
             yield chunk
-        yield RelayedCompletion(body)
+        yield WholeBody(body)
         return
     assembler = Assembler()
     size_bytes = 0
@@ -57,7 +57,7 @@ async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[byte
             http_status=200,
             reason=INCOMPLETE,
         )
-    yield RelayedCompletion(assembler.completion())
+    yield WholeBody(assembler.completion())
 
 
 async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:

@@ -19,7 +19,7 @@ from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.fleet import Fleet
 from semcache.upstream.modes import DegradedMode
-from semcache.upstream.relay import RelayedCompletion, relay
+from semcache.upstream.relay import WholeBody, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RouteTable, models_of, without
@@ -167,7 +167,7 @@ class HttpUpstream:
                             async with target.time_limit(until_s - self._clock.monotonic(), call):
                                 piece = await anext(pieces)
                             tries.lives()
-                            while not isinstance(piece, RelayedCompletion):
+                            while not isinstance(piece, WholeBody):
                                 relayed = True
                                 yield piece
                                 piece = await anext(pieces)

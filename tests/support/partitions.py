@@ -4,7 +4,6 @@ import numpy as np
 
 from semcache.index.choice import SearchPlan
 from semcache.index.partition import Partition
-from semcache.index.strategies.ivf_codes import samples_for, train
 from semcache.index.tuning import IndexTuning
 
 DIMENSION = 16
@@ -34,6 +33,8 @@ def nearest_ids(part: Partition, row: np.ndarray, k: int) -> list[int]:
 
 def train_and_fill(part: Partition, step: int = 10) -> None:
     """Train an IVF index for the partition and fill it, `step` vectors at a time."""
+    from semcache.index.strategies.ivf_codes import samples_for, train  # needs FAISS
+
     part.training = True
     part.begin_filling(train(part.sample(samples_for(len(part))), len(part), threads=1))
     while part.filling:

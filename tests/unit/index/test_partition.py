@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import structlog
 
 from semcache.index.bfloat16 import widened
 from semcache.index.partition import Partition
+from semcache.index.strategies.flat import Flat
 from semcache.index.strategies.ivf_codes import train
 from tests.support.partitions import nearest_ids, partition, search_plan, train_and_fill, units
 
@@ -156,3 +158,45 @@ def test_similarities_of_an_approximate_index_are_exact():
     query = units(1, seed=8)
     got = part.search(query, 10)[0]
     assert [n.similarity for n in got] == pytest.approx(np.sort(rows @ query[0])[::-1][:10].tolist(), abs=1e-6)
+
+
+class FailingGpu:
+    """A GPU that works until `fail` names what raises."""
+
+    def __init__(self, rows) -> None:
+        self.rows = rows
+        self.fail = ""
+
+    def search(self, queries, k):
+        if self.fail == "search":
+            raise RuntimeError("out of memory")
+        return Flat(self.rows, numpy_below=1).search(queries, k)
+
+    def add(self, ids, vectors):
+        if self.fail == "add":
+            raise RuntimeError("out of memory")
+
+    def remove(self, entry_id):
+        if self.fail == "remove":
+            raise RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize("act", ["search", "add", "remove"])
+def test_a_gpu_that_fails_later_is_given_up_and_nothing_is_lost(act):
+    made = []
+
+    def open_gpu(rows):
+        made.append(FailingGpu(rows))
+        return made[-1]
+
+    part = partition(60, ivf_above=None, open_gpu=open_gpu)
+    assert part.kind == "gpu"
+    made[0].fail = act
+    with structlog.testing.capture_logs() as logs:
+        part.add(61, units(1, seed=6)[0])
+        part.remove(60)
+        assert nearest_ids(part, units(1, seed=6)[0], 1) == [61]
+    assert part.kind == "flat"
+    assert sorted(nearest_ids(part, units(1)[0], 100)) == [*range(1, 60), 61]
+    assert [line["event"] for line in logs] == ["index.gpu_failed"]
+    assert len(made) == 1

@@ -134,7 +134,17 @@ class Reservation:
 class Budgets:
     """All budgets. They belong to the event loop; only `open_periods` may run on another thread, before serving."""
 
-    def __init__(self, settings: CostSettings, ledger: Ledger, clock: Clock, observer: BudgetObserver) -> None:
+    def __init__(
+        self,
+        settings: CostSettings,
+        ledger: Ledger,
+        clock: Clock,
+        observer: BudgetObserver,
+        *,
+        max_scopes: int = _MAX_SCOPES,
+    ) -> None:
+        """Read the settings; `max_scopes` bounds the tenants and models of one budget that have their own balance."""
+        self._max_scopes = max_scopes
         self._budgets = settings.budgets
         # By tenant, for every request looks them up: a thousand tenants may each have a budget.
         self._shared = [budget for budget in self._budgets if budget.tenant in {None, _EACH}]
@@ -271,7 +281,7 @@ class Budgets:
     def _balance(self, balances: dict[Scope, Balance], budget: Budget, scope: Scope, at_s: float) -> Balance:
         balance = balances.get(scope)
         if balance is None:
-            if len(balances) >= _MAX_SCOPES:
+            if len(balances) >= self._max_scopes:
                 scope = _OTHERS
             period = self._calendar.period(budget.period, at_s)
             limit_nanousd = int(budget.limit_usd * NANOUSD_PER_USD)

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_MAX_QUOTES = 4096
-"""Models whose price is remembered; upstreams and callers choose names freely. Beyond it, all are looked up anew."""
-_MAX_CHARGED = 4096
-"""Charges that are remembered, of all models together."""
-_MAX_UNPRICED = 1000
-"""Unpriced models that are counted by name; later ones count as `other`."""
 _MAX_NAME = 256
 """Characters of a model's name; no bundled price has a longer one."""
 _OTHER = "other"
@@ -39,6 +33,24 @@ def undated(model: str) -> str:
     return _DATED.sub("", model)
 
 
+@dataclass(frozen=True, slots=True)
+class PriceMemory:
+    """How much a price book remembers; upstreams and callers choose models' names freely.
+
+    Attributes:
+        quotes: models whose price is remembered; beyond it all are looked up anew.
+        charges: charges that are remembered, of all models together.
+        unpriced: unpriced models that are counted by name; later ones count as `other`.
+    """
+
+    quotes: int = 4096
+    charges: int = 4096
+    unpriced: int = 1000
+
+
+_USUAL_MEMORY = PriceMemory()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Quote:
     """A model's tariff for calls in [start_s, end_s), wall seconds; None where no price is known."""
@@ -51,7 +63,11 @@ class _Quote:
 class PriceBook:
     """Prices usages in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
 
-    def __init__(self, overrides: Overrides, load_bundled: type[BundledPrices]) -> None:
+    def __init__(
+        self, overrides: Overrides, load_bundled: type[BundledPrices], memory: PriceMemory = _USUAL_MEMORY
+    ) -> None:
+        """Take the operator's prices, a maker of the bundled ones, and the bounds of what is remembered."""
+        self._memory = memory
         self._overrides = overrides
         self._load_bundled = load_bundled
         self._bundled = load_bundled()
@@ -60,7 +76,7 @@ class PriceBook:
         self._unpriced: dict[str, int] = {}
 
     @classmethod
-    def open(cls, settings: CostSettings) -> PriceBook:
+    def open(cls, settings: CostSettings, memory: PriceMemory = _USUAL_MEMORY) -> PriceBook:
         """Load the prices, which takes about 0.2 s.
 
         Raises:
@@ -69,7 +85,7 @@ class PriceBook:
         from semcache.costs.bundled import BundledPrices
 
         overrides = NO_OVERRIDES if settings.price_file is None else read_price_file(settings.price_file)
-        return cls(overrides, BundledPrices)
+        return cls(overrides, BundledPrices, memory)
 
     def cost(self, model: str, usage: Usage, at_s: float) -> Cost:
         """Return what a call cost, split into uncached input, cached input and output.
@@ -91,7 +107,7 @@ class PriceBook:
         # Every hit on an entry asks for the price of the same usage.
         cost = self._charged.get((quote, usage))
         if cost is None:
-            if len(self._charged) >= _MAX_CHARGED:
+            if len(self._charged) >= self._memory.charges:
                 self._charged.clear()
             cost = self._charged[quote, usage] = quote.tariff.charge(usage)
         return cost
@@ -112,7 +128,7 @@ class PriceBook:
         return quote
 
     def _look_up(self, model: str, at_s: float) -> _Quote:
-        if len(self._quotes) >= _MAX_QUOTES:
+        if len(self._quotes) >= self._memory.quotes:
             self._quotes.clear()
             self._bundled = self._load_bundled()
         name = model.lower()
@@ -132,7 +148,7 @@ class PriceBook:
     def _count_unpriced(self, model: str) -> None:
         name = model[:_MAX_NAME]
         if name not in self._unpriced:
-            if len(self._unpriced) >= _MAX_UNPRICED:
+            if len(self._unpriced) >= self._memory.unpriced:
                 name = _OTHER
             else:
                 _log.warning(

@@ -40,7 +40,8 @@ class Told:
 class Bank:
     """Budgets with their ledger."""
 
-    def __init__(self, *budgets, **settings):
+    def __init__(self, *budgets, max_scopes=10_000, **settings):
+        self.max_scopes = max_scopes
         self.clock = FakeClock(wall=NOON_S)
         self.ledger = MemoryStore(self.clock).ledger
         self.settings = CostSettings(budgets=[{"name": f"b{i}", **b} for i, b in enumerate(budgets)], **settings)
@@ -48,7 +49,7 @@ class Bank:
         self.restart()
 
     def restart(self):
-        self.budgets = Budgets(self.settings, self.ledger, self.clock, self.told)
+        self.budgets = Budgets(self.settings, self.ledger, self.clock, self.told, max_scopes=self.max_scopes)
 
     def reserve(self, tenant="acme", **estimates):
         return self.budgets.reserve(tenant, {name.replace("_", "-"): cost for name, cost in estimates.items()})
@@ -179,9 +180,8 @@ def test_each_tenant_has_its_own_and_sees_no_other():
     assert [balance.spent_nanousd for balance in bank.budgets.balances("nobody")] == [0]
 
 
-def test_a_tenant_beyond_those_that_are_kept_apart_is_told_of_no_other(monkeypatch):
-    monkeypatch.setattr("semcache.costs.budgets._MAX_SCOPES", 2)
-    bank = Bank({"limit_usd": 10, "tenant": "*"})
+def test_a_tenant_beyond_those_that_are_kept_apart_is_told_of_no_other():
+    bank = Bank({"limit_usd": 10, "tenant": "*"}, max_scopes=2)
     for tenant in ("a", "b", "c", "d"):
         bank.spend(1, tenant=tenant)
     assert bank.spent() == [1, 1, 2]

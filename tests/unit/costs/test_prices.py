@@ -8,8 +8,7 @@ import genai_prices
 import pytest
 from structlog.testing import capture_logs
 
-from semcache.costs import prices
-from semcache.costs.prices import PriceBook
+from semcache.costs.prices import PriceBook, PriceMemory
 from semcache.model import NANOUSD_PER_USD, NO_COST, Usage
 from semcache.settings import CostSettings
 
@@ -114,8 +113,8 @@ def test_a_model_that_is_listed_without_prices_is_unpriced(book):
     assert not book.cost("github-copilot/gpt-4o", USAGE, AT_S).priced
 
 
-def test_the_names_of_unpriced_models_are_bounded(book, monkeypatch):
-    monkeypatch.setattr(prices, "_MAX_UNPRICED", 2)
+def test_the_names_of_unpriced_models_are_bounded():
+    book = PriceBook.open(CostSettings(), PriceMemory(unpriced=2))
 
     for number in range(5):
         book.cost(f"house-{number}", USAGE, AT_S)
@@ -123,8 +122,8 @@ def test_the_names_of_unpriced_models_are_bounded(book, monkeypatch):
     assert book.unpriced_models() == {"house-0": 1, "house-1": 1, "other": 3}
 
 
-def test_remembered_prices_are_bounded_and_stay_right(book, monkeypatch):
-    monkeypatch.setattr(prices, "_MAX_QUOTES", 3)
+def test_remembered_prices_are_bounded_and_stay_right():
+    book = PriceBook.open(CostSettings(), PriceMemory(quotes=3))
     expected = book.cost("gpt-4o", USAGE, AT_S)
 
     for number in range(10):
@@ -174,16 +173,16 @@ def test_the_librarys_prices_are_exact_decimals():
     assert isinstance(library_nanousd(USAGE, "gpt-4o"), Decimal)
 
 
-def test_a_charge_that_is_remembered_is_the_one_that_would_be_made(book, monkeypatch):
-    monkeypatch.setattr(prices, "_MAX_CHARGED", 3)
+def test_a_charge_that_is_remembered_is_the_one_that_would_be_made():
+    book = PriceBook.open(CostSettings(), PriceMemory(charges=3))
     usages = [Usage(tokens, tokens // 2, 7) for tokens in range(10)]
     fresh = [PriceBook.open(CostSettings()).cost("gpt-4o", usage, AT_S) for usage in usages]
     for _ in range(2):
         assert [book.cost("gpt-4o", usage, AT_S) for usage in usages] == fresh
 
 
-def test_the_charges_of_all_models_together_are_bounded_and_estimates_leave_none(book, monkeypatch):
-    monkeypatch.setattr(prices, "_MAX_CHARGED", 5)
+def test_the_charges_of_all_models_together_are_bounded_and_estimates_leave_none():
+    book = PriceBook.open(CostSettings(), PriceMemory(charges=5))
     for number in range(40):
         book.quote("gpt-4o", Usage(number), AT_S)
     assert not book._charged

@@ -83,7 +83,7 @@ def test_a_star_makes_no_alias_known(tmp_path):
 
 
 def documented(page):
-    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text("utf-8")
+    text = (Path(__file__).resolve().parents[3] / "docs" / page).read_text("utf-8")
     return re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 

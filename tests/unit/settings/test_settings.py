@@ -12,7 +12,7 @@ import pytest
 from semcache.errors import SettingsError
 from semcache.settings import Settings, load_settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_documented_file_is_in_step_and_loads(tmp_path: Path) -> None:

@@ -107,15 +107,18 @@ def main() -> None:
     )
     print(", ".join(f"{package} {number}" for package, number in where["packages"].items()), flush=True)
     results = [run(name) for name in options.names or BENCHMARKS]
-    figures = [(result["benchmark"], figure) for result in results for figure in result.get("figures", [])]
-    targets = [(name, figure) for name, figure in figures if figure["met"] is not None]
+    measurements = [
+        (result["benchmark"], measurement) for result in results for measurement in result.get("measurements", [])
+    ]
+    targets = [(name, measurement) for name, measurement in measurements if measurement["met"] is not None]
     if targets:
         print("\nTargets")
-        width = max(len(f"{name}: {figure['name']}") for name, figure in targets)
-        for name, figure in targets:
-            title = f"{name}: {figure['name']}".ljust(width)
-            verdict = "met" if figure["met"] else "MISSED"
-            print(f"  {title}  {figure['median']:>9.4g} {figure['unit']:<3}{figure['target']:>8}  {verdict}")
+        width = max(len(f"{name}: {measurement['name']}") for name, measurement in targets)
+        for name, measurement in targets:
+            title = f"{name}: {measurement['name']}".ljust(width)
+            verdict = "met" if measurement["met"] else "MISSED"
+            median, unit, target = measurement["median"], measurement["unit"], measurement["target"]
+            print(f"  {title}  {median:>9.4g} {unit:<3}{target:>8}  {verdict}")
     for result in results:
         for kind in ("skipped", "failed"):
             if kind in result:

@@ -11,7 +11,7 @@ import time
 
 import structlog
 
-from benchmarks.figures import Figure, ratios, report
+from benchmarks.measurements import Measurement, ratios, report
 
 ROUNDS = 21
 SHAPES = ((1, 14), (8, 14), (32, 14), (8, 56), (4, 112), (4, 224))
@@ -41,7 +41,7 @@ def main() -> None:
         apart, fused = opened(openvino_backend.ATTENTION), opened({})
     if any(line["event"] == "embedding.attention_fused" for line in logs):
         sys.exit("attention: this OpenVINO doesn't take it apart")
-    figures = []
+    measurements = []
     for texts, tokens in SHAPES:
         batch = [range(1000, 1000 + tokens)] * texts
         times: dict[str, list[float]] = {"apart": [], "fused": []}
@@ -51,11 +51,11 @@ def main() -> None:
                 backend.forward(batch)
                 times[name].append(1e3 * (time.perf_counter() - started))
         of_apart, of_fused = tuple(times["apart"][2:]), tuple(times["fused"][2:])  # the first two warm up
-        figures += [
-            Figure(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
-            Figure(f"{texts} × {tokens} tokens: apart", "ms", of_apart),
+        measurements += [
+            Measurement(f"{texts} × {tokens} tokens: apart / fused", "×", ratios(of_apart, of_fused)),
+            Measurement(f"{texts} × {tokens} tokens: apart", "ms", of_apart),
         ]
-    report("attention", figures, notes=[f"openvino {apart.info().version}, {chosen.precision}, one thread."])
+    report("attention", measurements, notes=[f"openvino {apart.info().version}, {chosen.precision}, one thread."])
 
 
 if __name__ == "__main__":

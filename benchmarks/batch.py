@@ -7,8 +7,8 @@ prompts of the same kind. The three are measured in turn.
 from __future__ import annotations
 
 from benchmarks.bare_embedding import BATCH, BareEmbedding
-from benchmarks.figures import Figure, ratios, report
 from benchmarks.load import COMPLETE, LOOKUP_BATCH, Generators, write_requests
+from benchmarks.measurements import Measurement, ratios, report
 from benchmarks.prompts import rewordings, short_prompts
 from benchmarks.server_process import ServerProcess, answer_mark, batch_request, complete_request, scratch
 
@@ -65,11 +65,11 @@ def main() -> None:
     report(
         "batch",
         [
-            Figure("CPU per hit / bare embedding", "×", ratios(single, bare), at_most=1.8),
-            Figure("the same by LookupBatch", "×", ratios(batch, bare), at_most=1.3),
-            Figure("server CPU per semantic hit", "µs", tuple(single)),
-            Figure("server CPU per hit by LookupBatch", "µs", tuple(batch)),
-            Figure("CPU per bare embedding", "µs", tuple(bare)),
+            Measurement("CPU per hit / bare embedding", "×", ratios(single, bare), at_most=1.8),
+            Measurement("the same by LookupBatch", "×", ratios(batch, bare), at_most=1.3),
+            Measurement("server CPU per semantic hit", "µs", tuple(single)),
+            Measurement("server CPU per hit by LookupBatch", "µs", tuple(batch)),
+            Measurement("CPU per bare embedding", "µs", tuple(bare)),
         ],
         notes=[
             f"{ENTRIES:,} entries, {CALLERS} callers; LookupBatch: {BATCH} items a call, {BATCH_CALLERS} callers.",

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import Figure, ratios, report
 from benchmarks.load import COMPLETE, ECHO, Generators, Load, write_requests
+from benchmarks.measurements import Measurement, ratios, report
 from benchmarks.prompts import short_prompts
 from benchmarks.server_process import ServerProcess, answer_mark, complete_request, scratch
 from benchmarks.worker import Worker, cores
@@ -60,11 +60,11 @@ def main() -> None:
     report(
         "exact_hit",
         [
-            Figure("CPU per exact hit / CPU per echo", "×", ratios(hit, bare), at_most=1.5),
-            Figure("server CPU per exact hit", "µs", tuple(hit)),
-            Figure("server CPU per echo", "µs", tuple(bare)),
-            Figure("exact hits a second, one core", "/s", tuple(rate for _, rate, _ in found["exact"])),
-            Figure("echoes a second, one core", "/s", tuple(rate for _, rate, _ in found["echo"])),
+            Measurement("CPU per exact hit / CPU per echo", "×", ratios(hit, bare), at_most=1.5),
+            Measurement("server CPU per exact hit", "µs", tuple(hit)),
+            Measurement("server CPU per echo", "µs", tuple(bare)),
+            Measurement("exact hits a second, one core", "/s", tuple(rate for _, rate, _ in found["exact"])),
+            Measurement("echoes a second, one core", "/s", tuple(rate for _, rate, _ in found["echo"])),
         ],
         notes=[
             (

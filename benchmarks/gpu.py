@@ -71,7 +71,7 @@ def _part(name: str, measure: Callable[[float], Any]) -> Any:
         return measure(time.monotonic() + LIMITS_S[name])
     except ImportError as error:
         return {"skipped": f"not installed: {error.name or error}"}
-    except Exception as error:  # noqa: BLE001 - the other parts' figures must still be written
+    except Exception as error:  # noqa: BLE001 - the other parts' measurements must still be written
         return {"failed": f"{type(error).__name__}: {error}"}
 
 

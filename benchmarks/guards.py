@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.figures import Figure, report
 from benchmarks.hit_rate.prompts import lines
+from benchmarks.measurements import Measurement, report
 from benchmarks.ranking import TRAP_SHARES, Change, compare_rankings
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
@@ -77,7 +77,7 @@ def main() -> None:
         else ["The shared data is missing (SEMCACHE_SHARED_DATA): only the project's own pairs were measured."]
     )
     sets = list(_sets(data))
-    figures = list(_times(decider, sets))
+    measurements = list(_times(decider, sets))
     details: dict[str, Any] = {}
     for labelled in sets:
         print(f"{labelled.name}: {len(labelled.same):,} pairs", file=sys.stderr, flush=True)
@@ -85,8 +85,8 @@ def main() -> None:
         results = {**_vetoes(labelled, verdicts, settings.guards), **_ranking(labelled, verdicts, settings.threshold)}
         _show(labelled, results)
         details[labelled.name] = results
-        figures += _figures(labelled.name, results)
-    report("guards", figures, notes=notes, details=details)
+        measurements += _measurements(labelled.name, results)
+    report("guards", measurements, notes=notes, details=details)
 
 
 def _sets(data: Path | None) -> Iterator[LabelledSet]:
@@ -105,7 +105,7 @@ def _sets(data: Path | None) -> Iterator[LabelledSet]:
         )
 
 
-def _times(decider: Decider, sets: Sequence[LabelledSet]) -> Iterator[Figure]:
+def _times(decider: Decider, sets: Sequence[LabelledSet]) -> Iterator[Measurement]:
     """Measure microseconds over pairs of prompts. The entry's reading comes from stored features, as in the server."""
     timed = [
         texts
@@ -128,10 +128,10 @@ def _times(decider: Decider, sets: Sequence[LabelledSet]) -> Iterator[Figure]:
         reads.append(reading)
         compares.append(comparing)
     median = statistics.median
-    yield Figure("all guards, one candidate: median", "µs", tuple(map(median, compares)), at_most=MAX_US)
-    yield Figure("all guards, one candidate: 95th percentile", "µs", tuple(map(_p95, compares)))
-    yield Figure("all guards, reading of one text: median", "µs", tuple(map(median, reads)))
-    yield Figure("all guards, reading of one text: 95th percentile", "µs", tuple(map(_p95, reads)))
+    yield Measurement("all guards, one candidate: median", "µs", tuple(map(median, compares)), at_most=MAX_US)
+    yield Measurement("all guards, one candidate: 95th percentile", "µs", tuple(map(_p95, compares)))
+    yield Measurement("all guards, reading of one text: median", "µs", tuple(map(median, reads)))
+    yield Measurement("all guards, reading of one text: 95th percentile", "µs", tuple(map(_p95, reads)))
 
 
 def _p95(values: Sequence[float]) -> float:
@@ -196,13 +196,13 @@ def _as_json(change: Change) -> dict[str, Any]:
     return {"guarded": change.value, "cosine": change.other, "difference_interval": change.interval}
 
 
-def _figures(name: str, results: dict[str, Any]) -> Iterator[Figure]:
+def _measurements(name: str, results: dict[str, Any]) -> Iterator[Measurement]:
     by_guard = [results["vetoes"][guard]["of_hits"] for guard in results["vetoes"] if guard != "any"]
-    yield Figure(f"{name}: hits vetoed by the worst guard", "%", (max(by_guard, default=0.0),), at_most=MAX_VETOED)
+    yield Measurement(f"{name}: hits vetoed by the worst guard", "%", (max(by_guard, default=0.0),), at_most=MAX_VETOED)
     judged = name == "fow_cache"
-    yield Figure(f"{name}: AUC", "", (results["auc"]["guarded"],), at_least=MIN_AUC if judged else None)
+    yield Measurement(f"{name}: AUC", "", (results["auc"]["guarded"],), at_least=MIN_AUC if judged else None)
     served = 100 * results["hits_at_0.01"]["guarded"]
-    yield Figure(f"{name}: hits at ≤ 1 % of traps", "%", (served,), at_least=MIN_HITS if judged else None)
+    yield Measurement(f"{name}: hits at ≤ 1 % of traps", "%", (served,), at_least=MIN_HITS if judged else None)
 
 
 def _show(labelled: LabelledSet, results: dict[str, Any]) -> None:

@@ -26,15 +26,15 @@ def run(title: str, calls: Mapping[str, Callable[[], object]], limits_us: Mappin
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
-    figures: dict[str, list[float]] = {name: [] for name in calls}
+    measurements: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):  # in turn, so that a noisy moment affects all
         for name, call in calls.items():
-            figures[name].append(microseconds(call))
+            measurements[name].append(microseconds(call))
 
     print(f"{title}, {ROUNDS} rounds of {CALLS}, Python {platform.python_version()}")
     print(f"{'':<32}{'median µs':>10}{'quartiles':>16}{'limit':>8}")
     results = {}
-    for name, values in figures.items():
+    for name, values in measurements.items():
         low, median, high = statistics.quantiles(values, n=4)
         limit_us = limits_us.get(name)
         results[name] = {"median_us": median, "quartiles_us": [low, high], "limit_us": limit_us}

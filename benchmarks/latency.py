@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.bare_embedding import BareEmbedding
-from benchmarks.figures import Figure, differences, report
 from benchmarks.load import COMPLETE, Generators, write_requests
+from benchmarks.measurements import Measurement, differences, report
 from benchmarks.prompts import rewordings, short_prompts
 from benchmarks.server_process import ServerProcess, answer_mark, complete_request, scratch
 from semcache.v1 import semcache_pb2 as pb
@@ -49,11 +49,11 @@ def main() -> None:
     report(
         "latency",
         [
-            Figure("p50 of a hit - p50 of the embedding", "ms", differences(whole, alone), at_most=1.5),
-            Figure("p50 of a semantic hit", "ms", tuple(whole)),
-            Figure("p99 of a semantic hit", "ms", tuple(whole_p99)),
-            Figure("p50 of the embedding alone", "ms", tuple(alone)),
-            *(Figure(f"server's stage: {stage}", "ms", tuple(values)) for stage, values in stages.items()),
+            Measurement("p50 of a hit - p50 of the embedding", "ms", differences(whole, alone), at_most=1.5),
+            Measurement("p50 of a semantic hit", "ms", tuple(whole)),
+            Measurement("p99 of a semantic hit", "ms", tuple(whole_p99)),
+            Measurement("p50 of the embedding alone", "ms", tuple(alone)),
+            *(Measurement(f"server's stage: {stage}", "ms", tuple(values)) for stage, values in stages.items()),
         ],
         notes=[f"{ENTRIES:,} entries, one caller, {CALLS} distinct prompts a round; the client's side included."],
         details={"embedder": embedding.ready},

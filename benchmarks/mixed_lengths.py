@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from benchmarks.bare_embedding import BareEmbedding
-from benchmarks.figures import Figure, ratios, report
 from benchmarks.load import COMPLETE, Generators, write_requests
+from benchmarks.measurements import Measurement, ratios, report
 from benchmarks.prompts import mixed_prompts, rewordings
 from benchmarks.server_process import ServerProcess, answer_mark, complete_request, scratch
 
@@ -52,10 +52,10 @@ def main() -> None:
     report(
         "mixed_lengths",
         [
-            Figure("hits a second / sorted embedding rate", "×", ratios(served, ordered), at_least=0.8),
-            Figure("semantic hits a second", "/s", tuple(served)),
-            Figure("sorted embedding, batches of 32", "/s", tuple(ordered)),
-            Figure("share of right hits", "", tuple(right), at_least=0.95),
+            Measurement("hits a second / sorted embedding rate", "×", ratios(served, ordered), at_least=0.8),
+            Measurement("semantic hits a second", "/s", tuple(served)),
+            Measurement("sorted embedding, batches of 32", "/s", tuple(ordered)),
+            Measurement("share of right hits", "", tuple(right), at_least=0.95),
         ],
         notes=[f"{ENTRIES:,} entries of 12 to 234 tokens, {CALLERS} callers, {HITS} distinct prompts a round."],
         details={"embedder": embedding.ready},

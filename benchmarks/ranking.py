@@ -34,7 +34,7 @@ class Ranking:
         self._steps = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
         self._same = same[self._order].astype(np.float64)
 
-    def figures(self, weights: Floats) -> Floats:
+    def measurements(self, weights: Floats) -> Floats:
         """Return AUC, then the share of hits served at each of TRAP_SHARES, with weighted pairs; shape (4,)."""
         weighted = weights[self._order]
         hits = np.add.reduceat(weighted * self._same, self._steps)
@@ -57,14 +57,14 @@ def compare_rankings(scores: Floats, others: Floats, same: Bools, groups: Sequen
     of_pair = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
     ranking, other = Ranking(scores, same), Ranking(others, same)
     whole = np.ones(len(same))
-    values, beside = ranking.figures(whole), other.figures(whole)
+    values, beside = ranking.measurements(whole), other.measurements(whole)
     chance = np.random.default_rng(SEED)
     differences = []
     for _ in range(RESAMPLES):
         times = np.bincount(chance.integers(len(numbers), size=len(numbers)), minlength=len(numbers))
         weights = times[of_pair].astype(np.float64)
         if weights[same].any() and weights[~same].any():
-            differences.append(ranking.figures(weights) - other.figures(weights))
+            differences.append(ranking.measurements(weights) - other.measurements(weights))
     drawn = np.array(differences)
     return [
         Change(float(value), float(by_other), percentiles(drawn[:, number]))

@@ -12,9 +12,9 @@ import json
 import numpy as np
 
 from benchmarks.bare_embedding import BareEmbedding
-from benchmarks.figures import Figure, ratios, report
 from benchmarks.gptcache import GptCache
 from benchmarks.load import COMPLETE, Generators, write_requests
+from benchmarks.measurements import Measurement, ratios, report
 from benchmarks.prompts import rewordings, short_prompts
 from benchmarks.server_process import ServerProcess, answer_mark, answer_text, complete_request, scratch
 
@@ -80,22 +80,22 @@ def main() -> None:
     report(
         "semantic_hit",
         [
-            Figure("throughput / GPTCache's", "×", ratios(rates, their_rates), at_least=18),
-            Figure("semantic hits a second", "/s", tuple(rates)),
-            Figure("GPTCache's hits a second", "/s", tuple(their_rates)),
-            Figure("server CPU per semantic hit", "µs", tuple(cpu_us)),
-            Figure("GPTCache's CPU per hit", "µs", tuple(their_cpu_us)),
-            Figure("GPTCache's CPU per hit / semcache's", "×", ratios(their_cpu_us, cpu_us)),
-            Figure("generator's CPU per call", "µs", tuple(load.cpu_s / load.total * 1e6 for load in loads)),
-            Figure(
+            Measurement("throughput / GPTCache's", "×", ratios(rates, their_rates), at_least=18),
+            Measurement("semantic hits a second", "/s", tuple(rates)),
+            Measurement("GPTCache's hits a second", "/s", tuple(their_rates)),
+            Measurement("server CPU per semantic hit", "µs", tuple(cpu_us)),
+            Measurement("GPTCache's CPU per hit", "µs", tuple(their_cpu_us)),
+            Measurement("GPTCache's CPU per hit / semcache's", "×", ratios(their_cpu_us, cpu_us)),
+            Measurement("generator's CPU per call", "µs", tuple(load.cpu_s / load.total * 1e6 for load in loads)),
+            Measurement(
                 "share of right hits",
                 "",
                 tuple(h / load.total for h, load in zip(hits, loads, strict=True)),
                 at_least=LEAST_HITS,
             ),
-            Figure("latency p50", "ms", p50),
-            Figure("latency p99", "ms", p99),
-            Figure("GPTCache's embedding alone", "ms", tuple(answer["embedding_s"] * 1e3 for answer in theirs)),
+            Measurement("latency p50", "ms", p50),
+            Measurement("latency p99", "ms", p99),
+            Measurement("GPTCache's embedding alone", "ms", tuple(answer["embedding_s"] * 1e3 for answer in theirs)),
         ],
         notes=[
             (

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from benchmarks.figures import Figure, report
+from benchmarks.measurements import Measurement, report
 from benchmarks.server_process import ServerProcess, complete_request, scratch
 from semcache.v1 import semcache_pb2 as pb
 
@@ -58,11 +58,11 @@ def main() -> None:
     report(
         "startup",
         [
-            Figure("start-up beyond loading the model", "s", tuple(beyond), at_most=5),
-            Figure("start-up in all", "s", tuple(total)),
-            Figure("memory per loaded entry", "B", tuple(own), at_most=2500),
-            Figure("the same with file pages", "B", tuple(resident)),
-            Figure("first search, partition not loaded", "ms", tuple(first_ms)),
+            Measurement("start-up beyond loading the model", "s", tuple(beyond), at_most=5),
+            Measurement("start-up in all", "s", tuple(total)),
+            Measurement("memory per loaded entry", "B", tuple(own), at_most=2500),
+            Measurement("the same with file pages", "B", tuple(resident)),
+            Measurement("first search, partition not loaded", "ms", tuple(first_ms)),
         ],
         notes=[
             (

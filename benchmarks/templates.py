@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure, report
+from benchmarks.measurements import Measurement, report
 from benchmarks.worker import ROOT
 from semcache.decision import Decider, Reading
 from semcache.embedding import open_embedder
@@ -124,7 +124,7 @@ async def main() -> None:
     rounds = [cases(part, alone, seed) for seed in range(ROUNDS)]
     sides = {filled(*side) for some in rounds for case in some for side in (case.asked, case.stored)}
     whole = await embedded(embedder, sorted(sides))
-    figures = []
+    measurements = []
     for share in TRAPS_SERVED:
         with_template, without = [], []
         for some in rounds:
@@ -133,14 +133,14 @@ async def main() -> None:
             without.append(100 * hits_at(scores(some, whole, template=False), same, share))
         gains = tuple(a - b for a, b in zip(with_template, without, strict=True))
         percent = f"at most {share:.0%} of the traps served"
-        figures += [
-            Figure(f"hits served with the template, {percent}", "%", tuple(with_template)),
-            Figure(f"hits served without, {percent}", "%", tuple(without)),
-            Figure(f"gained, {percent}", "%", gains, at_least=0),
+        measurements += [
+            Measurement(f"hits served with the template, {percent}", "%", tuple(with_template)),
+            Measurement(f"hits served without, {percent}", "%", tuple(without)),
+            Measurement(f"gained, {percent}", "%", gains, at_least=0),
         ]
     report(
         "templates",
-        figures,
+        measurements,
         notes=[
             (
                 f"{QUESTIONS} hits and {2 * QUESTIONS:,} traps a round, {ROUNDS} rounds drawn anew; half of the traps "

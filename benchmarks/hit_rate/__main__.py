@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.figures import Figure, report
 from benchmarks.hit_rate import split, tables
 from benchmarks.hit_rate.prompts import Corpus, Prompt, own_corpora, shared_corpora
 from benchmarks.hit_rate.running import COSINE, SEMCACHE, SHIPPED, Chosen, Played, choose, play_all, play_sweeps
 from benchmarks.hit_rate.scores import PER_HIT
 from benchmarks.hit_rate.streams import Stream, low_repeat, zipf
 from benchmarks.hit_rate.world import World
+from benchmarks.measurements import Measurement, report
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
 from benchmarks.worker import ROOT
@@ -64,14 +64,14 @@ def main() -> None:
     for stream in streams["tuning"]:
         chosen[stream.name] = choose(play_sweeps(worlds["tuning"], corpora["tuning"], stream, TUNING_SHUFFLES))
         _say(f"{time.perf_counter() - embedded:.0f} s: tuned on {stream.name}")
-    figures: list[Figure] = []
+    measurements: list[Measurement] = []
     details: dict[str, Any] = {}
     for stream in streams["reported"]:
         played = play_all(worlds["reported"], corpora["reported"], stream, options.shuffles)
         best = choose(played)
         told = [row.as_json(played) for row in tables.rows(played, chosen[stream.name], best)]
         tables.show(played, told)
-        figures += _figures(played, chosen[stream.name], best)
+        measurements += _measurements(played, chosen[stream.name], best)
         details[stream.name] = {
             "requests": len(stream.requests),
             "repeats": round(stream.repeats, 4),
@@ -84,7 +84,7 @@ def main() -> None:
         f"{time.perf_counter() - embedded:.0f} s after embedding; "
         f"{sum(world.pairs_compared for world in worlds.values()):,} pairs compared by the guards"
     )
-    report("hit_rate", figures, notes=notes, details=details)
+    report("hit_rate", measurements, notes=notes, details=details)
 
 
 def _streams(corpus: Corpus, requests: int) -> list[Stream]:
@@ -110,10 +110,10 @@ def _worlds(streams: dict[str, list[Stream]]) -> dict[str, World]:
     return worlds
 
 
-def _figures(played: Played, chosen: Chosen, best: Chosen) -> list[Figure]:
+def _measurements(played: Played, chosen: Chosen, best: Chosen) -> list[Measurement]:
     name, shipped = played.stream.name, played.runs[SEMCACHE, SHIPPED]
 
-    def compared(title: str, settings: Chosen, at_least: float | None = None) -> Figure:
+    def compared(title: str, settings: Chosen, at_least: float | None = None) -> Measurement:
         ours, bare = (
             [run.tally.hit_ratio for run in played.runs[system, settings[system, PER_HIT, 0.01]]]
             for system in (SEMCACHE, COSINE)
@@ -121,14 +121,14 @@ def _figures(played: Played, chosen: Chosen, best: Chosen) -> list[Figure]:
         # A cosine that serves nothing counts as one that serves one request.
         least = 1 / len(played.stream.requests)
         values = tuple(max(a, least) / max(b, least) for a, b in zip(ours, bare, strict=True))
-        return Figure(f"{name}: {title}", "×", values, at_least=at_least)
+        return Measurement(f"{name}: {title}", "×", values, at_least=at_least)
 
     # A setting that the other part chose may break the budget here, so a target on it would be unfair.
     return [
         compared("semcache's hits / cosine's, ≤ 1 % wrong per hit, in hindsight", best, ABOVE),
         compared("semcache's hits / cosine's, ≤ 1 % wrong per hit, chosen on the other part", chosen),
-        Figure(f"{name}: hit ratio as shipped", "%", tuple(100 * run.tally.hit_ratio for run in shipped)),
-        Figure(
+        Measurement(f"{name}: hit ratio as shipped", "%", tuple(100 * run.tally.hit_ratio for run in shipped)),
+        Measurement(
             f"{name}: wrong per hit as shipped", "%", tuple(100 * run.tally.share_wrong(PER_HIT) for run in shipped)
         ),
     ]

@@ -54,7 +54,7 @@ class SemanticCache:
         """Answer from the cache when the decision allows, otherwise from the upstream, and store that answer.
 
         Raises:
-            SemcacheError: an error of one of the steps, told by each; nothing is stored then.
+            SemcacheError: the error of the step that failed; nothing is stored then.
         """
         with self._steps.accounts.open(request) as account:
             keyed = self._key(account, request)

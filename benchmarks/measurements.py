@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Measurement:
     """One measured quantity; `values` has one number for each round.
 
     Attributes:
@@ -63,19 +63,24 @@ def differences(over: Sequence[float], under: Sequence[float]) -> tuple[float, .
 
 
 def report(
-    name: str, figures: Sequence[Figure], *, notes: Sequence[str] = (), details: Mapping[str, Any] | None = None
+    name: str,
+    measurements: Sequence[Measurement],
+    *,
+    notes: Sequence[str] = (),
+    details: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the table, the notes and, as the last line, one JSON object."""
-    width = max(len(figure.name) for figure in figures)
+    width = max(len(measurement.name) for measurement in measurements)
     print(f"\n{name}")
     print(f"{'':<{width}}  {'median':>9}  {'lowest – highest':>21}  {'rounds':>6}  {'target':>8}")
-    for figure in figures:
-        spread = f"{_short(min(figure.values))} – {_short(max(figure.values))}"
-        verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
-        unit = f" {figure.unit}" if figure.unit else ""
+    for measurement in measurements:
+        spread = f"{_short(min(measurement.values))} – {_short(max(measurement.values))}"
+        verdict = {None: "", True: "met", False: "MISSED"}[measurement.met]
+        unit = f" {measurement.unit}" if measurement.unit else ""
+        rounds = len(measurement.values)
         print(
-            f"{figure.name:<{width}}  {_short(figure.median):>9}  {spread:>21}  {len(figure.values):>6}  "
-            f"{figure.target:>8}  {unit.strip():<3} {verdict}"
+            f"{measurement.name:<{width}}  {_short(measurement.median):>9}  {spread:>21}  {rounds:>6}  "
+            f"{measurement.target:>8}  {unit.strip():<3} {verdict}"
         )
     for note in notes:
         print(f"  {note}")
@@ -83,7 +88,7 @@ def report(
         json.dumps(
             {
                 "benchmark": name,
-                "figures": [figure.as_json() for figure in figures],
+                "measurements": [measurement.as_json() for measurement in measurements],
                 "notes": list(notes),
                 "details": dict(details or {}),
             }

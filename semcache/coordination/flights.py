@@ -123,9 +123,11 @@ class Flights(Generic[Outcome]):
                 del self._by_key[key]
             # Asking for the exception also tells asyncio that it was seen, though no waiter may be left to see it.
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            if ended is not None:
-                ended(error)
-            flight._wake()  # noqa: SLF001
+            try:
+                if ended is not None:
+                    ended(error)
+            finally:
+                flight._wake()  # noqa: SLF001
 
         task.add_done_callback(landed)
         return flight

@@ -36,10 +36,12 @@ class Account:
     """What one request took and how it ended.
 
     Everyone who works for the request holds the account: the caller's block, by entering it, and the flight that the
-    request leads, by `hold` and `release`. It ends once: by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a
-    purchase's line. If nobody has ended it when its last holder lets go, it ends by the first exception that a holder
-    let go with: as cancelled when the caller left, otherwise as an error. So a caller may leave while its flight still
-    spends, and the spending is booked under this request all the same.
+    request leads, by `hold` and `release`. So a caller may leave while its flight still spends, and the spending is
+    booked under this request.
+
+    It ends once: by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a purchase's line. If it is still open when
+    its last holder lets go, it ends by the first exception that a holder let go with. That is CANCELLED when the caller
+    left, otherwise ERROR; without an exception it is ERROR with the reason INTERNAL.
     """
 
     __slots__ = (
@@ -87,10 +89,9 @@ class Account:
         self.release(error)
         self._bound.__exit__(kind, error, traceback)
 
-    def hold(self) -> Self:
+    def hold(self) -> None:
         """Become a holder; each `hold` needs one `release`."""
         self._holders += 1
-        return self
 
     def release(self, error: BaseException | None = None) -> None:
         """Let go, with the exception that ended the holder's work, if one did."""
@@ -172,8 +173,8 @@ class Account:
         """End as a miss or a bypass that asked no upstream: a Lookup's, or a cache-only request's."""
         self._note(self.make_line(status, self.alias, NO_USAGE), reason)
 
-    def end_as_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> LedgerRecord:
-        """End as an error, or as cancelled when the caller left; return the line, which the next commit makes durable.
+    def end_as_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> None:
+        """End as an error, or as cancelled when the caller left. The next commit makes the line durable.
 
         Args:
             error: what ended the request.
@@ -188,7 +189,6 @@ class Account:
         self._books.budgets.spend(line)
         reason = "cancelled" if cancelled else error.reason if isinstance(error, SemcacheError) else "INTERNAL"
         self._note(line, reason)
-        return line
 
     def price(self, model: str, usage: Usage) -> Cost:
         """Return what `usage` of `model` costs now."""
@@ -248,7 +248,10 @@ class Account:
 
 
 class UnrecordedAccount(Account):
-    """An account that has an id and stages but reaches neither the ledger nor the metrics."""
+    """An account whose own end is recorded nowhere: for a request that is explained, and for a Store.
+
+    A purchase that is made for it is booked all the same.
+    """
 
     __slots__ = ()
 
@@ -257,7 +260,13 @@ class UnrecordedAccount(Account):
         del error
         self._holders -= 1
 
+    def lap(self, stage: str) -> None:
+        """Keep the time of a stage; no tracer learns of it."""
+        now_s = self._books.clock.monotonic()
+        self.stages.append((stage, now_s - self._lap_s))
+        self._lap_s = now_s
+
     def note_decision(self, decision: Decision) -> None:
-        """Record the time of judging; no guard is counted."""
+        """Keep the time of judging; no guard is counted."""
         del decision
         self.lap("decide")

@@ -1,4 +1,4 @@
-"""Budgets: what may be spent upstream in a day or a month, reserved before each call, so that none overruns.
+"""Budgets: what may be spent upstream in a day or a month. Each call reserves its estimated cost before it is made.
 
 A budget's state is the ledger's rollup of its period, read when the period is first used, plus what this process has
 reserved and spent since. So it is exact across restarts, however the last process ended.
@@ -226,9 +226,8 @@ class Budgets:
         try:
             balances = list(self._of(record.tenant, record.model, record.at_s))
         except Exception:  # noqa: BLE001 - a period that can't be opened must not keep a paid call from the ledger
-            _log.exception(
-                "costs.ledger_unreadable"
-            )  # The line reaches the ledger all the same, where a later opening finds it.
+            # The line reaches the ledger all the same, where a later opening finds it.
+            _log.exception("costs.ledger_unreadable")
             return
         for balance in balances:
             balance.spent_nanousd += nanousd

@@ -8,9 +8,13 @@ A purchase is an async context manager and the only owner of what its call costs
         entry = await purchase.commit(entry, vector, refused=…)           # the entry and the line in one commit
     # leaving it writes a line that no commit has taken, and counts it
 
-It settles in one of three ways. *Paid*: the call was answered. *Failed*: the block was left without an answer; the part
-of a stream that came is charged as an estimate. *Orphaned*: it was paid, but the caller had left; the line says
-CANCELLED. Nobody else books.
+It settles in one of three ways:
+
+- *Paid*: the call was answered.
+- *Failed*: the block was left without an answer. Of a request's stream, the part that came is charged as an estimate.
+- *Orphaned*: the call was paid, but its caller had left. The line says CANCELLED.
+
+Nobody else books an upstream call.
 """
 
 from __future__ import annotations
@@ -107,8 +111,8 @@ class Purchase:
         Args:
             entry: the entry; its id is given by the store.
             vector: its unit vector, shape (dimension,), or None.
-            refused: whether an invalidation has come meanwhile that names the entry; asked in the same step of the
-                event loop in which the write is queued, so that no invalidation falls between the two.
+            refused: whether an invalidation has come meanwhile that names the entry. It is awaited right before the
+                write is queued. Where it doesn't suspend, no invalidation falls between the two.
 
         Returns:
             The entry with its id; None when it was refused.
@@ -142,13 +146,17 @@ class Purchase:
 
     async def make_durable(self) -> None:
         """Make the line durable by itself; where the store can't take it, note it for the next commit and log that."""
-        try:
-            await self.commit_line()
-        except SemcacheError as error:
-            _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(error))
-            if self._unwritten is not None:
-                self._ledger.record(self._unwritten)
-                self._unwritten = None
+
+        async def write_or_note(line: LedgerRecord) -> None:
+            try:
+                await self._ledger.record_durably(line)
+            except SemcacheError as error:
+                _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(error))
+                self._ledger.record(line)
+            self._unwritten = None
+
+        if self._unwritten is not None:
+            await _see_through(write_or_note(self._unwritten))
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
         raise NotImplementedError
@@ -158,8 +166,15 @@ class Purchase:
         raise NotImplementedError
 
     async def _settle(self, line: LedgerRecord) -> None:
-        """Settle a call that was answered."""
-        raise NotImplementedError
+        """Settle a call that was answered: its line is durable, or noted, before it is counted."""
+        try:
+            await self.make_durable()
+        finally:
+            self._count(line)
+
+    def _count(self, line: LedgerRecord) -> None:
+        """Count a line whose call is settled."""
+        self._account.count_beside(line)
 
 
 async def _see_through(writing: Coroutine[Any, Any, _Result]) -> _Result:
@@ -230,20 +245,20 @@ class RequestPurchase(Purchase):
         )
         return line
 
-    async def _settle(self, line: LedgerRecord) -> None:
-        try:
-            await self.make_durable()
-        finally:
-            self._account.count(line, self._reason)
+    def _count(self, line: LedgerRecord) -> None:
+        """Count the request that the line ends."""
+        self._account.count(line, self._reason)
 
     async def _fail(self, error: BaseException | None) -> None:
         if not self.chunks:
-            self._account.end_as_failed(error, None, self._model)
+            self._account.end_as_failed(error)
             return
         # Each chunk that arrived is a token or more that was charged.
         partial = Usage(self._prompt_chars // _CHARS_PER_TOKEN, 0, self.chunks, estimated=True)
         self._account.end_as_failed(error, partial, self._model or self._account.alias)
         self._reservation.release()  # In one step with the spending that `end_as_failed` counted.
+        if not isinstance(error, Exception):  # A cancelled call has nobody left to be told.
+            return
         try:
             await self._ledger.flush()
         except SemcacheError as flush_error:
@@ -275,12 +290,6 @@ class SidePurchase(Purchase):
         )
         return line._replace(requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=self._purpose)
 
-    async def _settle(self, line: LedgerRecord) -> None:
-        try:
-            await self.make_durable()
-        finally:
-            self._account.count_beside(line)
-
     async def _fail(self, error: BaseException | None) -> None:
         """Book nothing: a call that failed as a whole is charged by no provider."""
         del error
@@ -305,11 +314,37 @@ class DepositPurchase(Purchase):
         line = account.make_line(Status.MISS, answer.model, answer.usage, spent=spent, degraded=answer.degraded)
         return line._replace(requests=0, latency_s=0.0, task_type=account.request.task_type, purpose=Purpose.DEPOSIT)
 
+    async def commit(
+        self, entry: Entry, vector: Vector | None, *, refused: Callable[[Entry], Awaitable[bool]]
+    ) -> Entry | None:
+        """Store an entry with the line in one commit, or the line alone where the entry is refused.
+
+        Args:
+            entry: the entry; its id is given by the store.
+            vector: its unit vector, shape (dimension,), or None.
+            refused: whether an invalidation has come meanwhile that names the entry.
+
+        Returns:
+            The entry with its id; None when it was refused.
+
+        Raises:
+            StoreError, OverloadedError: nothing was stored.
+        """
+
+        async def either(_: Entry) -> bool:
+            is_refused = await refused(entry)
+            if is_refused and self._unwritten is not None:
+                await self._ledger.record_durably(self._unwritten)
+                self._unwritten = None
+            return is_refused
+
+        return await super().commit(entry, vector, refused=either)
+
     async def _settle(self, line: LedgerRecord) -> None:
         """Count the deposit if its line reached the disk, with its entry or alone."""
         if self._unwritten is None:
             self._budgets.spend(line)
-            self._account.count_beside(line)
+            self._count(line)
 
     async def _fail(self, error: BaseException | None) -> None:
         """Book nothing: no answer was brought."""

@@ -1,4 +1,7 @@
-"""Protocols for the seams that are heavy or nondeterministic; each has a fake in `semcache.testing`."""
+"""Protocols for the seams that are heavy or nondeterministic; each has a fake in `semcache.testing`.
+
+`Coordination` needs none: its adapter for one process works in memory.
+"""
 
 from semcache.ports.clock import Clock
 from semcache.ports.coordination import Coordination, PendingLookup

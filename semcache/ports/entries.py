@@ -30,8 +30,8 @@ class Entries(Protocol):
     async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:
         """Store `entry` and its vector, replacing the entry under its exact key; durable when it returns.
 
-        This is the unit of work: `line` is written in the same commit where `Capabilities.unit_of_work` says so,
-        otherwise it is durable before the entry can be read.
+        This is the unit of work. Where `Capabilities.unit_of_work` is set, `line` is written in the same commit.
+        Elsewhere it is durable before the entry can be read.
 
         Args:
             entry: its `entry_id` is ignored.

@@ -21,8 +21,8 @@ class Capabilities:
         durable: what was acknowledged survives the end of the process.
         shared: other processes see each write, and their writes are seen here.
         ordered_changes: subscribers hear of each commit before its writer is answered.
-        immediate_reads: the coroutines of `Entries`, `Vectors`, `Verdicts.served` and `Ledger.find` return without
-            suspending, so that an `await` of them costs no task switch and lets nothing else run.
+        immediate_reads: reads of `Entries`, `Vectors`, `Verdicts.served` and `Ledger.find` return without suspending.
+            An `await` of them then costs no task switch and lets nothing else run.
     """
 
     unit_of_work: bool

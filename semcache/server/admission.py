@@ -29,9 +29,9 @@ class Admission:
     ) -> None:
         """`on_failure` gets the reason of every call that fails, to count it."""
         self.reads_headers = authenticator.reads_headers
-        """A front must collect credentials."""
+        """Whether a front must collect credentials."""
         self.reads_certificates = authenticator.reads_certificates
-        """A front must collect the names of client certificates."""
+        """Whether a front must collect the names of client certificates."""
         self._on_failure = on_failure
         self._authenticator = authenticator
         self._gate = gate

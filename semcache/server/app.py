@@ -58,6 +58,7 @@ class Application:
                 metrics_port = exporter.port
             clock, handler = composition.adapters.clock, composition.service.handler()
             listener = await Listener.open(settings.server, clock, handler)
+            embedder = composition.adapters.embedder.stats()
             application = cls(composition, listener, metrics_port, closing.pop_all())
         _log.info(
             "server.ready",
@@ -66,7 +67,7 @@ class Application:
             tls=settings.server.tls.enabled,
             auth=settings.auth.enabled,
             metrics_port=metrics_port,
-            **{f"embedder_{name}": value for name, value in asdict(composition.adapters.embedder.stats()).items()},
+            **{f"embedder_{name}": value for name, value in asdict(embedder).items()},
         )
         return application
 

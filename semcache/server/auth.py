@@ -57,9 +57,9 @@ class Authenticator:
 
     def __init__(self, settings: AuthSettings) -> None:
         self.reads_headers = settings.enabled
-        """Credentials matter: with auth off a front need not collect them."""
+        """Whether a front must collect credentials; with auth off it need not."""
         self.reads_certificates = settings.enabled and bool(settings.certificates)
-        """The names of client certificates matter."""
+        """Whether a front must collect the names of client certificates."""
         self._trusts_header = settings.trust_tenant_header
         self._keys: Mapping[str, str] = {key.sha256: key.tenant for key in settings.keys}
         self._subjects: Mapping[str, str] = {item.common_name: item.tenant for item in settings.certificates}

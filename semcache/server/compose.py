@@ -22,7 +22,8 @@ from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
 from semcache.observe.metrics import Metrics
-from semcache.ports import Clock, Embedder, Store, Upstream, VectorIndex
+from semcache.observe.spans import NoSpans, Spans
+from semcache.ports import Clock, Coordination, Embedder, Store, Upstream, VectorIndex
 from semcache.request import (
     CacheabilityRules,
     Keying,
@@ -44,6 +45,8 @@ from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
 from semcache.upstream import HttpUpstream
 
+_NO_SPANS = NoSpans()
+
 
 class Replacements(TypedDict, total=False):
     """Ports that replace the configured ones. Whoever gives one closes it."""
@@ -53,7 +56,9 @@ class Replacements(TypedDict, total=False):
     store: Store
     index: VectorIndex
     upstream: Upstream
+    coordination: Coordination
     prices: PriceBook
+    spans: Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Adapters:
     store: Store
     index: VectorIndex
     upstream: Upstream
+    coordination: Coordination
+    spans: Spans = _NO_SPANS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,15 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         closing.push_async_callback(upstream.close)
     composition = assemble(
         settings,
-        Adapters(clock, embedder, store, index, upstream),
+        Adapters(
+            clock=clock,
+            embedder=embedder,
+            store=store,
+            index=index,
+            upstream=upstream,
+            coordination=replacements.get("coordination") or LocalCoordination(clock, settings.limits),
+            spans=replacements.get("spans") or _NO_SPANS,
+        ),
         registry=registry,
         metrics=metrics,
         prices=prices,
@@ -163,7 +178,13 @@ def assemble(
     clock, embedder, store, index = adapters.clock, adapters.embedder, adapters.store, adapters.index
     budgets = Budgets(settings.costs, store.ledger, clock, metrics)
     accounts = Accounts(
-        store=store, prices=prices, budgets=budgets, metrics=metrics, clock=clock, settings=settings.costs
+        store=store,
+        prices=prices,
+        budgets=budgets,
+        metrics=metrics,
+        clock=clock,
+        settings=settings.costs,
+        spans=adapters.spans,
     )
     memo = RequestMemo()
     keying = Keying(
@@ -188,7 +209,7 @@ def assemble(
             decider=Decider(settings.decision),
             upstream=adapters.upstream,
             accounts=accounts,
-            coordination=LocalCoordination(clock, settings.limits),
+            coordination=adapters.coordination,
             calls_in_flight=lambda: gate.in_flight,
         )
     )

@@ -7,7 +7,7 @@ corrections stand beside it and use the same steps. Every front calls `SemanticC
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
 
 from semcache.coordination import Flight, Twin
@@ -36,7 +36,7 @@ from semcache.model import (
 )
 from semcache.story.outcomes import NotCached, Outcome
 from semcache.story.rooms import Rooms
-from semcache.story.rules import may_join, may_read
+from semcache.story.rules import key_request, may_join, may_read
 from semcache.story.steps import Steps
 from semcache.upstream import replay_chunks
 
@@ -49,6 +49,8 @@ class SemanticCache:
         self._steps = Steps.over(rooms)
         self.policy = rooms.settings.decision.policy
         """Name of the decision policy."""
+        self.embedder_fingerprint = rooms.embedder.fingerprint
+        """Names the vector space of the entries."""
 
     async def complete(self, request: Request) -> Response:
         """Answer from the cache when the decision allows, otherwise from the upstream, and store that answer.
@@ -57,15 +59,15 @@ class SemanticCache:
             SemcacheError: the error of the step that failed; nothing is stored then.
         """
         with self._steps.accounts.open(request) as account:
-            keyed = self._key(account, request)
-            entry = await self._find_exact(account, keyed)
+            keyed = key_request(self._steps.keying, account, request)
+            entry = await self._steps.exact.look(account, keyed)
             if entry is not None:
                 return self._steps.answers.serve_exact(account, keyed, entry)
             keyed = self._steps.classifying.by_rule(account, keyed)
             flight, leads = self._join_or_lead(account, keyed, streams=False)
             return self._respond(account, keyed, await flight.outcome(), leads=leads)
 
-    async def stream(self, request: Request) -> AsyncIterator[Started | bytes | Finished]:
+    async def stream(self, request: Request) -> AsyncGenerator[Started | bytes | Finished, None]:
         """Answer as `complete` does, as a stream, live and replayed alike.
 
         Yields:
@@ -75,8 +77,8 @@ class SemanticCache:
             SemcacheError: as `complete`; also between chunks, when the upstream fails half-way.
         """
         with self._steps.accounts.open(request) as account:
-            keyed = self._key(account, request)
-            entry = await self._find_exact(account, keyed)
+            keyed = key_request(self._steps.keying, account, request)
+            entry = await self._steps.exact.look(account, keyed)
             if entry is not None:
                 response = self._steps.answers.serve_exact(account, keyed, entry)
             else:
@@ -96,23 +98,10 @@ class SemanticCache:
                     yield chunk
             yield Finished(response)
 
-    def _key(self, account: Account, request: Request) -> KeyedRequest:
-        """Give the request its exact key, its partition and its cacheability."""
-        keyed = self._steps.keying.key(request)
-        account.alias = keyed.alias
-        account.lap("key")
-        return keyed
-
-    async def _find_exact(self, account: Account, keyed: KeyedRequest) -> Entry | None:
-        """Return the entry of an earlier, identical request."""
-        entry = await self._steps.exact.find(keyed) if may_read(keyed) else None
-        account.lap("exact")
-        return entry
-
     def _join_or_lead(self, account: Account, keyed: KeyedRequest, *, streams: bool) -> tuple[Flight[Outcome], bool]:
         """Return the flight that answers this request, and whether it was started for it.
 
-        A flight holds the account of the request that it was started for, so that its caller may leave: what the flight
+        A flight holds the account of the request that it was started for. So the caller may leave, and what the flight
         spends is booked all the same.
         """
         control = keyed.request.control
@@ -122,9 +111,9 @@ class SemanticCache:
         flight = self._steps.flights.find(key) if key is not None else None
         if flight is not None:
             return flight, False
-        held = account.hold()
+        account.hold()
         flight = self._steps.flights.start(
-            key, lambda new: self._find_or_fetch(held, keyed, new), streams=streams, ended=held.release
+            key, lambda new: self._find_or_fetch(account, keyed, new), streams=streams, ended=account.release
         )
         return flight, True
 
@@ -150,9 +139,9 @@ class SemanticCache:
         late_vector = None if vector is not None else self._steps.filling.embed_meanwhile(account, keyed)
         # `Paraphrases` returned without an await after its last look, unless it waited for a twin in vain. So becoming
         # a twin here is one step with that look: of two paraphrases, one always sees the other.
-        twin = Twin(keyed, flight, vector, late_vector)
         compared = may_join(keyed) and keyed.cacheability.tier is Tier.SEMANTIC
-        with self._steps.twins.under_way(twin) if compared else nullcontext():
+        twins, twin = self._steps.twins, Twin(keyed, flight, vector, late_vector)
+        with twins.under_way(twin) if compared else nullcontext():
             return await self._steps.filling.fetch(
                 account, keyed, flight, vector=vector, late_vector=late_vector, decision=decision
             )
@@ -196,7 +185,7 @@ class SemanticCache:
         """Count, and with `apply` delete, the entries that `selector` names (`Corrections.invalidate`)."""
         return await self._steps.corrections.invalidate(selector, apply=apply)
 
-    def entries(self, tenant: str) -> AsyncIterator[Entry]:
+    def entries(self, tenant: str) -> AsyncGenerator[Entry, None]:
         """Yield a tenant's live entries by id (`Statistics.entries`)."""
         return self._steps.statistics.entries(tenant)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from semcache.costs.account import Account
 from semcache.model import Changes, Entry, KeyedRequest, Tier
 from semcache.ports import Clock, Entries
-from semcache.story.rules import Servability
+from semcache.story.rules import Servability, may_read
 
 _ENTRY_OVERHEAD_BYTES = 2_000
 """Bytes of an Entry's objects beside its text and answer, by tracemalloc on typical entries."""
@@ -32,7 +33,14 @@ class ExactTier:
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._keys: dict[int, bytes] = {}
         self._bytes = 0
+        self._commits = 0
         entries.subscribe(self._follow)
+
+    async def look(self, account: Account, keyed: KeyedRequest) -> Entry | None:
+        """Return the entry to serve where the request may read the cache, and note the stage in its account."""
+        entry = await self.find(keyed) if may_read(keyed) else None
+        account.lap("exact")
+        return entry
 
     async def find(self, keyed: KeyedRequest) -> Entry | None:
         """Return the live entry under the request's exact key, if it may be served to it."""
@@ -49,8 +57,10 @@ class ExactTier:
     async def _find(self, exact_key: bytes) -> Entry | None:
         entry = self._entries.get(exact_key)
         if entry is None:
+            commits = self._commits
             entry = await self._stored.find_exact(exact_key)
-            if entry is not None:
+            # A commit during the read may have removed the entry: `_follow` could not drop what wasn't kept yet.
+            if entry is not None and commits == self._commits:
                 self._keep(entry)
             return entry
         if entry.expires_s <= self._clock.wall():
@@ -60,6 +70,7 @@ class ExactTier:
         return entry
 
     def _keep(self, entry: Entry) -> None:
+        self._drop(entry.exact_key)
         self._entries[entry.exact_key] = entry
         self._keys[entry.entry_id] = entry.exact_key
         self._bytes += _size(entry)
@@ -73,6 +84,7 @@ class ExactTier:
             self._bytes -= _size(entry)
 
     def _follow(self, changes: Changes) -> None:
+        self._commits += 1
         for _, entry_id, _ in changes.removed:
             self._drop_id(entry_id)
         for entry_id in changes.rewritten:

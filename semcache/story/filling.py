@@ -1,7 +1,7 @@
 """How the cache is filled: the upstream is asked and its answer kept, or a caller brings its own.
 
-Every upstream call made here reaches the ledger, even when all its callers have disconnected: it runs within a
-`Purchase`, which settles whatever becomes of the call.
+Every upstream call that is charged reaches the ledger. It runs within a `Purchase`, which settles it even when all its
+callers have disconnected.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ class Filling:
             UpstreamError, UnknownModelError, InvalidRequestError: as the upstream's.
         """
         status, reason = status_upstream(keyed, decision)
-        generation = await self._coordination.generation()
-        models, degraded = self._models(account, keyed)
         try:
+            generation = await self._coordination.generation()
+            models, degraded = self._models(account, keyed)
             async with self._accounts.purchase(account, keyed, models, status=status, reason=reason) as purchase:
                 call = self._call(account, keyed, degraded=degraded, barred=purchase.barred)
                 flight.start_asking(reason)
@@ -118,7 +118,7 @@ class Filling:
                 account.lap("store")
         finally:
             if late_vector is not None:
-                late_vector.cancel()  # Of no effect but where the call failed first.
+                late_vector.cancel()  # A task that has ended ignores this; one that nobody will await any more stops.
         return Fetched(
             status=status,
             answer=answer,
@@ -270,8 +270,7 @@ class Filling:
                 self._accounts.metrics.store_skipped(reason)
             else:
                 entry, reason = await self._store(_Paid(keyed, answer, vector, generation, line.spent), purchase)
-            if entry is None:
-                await purchase.commit_line()
+            await purchase.commit_line()
         return Deposited(request_id, entry, line.spent, reason, store_detail(reason))
 
     # -- both

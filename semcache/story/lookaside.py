@@ -11,7 +11,7 @@ from semcache.story.classifying import Classifying
 from semcache.story.exact import ExactTier
 from semcache.story.filling import Filling
 from semcache.story.rooms import Rooms
-from semcache.story.rules import may_read, miss_reason
+from semcache.story.rules import key_request, miss_reason
 from semcache.story.searching import Searched, Searching
 
 
@@ -50,9 +50,7 @@ class LookAside:
             waits: whether to wait for another's lease.
         """
         with self._accounts.open(request) as account:
-            keyed = self._keying.key(request)
-            account.alias = keyed.alias
-            account.lap("key")
+            keyed = key_request(self._keying, account, request)
             if keyed.cacheability.tier is Tier.NONE:
                 reason = keyed.cacheability.reason
                 account.end_as_lookup(Status.BYPASS, reason=reason)
@@ -121,8 +119,7 @@ class LookAside:
 
     async def _look(self, account: Account, keyed: KeyedRequest) -> tuple[Response | None, Searched]:
         """Return the hit, or what the semantic tier found out on the way to a miss."""
-        entry = await self._exact.find(keyed) if may_read(keyed) else None
-        account.lap("exact")
+        entry = await self._exact.look(account, keyed)
         if entry is not None:
             return self._answers.serve_exact(account, keyed, entry), Searched(keyed)
         searched = await self._searching.search(account, self._classifying.by_rule(account, keyed))

@@ -32,9 +32,9 @@ class Paraphrases:
     ) -> Found | None:
         """Wait for a request in flight that means the same; None where there is none, or its answer can't be shared.
 
-        It waits once, as long as that takes, and shares the other's failure, unless that was the fault of the other's
-        own text or of a route that isn't its own. An answer that may not be stored is nobody else's: whoever waited for
-        it asks by itself and waits for no other, since the last of many would otherwise wait for as many calls.
+        It waits once, as long as the other's call takes. It shares the other's failure, unless the fault lay in the
+        other's own text or in a route that isn't its own. An answer that may not be stored is not shared: whoever
+        waited for it asks the upstream itself. It waits for no second one, or the last of many would wait for them all.
 
         Args:
             account: where the wait is noted.
@@ -68,9 +68,9 @@ class Paraphrases:
     ) -> tuple[Twin[Outcome] | None, Decision | None]:
         """Return a request in flight whose answer the decision would allow, were it stored.
 
-        Twins that were there before the search are looked at first, then those that came meanwhile, until no look finds
-        a new one. It returns without an await after its last look, so whoever registers next does so in the same step:
-        of two paraphrases, one always sees the other.
+        It looks at the twins that were there before the search, then at those that came meanwhile, until no look finds
+        a new one. It returns without an await after its last look. So its caller registers in the same step: of two
+        paraphrases, one always sees the other.
         """
         seen: set[Twin[Outcome]] = set()
         least = self._decider.least_similarity(keyed)

@@ -1,9 +1,19 @@
-"""What a request's mode and cacheability allow, and the reason that its caller is told."""
+"""Keys of a request, what its mode and cacheability allow, and the reason that its caller is told."""
 
 from __future__ import annotations
 
-from semcache.model import CacheMode, Decision, Entry, KeyedRequest, Status, Tier
+from semcache.costs.account import Account
+from semcache.model import CacheMode, Decision, Entry, KeyedRequest, Request, Status, Tier
 from semcache.ports import Clock, Upstream
+from semcache.request import Keying
+
+
+def key_request(keying: Keying, account: Account, request: Request) -> KeyedRequest:
+    """Give a request its exact key, its partition and its cacheability, and note the stage in its account."""
+    keyed = keying.key(request)
+    account.alias = keyed.alias
+    account.lap("key")
+    return keyed
 
 
 def may_read(keyed: KeyedRequest) -> bool:

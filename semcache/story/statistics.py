@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import semcache
 from semcache.coordination import Flights
@@ -33,7 +33,7 @@ class Statistics:
         self._started_s = self._clock.wall()
         self._started_monotonic_s = self._clock.monotonic()
 
-    async def entries(self, tenant: str) -> AsyncIterator[Entry]:
+    async def entries(self, tenant: str) -> AsyncGenerator[Entry, None]:
         """Yield a tenant's live entries by id, read page by page."""
         after = 0
         while page := await self._store.entries.page(tenant, after, _PAGE_ENTRIES):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
 from semcache.costs.prices import PriceBook
 from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
@@ -64,7 +65,14 @@ def rig(
     texts = exemplar_texts(settings.tasks)
     composition = assemble(
         settings,
-        Adapters(clock, embedder, store, BruteForceIndex(store.vectors.load), upstream),
+        Adapters(
+            clock=clock,
+            embedder=embedder,
+            store=store,
+            index=BruteForceIndex(store.vectors.load),
+            upstream=upstream,
+            coordination=LocalCoordination(clock, settings.limits),
+        ),
         registry=registry,
         metrics=metrics,
         prices=prices or PriceBook.open(settings.costs),

@@ -122,8 +122,12 @@ class Calls:
 
     def _enter(self, raw: bytes, context: Context) -> Admitted:
         admission = self._admission
-        credentials = self._credentials(context) if admission.reads_headers else NO_CREDENTIALS
-        remaining_s: float | None = context.time_remaining()  # The stubs leave out that it may be None.
+        try:
+            credentials = self._credentials(context) if admission.reads_headers else NO_CREDENTIALS
+            remaining_s: float | None = context.time_remaining()  # The stubs leave out that it may be None.
+        except Exception as error:
+            admission.raise_for_caller(error)
+            raise
         return admission.enter(credentials, len(raw), remaining_s)
 
     def _credentials(self, context: Context) -> Credentials:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import Deposit, Finished, Started, Status, format_entry_id
 from semcache.ports import Clock
-from semcache.server.grpc.calls import Calls, Reader
+from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.status import code_of
 from semcache.server.grpc.wire import incoming, outgoing
 from semcache.server.grpc.wire.answer import stored_answer
@@ -65,7 +66,6 @@ class Service:
         self._calls = calls
         self._on_failure = on_failure
         self._hits = HitMessages()
-        self._read_batched: Reader[incoming.LookupCall] = calls.remembering(pb.LookupRequest, self.read_batched_lookup)
         cache.subscribe(self._hits.follow)
 
     @property
@@ -106,10 +106,6 @@ class Service:
         """Read a Lookup."""
         return incoming.lookup_call(message, tenant=tenant)
 
-    def read_batched_lookup(self, message: pb.LookupRequest, tenant: str) -> incoming.LookupCall:
-        """Read an item of a LookupBatch."""
-        return incoming.batched_lookup_call(message, tenant=tenant)
-
     async def complete(self, call: incoming.CompleteCall) -> bytes:
         """Serve Complete."""
         response = await self._cache.complete(call.request)
@@ -119,13 +115,14 @@ class Service:
 
     async def complete_stream(self, call: incoming.CompleteCall) -> AsyncIterator[pb.CompleteStreamResponse]:
         """Serve CompleteStream."""
-        async for frame in self._cache.stream(call.request):
-            if isinstance(frame, bytes):
-                yield outgoing.chunk(frame)
-            elif isinstance(frame, Started):
-                yield outgoing.started(frame.response)
-            elif isinstance(frame, Finished):
-                yield outgoing.finished(frame.response)
+        async with aclosing(self._cache.stream(call.request)) as frames:
+            async for frame in frames:
+                if isinstance(frame, bytes):
+                    yield outgoing.chunk(frame)
+                elif isinstance(frame, Started):
+                    yield outgoing.started(frame.response)
+                elif isinstance(frame, Finished):
+                    yield outgoing.finished(frame.response)
 
     async def lookup(self, call: incoming.LookupCall) -> bytes:
         """Serve Lookup."""
@@ -167,7 +164,7 @@ class Service:
         """Serve LookupBatch. An item doesn't wait for another caller's lease."""
 
         async def lookup(item: pb.LookupRequest, result: pb.LookupResult) -> None:
-            call = self._read_batched(item.SerializeToString(), tenant)
+            call = incoming.batched_lookup_call(item, tenant=tenant)
             outgoing.fill_lookup(result.response, await self._cache.lookup(call.request, waits=False))
 
         batch = pb.LookupBatchResponse()
@@ -190,7 +187,7 @@ class Service:
         return outgoing.explain_response(
             explanation,
             policy=self._cache.policy,
-            embedder_fingerprint=self._cache.snapshot().embedder.fingerprint,
+            embedder_fingerprint=self._cache.embedder_fingerprint,
             max_candidates=message.max_candidates,
             now_s=self._clock.wall(),
         )
@@ -225,16 +222,17 @@ class Service:
         if message.limit < 0:
             raise InvalidRequestError("limit is negative.", hint="0 means the configured maximum.")
         remaining = min(message.limit or self._limits.list_entries, self._limits.list_entries)
-        async for entry in self._cache.entries(tenant):
-            if (
-                (not message.namespace or entry.namespace == message.namespace)
-                and (not message.tag or message.tag in entry.tags)
-                and (not message.model or entry.alias == message.model)
-            ):
-                yield pb.ListEntriesResponse(entry=outgoing.entry_message(entry))
-                remaining -= 1
-                if not remaining:
-                    return
+        async with aclosing(self._cache.entries(tenant)) as entries:
+            async for entry in entries:
+                if (
+                    (not message.namespace or entry.namespace == message.namespace)
+                    and (not message.tag or message.tag in entry.tags)
+                    and (not message.model or entry.alias == message.model)
+                ):
+                    yield pb.ListEntriesResponse(entry=outgoing.entry_message(entry))
+                    remaining -= 1
+                    if not remaining:
+                        return
 
     async def get_stats(self, message: pb.GetStatsRequest, tenant: str) -> pb.GetStatsResponse:
         """Serve GetStats."""

@@ -143,3 +143,24 @@ async def test_draining_cancels_what_is_late() -> None:
     await flights.drain(0.0)
     with pytest.raises(asyncio.CancelledError):
         await flight.outcome()
+
+
+async def test_readers_go_on_though_the_end_of_the_work_cannot_be_noted() -> None:
+    loop, failures = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    flights: Flights[str] = Flights()
+    gate = asyncio.Event()
+
+    async def work(_: Flight[str]) -> str:
+        await gate.wait()
+        return "answer"
+
+    def ended(_: BaseException | None) -> None:
+        raise ValueError("broken")
+
+    flight = flights.start(None, work, streams=True, ended=ended)
+    reader = asyncio.create_task(gather_chunks(flight))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.wait_for(reader, 10) == []
+    assert [str(failure) for failure in failures] == ["broken"]

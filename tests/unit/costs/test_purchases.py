@@ -262,3 +262,31 @@ async def test_a_deposit_that_the_disk_refuses_leaves_nothing_behind(bank):
     with pytest.raises(StoreFullError):
         await deposit()
     bank.check()
+
+
+async def test_a_line_that_is_refused_while_its_caller_is_cancelled_is_noted_all_the_same(bank):
+    bank.store.fail_writes = StoreFullError("full")
+
+    async def fetch():
+        with bank.open() as account:
+            async with bank.purchase(account) as purchase:
+                purchase.paid(ANSWER)
+
+    task = asyncio.create_task(fetch())
+    await asyncio.sleep(0)  # Now it waits for its line to be durable.
+    assert bank.lines == []
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    bank.check((Status.MISS, ANSWER_NANOUSD))
+
+
+async def test_a_deposit_that_an_invalidation_refuses_is_booked_alone(bank):
+    async def refused(_):
+        return True
+
+    async with bank.accounts.deposit_purchase("d1", KEYED, embedded=False) as purchase:
+        purchase.paid(ANSWER)
+        assert await purchase.commit(entry(), vector(), refused=refused) is None
+    assert bank.store.stats().entries == 0
+    bank.check((Status.MISS, ANSWER_NANOUSD))

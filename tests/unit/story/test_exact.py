@@ -95,3 +95,31 @@ async def test_a_request_that_may_not_be_cached_finds_nothing(shelf):
     await shelf.store.entries.put(entry("a", rejections=(Rejection(digest("z"), b""),)), None)
     bypassed = Cacheability(Tier.NONE, "tool_calls")
     assert await shelf.tier.find(keyed("a", cacheability=bypassed)) is None
+
+
+class SlowReads:
+    """Entries whose reads let a commit pass between the reading and the return."""
+
+    def __init__(self, entries, between):
+        self._entries = entries
+        self._between = between
+        self.subscribe = entries.subscribe
+
+    async def find_exact(self, exact_key):
+        found = await self._entries.find_exact(exact_key)
+        await self._between()
+        return found
+
+
+async def test_an_entry_that_a_commit_removes_while_it_is_read_is_not_kept():
+    shelf = Shelf()
+    await shelf.store.entries.put(entry("a"), None)
+
+    async def invalidate():
+        await shelf.store.entries.invalidate(Selector("acme", everything=True), apply=True)
+
+    slow = SlowReads(shelf.store.entries, invalidate)
+    tier = ExactTier(slow, shelf.clock, Servability(shelf.clock, ScriptedUpstream()), 1_000_000)
+    assert await tier.find(keyed("a")) is not None, "it was live when the read began"
+    assert tier.size_bytes == 0
+    assert await tier.find(keyed("a")) is None

@@ -121,11 +121,7 @@ def lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
         InvalidRequestError: the mode doesn't read, the lease would end at once, or a Complete would be refused with the
             same fields.
     """
-    control = _control(message)
-    if control.mode in {CacheMode.BYPASS, CacheMode.REFRESH}:
-        raise InvalidRequestError(
-            f"a Lookup can't have the mode {control.mode.value}.", hint="Use DEFAULT, or don't look up."
-        )
+    control = _reading_control(message)
     lease_ttl_s = _positive(message.lease_ttl, "lease_ttl") if message.HasField("lease_ttl") else None
     request = _request(message.prompt, control, tenant=tenant)
     return LookupCall(request=request, want_lease=message.want_lease, lease_ttl_s=lease_ttl_s)
@@ -137,10 +133,20 @@ def batched_lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall
     Raises:
         InvalidRequestError: the item asks for a lease, or a Lookup would be refused with the same fields.
     """
-    call = lookup_call(message, tenant=tenant)
-    if call.want_lease:
+    _reading_control(message)
+    if message.want_lease:
         raise InvalidRequestError("a batch can't ask for leases.", hint="Use Lookup for requests that need one.")
-    return call
+    return lookup_call(message, tenant=tenant)
+
+
+def _reading_control(message: pb.LookupRequest) -> CacheControl:
+    """Return a Lookup's wishes; raise InvalidRequestError for a mode that doesn't read."""
+    control = _control(message)
+    if control.mode in {CacheMode.BYPASS, CacheMode.REFRESH}:
+        raise InvalidRequestError(
+            f"a Lookup can't have the mode {control.mode.value}.", hint="Use DEFAULT, or don't look up."
+        )
+    return control
 
 
 def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) -> StoreCall:

@@ -10,7 +10,7 @@ import pytest
 
 from semcache.embedding import open_embedder
 from semcache.settings import EmbeddingSettings
-from tests.e2e.test_quality import OWN, SETTINGS, judge
+from tests.e2e.test_quality import OWN, SETTINGS, scored_pairs
 from tests.support.int8 import require_int8
 
 pytestmark = pytest.mark.model
@@ -55,10 +55,10 @@ async def test_every_text_of_the_projects_own_pairs_keeps_its_vector_alone_and_i
 
 
 async def assert_decided_alike(path: Path) -> None:
-    exact, rounded = await judge(path, on_cpu("fp32")), await judge(path, on_cpu("int8"))
+    exact, rounded = await scored_pairs(path, on_cpu("fp32")), await scored_pairs(path, on_cpu("int8"))
     assert len(exact) == len(rounded) > 350
     for score in ("similarity", "score"):
-        sides = [[getattr(one, score) >= THRESHOLD for one in judged] for judged in (exact, rounded)]
+        sides = [[getattr(one, score) >= THRESHOLD for one in scored] for scored in (exact, rounded)]
         assert sum(one != other for one, other in zip(*sides, strict=True)) <= MOST_FLIPPED * len(exact), score
     assert [one.vetoes for one in exact] == [one.vetoes for one in rounded]
 

@@ -101,13 +101,13 @@ def _tariff(table: TomlTable, price_version: str) -> Tariff:
             tier.problem(f"there is another above {above}")
         bands[above] = _band(above, tier)
         tier.finish()
-    fee = table.amount("per_call", default=Decimal(0), most=MAX_USD_PER_MILLION)
+    fee = table.amount("per_call", default=Decimal(0), maximum=MAX_USD_PER_MILLION)
     return Tariff(tuple(bands[above] for above in sorted(bands, reverse=True)), price_version, Rate.of(fee, per=1))
 
 
 def _band(above: int, table: TomlTable) -> Band:
     def price(key: str, default: Decimal | None = None) -> Decimal:
-        return table.amount(key, default=default, most=MAX_USD_PER_MILLION, unit="dollars per million tokens")
+        return table.amount(key, default=default, maximum=MAX_USD_PER_MILLION, unit="dollars per million tokens")
 
     input_usd, output_usd = price("input"), price("output")
     cached_usd, write_usd = price("cached_input", input_usd), price("cache_write", input_usd)

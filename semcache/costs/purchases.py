@@ -184,15 +184,17 @@ async def _see_through(writing: Coroutine[Any, Any, _Result]) -> _Result:
     could not know whether the line is written, and would either book it twice or not count it.
     """
     task = asyncio.get_running_loop().create_task(writing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled from task.exception()
-    return task.result()
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                continue  # Cancelled once more: the write still ends first.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("costs.write_failed", error=str(error), effect="its caller had left")
+        raise
 
 
 class RequestPurchase(Purchase):

@@ -68,29 +68,29 @@ class TomlTable:
             return ()
         return tuple(value)
 
-    def count(self, key: str, *, least: int = 1, default: int | None = None) -> int:
-        """Return a whole number, `least` or more; needed unless there is a default."""
+    def count(self, key: str, *, minimum: int = 1, default: int | None = None) -> int:
+        """Return a whole number, `minimum` or more; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
-            return least if default is None else default
+            return minimum if default is None else default
         if isinstance(value, bool) or not isinstance(value, int):
             self.problem(f"{key} must be a whole number")
-        elif value < least:
-            self.problem(f"{key} must not be below {least}")
+        elif value < minimum:
+            self.problem(f"{key} must not be below {minimum}")
         elif value > MAX_COUNT:
             self.problem(f"{key} must not exceed {MAX_COUNT:,}")
         else:
             return value
-        return least
+        return minimum
 
     def amount(
-        self, key: str, *, default: Decimal | None = None, most: Decimal = MAX_USD, unit: str = "dollars"
+        self, key: str, *, default: Decimal | None = None, maximum: Decimal = MAX_USD, unit: str = "dollars"
     ) -> Decimal:
-        """Return an exact decimal from 0 to `most`; needed unless there is a default."""
+        """Return an exact decimal from 0 to `maximum`; needed unless there is a default."""
         value = self._take(key, needed=default is None)
         if value is None:
             return default or Decimal(0)
-        return self._decimal(key, value, Decimal(0), most, unit)
+        return self._decimal(key, value, Decimal(0), maximum, unit)
 
     def signed_amount(self, key: str, unit: str = "dollars") -> Decimal:
         """Return an exact decimal of either sign."""
@@ -137,7 +137,7 @@ class TomlTable:
             self.problem(f"{key} is missing")
         return self._values.get(key)
 
-    def _decimal(self, key: str, value: object, least: Decimal, most: Decimal, unit: str) -> Decimal:
+    def _decimal(self, key: str, value: object, minimum: Decimal, maximum: Decimal, unit: str) -> Decimal:
         if value is None:
             return Decimal(0)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -147,10 +147,10 @@ class TomlTable:
         exponent = number.as_tuple().exponent
         if not isinstance(exponent, int):  # nan and inf have a letter for an exponent
             self.problem(f"{key} must be a finite number")
-        elif number < least:
-            self.problem(f"{key} must not be {'negative' if not least else f'below {least:,} {unit}'}")
-        elif number > most:
-            self.problem(f"{key} must not exceed {most:,} {unit}")
+        elif number < minimum:
+            self.problem(f"{key} must not be {'negative' if not minimum else f'below {minimum:,} {unit}'}")
+        elif number > maximum:
+            self.problem(f"{key} must not exceed {maximum:,} {unit}")
         elif exponent < -MAX_DECIMALS:
             self.problem(f"{key} must not have more than {MAX_DECIMALS} decimals")
         else:

@@ -94,8 +94,8 @@ def _bands(table: TomlTable) -> tuple[VolumeBand, ...]:
         table.amount("usd_per_1k_tokens")
     bands: list[VolumeBand] = []
     for inner in table.tables("bands"):
-        start = inner.count("from", least=0)
-        end = inner.count("to", least=start + 1) if inner.has("to") else None
+        start = inner.count("from", minimum=0)
+        end = inner.count("to", minimum=start + 1) if inner.has("to") else None
         bands.append(VolumeBand(start, end, inner.amount("usd_per_1k_tokens")))
         inner.finish()
     bands.sort(key=lambda band: band.from_tokens)
@@ -136,7 +136,7 @@ def _plan(table: TomlTable) -> PricePlan:
         )
     if kind == "mark_up":
         shares = [
-            table.amount(key, most=_MAX_SHARE, unit="shares, as in 0.30") for key in ("profit", "risk", "operations")
+            table.amount(key, maximum=_MAX_SHARE, unit="shares, as in 0.30") for key in ("profit", "risk", "operations")
         ]
         return MarkUp(name, *shares)
     return Quote(name) if kind == "quote" else PayAsYouGo(name)

@@ -187,21 +187,12 @@ def assemble(
         spans=adapters.spans,
     )
     memo = RequestMemo()
-    keying = Keying(
-        secrets=secrets,
-        fingerprint=embedder.fingerprint,
-        route_policy_version=settings.upstream.route_policy_version,
-        templates=Templates(settings.cacheability),
-        limits=settings.limits,
-        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
-        memo=memo,
-    )
     gate = Gate(settings.server, settings.limits)
     cache = SemanticCache(
         Rooms(
             settings=settings,
             clock=clock,
-            keying=keying,
+            keying=_keying(settings, embedder, secrets, memo),
             tasks=tasks,
             store=store,
             embedder=embedder,
@@ -229,6 +220,18 @@ def assemble(
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
+
+
+def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:
+    return Keying(
+        secrets=secrets,
+        fingerprint=embedder.fingerprint,
+        route_policy_version=settings.upstream.route_policy_version,
+        templates=Templates(settings.cacheability),
+        limits=settings.limits,
+        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
+        memo=memo,
+    )
 
 
 async def _open_tasks(settings: TaskSettings, embedder: Embedder) -> Tasks:

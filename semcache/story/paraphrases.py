@@ -73,7 +73,7 @@ class Paraphrases:
         paraphrases, one always sees the other.
         """
         seen: set[Twin[Outcome]] = set()
-        least = self._decider.least_similarity(keyed)
+        least_similarity = self._decider.least_similarity(keyed)
         while unseen := [twin for twin in (*under_way, *self._twins.of(keyed.partitions)) if twin not in seen]:
             seen.update(unseen)
             for twin in unseen:
@@ -81,7 +81,7 @@ class Paraphrases:
                 if other is None or other.shape != vector.shape:
                     continue
                 similarity = float(vector @ other)
-                if similarity < least:  # The usual case, and there may be as many twins as calls.
+                if similarity < least_similarity:  # The usual case, and there may be as many twins as calls.
                     continue
                 candidate = Candidate(_entry_of(twin.keyed), similarity)
                 decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")

@@ -127,12 +127,12 @@ class Searching:
         account.lap("embed")
         return vector
 
-    async def _candidates(self, neighbours: Sequence[Neighbour], least: float) -> Sequence[Candidate]:
+    async def _candidates(self, neighbours: Sequence[Neighbour], least_similarity: float) -> Sequence[Candidate]:
         """Fetch the entries of the neighbours that could be served, and of the next one, which the caller is told of.
 
         A neighbour whose entry is gone from the store is passed over.
         """
-        servable = sum(neighbour.similarity >= least for neighbour in neighbours)
+        servable = sum(neighbour.similarity >= least_similarity for neighbour in neighbours)
         candidates = await self._fetch(neighbours[: servable + 1])
         return candidates or await self._fetch(neighbours[servable + 1 :])
 

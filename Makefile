@@ -9,7 +9,8 @@
 #   ARGS         more words for demo, bench and test
 #   UPGRADE      --upgrade for lock
 #   BIN          the folder of an environment that has everything already: then nothing is installed
-#   TORCH_INDEX  where PyTorch's CPU build is looked for; empty: nowhere. PIP_INDEX_URL and PIP_EXTRA_INDEX_URL win.
+#   TORCH_INDEX  where PyTorch's CPU build is looked for; empty: nowhere. It isn't asked where PIP_INDEX_URL,
+#                PIP_EXTRA_INDEX_URL or PIP_NO_INDEX is set
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

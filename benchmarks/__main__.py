@@ -10,10 +10,10 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.packages import versions
 from benchmarks.worker import ROOT
 
 BENCHMARKS: dict[str, list[str]] = {
@@ -50,19 +50,13 @@ def machine() -> dict[str, Any]:
             model = value.strip()
         elif name.strip() == "flags":
             flags = set(value.split())
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory_bytes / 1024**3, 1),
         "instructions": sorted(flags & {"amx_bf16", "avx512_bf16", "avx512_vnni", "avx_vnni"}),
         "python": platform.python_version(),
-        "packages": found,
+        "packages": versions(PACKAGES),
     }
 
 

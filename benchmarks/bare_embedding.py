@@ -48,11 +48,11 @@ async def _main() -> None:
     say(asdict(embedder.stats()))
     for question in questions():
         texts, size = question["texts"], question["size"]
-        latencies, found = [], []
+        latencies, vectors = [], []
         cpu_s, start = time.process_time(), time.perf_counter()
         for first in range(0, len(texts), size):
             asked = time.perf_counter()
-            found.append(await embedder.embed(texts[first : first + size]))
+            vectors.append(await embedder.embed(texts[first : first + size]))
             latencies.append(time.perf_counter() - asked)
         answer = {
             "wall_s": time.perf_counter() - start,
@@ -60,7 +60,7 @@ async def _main() -> None:
             "latencies_s": latencies,
         }
         if "save" in question:
-            np.save(question["save"], np.concatenate(found))
+            np.save(question["save"], np.concatenate(vectors))
         say(answer)
 
 

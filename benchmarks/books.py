@@ -89,8 +89,8 @@ async def ask(stub: SemanticCacheServiceStub, books: Books, chance: random.Rando
         if kind == "store":
             usage = pb.Usage(input_tokens=chance.randrange(1, 9_000), output_tokens=chance.randrange(1, 900))
             stored = await stub.Store(pb.StoreRequest(prompt=prompt, text="mine", usage=usage))
-            told = (stored.request_id, Status.MISS.value, stored.cost.total_nanousd, 0)
-            books.told.append(Told(*told, began, books.moment(), life))
+            spending = (stored.request_id, Status.MISS.value, stored.cost.total_nanousd, 0)
+            books.told.append(Told(*spending, began, books.moment(), life))
             return
         if kind == "stream":
             call = stub.CompleteStream(pb.CompleteStreamRequest(prompt=prompt, control=control))
@@ -114,14 +114,14 @@ async def live(server: Worker, books: Books, *, requests: int, callers: int, lif
     """Run one life of a server, until it is killed or, with `kill` False, until it has stopped in order."""
     async with grpc.aio.insecure_channel(server.ready["address"]) as channel:
         stub = SemanticCacheServiceStub(channel)
-        left = requests
+        unsent = requests
 
         async def call(number: int) -> None:
-            nonlocal left
+            nonlocal unsent
             chance = random.Random(seed * 1_000_003 + life * 1_009 + number)
-            while left > 0:
-                left -= 1
-                if kill and left == 0:
+            while unsent > 0:
+                unsent -= 1
+                if kill and unsent == 0:
                     server.kill()
                 try:
                     await ask(stub, books, chance, life)
@@ -150,10 +150,12 @@ def compare(books: Books, lines: Sequence[LedgerRecord], lives: int, killed: set
         books.problems.append("two lines of the log have one request id")
     lost = 0
     for life in range(lives):
-        told = [one for one in books.told if one.life == life]
+        in_this_life = [one for one in books.told if one.life == life]
         # A caller who was told of spending knows: what anybody was told before its request began is on disk.
-        durable = max((one.began for one in told if one.spent_nanousd), default=0) if life in killed else sys.maxsize
-        for one in told:
+        durable = (
+            max((one.began for one in in_this_life if one.spent_nanousd), default=0) if life in killed else sys.maxsize
+        )
+        for one in in_this_life:
             line = by_id.get(one.request_id)
             if line is None:
                 lost += 1

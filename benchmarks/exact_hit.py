@@ -50,21 +50,21 @@ def main() -> None:
 
             for kind in ("echo", "exact", "echo", "exact"):
                 one(kind)  # warms connections and caches
-            found = {"echo": [], "exact": []}
+            rounds_by_kind = {"echo": [], "exact": []}
             for _ in range(ROUNDS):
-                for kind, rounds in found.items():
+                for kind, rounds in rounds_by_kind.items():
                     rounds.append(one(kind))
         generators.close()
-    hit, bare = ([cpu for cpu, _, _ in found[kind]] for kind in ("exact", "echo"))
-    busy = [kind for kind, rounds in found.items() if any(load.bottleneck for _, _, load in rounds)]
+    hit, bare = ([cpu for cpu, _, _ in rounds_by_kind[kind]] for kind in ("exact", "echo"))
+    busy = [kind for kind, rounds in rounds_by_kind.items() if any(load.bottleneck for _, _, load in rounds)]
     report(
         "exact_hit",
         [
             Measurement("CPU per exact hit / CPU per echo", "×", ratios(hit, bare), at_most=1.5),
             Measurement("server CPU per exact hit", "µs", tuple(hit)),
             Measurement("server CPU per echo", "µs", tuple(bare)),
-            Measurement("exact hits a second, one core", "/s", tuple(rate for _, rate, _ in found["exact"])),
-            Measurement("echoes a second, one core", "/s", tuple(rate for _, rate, _ in found["echo"])),
+            Measurement("exact hits a second, one core", "/s", tuple(rate for _, rate, _ in rounds_by_kind["exact"])),
+            Measurement("echoes a second, one core", "/s", tuple(rate for _, rate, _ in rounds_by_kind["echo"])),
         ],
         notes=[
             (

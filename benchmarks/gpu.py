@@ -15,11 +15,11 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import gpu_tests
+from benchmarks.packages import versions
 
 LIMITS_S = {"tests": 130.0, "search": 150.0, "embedding": 120.0}
 """Seconds after which a part begins nothing more; together, with a last case for each, below eight minutes."""
@@ -32,7 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tests", action="store_true", help="run the tests marked gpu first")
     parser.add_argument("--out", type=Path, help="the JSON's path")
     options = parser.parse_args(arguments)
-    result: dict[str, Any] = {"benchmark": "gpu", "at": dt.datetime.now(dt.UTC).isoformat(), "versions": _versions()}
+    result: dict[str, Any] = {
+        "benchmark": "gpu",
+        "at": dt.datetime.now(dt.UTC).isoformat(),
+        "versions": {"python": platform.python_version(), **versions(PACKAGES)},
+    }
     device, reason = _gpu()
     if reason:
         print(f"skipped: {reason}")
@@ -85,16 +89,6 @@ def _embedding(ends_s: float) -> Any:
     from benchmarks import gpu_embedding
 
     return gpu_embedding.measure("cuda", ends_s)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -111,14 +111,14 @@ def write_requests(path: Path, requests: Sequence[tuple[bytes, list[str]]]) -> P
 
 
 def _read_requests(path: Path) -> list[tuple[bytes, list[str]]]:
-    raw, position, found = path.read_bytes(), 0, []
+    raw, position, calls = path.read_bytes(), 0, []
     while position < len(raw):
         size, text_size = _HEAD.unpack_from(raw, position)
         position += _HEAD.size
         request = raw[position : position + size]
-        found.append((request, json.loads(raw[position + size : position + size + text_size])))
+        calls.append((request, json.loads(raw[position + size : position + size + text_size])))
         position += size + text_size
-    return found
+    return calls
 
 
 def _status(outcome: pb.Outcome, text: str, expected: str) -> str:

@@ -69,14 +69,14 @@ def main() -> None:
     for stream in streams["reported"]:
         played = play_all(worlds["reported"], corpora["reported"], stream, options.shuffles)
         best = choose(played)
-        told = [row.as_json(played) for row in tables.rows(played, chosen[stream.name], best)]
-        tables.show(played, told)
+        rows = [row.as_json(played) for row in tables.rows(played, chosen[stream.name], best)]
+        tables.show(played, rows)
         measurements += _measurements(played, chosen[stream.name], best)
         details[stream.name] = {
             "requests": len(stream.requests),
             "repeats": round(stream.repeats, 4),
             "areas": tables.areas(played),
-            "rows": told,
+            "rows": rows,
         }
         _show_examples(played, options.examples)
         _say(f"{time.perf_counter() - embedded:.0f} s: played {stream.name}")
@@ -88,25 +88,25 @@ def main() -> None:
 
 
 def _streams(corpus: Corpus, requests: int) -> list[Stream]:
-    some = [zipf(corpus, exponent, requests, SEED) for exponent in EXPONENTS]
-    return [*some, low_repeat(corpus, LOW_REPEATS, SEED)]
+    skewed = [zipf(corpus, exponent, requests, SEED) for exponent in EXPONENTS]
+    return [*skewed, low_repeat(corpus, LOW_REPEATS, SEED)]
 
 
 def _worlds(streams: dict[str, list[Stream]]) -> dict[str, World]:
     """Make one world for each part, of all prompts that its streams hold."""
     prompts: dict[str, list[Prompt]] = {
-        part: list(dict.fromkeys(request for stream in some for request in stream.requests))
-        for part, some in streams.items()
+        part: list(dict.fromkeys(request for stream in of_part for request in stream.requests))
+        for part, of_part in streams.items()
     }
-    texts = [prompt.text for some in prompts.values() for prompt in some]
+    texts = [prompt.text for of_part in prompts.values() for prompt in of_part]
     _say(f"{len(texts):,} texts to embed, unless they are kept")
     vectors = asyncio.run(embed(texts, Console(stderr=True)))
     settings = DecisionSettings()
     worlds = {}
-    for part, some in prompts.items():
-        own: NDArray[np.float32] = vectors[: len(some)]
-        vectors = vectors[len(some) :]
-        worlds[part] = World(some, own, Decider(settings))
+    for part, of_part in prompts.items():
+        own: NDArray[np.float32] = vectors[: len(of_part)]
+        vectors = vectors[len(of_part) :]
+        worlds[part] = World(of_part, own, Decider(settings))
     return worlds
 
 

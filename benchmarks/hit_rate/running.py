@@ -94,9 +94,9 @@ def _played(
     runs = {}
     for system, (play, settings) in plays.items():
         for setting in settings:
-            some = []
+            of_setting = []
             for asked in orders:
                 served = play(world, asked, setting)
-                some.append(Run(asked, served, tally(world.labels, asked, served)))
-            runs[system, setting] = tuple(some)
+                of_setting.append(Run(asked, served, tally(world.labels, asked, served)))
+            runs[system, setting] = tuple(of_setting)
     return Played(stream, world, corpus, runs)

@@ -55,11 +55,11 @@ def tally(labels: NDArray[np.int64], asked: Sequence[int], served: Served) -> Ta
 
 def precision_interval(labels: NDArray[np.int64], asked: Sequence[int], served: Served) -> Interval | None:
     """Return the 95 % interval of the precision at hit; requests of one answer are resampled together."""
-    wanted = labels[np.asarray(asked)]
+    asked_labels = labels[np.asarray(asked)]
     hit = served != MISS
-    right = hit & (labels[served] == wanted)
-    resampled = percentiles(resample(np.stack([right, hit], axis=1), wanted.tolist()).ratio(0, 1))
-    return Proportion(int(right.sum()), int(hit.sum()), resampled, len(set(wanted[hit].tolist()))).interval
+    right = hit & (labels[served] == asked_labels)
+    resampled = percentiles(resample(np.stack([right, hit], axis=1), asked_labels.tolist()).ratio(0, 1))
+    return Proportion(int(right.sum()), int(hit.sum()), resampled, len(set(asked_labels[hit].tolist()))).interval
 
 
 def kinds_of_wrong(

@@ -6,6 +6,7 @@ Counters, ledger and response take their amounts from the same ledger line, so t
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,7 @@ from semcache.model import (
     Vector,
 )
 from semcache.observe.logs import bound
+from semcache.observe.spans import NoSpans
 
 
 class Account:
@@ -194,6 +196,17 @@ class Account:
         """Return what `usage` of `model` costs now."""
         return self._books.prices.cost(model, usage, self._books.clock.wall())
 
+    def make_paid_line(self, status: Status, answer: Answer) -> LedgerRecord:
+        """Make the ledger line of an upstream call that was made for this request and answered, as of now."""
+        return self.make_line(
+            status,
+            answer.model,
+            answer.usage,
+            spent=self.price(answer.model, answer.usage),
+            route=answer.route,
+            degraded=answer.degraded,
+        )
+
     def make_line(
         self,
         status: Status,
@@ -255,16 +268,13 @@ class UnrecordedAccount(Account):
 
     __slots__ = ()
 
+    def __init__(self, books: Books, request: Request, request_id: str) -> None:
+        super().__init__(replace(books, spans=NoSpans()), request, request_id)
+
     def release(self, error: BaseException | None = None) -> None:
         """Let go; nothing is recorded."""
         del error
         self._holders -= 1
-
-    def lap(self, stage: str) -> None:
-        """Keep the time of a stage; no tracer learns of it."""
-        now_s = self._books.clock.monotonic()
-        self.stages.append((stage, now_s - self._lap_s))
-        self._lap_s = now_s
 
     def note_decision(self, decision: Decision) -> None:
         """Keep the time of judging; no guard is counted."""

@@ -14,7 +14,7 @@ from semcache.costs.purchases import DepositPurchase, RequestPurchase, SidePurch
 from semcache.costs.tariff import Rate
 from semcache.model import NO_USAGE, ZERO_COST, Entry, KeyedRequest, LedgerRecord, Purpose, Request, ServedHit, Status
 from semcache.observe.metrics import Metrics
-from semcache.observe.spans import NoSpans, Spans
+from semcache.observe.spans import Spans
 from semcache.ports import Clock, Store
 from semcache.settings import CostSettings
 
@@ -31,9 +31,9 @@ class Accounts:
         metrics: Metrics,
         clock: Clock,
         settings: CostSettings,
-        spans: Spans | None = None,
+        spans: Spans,
     ) -> None:
-        """Take what the books need; without `spans` nothing is traced."""
+        """Take what the books need."""
         self.ledger = store.ledger
         self.prices = prices
         self.budgets = budgets
@@ -47,7 +47,7 @@ class Accounts:
             metrics=metrics,
             clock=clock,
             embedding=Rate.of(settings.overhead.embedding_usd_per_million),
-            spans=spans or NoSpans(),
+            spans=spans,
         )
         self._assumed_output_tokens = settings.assumed_output_tokens
         self._wrong_answer = Rate.of(settings.overhead.wrong_answer_usd, per=1)

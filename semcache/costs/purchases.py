@@ -20,6 +20,7 @@ Nobody else books an upstream call.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,7 +38,7 @@ _CHARS_PER_TOKEN = 4
 _Result = TypeVar("_Result")
 
 
-class Purchase:
+class Purchase(ABC):
     """One upstream call and what it costs. Subclasses say what its line is about and who is ended or counted by it.
 
     Attributes:
@@ -136,34 +137,34 @@ class Purchase:
         Raises:
             StoreError, OverloadedError: it isn't on disk.
         """
-
-        async def write(line: LedgerRecord) -> None:
-            await self._ledger.record_durably(line)
-            self._unwritten = None
-
         if self._unwritten is not None:
-            await _see_through(write(self._unwritten))
+            await _see_through(self._write(self._unwritten))
 
     async def make_durable(self) -> None:
         """Make the line durable by itself; where the store can't take it, note it for the next commit and log that."""
 
         async def write_or_note(line: LedgerRecord) -> None:
             try:
-                await self._ledger.record_durably(line)
+                await self._write(line)
             except SemcacheError as error:
                 _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(error))
                 self._ledger.record(line)
-            self._unwritten = None
+                self._unwritten = None
 
         if self._unwritten is not None:
             await _see_through(write_or_note(self._unwritten))
 
+    async def _write(self, line: LedgerRecord) -> None:
+        await self._ledger.record_durably(line)
+        self._unwritten = None
+
+    @abstractmethod
     def _make_line(self, answer: Answer) -> LedgerRecord:
-        raise NotImplementedError
+        """Make the line of the call, which was answered."""
 
     async def _fail(self, error: BaseException | None) -> None:
-        """Settle a call that wasn't answered."""
-        raise NotImplementedError
+        """Settle a call that wasn't answered; nothing is booked, for a call that failed as a whole isn't charged."""
+        del error
 
     async def _settle(self, line: LedgerRecord) -> None:
         """Settle a call that was answered: its line is durable, or noted, before it is counted."""
@@ -240,11 +241,8 @@ class RequestPurchase(Purchase):
     def _make_line(self, answer: Answer) -> LedgerRecord:
         account = self._account
         status = Status.CANCELLED if account.abandoned else self.status
-        spent = account.price(answer.model, answer.usage)
         # From here on the account has its end, whatever becomes of the write: nothing books it a second time.
-        account.line = line = account.make_line(
-            status, answer.model, answer.usage, spent=spent, route=answer.route, degraded=answer.degraded
-        )
+        account.line = line = account.make_paid_line(status, answer)
         return line
 
     def _count(self, line: LedgerRecord) -> None:
@@ -285,16 +283,8 @@ class SidePurchase(Purchase):
         self._purpose = purpose
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
-        account = self._account
-        spent = account.price(answer.model, answer.usage)
-        line = account.make_line(
-            self._status, answer.model, answer.usage, spent=spent, route=answer.route, degraded=answer.degraded
-        )
+        line = self._account.make_paid_line(self._status, answer)
         return line._replace(requests=0, overhead_nanousd=0, latency_s=answer.latency_s, purpose=self._purpose)
-
-    async def _fail(self, error: BaseException | None) -> None:
-        """Book nothing: a call that failed as a whole is charged by no provider."""
-        del error
 
 
 class DepositPurchase(Purchase):
@@ -311,10 +301,9 @@ class DepositPurchase(Purchase):
         return line
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
-        account = self._account
-        spent = account.price(answer.model, answer.usage)
-        line = account.make_line(Status.MISS, answer.model, answer.usage, spent=spent, degraded=answer.degraded)
-        return line._replace(requests=0, latency_s=0.0, task_type=account.request.task_type, purpose=Purpose.DEPOSIT)
+        line = self._account.make_paid_line(Status.MISS, answer)
+        task_type = self._account.request.task_type
+        return line._replace(requests=0, latency_s=0.0, task_type=task_type, purpose=Purpose.DEPOSIT)
 
     async def commit(
         self, entry: Entry, vector: Vector | None, *, refused: Callable[[Entry], Awaitable[bool]]
@@ -336,8 +325,7 @@ class DepositPurchase(Purchase):
         async def either(_: Entry) -> bool:
             is_refused = await refused(entry)
             if is_refused and self._unwritten is not None:
-                await self._ledger.record_durably(self._unwritten)
-                self._unwritten = None
+                await self._write(self._unwritten)
             return is_refused
 
         return await super().commit(entry, vector, refused=either)
@@ -347,7 +335,3 @@ class DepositPurchase(Purchase):
         if self._unwritten is None:
             self._budgets.spend(line)
             self._count(line)
-
-    async def _fail(self, error: BaseException | None) -> None:
-        """Book nothing: no answer was brought."""
-        del error

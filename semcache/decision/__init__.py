@@ -10,13 +10,14 @@ Everything here is pure and runs on the event loop's thread; benchmarks/README.m
 the readings of the last 512 texts; nothing else is remembered.
 """
 
-from semcache.decision.decide import Decider, score_of
-from semcache.decision.detail import detail, store_detail
+from semcache.decision.decide import Decider, Unservable, score_of
+from semcache.decision.detail import EXACT_HIT_SENTENCE, detail, store_detail
 from semcache.decision.guards import GUARDS, Guard
 from semcache.decision.policies import POLICIES, Policy, ThresholdPolicy, policy_of
 from semcache.decision.reading import Reading, read
 
 __all__ = [
+    "EXACT_HIT_SENTENCE",
     "GUARDS",
     "POLICIES",
     "Decider",
@@ -24,6 +25,7 @@ __all__ = [
     "Policy",
     "Reading",
     "ThresholdPolicy",
+    "Unservable",
     "detail",
     "policy_of",
     "read",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from semcache.model import Decision, Effect, Judgement, Status
 
-EXACT_HIT = "An entry is stored for exactly this request."
+EXACT_HIT_SENTENCE = "An entry is stored for exactly this request."
 """The sentence of every exact hit: a constant, since an exact hit must not wait for a sentence."""
 
 _THRESHOLDS: Mapping[str, str] = {
@@ -21,7 +21,7 @@ _CLAMPED = "clamped_to_"
 """The beginning of a rule that kept the configured threshold, since a request may only raise it."""
 
 _PLAIN: Mapping[str, str] = {
-    "exact_match": EXACT_HIT,
+    "exact_match": EXACT_HIT_SENTENCE,
     "in_flight": "An equal request was in flight, and its answer is shared.",
     "empty_partition": "Nothing is stored that this request could be compared with.",
     "nothing_to_compare": "The request ends with no user text to compare, so only an equal request is a hit.",

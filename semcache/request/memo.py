@@ -43,10 +43,9 @@ AnyCall = TypeVar("AnyCall", bound=Call)
 
 
 class _Entry:
-    __slots__ = ("call", "key", "keyed")
+    __slots__ = ("call", "keyed")
 
-    def __init__(self, key: MessageKey, call: Call) -> None:
-        self.key = key
+    def __init__(self, call: Call) -> None:
         self.call = call
         self.keyed: KeyedRequest | None = None
 
@@ -87,7 +86,7 @@ class RequestMemo:
         """Keep what was read from a message, unless the message is long."""
         if len(key[2]) > MAX_MESSAGE_BYTES or key in self._by_message:
             return
-        entry = _Entry(key, call)
+        entry = _Entry(call)
         self._by_message[key] = entry
         # By identity: a request that equals this one but came another way is another object, and is keyed by itself.
         self._by_request[id(call.request)] = entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 
 from prometheus_client import CollectorRegistry
@@ -45,8 +45,6 @@ from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
 from semcache.upstream import HttpUpstream
 
-_NO_SPANS = NoSpans()
-
 
 class Replacements(TypedDict, total=False):
     """Ports that replace the configured ones. Whoever gives one closes it."""
@@ -71,7 +69,7 @@ class Adapters:
     index: VectorIndex
     upstream: Upstream
     coordination: Coordination
-    spans: Spans = _NO_SPANS
+    spans: Spans = field(default_factory=NoSpans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
             index=index,
             upstream=upstream,
             coordination=replacements.get("coordination") or LocalCoordination(clock, settings.limits),
-            spans=replacements.get("spans") or _NO_SPANS,
+            spans=replacements.get("spans") or NoSpans(),
         ),
         registry=registry,
         metrics=metrics,

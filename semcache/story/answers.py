@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from semcache.coordination import Flight
 from semcache.costs.account import Account
-from semcache.decision import detail
+from semcache.decision import EXACT_HIT_SENTENCE, detail
 from semcache.errors import NotFoundError
-from semcache.model import ZERO_COST, Decision, Entry, KeyedRequest, Response, Status
+from semcache.model import ZERO_COST, Cost, Decision, Entry, KeyedRequest, Response, Status
 from semcache.ports import Clock
 from semcache.story.classifying import task_of_hit
 from semcache.story.outcomes import Fetched, Found, NotCached, Outcome
 from semcache.story.rules import miss_reason, status_upstream
-
-_EXACT_MATCH = detail(Status.EXACT_HIT, "exact_match")
-"""The sentence of every exact hit, made once."""
 
 
 class Answers:
@@ -27,50 +24,21 @@ class Answers:
         """Answer with the entry that the exact tier found."""
         account.task = task_of_hit(account.task, entry)
         saved = account.end_as_hit(Status.EXACT_HIT, keyed, entry, similarity=1.0, reason="exact_match")
-        return Response(
-            request_id=account.request_id,
-            status=Status.EXACT_HIT,
-            reason="exact_match",
-            alias=account.alias,
-            answer=entry.answer,
-            detail=_EXACT_MATCH,
-            entry_id=entry.entry_id,
-            hit_id=account.request_id,
-            similarity=1.0,
-            age_s=self._age_s(entry),
-            usage=entry.answer.usage,
-            cost=ZERO_COST,
-            saved=saved,
-            stages=tuple(account.stages),
-            task=account.task,
+        return self._hit(
+            account, entry, Status.EXACT_HIT, "exact_match", EXACT_HIT_SENTENCE, similarity=1.0, saved=saved
         )
 
     def serve_found(self, account: Account, keyed: KeyedRequest, found: Found) -> Response:
         """Answer with an entry that the semantic tier found."""
         entry, decision, judgement = found.entry, found.decision, found.decision.served
+        status, reason = found.status, decision.reason
         similarity = judgement.candidate.similarity if judgement else 1.0
         account.task = task_of_hit(account.task, entry)
-        saved = account.end_as_hit(
-            found.status, keyed, entry, similarity=similarity, reason=decision.reason, vector=found.vector
-        )
-        return Response(
-            request_id=account.request_id,
-            status=found.status,
-            reason=decision.reason,
-            alias=account.alias,
-            answer=entry.answer,
-            detail=detail(found.status, decision.reason, decision),
-            entry_id=entry.entry_id,
-            hit_id=account.request_id,
-            similarity=similarity,
-            age_s=self._age_s(entry),
-            verdicts=judgement.verdicts if judgement else (),
-            effective_threshold=decision.threshold,
-            usage=entry.answer.usage,
-            cost=ZERO_COST,
-            saved=saved,
-            stages=tuple(account.stages),
-            task=account.task,
+        saved = account.end_as_hit(status, keyed, entry, similarity=similarity, reason=reason, vector=found.vector)
+        sentence = detail(status, reason, decision)
+        response = self._hit(account, entry, status, reason, sentence, similarity=similarity, saved=saved)
+        return response._replace(
+            verdicts=judgement.verdicts if judgement else (), effective_threshold=decision.threshold
         )
 
     def tell_leader(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
@@ -128,6 +96,35 @@ class Answers:
             similarity=nearest.candidate.similarity if nearest else None,
             verdicts=nearest.verdicts if nearest else (),
             effective_threshold=decision.threshold if decision else None,
+            stages=tuple(account.stages),
+            task=account.task,
+        )
+
+    def _hit(
+        self,
+        account: Account,
+        entry: Entry,
+        status: Status,
+        reason: str,
+        sentence: str,
+        *,
+        similarity: float,
+        saved: Cost,
+    ) -> Response:
+        return Response(
+            request_id=account.request_id,
+            status=status,
+            reason=reason,
+            alias=account.alias,
+            answer=entry.answer,
+            detail=sentence,
+            entry_id=entry.entry_id,
+            hit_id=account.request_id,
+            similarity=similarity,
+            age_s=self._age_s(entry),
+            usage=entry.answer.usage,
+            cost=ZERO_COST,
+            saved=saved,
             stages=tuple(account.stages),
             task=account.task,
         )

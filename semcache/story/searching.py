@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import structlog
 
 from semcache.coordination import Twins
 from semcache.costs.account import Account
+from semcache.decision import Unservable
 from semcache.errors import EmbeddingFailedError
 from semcache.model import Candidate, Decision, KeyedRequest, Neighbour, Tier, Vector
 from semcache.story.classifying import Classifying
@@ -18,6 +19,8 @@ from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 
 _log = structlog.get_logger(__name__)
+_Judge = Callable[[KeyedRequest, Sequence[Candidate], Vector, Unservable], Decision]
+"""Judges candidates, nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,7 @@ class Searching:
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
-        searched, neighbours = await self._search(account, keyed)
-        if searched.vector is None:
-            return searched
-        keyed, vector = searched.keyed, searched.vector
-        candidates = await self._candidates(neighbours, self._decider.least_similarity(keyed))
-        decision = self._decider.decide(keyed, candidates, vector, partial(self._servability.refusal, keyed))
-        account.note_decision(decision)
-        return Searched(keyed, vector, decision)
+        return await self._judged(account, keyed, self._decider.decide, self._decider.least_similarity)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search, and judge every one of the nearest entries, for people who ask why.
@@ -81,15 +77,7 @@ class Searching:
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
-        searched, neighbours = await self._search(account, keyed)
-        if searched.vector is None:
-            return searched
-        keyed, vector = searched.keyed, searched.vector
-        candidates = await self._candidates(neighbours, -1.0)
-        refusal = partial(self._servability.refusal, keyed)
-        decision = self._decider.judge_all(keyed, candidates, vector, refusal)
-        account.note_decision(decision)
-        return Searched(keyed, vector, decision)
+        return await self._judged(account, keyed, self._decider.judge_all, lambda _: -1.0)
 
     async def classify(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Embed a request that nothing was compared with, where an exemplar may still name its task."""
@@ -99,6 +87,23 @@ class Searching:
         if vector is None:
             return Searched(keyed)
         return Searched(self._classifying.by_exemplar(account, keyed, vector), vector)
+
+    async def _judged(
+        self,
+        account: Account,
+        keyed: KeyedRequest,
+        judge: _Judge,
+        least_similarity: Callable[[KeyedRequest], float],
+    ) -> Searched:
+        """Search, and judge the neighbours from the similarity that the request, once classified, asks for."""
+        searched, neighbours = await self._search(account, keyed)
+        if searched.vector is None:
+            return searched
+        keyed, vector = searched.keyed, searched.vector
+        candidates = await self._candidates(neighbours, least_similarity(keyed))
+        decision = judge(keyed, candidates, vector, partial(self._servability.refusal, keyed))
+        account.note_decision(decision)
+        return Searched(keyed, vector, decision)
 
     async def _search(self, account: Account, keyed: KeyedRequest) -> tuple[Searched, Sequence[Neighbour]]:
         """Return the request with its vector, if it was embedded, and the nearest entries' ids."""

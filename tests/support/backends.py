@@ -11,6 +11,7 @@ from semcache.embedding.lanes import Lanes, OnBatch
 from semcache.embedding.queue import Planner, TextQueue
 from semcache.embedding.scheduling import BatchRule, Running, Step, Until, Waiting, plan
 from semcache.testing.clock import FakeClock
+from tests.support.passage import Passage
 
 RULE = BatchRule(max_texts=4, max_tokens=1000, pass_tokens=12)
 
@@ -74,30 +75,21 @@ class Observed:
         self.batches.append((size, seconds))
 
 
-class GatedBackend:
+class GatedBackend(Passage):
     """Each forward pass waits until `open`; a vector is its text's first two token ids. Raises `failures` in turn."""
 
     lanes = 1
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[Sequence[int]]] = []
         self.failures: list[Exception | None] = []
         self.observed = Observed()
         self.closed = False
-        self._gate = threading.Event()
-        self._inside = threading.Event()
-
-    def open(self) -> None:
-        self._gate.set()
-
-    async def entered(self) -> None:
-        """Return once a forward pass has begun."""
-        assert await asyncio.to_thread(self._inside.wait, 30)
 
     def forward(self, batch: Sequence[Sequence[int]], lane: int = 0) -> np.ndarray:
         self.batches.append(list(batch))
-        self._inside.set()
-        assert self._gate.wait(30)
+        self.hold()
         failure = self.failures.pop(0) if self.failures else None
         if failure is not None:
             raise failure

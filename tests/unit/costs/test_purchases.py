@@ -12,6 +12,7 @@ from semcache.costs.prices import PriceBook
 from semcache.errors import BudgetExceededError, StoreFullError, UpstreamError
 from semcache.model import Cacheability, KeyedRequest, Purpose, Request, Status, Tier, Usage
 from semcache.observe.metrics import Metrics
+from semcache.observe.spans import NoSpans
 from semcache.settings import CostSettings, MetricsSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.store import MemoryStore
@@ -57,6 +58,7 @@ class Bank:
             metrics=self.metrics,
             clock=self.clock,
             settings=settings,
+            spans=NoSpans(),
         )
 
     def open(self):

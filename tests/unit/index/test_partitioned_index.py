@@ -1,7 +1,6 @@
 """The index as a whole: order, limits, lazy loading, and what happens when a step fails."""
 
 import asyncio
-import threading
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from semcache.index.strategies import ivf_codes
 from semcache.model import Changes, IndexSize, IndexStats
 from semcache.settings import IndexSettings
 from tests.support import partitions
+from tests.support.passage import Passage
 
 DIMENSION = 8
 
@@ -21,28 +21,20 @@ def units(count: int, seed: int = 0) -> np.ndarray:
     return partitions.units(count, seed, DIMENSION)
 
 
-class GatedStore:
+class GatedStore(Passage):
     """Loads wait until `open`; `rows` by partition, ids from 1."""
 
     def __init__(self, **rows: np.ndarray) -> None:
+        super().__init__()
         self.rows = rows
         self.loads: list[str] = []
-        self._gate = threading.Event()
-        self._inside = threading.Event()
-
-    def open(self) -> None:
-        self._gate.set()
-
-    async def entered(self) -> None:
-        assert await asyncio.to_thread(self._inside.wait, 30)
 
     def __call__(self, partition: bytes):
         name = partition.decode()
         self.loads.append(name)
         rows = self.rows.get(name, np.empty((0, DIMENSION), np.float32))
         snapshot = np.arange(1, len(rows) + 1), rows.copy()
-        self._inside.set()
-        assert self._gate.wait(30)
+        self.hold()
         return snapshot
 
 

@@ -45,7 +45,7 @@ def test_a_device_without_memory_leaves_the_partition_on_the_cpu():
 
 
 def partition_of(part: Partition, rows: np.ndarray) -> Partition:
-    """The same vectors, searched flat."""
+    """Return a partition that searches the vectors of `part` exhaustively, on the CPU."""
     ids = np.array(sorted(nearest_ids(part, rows[0], 10**6)))
     return Partition(search_plan(ivf_above=None), ids, rows[ids - 1])
 

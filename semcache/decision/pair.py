@@ -5,6 +5,11 @@ from __future__ import annotations
 from semcache.decision.reading import Reading
 from semcache.model import AlignmentCounts
 from semcache.text.alignment import Alignment, align
+from semcache.text.content import LINKS, WORD_PLACE
+
+_PHRASE_BEGINS = (LINKS - {"as", "than"}) | {"near", "during", "if", "when", "while", "without"}
+_MAX_PHRASE = 8
+"""Words and figures of a phrase that may stand at either end of a text."""
 
 
 class Pair:
@@ -45,6 +50,19 @@ class Pair:
             )
         return self._reversed
 
+    @property
+    def is_phrase_moved(self) -> bool:
+        """Whether the texts differ only in a phrase that stands at the beginning of one and at the end of the other.
+
+        The phrase begins with a preposition: "In Python, how do I sort a list?" and "How do I sort a list in Python?".
+        """
+        asked, stored = _sequence(self.asked), _sequence(self.stored)
+        return len(asked) == len(stored) and any(
+            first[0] in _PHRASE_BEGINS and (*first[size:], *first[:size]) == second
+            for size in range(2, min(_MAX_PHRASE, len(asked) - 1) + 1)
+            for first, second in ((asked, stored), (stored, asked))
+        )
+
     def count_alignment(self) -> AlignmentCounts:
         """Return how many words of the texts are counterparts, and how."""
         alignment = self.alignment
@@ -58,3 +76,9 @@ class Pair:
             relinked=len(alignment.relinked),
             moved=alignment.moved,
         )
+
+
+def _sequence(reading: Reading) -> tuple[str, ...]:
+    """Return the skeleton of a text with the stems of its content words in their places."""
+    stems = iter([word.stem for word in reading.words])
+    return tuple([next(stems) if place == WORD_PLACE else place for place in reading.stance.skeleton])

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from semcache.text.alignment import Word, read_content_words
+from semcache.text.content import Word, read_content
 from semcache.text.memo import Memo
 from semcache.text.stance import Stance, read_stance
 from semcache.text.texts import Text
 
-WORDS = "words/2"
+WORDS = "words/3"
 """The feature that holds a text's content words. The number is raised when the way of reading them changes."""
-STANCE = "stance/2"
+STANCE = "stance/3"
 """The feature that holds a text's stance. The number is raised when the way of reading it changes."""
 
 
@@ -60,6 +60,11 @@ class Reading:
         return self._words
 
     @property
+    def plain_words(self) -> frozenset[str]:
+        """The content words and the small words, folded and without the marks of Latin letters."""
+        return frozenset([word.folded for word in self.words]).union(self.stance.skeleton)
+
+    @property
     def stance(self) -> Stance:
         """How the text asks."""
         if self._stance is None:
@@ -77,8 +82,8 @@ def read(text: str, readers: Iterable[Reader]) -> Reading:
         return Reading({})
     prepared = Text(text)
     features = {reader.feature: reader.read(prepared) for reader in readers}
-    stance = read_stance(prepared)
-    words = read_content_words(prepared.content_words, prepared.language, prepared.small_words)
+    words, skeleton = read_content(prepared.content_words, prepared.language, prepared.small_words)
+    stance = read_stance(prepared, skeleton)
     features[STANCE] = stance.encode()
     features[WORDS] = tuple(map("\t".join, words))
     return Reading(MappingProxyType(features), words, stance)

@@ -93,6 +93,6 @@ class DecisionSettings(Section):
     """How many of the nearest entries are candidates. A right one may come after a vetoed one."""
     guards: tuple[str, ...] = (
         *("numbers", "dates", "units", "identifiers", "polarity", "direction"),
-        *("language", "code", "quotes", "names", "wording"),
+        *("language", "marks", "code", "signs", "quotes", "names", "wording"),
     )
     """The guards that are asked, by name, in this order. Each may veto a candidate or adjust its score."""

@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rapidfuzz.distance import OSA
-
-from semcache.text.lexicon import NEGATIONS, SMALL_WORDS, expansions, is_common, is_english, stem, unaccented
-from semcache.text.memo import Memo
-from semcache.text.opposites import are_opposites, positive_form
-from semcache.text.synonyms import ABBREVIATIONS, are_synonyms
-from semcache.text.tables import words as word_list
-
-LINKS = word_list("links")
-"""Small words that say how the next word relates to the rest: "from", "to", "with"."""
-MAX_WORDS = 384
-"""Content words kept of a text, more than the embedding model reads. A text that reaches it is no near repeat."""
-
-
-class Word(NamedTuple):
-    """A content word: folded, its stem, the small word that links it, and its flags.
-
-    Flags: "n": it is written like a name; "-": it carries a negation; "f": its text isn't English.
-    """
-
-    folded: str
-    stem: str
-    link: str
-    flags: str
-
-    @property
-    def is_name(self) -> bool:
-        """Whether the word is written like a name."""
-        return "n" in self.flags
-
-    @property
-    def is_negative(self) -> bool:
-        """Whether the word carries a negation, as "unhappy" does."""
-        return "-" in self.flags
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the word's text isn't English, so that the list of English words says nothing about it."""
-        return "f" in self.flags
-
+from semcache.text.content import Word
+from semcache.text.opposites import are_opposites
+from semcache.text.spelling import is_plural_of, is_slip_of
+from semcache.text.synonyms import are_synonyms
 
 WordPair = tuple[Word, Word]
 """A word of the asked text and its counterpart in the stored text."""
@@ -79,12 +41,20 @@ class Alignment(NamedTuple):
     moved: bool
 
     @property
-    def is_inflected(self) -> bool:
-        """Whether all matched pairs differ only in number, tense or a slip: "author" and "authority" don't."""
-        return all(
-            asked.folded == stored.folded or _share_form(asked.folded, stored.folded)
-            for asked, stored in self.matched
-            if (asked, stored) not in self.slips
+    def other_forms(self) -> tuple[WordPair, ...]:
+        """Matched pairs of one stem that aren't singular and plural: "train" and "training" are two things."""
+        return tuple(
+            [pair for pair in self.matched if pair[0].folded != pair[1].folded and self._are_other_forms(pair)]
+        )
+
+    def _are_other_forms(self, pair: WordPair) -> bool:
+        first, second = pair
+        return (
+            first.stem == second.stem
+            and first.is_negative == second.is_negative
+            and pair not in self.synonyms
+            and not is_plural_of(first.folded, second.folded)
+            and not is_plural_of(second.folded, first.folded)
         )
 
     @property
@@ -92,80 +62,11 @@ class Alignment(NamedTuple):
         """How many words of both texts have no counterpart."""
         return len(self.asked_only) + len(self.stored_only)
 
-    @property
-    def is_rotated(self) -> bool:
-        """Whether one part moved between the beginning and the end, as "in Python" does, and nothing else moved."""
-        start = self.order.index(0) if self.order else 0
-        return self.moved and (*self.order[start:], *self.order[:start]) == tuple(range(len(self.order)))
-
-
-def read_content_words(
-    words: Iterable[str], language: str = "", small: AbstractSet[str] = frozenset()
-) -> tuple[Word, ...]:
-    """Return the content words of a text, at most `MAX_WORDS`, in order.
-
-    Two words that only "and" or "or" joins are put in alphabetical order, since "A and B" asks the same as "B and A".
-
-    Args:
-        words: the words of the text, as written.
-        language: the text's language code; empty when it is unknown.
-        small: small words of that language beside the English ones. They are left out, and so are negations.
-    """
-    content: list[Word] = []
-    link = ""
-    at_start = True
-    joins = follows = False  # Together they find two content words with only "and" or "or" between them.
-    words = tuple(words)
-    all_capitals = all(map(str.isupper, words))
-    title_case = sum([word[0].isupper() for word in words]) > len(words) // 2
-    foreign = "" if language in {"", "en"} else "f"
-    for raw in words:
-        if len(content) >= MAX_WORDS:
-            break
-        capital = raw[0].isupper() and not at_start
-        # "US" and "IT" are no pronouns, "Go" is a language, "A" a vitamin, and "May" a name.
-        abbreviated = capital and not all_capitals and raw != "I" and (raw.isupper() or not title_case)
-        name = "n" if capital and language != "de" else ""  # In German all nouns have a capital.
-        for bare, is_small, negates in _parts_of[raw]:
-            if negates or ((is_small or bare.folded in small) and not abbreviated):
-                if bare.folded in LINKS:
-                    link = bare.folded
-                joins = bare.folded in {"and", "or"} and follows
-                follows = False
-                continue
-            word = bare
-            if name or link or foreign:
-                word = Word(bare.folded, bare.stem, link, name + bare.flags + foreign)
-            if joins and word.stem < content[-1].stem:
-                content[-1:] = [word._replace(link=content[-1].link), content[-1]._replace(link=word.link)]
-            else:
-                content.append(word)
-            link, joins, follows = "", False, True
-        at_start = False
-    return tuple(content)
-
-
-def _split_word(raw: str) -> tuple[tuple[Word, bool, bool], ...]:
-    """Return the words that a written word stands for; for each, whether it is a small word and whether it negates.
-
-    Each has neither a link nor the flag of a name: these depend on the text around it.
-    """
-    lowered = unaccented(raw.casefold())
-    parts = []
-    for folded in expansions[ABBREVIATIONS.get(lowered, lowered)]:
-        positive = positive_form(folded)
-        word = Word(folded, stem(positive or folded), "", "-" if positive else "")
-        parts.append((word, folded in SMALL_WORDS, folded in NEGATIONS))
-    return tuple(parts)
-
-
-_parts_of = Memo(_split_word)
-
 
 def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
     """Align the content words of an asked and a stored text.
 
-    Words are matched in this order: equal stems, typing slips, words that one side writes as two, synonyms, opposites.
+    Words are matched in this order: equal stems, typing slips, synonyms, opposites.
     """
     if [word.stem for word in asked] == [word.stem for word in stored]:
         # Most near repeats have equal stems in equal order: nothing was added, dropped or moved.
@@ -174,8 +75,6 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
     matching = _Matching(asked, stored)
     matching.match_equal()
     slips = matching.match_by(is_slip)
-    if matching.asked_free and matching.stored_free:
-        matching.drop_compounds()
     synonyms = matching.match_by(lambda first, second: are_synonyms(first.stem, second.stem))
     opposites = matching.match_by(
         lambda first, second: are_opposites(first.folded, second.folded) or are_opposites(first.stem, second.stem)
@@ -185,8 +84,8 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
     order = tuple([rank[place] for _, place in places])
     matched = tuple([(asked[a], stored[b]) for a, b in places])
     return Alignment(
-        tuple([asked[position] for position in matching.asked_free if not _is_small_slip(asked[position])]),
-        tuple([stored[position] for position in matching.stored_free if not _is_small_slip(stored[position])]),
+        tuple([asked[position] for position in matching.asked_free]),
+        tuple([stored[position] for position in matching.stored_free]),
         slips,
         synonyms,
         opposites,
@@ -195,6 +94,16 @@ def align(asked: Sequence[Word], stored: Sequence[Word]) -> Alignment:
         matched,
         moved=order != tuple(range(len(order))),
     )
+
+
+def is_slip(first: Word, second: Word) -> bool:
+    """Return whether one of two words is a typing slip of the other, which is a common English word.
+
+    Two names are never slips of each other: "prednisone" and "prednisolone" are two drugs.
+    """
+    if first.is_foreign or second.is_foreign or (first.is_name and second.is_name):
+        return False
+    return is_slip_of(first.folded, second.folded) or is_slip_of(second.folded, first.folded)
 
 
 def _relinked(matched: tuple[WordPair, ...]) -> tuple[WordPair, ...]:
@@ -248,91 +157,3 @@ class _Matching:
                 self.asked_free.remove(position)
                 self.stored_free.remove(partner)
         return tuple(pairs)
-
-    def drop_compounds(self) -> None:
-        """Drop words that one text writes as two and the other as one."""
-        _drop_compounds(self.asked, self.asked_free, self.stored, self.stored_free)
-        _drop_compounds(self.stored, self.stored_free, self.asked, self.asked_free)
-
-
-def _drop_compounds(
-    halves: Sequence[Word], free_halves: list[int], compounds: Sequence[Word], free_compounds: list[int]
-) -> None:
-    """Drop "pass" and "word" of `halves` together with "password" of `compounds`: both texts mean one word.
-
-    Args:
-        halves: the words of the text that writes a compound as two words.
-        free_halves: the positions in it that have no partner; positions are removed from it.
-        compounds: the words of the other text.
-        free_compounds: the positions in it that have no partner; positions are removed from it.
-    """
-    for place in list(free_compounds):
-        compound = compounds[place].folded
-        for position in list(free_halves):
-            following = position + 1
-            if following in free_halves and halves[position].folded + halves[following].folded == compound:
-                free_halves.remove(position)
-                free_halves.remove(following)
-                free_compounds.remove(place)
-                break
-
-
-def is_slip(first: Word, second: Word) -> bool:
-    """Return whether two words differ by one typing slip or by spelling.
-
-    One of them must be a common English word and the other no English word at all. Two names are never slips of each
-    other: "prednisone" and "prednisolone" are two drugs.
-    """
-    a, b = first.folded, second.folded
-    longest = max(len(a), len(b))
-    if (
-        first.is_foreign
-        or second.is_foreign
-        or longest < 4
-        or not (a.isalpha() and b.isalpha() and a.isascii() and b.isascii())
-        or (first.is_name and second.is_name)
-    ):
-        return False
-    if OSA.distance(a, b, score_cutoff=1) > 1 or is_english(a) == is_english(b):
-        return False
-    if not (is_common(a) or is_common(b)):
-        return False
-    # "propene" and "propyne", "butanol" and "butanal" are different substances, not slips.
-    ending, other_ending = _SUBSTANCE.search(a), _SUBSTANCE.search(b)
-    return not (ending and other_ending and ending.group() != other_ending.group())
-
-
-def _share_form(first: str, second: str) -> bool:
-    return bool(_forms(first) & _forms(second))
-
-
-def _forms(word: str) -> set[str]:
-    """Return the words of which `word` may be the plural, past or present form, and `word` itself."""
-    forms = {word}
-    for ending in ("s", "es", "d", "ed", "ing"):
-        if word.endswith(ending) and len(word) - len(ending) > 2:
-            base = word[: -len(ending)]
-            forms |= {base, f"{base}e"} | ({base[:-1]} if base[-1] == base[-2] else set())
-    if word.endswith("ies"):
-        forms.add(f"{word[:-3]}y")
-    return forms
-
-
-def _is_small_slip(word: Word) -> bool:
-    """Return whether a word is a small word with a typing slip: "teh", "waht"."""
-    text = word.folded
-    if (
-        not 3 <= len(text) <= 7
-        or not text.isascii()
-        or not text.isalpha()
-        or word.is_name
-        or word.is_foreign
-        or is_english(text)
-    ):
-        return False
-    return any(OSA.distance(text, small, score_cutoff=1) <= 1 for small in _LONGER_SMALL_WORDS)
-
-
-_SUBSTANCE = re.compile(r"(?:[aeiy]ne|[aeo]l|[ai]te|ide)$")
-"""Endings that tell chemical substances apart."""
-_LONGER_SMALL_WORDS = tuple(word for word in sorted(SMALL_WORDS) if len(word) > 2)

@@ -15,9 +15,12 @@ _TOKENS = re.compile(
     | \b[A-Za-z]:\\[\w.\\-]+                                 # paths of Windows
     | \b[\w.]{1,128}+\(\)                                    # calls
     | \b[a-z]+(?:_[a-z0-9]+)+\b                              # snake_case
-    | \b[a-z][a-z0-9]*+(?:[A-Z][a-z0-9]++)++\b               # camelCase
+    | \b(?![ei][A-Z][a-z]+\b)[a-z][a-z0-9]*+(?:[A-Z][a-z0-9]++)++\b               # camelCase, but not iPhone and eBay
     | \b[\w-]{1,128}+\.(?:py|js|ts|go|rs|java|rb|php|cpp|sh|sql|json|ya?ml|toml|xml|csv|html?|css|md)\b
+    | \b[\w-]{1,128}+\.(?:com|org|net|io|dev|app|ai|co|gov|edu|info|uk|de|fr|es|eu)\b(?!\.\w)
     | \b[\w-]{1,128}+\.(?:txt|ini|cfg|conf|env|lock|pdf|docx?|xlsx?)\b
+    | \\[A-Za-z]\b | (?<![\w%])%[A-Za-z]\b                  # classes of a regular expression, directives of a format
+    | \b[ugoa]{1,4}[+=-][rwxXst]{1,4}\b                     # modes of chmod
     | [\w.+-]{1,128}+@[\w-]+\.[\w.]+                         # mail addresses
     | (?<=\s)(?:===?|!==?|<=|>=|=>|->|&&|\|\||\+\+|\*\*)(?=\s)
     | (?<=[\d)])\s*(?:===?|!==?|<=|>=|[+*^<>])\s*(?=[\d(])  # between operands
@@ -28,7 +31,7 @@ _TOKENS = re.compile(
 """Alternatives that may begin anywhere in a run of letters have a bound. Without it, a search of a long run would take
 time that grows with the square of its length."""
 _MARKED = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-_HINTS = re.compile(r"[`/\\_@()=<>&|^*+-]|\.\w|[a-z][A-Z]")
+_HINTS = re.compile(r"[`/\\_@()=<>&|^*+%-]|\.\w|[a-z][A-Z]")
 """A text without any of these has no code token. Most prompts have none, so they aren't searched further."""
 
 

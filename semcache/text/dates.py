@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
+FIGURE = "\ue000"
+"""The character that stands for a date, a time or another figure where a text is read without them."""
 _MONTHS: dict[str, int] = {
     name: number
     for names in (
@@ -146,7 +148,7 @@ def split_apostrophes(text: str, vocabulary: AbstractSet[str]) -> AbstractSet[st
 
 
 def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
-    """Return the text with its dates replaced by blanks, and the dates.
+    """Return the text with `FIGURE` and blanks in the place of its dates, and the dates.
 
     A date is written "y-m-d", with "*" for an unknown part, and "y-3|5" where the order of day and month is unknown.
     A weekday is written "day n", and a date that depends on today "from now …".
@@ -171,7 +173,7 @@ def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
             if not date:
                 return match.group()
             dates.append(date)
-            return " " * len(match.group())
+            return FIGURE.rjust(len(match.group()))
 
         return replace
 
@@ -185,12 +187,12 @@ def find_dates(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
 
 
 def find_years(text: str) -> tuple[str, list[str]]:
-    """Return the text with numbers that look like a year replaced by blanks, and these years as dates.
+    """Return the text with `FIGURE` and blanks for numbers that look like a year, and these years as dates.
 
     To be called when quantities have been taken out: "2000 km" is no year.
     """
     years = [f"{year[:4]}-*-*" for year in _BARE_YEAR.findall(text)]
-    return _BARE_YEAR.sub("    ", text) if years else text, years
+    return _BARE_YEAR.sub(FIGURE.rjust(4), text) if years else text, years
 
 
 def _read_date(match: re.Match[str]) -> str:
@@ -214,7 +216,8 @@ def _read_slashed(match: re.Match[str]) -> str:
 def _read_weekday(match: re.Match[str]) -> str:
     name = (match["latin"] or match["other"]).casefold()
     # "sat" and "sun" are also other words, and "the Sun's rays" has no Sunday.
-    other_meaning = name in _SHORT_DAYS and (not match["latin"][0].isupper() or match.group().casefold() == "sun's")
+    begins = (match["latin"] or "")[:1].isupper() or match.string[: match.start()].casefold().endswith(" on ")
+    other_meaning = name in _SHORT_DAYS and (not begins or match.group().casefold() == "sun's")
     return "" if other_meaning else f"day {_DAYS[name]}"
 
 
@@ -234,7 +237,7 @@ _IN_WORDS: Sequence[_Search] = [
 
 
 def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]:
-    """Return the text with its times of day replaced by blanks, and the times as minutes since midnight.
+    """Return the text with `FIGURE` and blanks for its times of day, and the times as minutes since midnight.
 
     Args:
         text: the normalised text.
@@ -249,7 +252,7 @@ def find_times(text: str, vocabulary: AbstractSet[str]) -> tuple[str, list[str]]
         if minutes is None:
             return match.group()
         times.append(str(minutes))
-        return " " * len(match.group())
+        return FIGURE.rjust(len(match.group()))
 
     return _TIME.sub(replace, text), times
 

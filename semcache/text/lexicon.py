@@ -26,6 +26,30 @@ _ENDINGS: Mapping[str, tuple[str, ...]] = {
     "'d": ("would",),
     "'s": (),
 }
+_WITH_IS = frozenset(
+    [
+        "what",
+        "who",
+        "where",
+        "how",
+        "why",
+        "when",
+        "that",
+        "it",
+        "there",
+        "here",
+        "he",
+        "she",
+        "this",
+        "everything",
+        "something",
+        "nothing",
+        "someone",
+    ]
+)
+"""Words after which "'s" is "is". After others it marks an owner."""
+_LATIN_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae"})
+"""Letters that Unicode doesn't take apart, as people write them without their marks."""
 
 SMALL_WORDS = words("small_words")
 """Words whose presence alone seldom changes an answer. Guards of their own check the few that may change it."""
@@ -36,19 +60,8 @@ CJK_NEGATIONS = re.compile(
 )
 """Negations of scripts that put no space between words: there a negation is a character, not a word."""
 
-_PARTICLES = frozenset({"in", "up", "out", "off", "on", "down"})
 _COMMON_FROM = 50
 """Occurrences in the corpus above which a word is common. Rarer ones are mostly names or fragments of words."""
-PREAMBLE = re.compile(
-    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|please|pls|plz)\b\W*)*"
-    r"(?:(?:can|could|would|will)\s+(?:you|u)\s+(?:please\s+|pls\s+|kindly\s+)?"
-    r"(?:(?:tell|show|explain\s+to)\s+me\s+|help\s+me\s+(?:to\s+)?|let\s+me\s+know\s+)?"
-    r"|(?:please\s+|kindly\s+)?(?:tell\s+me|show\s+me|let\s+me\s+know|help\s+me(?:\s+to)?)\s+"
-    r"|i\s+(?:want|need|would\s+like|wanted)\s+to\s+know\s+|i'd\s+like\s+to\s+know\s+|do\s+you\s+know\s+)"
-    r"(?:about\s+|if\s+|whether\s+)?(?!$)",
-    re.IGNORECASE,
-)
-"""The polite beginning of a request; the request itself follows it."""
 _stemmer = snowballstemmer.stemmer("english")
 
 
@@ -68,10 +81,11 @@ def stem(word: str) -> str:
 
 
 def unaccented(word: str) -> str:
-    """Return a Latin word without its accents, since many people leave them out."""
+    """Return a Latin word without its accents, and a Russian one with "е" for "ё": many people leave them out."""
     if word.isascii() or word[0] > "\u024f":
-        return word
-    return "".join(letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
+        return word.replace("ё", "е")
+    decomposed = unicodedata.normalize("NFKD", word)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).translate(_LATIN_LETTERS)
 
 
 def _expand(word: str) -> tuple[str, ...]:
@@ -79,6 +93,8 @@ def _expand(word: str) -> tuple[str, ...]:
     if contraction is not None:
         return contraction
     if "'" in word:
+        if word.endswith("'s") and word[:-2] in _WITH_IS:
+            return (word[:-2], "is")
         for ending, meaning in _ENDINGS.items():
             if word.endswith(ending) and len(word) > len(ending):
                 return (word[: -len(ending)], *meaning)
@@ -97,22 +113,6 @@ def is_english(word: str) -> bool:
 def is_common(word: str) -> bool:
     """Return whether a folded word is a frequent English word."""
     return word in load_english().common_words
-
-
-def join_particles(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Join verbs with their particle where the joined word is English: "log in" becomes "login".
-
-    People write such verbs both ways.
-    """
-    if _PARTICLES.isdisjoint(words):
-        return words
-    joined: list[str] = []
-    for word in words:
-        if joined and word in _PARTICLES and is_english(verb := joined[-1].casefold() + word):
-            joined[-1] = verb
-        else:
-            joined.append(word)
-    return tuple(joined)
 
 
 class EnglishWords(NamedTuple):

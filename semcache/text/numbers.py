@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from text_to_num import alpha2digit
 
-from semcache.text.dates import DATE_WORDS, find_dates, find_times, find_years, split_apostrophes
+from semcache.text.dates import DATE_WORDS, FIGURE, find_dates, find_times, find_years, split_apostrophes
 from semcache.text.tables import meanings, words
 from semcache.text.units import UNITS, Unit
 
@@ -90,9 +90,40 @@ _IDENTIFIER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_DECADE = re.compile(r"(?:(?:1[5-9]|20)\d|[1-9])0s")
+"""A decade: "the 1980s", "the 90s" are no seconds."""
+_MEGA = re.compile(r"M[sgl]")
+"""Units with the prefix mega that differ from a unit with the prefix milli in their case alone."""
+_AGE = re.compile(r"(?<=\d)\s?(mos?|m|yo?|y)(?=\s?old\b)", re.IGNORECASE)
+"""An age: "5m old" is no length."""
+_POUNDS = frozenset({"pound", "pounds"})
+_WEIGHT_WORDS = frozenset(
+    [
+        "weigh",
+        "weighs",
+        "weighed",
+        "weight",
+        "lose",
+        "losing",
+        "lost",
+        "gain",
+        "gained",
+        "lighter",
+        "heavier",
+        "overweight",
+        "lift",
+        "lifting",
+        "fat",
+        "muscle",
+        "kg",
+    ]
+)
+"""With one of these words in a text, pounds are a weight; else they are money."""
+_PENSION_PLANS = frozenset({"401k", "401K"})
+"""A number with a letter that looks like thousands."""
 _ANY_DIGIT = re.compile(r"\d")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th|er|re|e|ère|º|ª)\b", re.IGNORECASE)
-_DIGITS = re.compile(rf"(?<![\d.,])((?<![\w)\]])[-+](?=\d))?({_NUMBER})")
+_DIGITS = re.compile(rf"(?<![\d.,])((?<![\w)\]{FIGURE}])[-+](?=\d))?({_NUMBER})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +136,7 @@ class TextNumbers:
         identifiers: order numbers, versions, phone numbers and the like, folded, without separators.
         quantities: numbers with a unit, as "dimension value" in the dimension's base unit.
         bare: all other numbers by value. `MAYBE` stands before one that may be a word of another meaning.
-        rest: the text with all of them replaced by blanks.
+        rest: the text with `FIGURE` and blanks in the place of each of them.
     """
 
     dates: tuple[str, ...]
@@ -154,16 +185,23 @@ def _search(
 
     def take_quantity(match: re.Match[str], number: str, unit: Unit) -> str:
         quantities.append(f"{unit.dimension} {_in_base_unit(number, unit, language)}")
-        return " " * len(match.group())
+        return FIGURE.rjust(len(match.group()))
 
     if _CURRENCY.search(rest) or not vocabulary.isdisjoint(_CURRENCY_CODES):
         rest = _QUANTITY_BEFORE.sub(lambda m: take_quantity(m, m[2], UNITS[m[1].casefold()]), rest)
 
     def take_if_unit(match: re.Match[str]) -> str:
-        unit = UNITS.get(match[3]) or UNITS.get(match[3].casefold())
+        if _DECADE.fullmatch(match[0]) and (len(match[0]) > 3 or match.string[: match.start()].endswith("the ")):
+            return match[0]
+        unit = UNITS.get(match[3]) or (None if _MEGA.fullmatch(match[3]) else UNITS.get(match[3].casefold()))
+        if match[3].casefold() in _POUNDS and (
+            match.string.startswith(" of ", match.end()) or vocabulary & _WEIGHT_WORDS
+        ):
+            unit = UNITS["lb"]
         sign = "-" if match[1] == "-" else ""
         return match.group() if unit is None else take_quantity(match, sign + match[2], unit)
 
+    rest = _AGE.sub(lambda m: " months" if m[1][0] in "mM" else " years", rest) if "old" in vocabulary else rest
     rest = _QUANTITY_AFTER.sub(take_if_unit, rest)
     rest, years = find_years(rest)
     dates += years
@@ -171,14 +209,14 @@ def _search(
 
     def take_identifier(match: re.Match[str]) -> str:
         identifiers.append(re.sub(r"[\s_-]", "", match.group().casefold()).lstrip("#"))
-        return " " * len(match.group())
+        return FIGURE.rjust(len(match.group()))
 
     rest = _IDENTIFIER.sub(take_identifier, rest)
     certain: list[str] = []
 
     def take_number(match: re.Match[str]) -> str:
         certain.append(_signed(match, rest, language))
-        return " "
+        return " " + FIGURE
 
     without_numbers = _DIGITS.sub(take_number, rest)
     return TextNumbers(
@@ -247,7 +285,12 @@ def _write_in_digits(text: str, language: str, vocabulary: AbstractSet[str]) -> 
 def _scaled(match: re.Match[str], language: str) -> str:
     scale = _SCALES.get(match[2].casefold())
     value = _value(match[1], language)
-    if scale is None or len(value) > _MAX_DIGITS or value.count(".") + value.count(",") > 1:
+    if (
+        match.group() in _PENSION_PLANS
+        or scale is None
+        or len(value) > _MAX_DIGITS
+        or value.count(".") + value.count(",") > 1
+    ):
         return match.group()
     return f"{_plain(Decimal(value) * scale)} "
 

@@ -1,6 +1,6 @@
 """Read the stance of a text: how it asks, apart from what it asks about.
 
-The stance holds the question word, negation, possessives, tense, "and" or "or", and the small words in order.
+The stance holds the question word, negation, possessives, tense, "and" or "or", and the skeleton.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from semcache.text.lexicon import CJK_NEGATIONS, NEGATIONS, SMALL_WORDS, expansions, unaccented
+from semcache.text.lexicon import CJK_NEGATIONS, NEGATIONS, expansions
 from semcache.text.tables import words
 from semcache.text.texts import Text, words_of
 
@@ -42,20 +42,8 @@ _MARKERS: dict[str, str] = {
     "since": "order:since",
 }
 _PERSONS = frozenset({"i", "you", "we", "they"})
-_FILLERS = words("fillers")
-_NORMAL_FORMS = {"could": "can", "would": "will", "has": "have", "cannot": "can"}
-_COUNTED = {
-    word: _NORMAL_FORMS.get(word, word)
-    for word in SMALL_WORDS | NEGATIONS
-    if word in NEGATIONS or _NORMAL_FORMS.get(word, word) not in _FILLERS
-}
-"""The small words and negations of an English text that count, each with its normal form."""
-_HOW_TO = re.compile(r"\bhow (?:can|to|will|should)\b")
 _ONLY = "only:only"
 _POLITE = re.compile(r"^\W*(?:can|could|would|will)\s+(?:you|u)\b", re.IGNORECASE)
-_EXCHANGEABLE = {frozenset({"", "how"}), frozenset({"", "what"})}
-"""Pairs of question words that ask the same; "" is a text without one."""
-
 # Negations that don't reverse what is asked.
 _IDIOMS = re.compile(
     r"\b(?:(?:not only|no longer than|no more than|no less than|no later than|whether or not|or not|why not|if not|"
@@ -85,45 +73,38 @@ class Stance:
         question: how, why, where, when, who or what; "whether" for a question that yes or no answers; empty for no
             question word.
         markers: the small words that may change an answer, as "kind:word".
-        small_words: the small words and negations that count, in order, joined by blanks. In an English text fillers
-            don't count.
-        frame: the text with "_" for each content word. "what did _ borrow from _" has two places to exchange.
+        skeleton: the small words and negations that count, in order, with a place for each content word and figure,
+            as `content.read_content` writes them. "what do _ _ from _" has two places to exchange.
+        is_cased: whether the text has both capitals and small letters, so that a word's case may have a meaning.
     """
 
     negated: bool
     question: str
     markers: frozenset[str]
-    frame: str
-    small_words: str
+    skeleton: tuple[str, ...]
+    is_cased: bool
 
     def encode(self) -> tuple[str, ...]:
         """Return the stance as it is stored with an entry."""
-        return ("odd" if self.negated else "even", self.question, self.frame, self.small_words, *sorted(self.markers))
+        flags = ("odd" if self.negated else "even") + (" cased" if self.is_cased else "")
+        return (flags, self.question, " ".join(self.skeleton), *sorted(self.markers))
 
     @classmethod
     def decode(cls, stored: tuple[str, ...]) -> Stance:
         """Return the stance that `encode` wrote."""
-        return cls(stored[0] == "odd", stored[1], frozenset(stored[4:]), stored[2], stored[3])
+        flags, question, skeleton, *markers = stored
+        return cls(
+            flags.startswith("odd"), question, frozenset(markers), tuple(skeleton.split()), flags.endswith(" cased")
+        )
 
 
-def read_stance(text: Text) -> Stance:
-    """Return the stance of a text."""
+def read_stance(text: Text, skeleton: tuple[str, ...]) -> Stance:
+    """Return the stance of a text with a skeleton by `content.read_content`."""
     parts = [part for word in text.request_words for part in expansions[word.casefold()]]
     markers = frozenset([_MARKERS[part] for part in parts if part in _MARKERS])
-    frame = " ".join([part if part in SMALL_WORDS else "_" for part in parts])
     negated = _count_negations(text, parts) % 2 == 1
-    return Stance(negated, _question(text, parts[:64]), markers, frame, _small_words(text, parts))
-
-
-def _small_words(text: Text, parts: list[str]) -> str:
-    if text.language in {"", "en"}:
-        kept = [_COUNTED[part] for part in parts if part in _COUNTED]
-    else:
-        kept = [
-            _NORMAL_FORMS.get(part, part) for part in parts if part in NEGATIONS or unaccented(part) in text.small_words
-        ]
-    # "How can I", "how do I" and "how to" ask the same.
-    return _HOW_TO.sub("how", " ".join(kept))
+    is_cased = not text.plain.islower() and not text.plain.isupper()
+    return Stance(negated, _question(text, parts[:64]), markers, skeleton, is_cased)
 
 
 def _count_negations(text: Text, parts: list[str]) -> int:
@@ -143,11 +124,6 @@ def _question(text: Text, parts: list[str]) -> str:
     if parts[:2] == ["do", "not"] and not _PERSONS.intersection(parts[2:3]):
         return ""  # "Don't cancel it" commands, "Don't you …" asks.
     return "whether" if parts and parts[0] in _AUXILIARIES and not _POLITE.match(text.plain) else ""
-
-
-def questions_agree(asked: Stance, stored: Stance) -> bool:
-    """Return whether the question words of two texts are equal or exchangeable."""
-    return asked.question == stored.question or frozenset({asked.question, stored.question}) in _EXCHANGEABLE
 
 
 def describe_conflict(asked: Stance, stored: Stance) -> str:

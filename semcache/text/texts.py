@@ -11,7 +11,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from semcache.text.code_tokens import find_code_tokens, find_marked_code
-from semcache.text.lexicon import CJK_NEGATIONS, PREAMBLE, join_particles, unaccented
+from semcache.text.courtesy import join_compounds, strip_courtesy
+from semcache.text.dates import FIGURE
+from semcache.text.lexicon import CJK_NEGATIONS, unaccented
 from semcache.text.numbers import TextNumbers, read_numbers
 from semcache.text.tables import meanings
 
@@ -19,8 +21,8 @@ _MARKS = str.maketrans(
     {"\u2019": "'", "\u02bc": "'", "\u00b4": "'", "\u2018": "'", "\u2212": "-", "\u2010": "-", "\u2011": "-"}
 )
 _HAN_AND_KANA = r"\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U0003ffff"
-# Each Han or kana character is a word: their scripts put no space between words.
-_WORDS = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AND_KANA}]+)*")
+# Each Han or kana character is a word: their scripts put no space between words. A figure is a word by itself.
+_WORDS = re.compile(rf"[{_HAN_AND_KANA}{FIGURE}]|[^\W_{_HAN_AND_KANA}]+(?:'[^\W_{_HAN_AND_KANA}]+)*")
 
 _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
     name: frozenset(listed) for name, listed in meanings("function_words").items()
@@ -28,7 +30,8 @@ _FUNCTION_WORDS: Mapping[str, frozenset[str]] = {
 """Small words that tell a language, by language code."""
 MAX_CHARS = 8192
 """Characters that are read of a text, more than the embedding model reads. The rest counts as one identifier."""
-_SIGNS = re.compile(r"[^\w\s]|_")
+_SIGNS = re.compile(rf"[^\w\s{FIGURE}]|_")
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff\ufe0f\u200d]")
 _PROSE_ALONE = re.compile(
     r"""
     (?:
@@ -45,6 +48,23 @@ _PROSE_ALONE = re.compile(
     re.VERBOSE,
 )
 """A text of words and the punctuation of prose. Possessive quantifiers (`++`) keep the search linear in its length."""
+_INVISIBLE = re.compile(r"[\u00ad\u200b\u200c\u200e\u200f\u2060\ufeff]")
+"""Characters without a shape: a soft hyphen, a blank of no width, marks of direction."""
+_POWERS = re.compile(r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|[\u2080-\u2089]+")
+_LATIN = "abcdefghijklmnopqrstuvwxyz"
+_LENGTHS = frozenset({"m", "mm", "cm", "dm", "km", "ft", "in", "yd", "mi"})
+"""Lengths whose square or cube is a unit. Other raised digits are powers."""
+_LETTERS_WITH_DOTS = re.compile(r"\b(?:[A-Za-z]\.){2,}")
+"""An abbreviation: "U.S." is "US"."""
+_JAVASCRIPT = re.compile(
+    r"\b(node|next|vue|react|nuxt|express|three|chart|d3|ember|backbone|moment|alpine|p5|angular|electron|solid)\.js\b",
+    re.IGNORECASE,
+)
+"""Libraries whose names are written with and without the dot. Other names with ".js" are files."""
+_LETTERED_NUMBER = re.compile(r"\b(\d{3})\(([A-Za-z])\)")
+"""A law by number and letter: "401(k)" is "401k"."""
+_SHORT_RANGE = re.compile(r"\b([A-Z])(\d{1,2})-(\d{1,2})\b")
+"""A range whose letter is written once: "L1-5" is "L1-L5"."""
 _SPACES = re.compile(r"[^\S\n]+")
 _WITH = re.compile(r"\bw/o\b|\bw/(?=\s|$)\s?", re.IGNORECASE)
 _SENTENCE_BEGINS = re.compile(
@@ -53,7 +73,7 @@ _SENTENCE_BEGINS = re.compile(
     (?:
       (?: The | Th(?:is|at|ese|ose|ere|ey) | It | We | My | Your | Our | If | When | Because | Please | Thanks
         | What | Which | Where | Why | How ) (?:'[a-z]+)?
-        (?= [ ] (?!(?:or|and)\b) [a-z] )          # "A or B" are names
+        (?= [ ] (?!(?:or|and)\b) [a-z] | \? )     # "A or B" are names
     | (?: Is | Are | Was | Were | Do | Does | Did | Can | Could | Will | Would | Shall | Should | May | Might
         | Have | Has | Had | In | On | At | By | To | For | From | With | After | Before | As | And | So )
         (?= [ ] (?: I | you | we | they | he | she | it | the | an? | th(?:is|at|ese|ose|ere) | my | your | our
@@ -97,9 +117,10 @@ class Text:
         language: en, de, es or fr by its small words; empty where it has none.
         small_words: the small words of its language, without accents.
         numbers: its dates, times, identifiers, quantities and bare numbers, and the text without them.
-        request_words: the words after a polite beginning; a verb is joined with its particle. A small word at the
-            beginning of a sentence loses its capital, so that "The" isn't taken for a name, as "US" is.
-        content_words: as `request_words`, without numbers and without characters that negate.
+        request_words: the words between a polite beginning and a polite end. A small word that begins a sentence loses
+            its capital, so that "The" isn't taken for a name, as "US" is.
+        content_words: as `request_words`, with `FIGURE` for each number, without characters that negate, and with
+            compounds written as one word.
     """
 
     def __init__(self, raw: str) -> None:
@@ -115,15 +136,12 @@ class Text:
         self.language = _language(self.language_scores)
         self.small_words = _SMALL_WORDS.get(self.language, frozenset())
         self.numbers = _numbers(self)
-        prose = _uncapitalised(self.plain)
-        preamble = PREAMBLE.match(prose)
-        request = prose[preamble.end() :] if preamble else prose
-        self.request_words = join_particles(self.words if request == self.plain else words_of(request))
+        self.request_words = words_of(strip_courtesy(_uncapitalised(self.plain)))
         rest = self.numbers.rest
-        self.content_words = (
+        self.content_words = join_compounds(
             self.request_words
             if rest == self.plain and rest.isascii()
-            else join_particles(words_of(CJK_NEGATIONS.sub(" ", PREAMBLE.sub("", _uncapitalised(rest)))))
+            else words_of(strip_courtesy(CJK_NEGATIONS.sub(" ", _uncapitalised(rest))))
         )
 
     @cached_property
@@ -140,17 +158,33 @@ class Text:
     def signs(self) -> str:
         """The characters that are neither letters, digits nor the punctuation of prose: "C++" isn't "C".
 
-        They are in order. A blank is kept before a sign that follows one, so that "++i" isn't "i++".
+        They are in order. Signs of numbers, such as "$", are left out, and so are the emoji at the end of the text. A
+        blank is kept before a sign that follows one, so that "++i" isn't "i++".
         """
         if self.is_prose:
             return ""
-        padded = f" {self.plain} "
+        padded = f" {_without_closing_emoji(self.numbers.rest)} "
         signs = []
         for match in _SIGNS.finditer(padded):
             at = match.start()
-            if not _is_punctuation(padded[at - 1], match.group(), padded[at + 1]):
-                signs.append(f" {match.group()}" if padded[at - 1].isspace() else match.group())
+            if not _is_punctuation(padded, at):
+                is_prefix = padded[at - 1].isspace() and not padded[at + 1].isspace()
+                signs.append(f" {match.group()}" if is_prefix else match.group())
         return "".join(signs)
+
+    @property
+    def closing_emoji(self) -> str:
+        """The emoji at the end of the text, which mostly say nothing."""
+        rest = self.numbers.rest
+        return "" if self.is_prose else "".join(rest[len(_without_closing_emoji(rest)) :].split())
+
+
+def _without_closing_emoji(text: str) -> str:
+    """Return a text without the emoji and the white space at its end."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or _EMOJI.match(text[end - 1])):
+        end -= 1
+    return text[:end]
 
 
 def _uncapitalised(plain: str) -> str:
@@ -160,14 +194,29 @@ def _uncapitalised(plain: str) -> str:
 
 def _normalised(text: str) -> str:
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_MARKS)
+        text = _POWERS.sub(_power_in_ascii, text.replace(FIGURE, " "))
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_MARKS)
     if "  " in text or "\t" in text:
         text = _SPACES.sub(" ", text)
     if "w/" in text:
         text = _WITH.sub(lambda match: "without" if len(match[0].strip()) > 2 else "with ", text)
     if "``" in text and "''" in text and "```" not in text:
         text = text.replace("``", '"').replace("''", '"')
-    return text
+    if "." in text:
+        text = _LETTERS_WITH_DOTS.sub(lambda match: match[0].replace(".", ""), text)
+        text = _JAVASCRIPT.sub(r"\1js", text)
+    text = _LETTERED_NUMBER.sub(r"\1\2", text) if "(" in text else text
+    return _SHORT_RANGE.sub(r"\1\2-\1\3", text) if "-" in text else text
+
+
+def _power_in_ascii(match: re.Match[str]) -> str:
+    """Return a run of raised or lowered digits in plain ones: "x^2" for "x²", "H2O" for "H₂O", "m2" for "m²"."""
+    digits = unicodedata.normalize("NFKC", match[0])
+    before = match.string[max(0, match.start() - 3) : match.start()]
+    if match[0] >= "\u2080":
+        return f"_{digits}" if before[-1:].isdigit() else digits
+    letters = before[len(before.rstrip(_LATIN)) :]
+    return digits if letters in _LENGTHS else f"^{digits}"
 
 
 def _numbers(text: Text) -> TextNumbers:
@@ -206,20 +255,23 @@ def _scripts(plain: str) -> Mapping[str, int]:
     return counts
 
 
-def _is_punctuation(before: str, sign: str, after: str) -> bool:
-    """Return whether a sign between two characters is punctuation: at the edge of a word, or "'" and "-" inside it."""
+def _is_punctuation(text: str, at: int) -> bool:
+    """Return whether a sign inside a text is punctuation: at the edge of a word, or "'" and "-" inside it."""
+    before, sign, after = text[at - 1], text[at], text[at + 1]
+    if sign == "-" and before.isspace() and after.isspace():
+        return not (text[:at].rstrip()[-1:] in _OPERANDS and text[at + 1 :].lstrip()[:1] in _OPERANDS)
     if sign in "'-":
-        return (
-            (before.isalpha() and after.isalpha())
-            or (sign == "-" and before.isspace() and after.isspace())
-            or (sign == "'" and not before.isdigit() and (before.isspace() or after.isspace()))
+        return (before.isalpha() and after.isalpha()) or (
+            sign == "'" and not before.isdigit() and (before.isspace() or after.isspace())
         )
     if sign not in _PUNCTUATION:
         return False
     return before.isspace() or after.isspace() or after in _PUNCTUATION or before in _PUNCTUATION
 
 
-_PUNCTUATION = frozenset('.,;:!?…¿¡"“”„«»()[]。、！？，；：「」『』（）·')
+_OPERANDS = frozenset({FIGURE, "(", ")"})
+"""Between two of these a dash is a minus sign."""
+_PUNCTUATION = frozenset('.,;:!?…¿¡"“”„«»()[]—–。、！？，；：「」『』（）·')
 
 
 def _script_of(letter: str) -> str:

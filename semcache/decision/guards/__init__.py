@@ -16,10 +16,12 @@ from semcache.decision.guards.direction import DirectionGuard
 from semcache.decision.guards.guard import Guard, passed
 from semcache.decision.guards.identifiers import IdentifiersGuard
 from semcache.decision.guards.language import LanguageGuard
+from semcache.decision.guards.marks import MarksGuard
 from semcache.decision.guards.names import NamesGuard
 from semcache.decision.guards.numbers import NumbersGuard
 from semcache.decision.guards.polarity import PolarityGuard
 from semcache.decision.guards.quotes import QuotesGuard
+from semcache.decision.guards.signs import SignsGuard
 from semcache.decision.guards.units import UnitsGuard
 from semcache.decision.guards.wording import WordingGuard
 
@@ -33,7 +35,9 @@ GUARDS: Mapping[str, Guard] = {
         PolarityGuard(),
         DirectionGuard(),
         LanguageGuard(),
+        MarksGuard(),
         CodeGuard(),
+        SignsGuard(),
         QuotesGuard(),
         NamesGuard(),
         WordingGuard(),

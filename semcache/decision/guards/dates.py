@@ -7,6 +7,8 @@ is equal, and lowers the score where little else differs.
 
 from __future__ import annotations
 
+import operator
+
 from semcache.decision.guards.guard import judge_difference
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
@@ -14,6 +16,8 @@ from semcache.text.dates import dates_agree
 from semcache.text.texts import Text
 
 _TIME = "at "
+_DIGIT_OR_ANY = frozenset("0123456789*")
+"""How a date with a year, a month and a day begins, unlike a weekday, a time or a day from now."""
 
 
 class DatesGuard:
@@ -35,7 +39,26 @@ class DatesGuard:
 
 
 def _without_match(dates: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
-    return [date for date in dates if not any(_agree(date, other) for other in others)]
+    """Return the dates that no date of the other text matches; each of its dates matches one.
+
+    A date whose parts another date of that text gives too is no difference: "in March 2024" against "March 5, in 2024".
+    """
+    free = list(others)
+    missing = list(dates)
+    for agree in (operator.eq, _agree):  # Equal dates first, so that "March" doesn't take the partner of "March 5".
+        for date in tuple(missing):
+            partner = next((other for other in free if agree(date, other)), None)
+            if partner is not None:
+                missing.remove(date)
+                free.remove(partner)
+    return [date for date in missing if not any(_says(other, date) for other in others)]
+
+
+def _says(date: str, part: str) -> bool:
+    """Return whether a date gives all that another one gives."""
+    if not (date[:1] in _DIGIT_OR_ANY and part[:1] in _DIGIT_OR_ANY):
+        return False
+    return all(theirs in (ours, "*") for ours, theirs in zip(date.split("-"), part.split("-"), strict=False))
 
 
 def _agree(first: str, second: str) -> bool:

@@ -9,7 +9,7 @@ one request. And on Banking77, short questions with moved words are one request 
 
 from __future__ import annotations
 
-from semcache.decision.guards.guard import PENALTY, moved, passed, vetoed
+from semcache.decision.guards.guard import MAX_LEFT_OVER, PENALTY, moved, passed, vetoed
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 from semcache.text.alignment import Alignment
@@ -40,14 +40,15 @@ class DirectionGuard:
     """Lowers or vetoes texts whose common words have exchanged places."""
 
     name = "direction"
-    feature = "direction/1"
+    feature = "direction/2"
     max_lift = 0.0
     passes_equal = False
 
     def read(self, text: Text) -> tuple[str, ...]:
-        """Return the numbers and quantities in order: "7th of 77" isn't "77th of 7"."""
+        """Return the figures in order, by kind: "7th of 77" isn't "77th of 7", and so with dates and times."""
         numbers = text.numbers
-        return (*(number for number in numbers.bare if number[0] != MAYBE), *numbers.quantities)
+        bare = (number for number in numbers.bare if number[0] != MAYBE)
+        return (*bare, *numbers.quantities, *numbers.dates, *numbers.times, *numbers.identifiers)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Judge the order of the words and numbers that both texts have."""
@@ -57,15 +58,15 @@ class DirectionGuard:
         if alignment.moved and len(exchanged) > 1 and not alignment.unmatched_count:
             return vetoed(self.name, f"{exchanged[0]} and {exchanged[1]} change places")
         same_words = not alignment.unmatched_count
-        if same_words and asked != stored and sorted(asked) == sorted(stored):
+        if alignment.unmatched_count <= MAX_LEFT_OVER and asked != stored and sorted(asked) == sorted(stored):
             return moved(self.name, -PENALTY, "the same figures in another order")
-        if same_words and alignment.moved and pair.asked.stance.frame == pair.stored.stance.frame:
+        if same_words and alignment.moved and pair.asked.stance.skeleton == pair.stored.stance.skeleton:
             return moved(self.name, -PENALTY, "the same words have changed places")
         if len(alignment.order) < max(_MIN_WORDS, 3 * alignment.unmatched_count):
             return passed(self.name)  # Another wording, or a few words, may have another order and the same meaning.
         if exchanged:
             return moved(self.name, -PENALTY, f"{exchanged[0]} in the request, another link in the entry")
-        if alignment.moved and not alignment.is_rotated:
+        if alignment.moved and not pair.is_phrase_moved:
             return moved(self.name, -PENALTY, "the same words in another order")
         return passed(self.name)
 

@@ -17,6 +17,8 @@ PENALTY = 0.05
 It is more than lies between the shipped threshold and 1, so that such a candidate isn't served there. A lower threshold
 still ranks the candidate by its similarity.
 """
+MAX_LEFT_OVER = 4
+"""Words without a counterpart up to which two texts are nearly the same, so that another figure is another request."""
 _OTHER_WORDING = 2
 """Words without a counterpart above which a text is another wording: such a text may give a number in words."""
 _MAX_DETAIL_CHARS = 200
@@ -64,7 +66,7 @@ def moved(name: str, adjustment: float, detail: str) -> GuardVerdict:
 def judge_difference(name: str, asked_only: list[str], stored_only: list[str], pair: Pair) -> GuardVerdict:
     """Return the verdict on values that only the request or only the entry has.
 
-    - Both have such values: a veto.
+    - Both have such values: a veto where the rest is nearly the same; else the score is lowered.
     - One has, and all words have counterparts: a veto.
     - One has, and few words have no counterpart: the score is lowered.
     - One has, and the wording is another: passed, since the other text may express the value in words.
@@ -72,9 +74,12 @@ def judge_difference(name: str, asked_only: list[str], stored_only: list[str], p
     if not asked_only and not stored_only:
         return passed(name)
     detail = f"request has {', '.join(asked_only) or 'none'}, entry has {', '.join(stored_only) or 'none'}"
-    if (asked_only and stored_only) or not pair.alignment.unmatched_count:
+    left_over = pair.alignment.unmatched_count
+    if asked_only and stored_only:
+        return vetoed(name, detail) if left_over <= MAX_LEFT_OVER else moved(name, -PENALTY, detail)
+    if not left_over:
         return vetoed(name, detail)
-    if pair.alignment.unmatched_count > _OTHER_WORDING:
+    if left_over > _OTHER_WORDING:
         return passed(name)
     return moved(name, -PENALTY, detail)
 

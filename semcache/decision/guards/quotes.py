@@ -23,33 +23,39 @@ _MARKS = re.compile(r"[\"“„«「『]|(?<!\w)'")
 """A text without any of these has no quotation. Most prompts have none, so they aren't searched further."""
 
 
+def find_quotations(text: Text) -> tuple[str, ...]:
+    """Return the quotations of a text in order, folded, as their letters and digits; a quoted sign as it is."""
+    if text.is_prose or not _MARKS.search(text.plain):
+        return ()
+    quotations = (
+        next(group for group in match.groups() if group) for match in _QUOTED.finditer(text.plain_with_backticks)
+    )
+    normalised = (" ".join(quotation.casefold().split()) for quotation in quotations)
+    letters = ("".join(filter(_is_letter_or_blank, quotation)).strip() or quotation for quotation in normalised)
+    return tuple(quotation for quotation, _ in zip(letters, range(MAX_NUMBERS), strict=False) if quotation)
+
+
+def _is_letter_or_blank(sign: str) -> bool:
+    return sign.isalnum() or sign == " "
+
+
 class QuotesGuard:
     """Vetoes another quotation."""
 
     name = "quotes"
-    feature = "quotes/1"
+    feature = "quotes/2"
     max_lift = 0.0
     passes_equal = True
 
     def read(self, text: Text) -> tuple[str, ...]:
-        """Return the quotations in order, folded, without doubled blanks and without punctuation at their ends."""
-        if text.is_prose or not _MARKS.search(text.plain):
-            return ()
-        quotations = (
-            next(group for group in match.groups() if group) for match in _QUOTED.finditer(text.plain_with_backticks)
-        )
-        normalised = (" ".join(quotation.casefold().split()).strip(" .,;:!?") for quotation in quotations)
-        return tuple(quotation for quotation, _ in zip(normalised, range(MAX_NUMBERS), strict=False) if quotation)
+        """Return the quotations in order, by `find_quotations`."""
+        return find_quotations(text)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Veto when each text has a quotation that the other lacks."""
         asked, stored = pair.features(self.feature)
-        asked_only, stored_only = _without_match(asked, stored), _without_match(stored, asked)
+        asked_only = [quotation for quotation in asked if quotation not in stored]
+        stored_only = [quotation for quotation in stored if quotation not in asked]
         if asked_only and stored_only:
             return vetoed(self.name, f"request quotes {asked_only[0]}, entry quotes {stored_only[0]}")
         return passed(self.name)
-
-
-def _without_match(quotations: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
-    """Return the quotations that neither contain a quotation of the other text nor are contained in one."""
-    return [quoted for quoted in quotations if not any(quoted in other or other in quoted for other in others)]

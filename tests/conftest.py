@@ -57,6 +57,15 @@ def shared_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """The cases that were tried on a real server, beside the shared labelled data."""
+    path = shared_data.parent / "cases"
+    if not path.is_dir():
+        missing(f"the shared cases are not at {path}")
+    return path
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `gpu` where torch sees none; never a failure, since nothing installable is missing."""
     if item.get_closest_marker("gpu") is None:

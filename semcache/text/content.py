@@ -29,7 +29,8 @@ _AFTER_ARTICLE = frozenset({"one", "ones"})
 _FILLERS = word_list("fillers")
 _LETTERED = word_list("lettered_nouns")
 """Nouns after which a letter is a name: "hepatitis a", "plan b"."""
-_KEYS = frozenset({"ctrl", "control", "cmd", "command", "alt", "option", "shift", "strg"})
+_KEYS = frozenset({"ctrl", "cmd", "strg"})
+""""ctrl+C" is "ctrl+c"."""
 _NORMAL_FORMS = {word: meaning[0] for word, meaning in meanings("normal_forms").items()}
 _HOW = frozenset({"how", "where", "who"})
 _HELPING = frozenset({"can", "do", "should", "will"})

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import re
 
+from semcache.text.dates import FIGURE
 from semcache.text.lexicon import is_english
 from semcache.text.tables import lines
 
 _PARTICLES = frozenset({"in", "up", "out", "off", "on", "down"})
 _COMPOUNDS = frozenset(tuple(pair.split()) for line in lines("open_compounds") for pair in line.split("|"))
 _BEGINNING = re.compile(
-    r"""
-    ^\W*
+    rf"""
+    ^[^\w{FIGURE}]*
     (?:
       (?:
         (?:hi|hiya|hello|hey|greetings|good\s(?:morning|afternoon|evening|day)|dear)\b
         (?:\s(?:there|team|all|everyone|folks|guys|support|sir|madam)\b)*
-      | (?:sorry\sto\s(?:bother|trouble)\syou|(?:sorry\W+)?(?:a\s|just\sa\s|one\s)?(?:quick|silly|stupid|dumb|small)\s
-          (?:question|one)|sorry(?=\s*[,!.:]))\b (?:\W+but\b)?
+      | (?:sorry\sto\s(?:bother|trouble)\syou
+        | (?:sorry[^\w{FIGURE}]+)?(?:a\s|just\sa\s|one\s)?(?:quick|silly|stupid|dumb|small)\s(?:question|one)
+        |sorry(?=\s*[,!.:]))\b (?:[^\w{FIGURE}]+but\b)?
       | (?:ok|okay|so|yeah|yep|please|pls|plz|um+|uh+m?|er|erm|hmm+)\b
-      | (?:and|but|well)\b(?=\W+(?:how|why|what|when|where|who|which|can|could|do|does|is|are)\b)
+      | (?:and|but|well)\b(?=[^\w{FIGURE}]+(?:how|why|what|when|where|who|which|can|could|do|does|is|are)\b)
       )
-      \W*
+      [^\w{FIGURE}]*
     )*
     (?:
       (?:

@@ -31,7 +31,11 @@ _SPOKEN_FROM = 1.5
 """A single number word below this value is left as a word: "which one" holds no number."""
 # Alone, these words are more often a pronoun, an article, a rank or a unit of time than a number.
 _AMBIGUOUS = {"one": "1", "first": "1", "second": "2", "third": "3", "ein": "1", "eine": "1", "uno": "1", "una": "1"}
-_TRIGGERS = DATE_WORDS | _ENGLISH_NUMBERS | _AMBIGUOUS.keys()
+_ROMAN = {roman: value for roman, (value,) in meanings("roman_numbers").items()}
+_AFTER_NAME = re.compile(rf"\b([A-Z][a-z]+) ({'|'.join(_ROMAN)})\b")
+"""A Roman number after a name: "World War II"."""
+_ROMAN_WORDS = frozenset(map(str.casefold, _ROMAN))
+_TRIGGERS = DATE_WORDS | _ENGLISH_NUMBERS | _AMBIGUOUS.keys() | _ROMAN_WORDS
 """An English ASCII text without digits holds a number only if it has one of these words."""
 _CJK_DIGITS = {
     "〇": 0,
@@ -174,7 +178,7 @@ def _search(
     plain: str, language: str, language_of_numbers: str, vocabulary: AbstractSet[str], parts: AbstractSet[str]
 ) -> TextNumbers:
     rest = _SPACED_THOUSANDS.sub("", plain) if language in _SPACED_LANGUAGES else plain
-    rest, dates = find_dates(rest, parts)
+    rest, dates = find_dates(rest, parts - {"hier"} if language == "de" else parts)
     rest, times = find_times(rest, parts)
     rest = _write_in_digits(rest, language_of_numbers, vocabulary)
     possible = [MAYBE + number for word, number in _AMBIGUOUS.items() if word in vocabulary]
@@ -264,7 +268,9 @@ def _guess_language(vocabulary: AbstractSet[str]) -> str:
 
 
 def _write_in_digits(text: str, language: str, vocabulary: AbstractSet[str]) -> str:
-    """Return the text with its spelled numbers written in digits."""
+    """Return the text with its spelled numbers, and the Roman ones after a name, written in digits."""
+    if not vocabulary.isdisjoint(_ROMAN_WORDS):
+        text = _AFTER_NAME.sub(lambda match: f"{match[1]} {_ROMAN[match[2]]}", text)
     if language == "en" and text.isascii() and vocabulary.isdisjoint(_ENGLISH_NUMBERS) and not _ANY_DIGIT.search(text):
         return text
     if _ANY_DIGIT.search(text):

@@ -54,8 +54,10 @@ _POWERS = re.compile(r"[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|[\u2080-\u2089]+
 _LATIN = "abcdefghijklmnopqrstuvwxyz"
 _LENGTHS = frozenset({"m", "mm", "cm", "dm", "km", "ft", "in", "yd", "mi"})
 """Lengths whose square or cube is a unit. Other raised digits are powers."""
-_LETTERS_WITH_DOTS = re.compile(r"\b(?:[A-Za-z]\.){2,}")
-"""An abbreviation: "U.S." is "US"."""
+_LETTERS_WITH_DOTS = re.compile(r"\b(?:[A-Za-z]\.|[A-Z][a-z]\.(?=[A-Z])){2,}")
+"""An abbreviation: "U.S." is "US", "Ph.D." is "PhD"."""
+_NAMED_NUMBER = re.compile(r"\b([A-Za-z]{3,})-(\d{1,2})\b(?!-)")
+"""A name with a number: "COVID-19" is "COVID 19"."""
 _JAVASCRIPT = re.compile(
     r"\b(node|next|vue|react|nuxt|express|three|chart|d3|ember|backbone|moment|alpine|p5|angular|electron|solid)\.js\b",
     re.IGNORECASE,
@@ -163,7 +165,7 @@ class Text:
         """
         if self.is_prose:
             return ""
-        padded = f" {_without_closing_emoji(self.numbers.rest)} "
+        padded = f"  {_without_closing_emoji(self.numbers.rest)}  "
         signs = []
         for match in _SIGNS.finditer(padded):
             at = match.start()
@@ -206,7 +208,7 @@ def _normalised(text: str) -> str:
         text = _LETTERS_WITH_DOTS.sub(lambda match: match[0].replace(".", ""), text)
         text = _JAVASCRIPT.sub(r"\1js", text)
     text = _LETTERED_NUMBER.sub(r"\1\2", text) if "(" in text else text
-    return _SHORT_RANGE.sub(r"\1\2-\1\3", text) if "-" in text else text
+    return _NAMED_NUMBER.sub(r"\1 \2", _SHORT_RANGE.sub(r"\1\2-\1\3", text)) if "-" in text else text
 
 
 def _power_in_ascii(match: re.Match[str]) -> str:
@@ -260,10 +262,14 @@ def _is_punctuation(text: str, at: int) -> bool:
     before, sign, after = text[at - 1], text[at], text[at + 1]
     if sign == "-" and before.isspace() and after.isspace():
         return not (text[:at].rstrip()[-1:] in _OPERANDS and text[at + 1 :].lstrip()[:1] in _OPERANDS)
-    if sign in "'-":
-        return (before.isalpha() and after.isalpha()) or (
-            sign == "'" and not before.isdigit() and (before.isspace() or after.isspace())
-        )
+    if sign == "'":
+        return before != FIGURE
+    if sign == "-":
+        return (before.isalpha() or before == FIGURE) and (after.isalpha() or after == FIGURE) and before != after
+    if sign in "([" and (after == FIGURE or (after.isalpha() and not text[at + 2].isalpha())):
+        return False
+    if sign in ")]" and (before == FIGURE or (before.isalpha() and not text[at - 2].isalpha())):
+        return False  # A bracket around a figure or a variable.
     if sign not in _PUNCTUATION:
         return False
     return before.isspace() or after.isspace() or after in _PUNCTUATION or before in _PUNCTUATION

@@ -10,9 +10,10 @@ from __future__ import annotations
 from semcache.decision.guards.guard import passed, vetoed
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
-from semcache.text.marks import marked_words, unmarked
+from semcache.text.marks import is_clearly_english, marked_words, unmarked
 from semcache.text.texts import Text
 
+_ENGLISH = "=en"
 _ENOUGH_LEFT_OUT = 2
 """Words without their marks from which on a text leaves out its marks. A single one may be another word."""
 
@@ -26,12 +27,17 @@ class MarksGuard:
     passes_equal = True
 
     def read(self, text: Text) -> tuple[str, ...]:
-        """Return the words with marks, folded, in order; nothing for an English text."""
-        return () if text.language == "en" else marked_words(text.words)
+        """Return the words with marks, folded, in order; before them "en" if the text is clearly English."""
+        if text.plain.isascii():
+            return ()
+        marked = marked_words(text.words)
+        return (_ENGLISH, *marked) if marked and is_clearly_english(text.words) else marked
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Veto a word whose marks differ, unless one text has no marks where the other has several."""
         asked, stored = pair.features(self.feature)
+        if all(words[:1] == (_ENGLISH,) for words in (asked, stored) if words):
+            return passed(self.name)
         changed = [*_changed(asked, stored, pair.stored.plain_words), *_changed(stored, asked, pair.asked.plain_words)]
         if not changed or ((not asked or not stored) and len(changed) >= _ENOUGH_LEFT_OUT):
             return passed(self.name)
@@ -43,5 +49,7 @@ def _changed(words: tuple[str, ...], others: tuple[str, ...], other_plain: froze
     return [
         word
         for word in words
-        if word not in others and (unmarked(word) in other_plain or unmarked(word) in map(unmarked, others))
+        if word not in others
+        and (unmarked(word) in other_plain or unmarked(word) in map(unmarked, others))
+        and ("ё" not in word or any("ё" in other for other in others))  # Most people write "е" throughout.
     ]

@@ -51,6 +51,11 @@ def test_a_text_fits_when_the_model_reads_all_of_it(tokenizer, text, fits):
     assert tokenizer.fits(text) is fits
 
 
+def test_full_width_letters_are_read_as_plain_ones(tokenizer):
+    assert tokenizer.ids("Ｗｈａｔ　ｉｓ ｉｔ？") == tokenizer.ids("What is it?")
+    assert tokenizer.ids("10²") != tokenizer.ids("102")
+
+
 def test_short_ascii_is_decided_without_tokenising(tokenizer, monkeypatch):
     def refuse(_text):
         raise AssertionError("tokenised")

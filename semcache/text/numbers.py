@@ -7,6 +7,7 @@ Each number counts once. Whatever one kind takes is replaced by blanks before th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
@@ -242,20 +243,21 @@ def unmatched(numbers: tuple[str, ...], others: tuple[str, ...]) -> list[str]:
 
     Each number of the other text matches one number, whether it is certain or marked with `MAYBE`.
     """
-    free = list(others)
+    free = Counter(others)
     missing: list[str] = []
     for number in numbers:
-        if number in free:
-            free.remove(number)
+        if free[number]:
+            free[number] -= 1
         elif number[0] != MAYBE:
             missing.append(number)
-    return [number for number in missing if not _remove_if_present(free, MAYBE + number)]
+    return [number for number in missing if not _take(free, MAYBE + number)]
 
 
-def _remove_if_present(numbers: list[str], number: str) -> bool:
-    if number not in numbers:
+def _take(free: Counter[str], number: str) -> bool:
+    """Take a number out of the free ones; return whether there was one."""
+    if not free[number]:
         return False
-    numbers.remove(number)
+    free[number] -= 1
     return True
 
 

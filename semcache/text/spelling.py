@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from semcache.text.lexicon import SMALL_WORDS, is_common, is_english
+from semcache.text.lexicon import SMALL_WORDS, is_common, is_english, load_english
 from semcache.text.memo import Memo
 from semcache.text.tables import meanings
 from semcache.text.tables import words as word_list
@@ -20,6 +20,8 @@ _OWN_PLURALS = word_list("plurals_apart")
 """Plurals that mean something else than their singular: "customs", "damages"."""
 _MIN_SLIP = 5
 """Letters of a word from which on a slip is forgiven. Of shorter words too many are one slip apart."""
+_MAX_SLIP = 20
+"""Letters of a word up to which it is compared with common words, which takes time for each of its letters."""
 _MIN_DROPPED = 7
 """Letters of a word from which on a missing letter is forgiven."""
 _KEYBOARD = ("qwertyuiop", " asdfghjkl", "  zxcvbnm")
@@ -73,11 +75,11 @@ def is_plural_of(plural: str, singular: str) -> bool:
 
 def _corrections(word: str) -> frozenset[str]:
     """Return the common words of which `word` may be a slip: none if it is a word itself."""
-    if len(word) < _MIN_SLIP - 1 or not word.isascii() or not word.isalpha() or is_english(word):
+    if not _MIN_SLIP - 1 <= len(word) <= _MAX_SLIP or not word.isascii() or not word.isalpha() or is_english(word):
         return frozenset()
+    common = load_english().common_words
     # A letter that is doubled, not doubled or exchanged with the next one is the likeliest slip.
-    likely = frozenset(filter(is_common, _likely_words(word)))
-    return likely or frozenset(filter(is_common, _possible_words(word)))
+    return common.intersection(_likely_words(word)) or common.intersection(_possible_words(word))
 
 
 def _likely_words(slip: str) -> Iterator[str]:

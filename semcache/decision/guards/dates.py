@@ -13,11 +13,15 @@ from semcache.decision.guards.guard import judge_difference
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 from semcache.text.dates import dates_agree
+from semcache.text.numbers import unmatched
 from semcache.text.texts import Text
 
 _TIME = "at "
 _DIGIT_OR_ANY = frozenset("0123456789*")
 """How a date with a year, a month and a day begins, unlike a weekday, a time or a day from now."""
+
+_MAX_PAIRED = 32
+"""Dates of a text up to which each is held against each of the other text. More must be written in the same way."""
 
 
 class DatesGuard:
@@ -43,6 +47,8 @@ def _without_match(dates: tuple[str, ...], others: tuple[str, ...]) -> list[str]
 
     A date whose parts another date of that text gives too is no difference: "in March 2024" against "March 5, in 2024".
     """
+    if max(len(dates), len(others)) > _MAX_PAIRED:
+        return unmatched(dates, others)
     free = list(others)
     missing = list(dates)
     for agree in (operator.eq, _agree):  # Equal dates first, so that "March" doesn't take the partner of "March 5".

@@ -46,10 +46,10 @@ class MarksGuard:
 
 def _changed(words: tuple[str, ...], others: tuple[str, ...], other_plain: frozenset[str]) -> list[str]:
     """Return the words that the other text has with other marks, or without."""
+    same, plain = frozenset(others), other_plain.union(map(unmarked, others))
+    writes_yo = any("ё" in other for other in others)
     return [
         word
         for word in words
-        if word not in others
-        and (unmarked(word) in other_plain or unmarked(word) in map(unmarked, others))
-        and ("ё" not in word or any("ё" in other for other in others))  # Most people write "е" throughout.
+        if word not in same and unmarked(word) in plain and (writes_yo or "ё" not in word)  # Most people write "е".
     ]

@@ -72,9 +72,13 @@ def _money(state: pb.GetStatsResponse, savings: pb.GetSavingsResponse) -> Table:
         _usd(total.saved_net_nanousd),
         percent,
     )
+    notes = []
     if total.unpriced_count:
         names = ", ".join(model.model for model in state.unpriced_models) or "models without a known price"
-        table.caption = f"{total.unpriced_count:,} requests are in no amount: {names}"
+        notes.append(f"{total.unpriced_count:,} requests are in no amount: {names}")
+    if total.partly_priced_count:
+        notes.append(f"The amounts of {total.partly_priced_count:,} requests lack the right price of a part or tier")
+    table.caption = "\n".join(notes) or None
     return table
 
 

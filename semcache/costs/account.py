@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from semcache.costs.books import Books
+from semcache.costs.tariff import is_free
 from semcache.errors import SemcacheError
 from semcache.model import (
     NO_USAGE,
@@ -24,6 +25,7 @@ from semcache.model import (
     Entry,
     KeyedRequest,
     LedgerRecord,
+    LostAnswer,
     Request,
     ServedHit,
     Status,
@@ -133,7 +135,7 @@ class Account:
         vector: Vector | None = None,
     ) -> Cost:
         """End as a hit on `entry`, to which a verdict can be tied by this request's id; return what it saved."""
-        saved = self.price(entry.answer.model, entry.answer.usage)
+        saved = self._price(entry.answer)
         line = self.make_line(
             status,
             entry.answer.model,
@@ -159,7 +161,7 @@ class Account:
 
     def end_as_coalesced(self, answer: Answer, *, reason: str) -> Cost:
         """End as a request that waited for another's upstream call; return what that saved."""
-        saved = self.price(answer.model, answer.usage)
+        saved = self._price(answer)
         line = self.make_line(
             Status.COALESCED,
             answer.model,
@@ -175,34 +177,32 @@ class Account:
         """End as a miss or a bypass that asked no upstream: a Lookup's, or a cache-only request's."""
         self._note(self.make_line(status, self.alias, NO_USAGE), reason)
 
-    def end_as_failed(self, error: BaseException | None, partial: Usage | None = None, model: str = "") -> None:
+    def end_as_failed(self, error: BaseException | None, lost: LostAnswer | None = None) -> None:
         """End as an error, or as cancelled when the caller left. The next commit makes the line durable.
 
         Args:
             error: what ended the request.
-            partial: the estimated usage of the part of an answer that the upstream gave and charges.
-            model: the model that gave it.
+            lost: the part of an answer that the upstream gave and charges.
         """
         cancelled = isinstance(self._first_error or error, asyncio.CancelledError | GeneratorExit)
-        usage = partial or NO_USAGE
-        spent = self.price(model, usage) if partial is not None else ZERO_COST
         status = Status.CANCELLED if cancelled else Status.ERROR
-        line = self.make_line(status, model or self.alias, usage, spent=spent)
+        line = self.make_line(status, self.alias, NO_USAGE) if lost is None else self.make_paid_line(status, lost)
         self._books.budgets.spend(line)
         reason = "cancelled" if cancelled else error.reason if isinstance(error, SemcacheError) else "INTERNAL"
         self._note(line, reason)
 
-    def price(self, model: str, usage: Usage) -> Cost:
-        """Return what `usage` of `model` costs now."""
-        return self._books.prices.cost(model, usage, self._books.clock.wall())
+    def _price(self, answer: Answer | LostAnswer) -> Cost:
+        """Return what an answer costs now."""
+        model = answer.target_model if is_free(answer.target_model) else answer.model
+        return self._books.prices.cost(model, answer.usage, self._books.clock.wall(), answer.route)
 
-    def make_paid_line(self, status: Status, answer: Answer) -> LedgerRecord:
-        """Make the ledger line of an upstream call that was made for this request and answered, as of now."""
+    def make_paid_line(self, status: Status, answer: Answer | LostAnswer) -> LedgerRecord:
+        """Make the ledger line of an upstream call that was made for this request and is charged, as of now."""
         return self.make_line(
             status,
             answer.model,
             answer.usage,
-            spent=self.price(answer.model, answer.usage),
+            spent=self._price(answer),
             route=answer.route,
             degraded=answer.degraded,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 
 from semcache.costs.account import Account, UnrecordedAccount
 from semcache.costs.books import Books
@@ -63,14 +63,20 @@ class Accounts:
         return UnrecordedAccount(self._books, request, self.new_id())
 
     def purchase(
-        self, account: Account, keyed: KeyedRequest, models: Sequence[str], *, status: Status, reason: str
+        self,
+        account: Account,
+        keyed: KeyedRequest,
+        models: Mapping[str, Collection[str]],
+        *,
+        status: Status,
+        reason: str,
     ) -> RequestPurchase:
         """Prepare the upstream call that answers a request; its ledger line ends the request's account.
 
         Args:
             account: the request's account.
             keyed: the request.
-            models: models that the call may be sent to; at least one.
+            models: models that the call may be sent to, at least one, each with the targets that may be asked for it.
             status: MISS, BYPASS or REFRESH.
             reason: why the upstream is asked, a stable token.
         """
@@ -86,14 +92,13 @@ class Accounts:
             estimates,
             status=status,
             reason=reason,
-            prompt_chars=keyed.prompt_chars,
         )
 
     def side_purchase(
         self,
         account: Account,
         body: bytes,
-        models: Sequence[str],
+        models: Mapping[str, Collection[str]],
         output_tokens: int,
         *,
         status: Status,
@@ -104,7 +109,7 @@ class Accounts:
         Args:
             account: account of the request that the call serves.
             body: the call's body; its size bounds the input tokens.
-            models: models that the call may be sent to; at least one.
+            models: models that the call may be sent to, at least one, each with the targets that may be asked for it.
             output_tokens: the most that the call may be answered with.
             status: status of the request that it serves.
             purpose: what the line is about.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,14 +11,22 @@ from decimal import Decimal
 import genai_prices
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
-from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
+from genai_prices.types import ModelInfo, ModelPrice, PriceCalculation, TieredPrices
 
-from semcache.costs.tariff import FREE, Band, Rate, Tariff
+from semcache.costs.tariff import CALLS_PER_PRICE, FREE, Band, Rate, Tariff, part_rate
 
 BUNDLED_VERSION = f"genai-prices {genai_prices.__version__}"
 
-_CALLS_PER_PRICE = 1000
-_Price = Decimal | TieredPrices | None
+_PART_PRICES = {
+    **{f"input_{kind}": f"input_{kind}_mtok" for kind in ("audio", "image", "video")},
+    **{f"cached_{kind}": f"cache_{kind}_read_mtok" for kind in ("audio", "image", "video")},
+    "cache_write_1h": "cache_write_1h_mtok",
+    **{f"output_{kind}": f"output_{kind}_mtok" for kind in ("audio", "image", "video", "reasoning", "citation")},
+    **{name: f"{name}_kcount" for name in ("web_searches", "social_searches", "storage_searches", "code_executions")},
+}
+"""The library's names of the prices of parts."""
+_TIER_NAMES = ("service_tier", "processing", "speed")
+"""The library's names of a tier: OpenAI's and Google's tiers, batches, Anthropic's fast mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +48,73 @@ class BundledPrices:
     def __init__(self) -> None:
         self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
 
-    def find(self, model: str, at_s: float) -> BundledPrice:
+    def find(self, model: str, at_s: float, provider: str | None = None, tier: str = "") -> BundledPrice:
         """Return the price of `model` at a wall-clock time.
 
         A name `provider/model` is looked up with that provider first: another's price for the same model may differ. A
         model that is listed without prices is unpriced, not free.
-        """
-        calculation = self._calculate(model, datetime.fromtimestamp(at_s, tz=UTC))
-        if calculation is None:
-            return BundledPrice(None, varies=False)
-        varies = not isinstance(calculation.model.prices, ModelPrice)
-        return BundledPrice(_tariff(calculation.model_price), varies)
 
-    def _calculate(self, model: str, at: datetime) -> PriceCalculation | None:
-        provider, _, rest = model.partition("/")
-        attempts: list[tuple[str, str | None]] = [(rest, provider)] if provider and rest else []
-        for name, provider_id in [*attempts, (model, None)]:
+        Args:
+            model: the model's name.
+            at_s: wall seconds.
+            provider: the id of the only provider whose prices count; None: the one that the name tells.
+            tier: the service tier; empty: the standard one. Where its price isn't known it is the standard price, and
+                the tariff says so.
+        """
+        at = datetime.fromtimestamp(at_s, tz=UTC)
+        found = self._calculate(model, at, provider, None)
+        if found is None:
+            return BundledPrice(None, varies=False)
+        varies = bool(tier) or not isinstance(found.model.prices, ModelPrice)
+        context = _context(found.model, tier, at)
+        if context is not None:
+            found = self._calculate(model, at, provider, context) or found
+        return BundledPrice(_tariff(found.model_price, lacks_tier=bool(tier) and context is None), varies)
+
+    def provider_at(self, url: str) -> str | None:
+        """Return the id of the provider whose API has this URL; None for none."""
+        secure = re.sub("^http:", "https:", url.lower())
+        return next((known.id for known in providers if re.match(known.api_pattern, secure)), None)
+
+    def providers(self) -> tuple[str, ...]:
+        """Return the ids of all providers with prices."""
+        return tuple(known.id for known in providers)
+
+    def _calculate(
+        self, model: str, at: datetime, provider: str | None, context: Mapping[str, str] | None
+    ) -> PriceCalculation | None:
+        prefix, _, rest = model.partition("/")
+        attempts: list[tuple[str, str | None]] = [(model, provider)]
+        if prefix and rest and provider in {None, prefix.lower()}:
+            attempts.insert(0, (rest, prefix))
+        for name, provider_id in attempts:
             try:
-                return self._snapshot.calc(genai_prices.Usage(), name, provider_id, None, at)
+                return self._snapshot.calc(genai_prices.Usage(), name, provider_id, None, at, context)
             except LookupError:
                 continue
         return None
 
 
-def _tariff(price: ModelPrice) -> Tariff | None:
+def _context(model: ModelInfo, tier: str, at: datetime) -> Mapping[str, str] | None:
+    """Return the library's name of a tier at which it has a price for the model; None where it has none."""
+    for variant in model.price_variants or () if tier else ():
+        is_active = variant.constraint is None or variant.constraint.active(at)
+        if is_active and any(variant.when == {name: tier} for name in _TIER_NAMES):
+            return variant.when
+    return None
+
+
+def _tariff(price: ModelPrice, *, lacks_tier: bool) -> Tariff | None:
     input_price, output_price = price.input_mtok, price.output_mtok
     if input_price is None or output_price is None:
         return None
     cached_price = input_price if price.cache_read_mtok is None else price.cache_read_mtok
     write_price = input_price if price.cache_write_mtok is None else price.cache_write_mtok
     fee = price.requests_kcount
+    parts = {name: part for name, key in _PART_PRICES.items() if (part := getattr(price, key)) is not None}
     starts = {
         tier.start
-        for tiered in (input_price, output_price, cached_price, write_price)
+        for tiered in (input_price, output_price, cached_price, write_price, *parts.values())
         if isinstance(tiered, TieredPrices)
         for tier in tiered.tiers
     }
@@ -81,11 +125,12 @@ def _tariff(price: ModelPrice) -> Tariff | None:
             Rate.of(_in_band(cached_price, above)),
             Rate.of(_in_band(output_price, above)),
             Rate.of(_in_band(write_price, above)),
+            {name: part_rate(name, _in_band(part, above)) for name, part in parts.items()},
         )
         for above in (*sorted(starts, reverse=True), -1)
     )
-    call_fee = FREE if fee is None else Rate.of(_in_band(fee, -1), per=_CALLS_PER_PRICE)
-    return Tariff(bands, BUNDLED_VERSION, call_fee)
+    call_fee = FREE if fee is None else Rate.of(_in_band(fee, -1), per=CALLS_PER_PRICE)
+    return Tariff(bands, BUNDLED_VERSION, call_fee, lacks_tier=lacks_tier)
 
 
 def _in_band(price: Decimal | TieredPrices, above: int) -> Decimal:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from semcache.costs.override import NO_OVERRIDES, Overrides, read_price_file
-from semcache.costs.tariff import Tariff
+from semcache.costs.sellers import ANYBODY, Seller, sellers_of
+from semcache.costs.tariff import FREE_TARIFF, Tariff, is_free
 from semcache.model import NO_COST, Cost, Usage
-from semcache.settings import CostSettings
+from semcache.settings import CostSettings, Target
 
 if TYPE_CHECKING:
-    from semcache.costs.bundled import BundledPrices
+    from semcache.costs.bundled import BundledPrice, BundledPrices
 
 _log = structlog.get_logger(__name__)
 
@@ -64,45 +66,69 @@ class PriceBook:
     """Prices usages in integer nanodollars, offline. Not thread-safe: it belongs to the event loop."""
 
     def __init__(
-        self, overrides: Overrides, load_bundled: type[BundledPrices], memory: PriceMemory = _USUAL_MEMORY
+        self,
+        overrides: Overrides,
+        load_bundled: type[BundledPrices],
+        memory: PriceMemory = _USUAL_MEMORY,
+        targets: Iterable[Target] = (),
     ) -> None:
-        """Take the operator's prices, a maker of the bundled ones, and the bounds of what is remembered."""
+        """Take the operator's prices, a maker of the bundled ones, the bounds of what is remembered, and the targets.
+
+        Raises:
+            SettingsError: a target names a provider that has no prices.
+        """
         self._memory = memory
         self._overrides = overrides
         self._load_bundled = load_bundled
         self._bundled = load_bundled()
-        self._quotes: dict[str, _Quote] = {}
+        self._sellers = sellers_of(targets, self._bundled)
+        self._quotes: dict[tuple[str, str, str], _Quote] = {}
         self._charged: dict[tuple[_Quote, Usage], Cost] = {}
         self._unpriced: dict[str, int] = {}
 
     @classmethod
-    def open(cls, settings: CostSettings, memory: PriceMemory = _USUAL_MEMORY) -> PriceBook:
+    def open(
+        cls, settings: CostSettings, memory: PriceMemory = _USUAL_MEMORY, *, targets: Iterable[Target] = ()
+    ) -> PriceBook:
         """Load the prices, which takes about 0.2 s.
 
+        Args:
+            settings: they name the operator's price file.
+            memory: the bounds of what is remembered.
+            targets: the upstream's targets, each with prices of its own or of its provider.
+
         Raises:
-            SettingsError: `price_file` has problems, all of them at once.
+            SettingsError: `price_file` has problems, all of them at once, or a target's provider has no prices.
         """
         from semcache.costs.bundled import BundledPrices
 
         overrides = NO_OVERRIDES if settings.price_file is None else read_price_file(settings.price_file)
-        return cls(overrides, BundledPrices, memory)
+        return cls(overrides, BundledPrices, memory, targets)
 
-    def cost(self, model: str, usage: Usage, at_s: float) -> Cost:
+    def cost(self, model: str, usage: Usage, at_s: float, route: str = "") -> Cost:
         """Return what a call cost, split into uncached input, cached input and output.
 
-        The price comes from the first of these that has one: an override for the model's name (case aside), an override
-        for its name without a snapshot's date (`gpt-4o` for `gpt-4o-2024-08-06`), an override for names that begin
-        alike (`openai/*`), the bundled prices. A model without a price gives `NO_COST` (`priced` is False) and is
-        counted in `unpriced_models`. `Tariff.charge` says how amounts are rounded and impossible counts are clamped.
+        The price comes from the first of these that has one:
+
+        1. the target's own setting, `free` or `price`;
+        2. an override for the model's name (case aside), for its name without a snapshot's date (`gpt-4o` for
+           `gpt-4o-2024-08-06`), or for names that begin alike (`openai/*`);
+        3. the bundled prices of the target's provider.
+
+        A model whose name ends with `:free` costs nothing, unless the target or an override of that very name says
+        otherwise. A model without a price gives `NO_COST` (`priced` is False) and is counted in `unpriced_models`.
+        `Tariff.charge` says how amounts are rounded and impossible counts are clamped.
 
         Args:
             model: the name that the upstream answered with, `provider/model` included.
-            usage: its tokens.
+            usage: its tokens, and the service tier whose price counts.
             at_s: when the call was made, wall-clock seconds; prices have dates.
+            route: the target that answered. Of a caller's own stack (empty) and of a target that is no longer
+                configured, the model's name alone tells the provider.
         """
-        quote = self._quote(model, at_s)
+        quote = self._quote(model, usage.service_tier, at_s, route)
         if quote.tariff is None:
-            self._count_unpriced(model)
+            self._count_unpriced(model, self._sellers.get(route, ANYBODY))
             return NO_COST
         # Every hit on an entry asks for the price of the same usage.
         cost = self._charged.get((quote, usage))
@@ -112,48 +138,68 @@ class PriceBook:
             cost = self._charged[quote, usage] = quote.tariff.charge(usage)
         return cost
 
-    def quote(self, model: str, usage: Usage, at_s: float) -> Cost:
+    def quote(self, model: str, usage: Usage, at_s: float, route: str = "") -> Cost:
         """Return what a call would cost, as `cost` does, and count nothing."""
-        tariff = self._quote(model, at_s).tariff
+        tariff = self._quote(model, usage.service_tier, at_s, route).tariff
         return NO_COST if tariff is None else tariff.charge(usage)
 
     def unpriced_models(self) -> Mapping[str, int]:
         """Return how often `cost` met each model without a price; names are bounded, later ones count as `other`."""
         return dict(self._unpriced)
 
-    def _quote(self, model: str, at_s: float) -> _Quote:
-        quote = self._quotes.get(model)
+    def _quote(self, model: str, tier: str, at_s: float, route: str) -> _Quote:
+        quote = self._quotes.get((route, model, tier))
         if quote is None or not quote.start_s <= at_s < quote.end_s:
-            quote = self._look_up(model, at_s)
+            quote = self._look_up(model, tier, at_s, route)
         return quote
 
-    def _look_up(self, model: str, at_s: float) -> _Quote:
+    def _look_up(self, model: str, tier: str, at_s: float, route: str) -> _Quote:
         if len(self._quotes) >= self._memory.quotes:
             self._quotes.clear()
             self._bundled = self._load_bundled()
+        seller = self._sellers.get(route, ANYBODY)
         name = model.lower()
-        override, start_s, end_s = self._overrides.find((name, undated(name)), at_s)
-        quote = _Quote(override, start_s, end_s)
-        if override is None and len(model) > _MAX_NAME:
+        if seller.tariff is not None:
+            quote = _Quote(seller.tariff, -math.inf, math.inf)
+        elif is_free(name) and name not in self._overrides.names:
+            quote = _Quote(FREE_TARIFF, -math.inf, math.inf)
+        else:
+            override, start_s, end_s = self._overrides.find((name, undated(name)), at_s, tier)
+            quote = _Quote(override, start_s, end_s)
+        if quote.tariff is None and len(model) > _MAX_NAME:
             return quote
-        if override is None:
-            price = self._bundled.find(model, at_s)
+        if quote.tariff is None and seller.is_known:
+            price = self._find_bundled(model, tier, at_s, seller)
+            start_s, end_s = quote.start_s, quote.end_s
             if price.varies:
                 start_s = max(start_s, at_s // _EPOCH_S * _EPOCH_S)
                 end_s = min(end_s, start_s + _EPOCH_S)
             quote = _Quote(price.tariff, start_s, end_s)
-        self._quotes[model] = quote
+        self._quotes[route, model, tier] = quote
         return quote
 
-    def _count_unpriced(self, model: str) -> None:
+    def _find_bundled(self, model: str, tier: str, at_s: float, seller: Seller) -> BundledPrice:
+        price = self._bundled.find(model, at_s, seller.provider, tier)
+        if price.tariff is None and seller.provider is not None and seller.by_name:
+            price = self._bundled.find(model, at_s, None, tier)  # A router has models that its own list lacks.
+        return price
+
+    def _count_unpriced(self, model: str, seller: Seller) -> None:
         name = model[:_MAX_NAME]
         if name not in self._unpriced:
             if len(self._unpriced) >= self._memory.unpriced:
                 name = _OTHER
             else:
-                _log.warning(
-                    "costs.model_unpriced",
-                    model=name,
-                    hint="its cost counts as unknown; give it a [[price]] in costs.price_file",
-                )
+                self._warn(name, seller)
         self._unpriced[name] = self._unpriced.get(name, 0) + 1
+
+    def _warn(self, name: str, seller: Seller) -> None:
+        """Log an unpriced model, with the way out: what its target charges isn't known, or the model isn't."""
+        if seller.is_known:
+            hint = "its cost counts as unknown; give it a [[price]] in costs.price_file"
+        else:
+            hint = (
+                "its cost counts as unknown, for the host of the target's base_url is no known provider's; set free, "
+                "price or provider on the target, or give the model a [[price]] in costs.price_file"
+            )
+        _log.warning("costs.model_unpriced", model=name, target=seller.target, hint=hint)

@@ -11,9 +11,10 @@ A purchase is an async context manager and the only owner of what its call costs
 It settles in one of three ways:
 
 - *Paid*: the call was answered.
-- *Failed*: the block was left without an answer. Of a request's stream, the part that came is charged as an estimate.
+- *Failed*: the block was left without an answer. What came of one is charged all the same (`broke_off`).
 - *Orphaned*: the call was paid, but its caller had left. The line says CANCELLED.
 
+Answers that were charged and couldn't be used, so that the upstream was asked again, have lines of their own (`lose`).
 Nobody else books an upstream call.
 """
 
@@ -31,10 +32,9 @@ from semcache.costs.account import Account
 from semcache.costs.books import Books
 from semcache.costs.budgets import Reservation
 from semcache.errors import SemcacheError
-from semcache.model import Answer, Cost, Entry, LedgerRecord, Purpose, Status, Usage, Vector
+from semcache.model import Answer, Cost, Entry, LedgerRecord, LostAnswer, Purpose, Status, Vector
 
 _log = structlog.get_logger(__name__)
-_CHARS_PER_TOKEN = 4
 _Result = TypeVar("_Result")
 
 
@@ -101,6 +101,21 @@ class Purchase(ABC):
         self._budgets.spend(line)
         self._reservation.release()
         return line
+
+    def lose(self, lost: LostAnswer, status: Status) -> None:
+        """Book an answer that was charged and couldn't be used, as a line beside the one of the call.
+
+        The line goes to disk with the next commit, which is the call's own at the latest.
+
+        Args:
+            lost: the answer, with all it used.
+            status: of the request that the call serves.
+        """
+        line = self._account.make_paid_line(status, lost)
+        line = line._replace(requests=0, overhead_nanousd=0, purpose=Purpose.LOST_ANSWER)
+        self._budgets.spend(line)
+        self._ledger.record(line)
+        self._account.count_beside(line)
 
     async def commit(
         self, entry: Entry, vector: Vector | None, *, refused: Callable[[Entry], Awaitable[bool]]
@@ -203,7 +218,6 @@ class RequestPurchase(Purchase):
 
     Attributes:
         status: MISS, BYPASS or REFRESH.
-        chunks: chunks of a streamed answer that came.
     """
 
     def __init__(
@@ -214,7 +228,6 @@ class RequestPurchase(Purchase):
         *,
         status: Status,
         reason: str,
-        prompt_chars: int,
     ) -> None:
         """Prepare the purchase.
 
@@ -224,19 +237,15 @@ class RequestPurchase(Purchase):
             estimates: what the call may cost, by model.
             status: MISS, BYPASS or REFRESH.
             reason: why the upstream is asked, a stable token.
-            prompt_chars: characters of the prompt, for the estimate of a stream that breaks off.
         """
         super().__init__(account, books, estimates)
         self.status = status
         self._reason = reason
-        self._prompt_chars = prompt_chars
-        self.chunks = 0
-        self._model = ""
+        self._lost: LostAnswer | None = None
 
-    def note_chunk(self, model: str) -> None:
-        """Note that a chunk of the answer came, from `model` (empty where the chunk doesn't name it)."""
-        self._model = self._model or model
-        self.chunks += 1
+    def broke_off(self, lost: LostAnswer) -> None:
+        """Note what came of the answer that the call ends without, with all it used; the request's line has it."""
+        self._lost = lost
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
         account = self._account
@@ -250,12 +259,10 @@ class RequestPurchase(Purchase):
         self._account.count(line, self._reason)
 
     async def _fail(self, error: BaseException | None) -> None:
-        if not self.chunks:
+        if self._lost is None:
             self._account.end_as_failed(error)
             return
-        # Each chunk that arrived is a token or more that was charged.
-        partial = Usage(self._prompt_chars // _CHARS_PER_TOKEN, 0, self.chunks, estimated=True)
-        self._account.end_as_failed(error, partial, self._model or self._account.alias)
+        self._account.end_as_failed(error, self._lost)
         self._reservation.release()  # In one step with the spending that `end_as_failed` counted.
         if not isinstance(error, Exception):  # A cancelled call has nobody left to be told.
             return

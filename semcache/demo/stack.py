@@ -101,7 +101,7 @@ async def running_server(
 
 def scripted_upstream(base_url: str, models: Iterable[str]) -> UpstreamSettings:
     """Return the upstream settings that send the usual models and `models` to `base_url`."""
-    target = Target(name="scripted", base_url=base_url)
+    target = Target(name="scripted", base_url=base_url, provider="any")
     aliases = sorted({*_USUAL_MODELS, *models})
     return UpstreamSettings(
         targets=(target,), routes=tuple(Route(alias=alias, target=target.name) for alias in aliases)

@@ -29,6 +29,8 @@ def line_row(record: LedgerRecord) -> FlatRow:
         "cache_write_tokens": usage.cache_write_tokens,
         "output_tokens": usage.output_tokens,
         "estimated": usage.estimated,
+        "service_tier": usage.service_tier,
+        "parts": " ".join(f"{name}={count}" for name, count in usage.parts),
         **_cost("spent", record.spent),
         **_cost("saved", record.saved),
         "overhead_nanousd": record.overhead_nanousd,
@@ -62,6 +64,7 @@ def hour_row(hour: LedgerHour) -> FlatRow:
         "unpriced": hour.unpriced,
         "estimated": hour.estimated,
         "wrong_hits": hour.wrong_hits,
+        "partly_priced": hour.partly_priced,
     }
 
 
@@ -72,6 +75,7 @@ def _cost(name: str, cost: Cost) -> FlatRow:
         f"{name}_output_nanousd": cost.output_nanousd,
         f"{name}_nanousd": cost.total_nanousd,
         f"{name}_priced": cost.priced,
+        f"{name}_partly_priced": cost.partly_priced,
         f"{name}_price_version": cost.price_version,
     }
 

@@ -73,7 +73,13 @@ def remarks(total: SavingsRow, unpriced: Mapping[str, int]) -> list[str]:
         )
     if total.estimated:
         sentences.append(
-            f"The tokens of {counted(total.estimated, 'request')} are an estimate: the upstream sent no usage."
+            f"The tokens of {counted(total.estimated, 'request')} are an estimate: the upstream sent no usage, or an "
+            "impossible one, or its answer broke off."
+        )
+    if total.partly_priced:
+        sentences.append(
+            f"The amounts of {counted(total.partly_priced, 'request')} aren't fully known: the price of text or of the "
+            "standard service tier stands in for one that is missing. A [[price]] with parts or service_tier gives it."
         )
     cached = total.spent_usage.cached_input_tokens
     if cached:

@@ -48,6 +48,7 @@ class SavingsRow:
         unpriced: requests whose model has no known price; they are in no amount of money.
         estimated: requests whose tokens are an estimate.
         wrong_hits: hits that were reported as wrong.
+        partly_priced: requests whose amount lacks the right price of a part, or of the service tier.
         tenant: the tenant; empty if not grouped by tenant.
         status: the status; None if not grouped by status.
     """
@@ -66,6 +67,7 @@ class SavingsRow:
     unpriced: int = 0
     estimated: int = 0
     wrong_hits: int = 0
+    partly_priced: int = 0
     tenant: str = ""
     status: Status | None = None
 
@@ -237,6 +239,7 @@ def _row(hours: Sequence[LedgerHour], name: _Name, *, by_time: bool) -> SavingsR
         unpriced=sum(hour.unpriced for hour in hours),
         estimated=sum(hour.estimated for hour in hours),
         wrong_hits=sum(hour.wrong_hits for hour in hours),
+        partly_priced=sum(hour.partly_priced for hour in hours),
         tenant=tenant,
         status=Status(status) if status else None,
     )

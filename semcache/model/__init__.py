@@ -3,7 +3,7 @@
 A value that each request makes anew is a named tuple: making a frozen dataclass takes three times as long.
 """
 
-from semcache.model.answer import NORMAL, Answer, Mode, UpstreamCall
+from semcache.model.answer import NORMAL, Answer, LostAnswer, Mode, UpstreamCall
 from semcache.model.decision import (
     FLOAT_SLACK,
     AlignmentCounts,
@@ -29,7 +29,7 @@ from semcache.model.entry import (
     parse_entry_id,
 )
 from semcache.model.ledger import LedgerHour, LedgerRecord, Purpose, ServedHit
-from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage
+from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage, standard_or
 from semcache.model.request import (
     NO_TASK,
     Cacheability,
@@ -84,6 +84,7 @@ __all__ = [
     "LedgerHour",
     "LedgerRecord",
     "LookupResult",
+    "LostAnswer",
     "Mode",
     "Neighbour",
     "Purpose",
@@ -108,4 +109,5 @@ __all__ = [
     "format_entry_id",
     "hit_ratio",
     "parse_entry_id",
+    "standard_or",
 ]

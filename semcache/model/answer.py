@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from semcache.model.money import Usage
 
@@ -35,6 +35,30 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class LostAnswer:
+    """What came of an answer that can't be used, though its upstream charges for it.
+
+    Attributes:
+        model: the model that the answer names; the one that was asked for where it names none.
+        usage: its counts as far as they came; 0 for a count that didn't, flagged as estimated.
+        text: all text that came, of every choice, with reasoning and calls of tools.
+        text_chars: how many characters the whole text is taken to have; more than came where it is known that some
+            is missing.
+        target_model: the model that the target was asked for.
+        route: the target's name.
+        degraded: whether its answers are worse than what was asked for.
+    """
+
+    model: str
+    usage: Usage
+    text: str = ""
+    text_chars: int = 0
+    target_model: str = ""
+    route: str = ""
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamCall:
     """What an upstream needs to answer.
 
@@ -46,6 +70,7 @@ class UpstreamCall:
         complexity: chooses among the alias's routes; empty when unknown.
         degraded: whether the route's degraded alias is asked first.
         barred: models that may not be asked, on whichever target, because a budget has no room for them.
+        lost: the upstream adds the charged answer of each try that couldn't be used, however the call ends.
     """
 
     alias: str
@@ -56,6 +81,7 @@ class UpstreamCall:
     complexity: str = ""
     degraded: bool = False
     barred: frozenset[str] = frozenset()
+    lost: list[LostAnswer] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class Purpose(StrEnum):
     """A verdict that a hit was wrong, with what a wrong answer costs as its overhead."""
     VERIFIER = "verifier"
     """A second model's opinion on an answer."""
+    LOST_ANSWER = "lost_answer"
+    """An answer that was charged and couldn't be used, so that the upstream was asked again."""
 
     __hash__ = str.__hash__
 
@@ -87,6 +89,7 @@ class LedgerHour:
     cache_write_tokens: int = 0
     overhead_nanousd: int = 0
     wrong_hits: int = 0
+    partly_priced: int = 0
 
     @property
     def spent_nanousd(self) -> int:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 NANOUSD_PER_USD = 1_000_000_000
+_STANDARD_TIERS = frozenset({"default", "standard", "auto", "on_demand", "standard_only"})
+"""The names that providers have for the service tier with the standard price."""
+_MAX_TIER_CHARS = 32
+
+
+def standard_or(tier: str) -> str:
+    """Return a service tier's name as a usage has it: empty for the standard one, otherwise in lower case."""
+    name = tier.strip().lower()[:_MAX_TIER_CHARS]
+    return "" if name in _STANDARD_TIERS else name
 
 
 class Usage(NamedTuple):
@@ -13,8 +22,11 @@ class Usage(NamedTuple):
     Attributes:
         input_tokens: all input, `cached_input_tokens` and `cache_write_tokens` included.
         cached_input_tokens: tokens that were read from the provider's prompt cache.
-        estimated: whether the numbers are estimates, since the upstream sent none.
+        estimated: whether a number is an estimate, since the upstream sent none or an impossible one.
         cache_write_tokens: tokens that were written to the provider's prompt cache.
+        service_tier: the provider's tier that served the call (`flex`, `priority`, `batch`); empty: the standard one.
+        parts: (name, count) of what may have a price of its own, sorted by name: tokens that the counts above include
+            (`input_audio`), or calls of tools beside them (`web_searches`). `costs.tariff.PART_GROUPS` has all names.
     """
 
     input_tokens: int = 0
@@ -22,15 +34,19 @@ class Usage(NamedTuple):
     output_tokens: int = 0
     estimated: bool = False
     cache_write_tokens: int = 0
+    service_tier: str = ""
+    parts: tuple[tuple[str, int], ...] = ()
 
 
 class Cost(NamedTuple):
     """The price of one usage in integer nanodollars.
 
     Attributes:
-        input_nanousd: input, what the provider charges for writing its prompt cache, and any fee per call.
+        input_nanousd: input, what the provider charges for writing its prompt cache and for calls of its own tools, and
+            any fee per call.
         priced: False when the model has no known price.
         price_version: where the price is from.
+        partly_priced: True when the amounts lack the right price of a part, or of the service tier.
     """
 
     input_nanousd: int = 0
@@ -38,6 +54,7 @@ class Cost(NamedTuple):
     output_nanousd: int = 0
     priced: bool = False
     price_version: str = ""
+    partly_priced: bool = False
 
     @property
     def total_nanousd(self) -> int:

@@ -63,6 +63,10 @@ class Instruments:
         self.unpriced = tally(
             "unpriced_requests", "Requests whose model has no known price; no amount of money includes them."
         )
+        self.partly_priced = tally(
+            "partly_priced_requests",
+            "Requests whose amount of money lacks the right price of a part, or of the service tier.",
+        )
         self.decisions = tally("decisions", "Requests by the reason of the decision.", "reason")
         self.errors = tally("errors", "Failed requests by the error's reason.", "reason")
         self.vetoes = tally("guard_vetoes", "Candidates that a guard vetoed.", "guard")

@@ -111,6 +111,7 @@ class Metrics:
         )
         self._max_remembered = max_remembered
         self._unpriced = self._instruments.unpriced.count(())
+        self._partly_priced = self._instruments.partly_priced.count(())
         self._series: dict[_SeriesKey, _Series] = {}
         self._stages: dict[str, Series] = {}
         self._breakers: set[str] = set()
@@ -143,6 +144,8 @@ class Metrics:
                     series.request_cost.add(spent_nanousd / NANOUSD_PER_USD)
                 if not (saved if status in HIT_STATUSES else spent).priced:
                     self._unpriced.value += 1
+                if spent.partly_priced or saved.partly_priced:
+                    self._partly_priced.value += 1
             self._window.add(status, requests, spent_nanousd, saved_nanousd)
 
     def _open_series(self, key: _SeriesKey) -> _Series:

@@ -21,6 +21,10 @@ class Upstream(Protocol):
         """Return the models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
         ...
 
+    def targets_of(self, model: str) -> frozenset[str]:
+        """Return the names of the targets that may be asked for a model, for whichever alias."""
+        ...
+
     @property
     def mode(self) -> Mode:
         """The degraded mode now."""

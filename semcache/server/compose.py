@@ -103,7 +103,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
     """
     clock = replacements.get("clock") or SystemClock()
     secrets = partition_secrets(settings)
-    prices = replacements.get("prices") or PriceBook.open(settings.costs)
+    prices = replacements.get("prices") or PriceBook.open(settings.costs, targets=settings.upstream.targets)
     registry = CollectorRegistry()
     metrics = Metrics(registry, settings.metrics, clock, _known_models(settings))
     embedder = replacements.get("embedder")

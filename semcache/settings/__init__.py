@@ -35,6 +35,7 @@ from semcache.settings.upstream import (
     RetrySettings,
     Route,
     Target,
+    TargetPrice,
     UpstreamSettings,
     WeightedTarget,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "Target",
+    "TargetPrice",
     "TaskExemplars",
     "TaskRule",
     "TaskSettings",

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,13 +18,37 @@ from pydantic import (
 
 from semcache.settings.section import Count, Name, Seconds, Section
 
+_UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=18, decimal_places=9)]
+
+
+class TargetPrice(Section):
+    """What a target charges, in dollars for a million tokens."""
+
+    input: _UsdPerMillion
+    output: _UsdPerMillion
+    cached_input: _UsdPerMillion | None = None
+    """Of input that was read from the provider's prompt cache; None: the price of other input."""
+    cache_write: _UsdPerMillion | None = None
+    """Of input that was written to that cache; None: the price of other input."""
+    per_call: _UsdPerMillion = Decimal(0)
+    """Dollars for a call, beside its tokens."""
+
 
 class Target(Section):
     """One server of OpenAI-compatible chat completions."""
 
     name: Name
     base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    """The URL up to and including `/v1`; `/chat/completions` is appended."""
+    """The URL up to and including `/v1`; `/chat/completions` is appended to its path, and a query (`?api-version=…`)
+    stays behind it."""
+    free: bool = False
+    """True: its answers cost nothing, as those of an own server do."""
+    price: TargetPrice | None = None
+    """What its answers cost, whatever the model: `{ input = 0.20, output = 0.60 }`."""
+    provider: str = ""
+    """Whose prices its answers have: a provider's id in genai-prices (`openai`), or `any` for a router that charges
+    what the provider of each model charges. Empty: the provider whose API the host of `base_url` is; the models of any
+    other host have no known price."""
     api_key_env: str = ""
     """The environment variable that holds the key."""
     api_key_file: Path | None = None
@@ -217,6 +242,8 @@ def _target_problems(targets: Sequence[Target]) -> Iterator[str]:
     for name in _repeated(target.name for target in targets):
         yield f"target {name!r} is named twice"
     for target in targets:
+        if target.free + (target.price is not None) + bool(target.provider) > 1:
+            yield f"target {target.name!r} may have one of free, price and provider"
         if target.api_key_env and target.api_key_file:
             yield f"target {target.name!r} has both api_key_env and api_key_file"
         if target.api_key_env and target.api_key_env not in os.environ:

@@ -51,6 +51,7 @@ _ENTRY = RowTable(
     (
         *flags("answer.usage.estimated", "cost.priced", "answer.degraded", "answer.tool_calls"),
         *flags("has_lists", "text_is_in_body", derived=True),
+        *flags("cost.partly_priced"),
         *fixed("q", "answer.usage.input_tokens", "answer.usage.cached_input_tokens", "answer.usage.output_tokens"),
         *fixed("q", "cost.input_nanousd", "cost.cached_input_nanousd", "cost.output_nanousd"),
         *fixed("I", "answer.attempts"),
@@ -64,16 +65,27 @@ _ENTRY = RowTable(
         *fixed("I", "text_offset", "text_bytes", "rejection_count", derived=True),
         *fixed("32s", "exact_key", "partition"),
         *fixed("q", "answer.usage.cache_write_tokens", since=2),
+        *texts("H", "answer.usage.service_tier", since=3),
+        *texts("H", "parts_of_usage", since=3, derived=True),
     ),
     parts=(("answer.usage", Usage), ("answer", Answer), ("cost", Cost), ("", Entry)),
-    supplied=("answer.text", "answer.body", "tags", "sources", "features", "rejections", "entry_id"),
+    supplied=(
+        "answer.text",
+        "answer.body",
+        "answer.usage.parts",
+        "tags",
+        "sources",
+        "features",
+        "rejections",
+        "entry_id",
+    ),
 )
 _LINE = RowTable(
     "log line",
     (
         *flags("usage.estimated", "spent.priced", "saved.priced"),
         *flags("has_similarity", "has_one_price_version", derived=True),
-        *flags("degraded"),
+        *flags("degraded", "spent.partly_priced", "saved.partly_priced"),
         *fixed("q", "usage.input_tokens", "usage.cached_input_tokens", "usage.output_tokens"),
         *fixed("q", "spent.input_nanousd", "spent.cached_input_nanousd", "spent.output_nanousd"),
         *fixed("q", "saved.input_nanousd", "saved.cached_input_nanousd", "saved.output_nanousd"),
@@ -89,9 +101,11 @@ _LINE = RowTable(
         *fixed("q", "usage.cache_write_tokens", "overhead_nanousd", since=2),
         *texts("H", "route", since=2),
         *texts("H", "unusual_purpose", since=2, derived=True),
+        *texts("H", "usage.service_tier", since=3),
+        *texts("H", "parts_of_usage", since=3, derived=True),
     ),
     parts=(("usage", Usage), ("spent", Cost), ("saved", Cost), ("", LedgerRecord)),
-    supplied=("saved.price_version", "similarity", "purpose"),
+    supplied=("saved.price_version", "similarity", "purpose", "usage.parts"),
 )
 _HOUR = RowTable(
     "ledger hour",
@@ -103,6 +117,7 @@ _HOUR = RowTable(
         *texts("H", "status", convert=Status),
         *RUN_LENGTH,
         *fixed("q", "cache_write_tokens", "overhead_nanousd", "wrong_hits", since=2),
+        *fixed("q", "partly_priced", since=3),
     ),
     parts=(("", LedgerHour),),
 )
@@ -122,7 +137,16 @@ _SERVED = RowTable(
     supplied=("vector",),
 )
 
-_HAS_LISTS, _LISTS, _TEXT_IS_IN_BODY, _TEXT_OUTSIDE_BODY, _TEXT_OFFSET, _TEXT_BYTES, _REJECTION_COUNT = map(
+(
+    _HAS_LISTS,
+    _LISTS,
+    _TEXT_IS_IN_BODY,
+    _TEXT_OUTSIDE_BODY,
+    _TEXT_OFFSET,
+    _TEXT_BYTES,
+    _REJECTION_COUNT,
+    _PARTS_OF_ENTRY,
+) = map(
     _ENTRY.position,
     (
         "has_lists",
@@ -132,9 +156,18 @@ _HAS_LISTS, _LISTS, _TEXT_IS_IN_BODY, _TEXT_OUTSIDE_BODY, _TEXT_OFFSET, _TEXT_BY
         "text_offset",
         "text_bytes",
         "rejection_count",
+        "parts_of_usage",
     ),
 )
-_HAS_SIMILARITY, _SIMILARITY_OR_0, _HAS_ONE_VERSION, _OTHER_VERSION, _SPENT_VERSION, _UNUSUAL_PURPOSE = map(
+(
+    _HAS_SIMILARITY,
+    _SIMILARITY_OR_0,
+    _HAS_ONE_VERSION,
+    _OTHER_VERSION,
+    _SPENT_VERSION,
+    _UNUSUAL_PURPOSE,
+    _PARTS_OF_LINE,
+) = map(
     _LINE.position,
     (
         "has_similarity",
@@ -143,11 +176,20 @@ _HAS_SIMILARITY, _SIMILARITY_OR_0, _HAS_ONE_VERSION, _OTHER_VERSION, _SPENT_VERS
         "other_price_version",
         "spent.price_version",
         "unusual_purpose",
+        "parts_of_usage",
     ),
 )
 
 _decode_json: Callable[[str], list[Any]] = json.JSONDecoder().decode
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _encode_parts(usage: Usage) -> str:
+    return _encode_json(usage.parts) if usage.parts else ""
+
+
+def _decode_parts(text: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name, count) for name, count in _decode_json(text)) if text else ()
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -173,6 +215,7 @@ def encode_entry(entry: Entry) -> bytes:
             "text_offset": max(offset, 0),
             "text_bytes": len(raw_text) if offset >= 0 else 0,
             "rejection_count": len(entry.rejections),
+            "parts_of_usage": _encode_parts(answer.usage),
         },
     )
     rejections = b"".join(
@@ -205,6 +248,7 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
         {
             "answer.text": text,
             "answer.body": body,
+            "answer.usage.parts": _decode_parts(values[_PARTS_OF_ENTRY]),
             "tags": tuple(tags),
             "sources": tuple(sources),
             "features": {name: tuple(words) for name, words in features.items()},
@@ -231,6 +275,7 @@ def encode_record(line: LedgerRecord) -> bytes:
             "other_price_version": "" if has_one_version else line.saved.price_version,
             # Nearly every line is a request's: that purpose takes no room.
             "unusual_purpose": "" if line.purpose is Purpose.REQUEST else line.purpose,
+            "parts_of_usage": _encode_parts(line.usage),
         },
     )
     return sealed(columns)
@@ -250,6 +295,7 @@ def decode_record(row: bytes) -> LedgerRecord:
             "saved.price_version": values[_SPENT_VERSION] if values[_HAS_ONE_VERSION] else values[_OTHER_VERSION],
             "similarity": values[_SIMILARITY_OR_0] if values[_HAS_SIMILARITY] else None,
             "purpose": Purpose(values[_UNUSUAL_PURPOSE] or Purpose.REQUEST),
+            "usage.parts": _decode_parts(values[_PARTS_OF_LINE]),
         },
     )
     return line

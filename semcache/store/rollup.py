@@ -35,6 +35,7 @@ def merged(first: LedgerHour, second: LedgerHour) -> LedgerHour:
         cache_write_tokens=first.cache_write_tokens + second.cache_write_tokens,
         overhead_nanousd=first.overhead_nanousd + second.overhead_nanousd,
         wrong_hits=first.wrong_hits + second.wrong_hits,
+        partly_priced=first.partly_priced + second.partly_priced,
     )
 
 
@@ -44,6 +45,7 @@ def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
     - A line without a request of its own (a caller's Store) adds its tokens and money.
     - The line of a wrong hit adds its overhead alone, because the hit's own line has the rest.
     - `unpriced` counts lines whose money is unknown: spending without a price, or a hit without a known saving.
+    - `partly_priced` counts lines whose money lacks the price of a part, or of the service tier.
 
     The lines of one name are summed column by column, which costs less than one object per line.
     """
@@ -65,6 +67,7 @@ def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
             usage.cache_write_tokens,
             record.overhead_nanousd,
             record.purpose is Purpose.WRONG_HIT,
+            spent.partly_priced or saved.partly_priced,
         )
         groups.setdefault((hour_s, record.tenant, record.model, record.task_type, status), []).append(amounts)
     hours = (LedgerHour(*name, *map(sum, zip(*rows, strict=True))) for name, rows in groups.items())

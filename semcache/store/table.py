@@ -20,9 +20,9 @@ from zlib import crc32
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import format_entry_id
 
-FORMAT = 2
-"""Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`. A row of format 1 lacks the columns
-that exist since format 2: they are read as 0 or empty."""
+FORMAT = 3
+"""Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`. A row of an earlier format lacks the
+columns that exist since a later one: they are read as 0 or empty."""
 
 _CRC = struct.Struct("<I")
 _FORMAT_AT = _CRC.size
@@ -130,8 +130,12 @@ class RowTable:
         later = [column for column in stored if column.since > 1]
         self._older_count = len(older)
         self._older = struct.Struct("<" + "".join(column.code for column in older))
-        self._later = struct.Struct("<" + "".join(column.code for column in later))
-        self._later_absent = (0,) * len(later)
+        by_format = [[column for column in later if column.since <= number] for number in range(FORMAT + 1)]
+        self._later_of_format = tuple(
+            (struct.Struct("<" + "".join(column.code for column in present)), (0,) * (len(later) - len(present)))
+            for present in by_format
+        )
+        self._later, _ = self._later_of_format[FORMAT]
         self._run_at = None if run_column is None else stored.index(run_column)
         self._stored_fixed = _picker(stored, [column for column in ordered if column.kind is Kind.FIXED])
         self._stored_lengths = _picker(stored, [column for column in ordered if column.kind is Kind.TEXT])
@@ -175,11 +179,9 @@ class RowTable:
         self._verify(row, entry_id)
         stored = self._older.unpack_from(row, _START)
         start = _START + self._older.size
-        if row[_FORMAT_AT] > 1:
-            stored += self._later.unpack_from(row, start)
-            start += self._later.size
-        else:
-            stored += self._later_absent
+        later, absent = self._later_of_format[row[_FORMAT_AT]]
+        stored += later.unpack_from(row, start) + absent
+        start += later.size
         end = len(row) if self._run_at is None else start + stored[self._run_at]
         run = row[start:end].decode("utf-8", "surrogatepass")
         values = [*self._stored_fixed(stored)]

@@ -15,7 +15,7 @@ import structlog
 from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
-from semcache.costs.usage import estimate_usage
+from semcache.costs.usage import estimate_usage, lost_usage, with_estimates
 from semcache.decision import store_detail
 from semcache.errors import SemcacheError, UpstreamError
 from semcache.model import (
@@ -27,6 +27,7 @@ from semcache.model import (
     Deposited,
     Entry,
     KeyedRequest,
+    LostAnswer,
     Purpose,
     Status,
     Tier,
@@ -37,7 +38,7 @@ from semcache.request import skip_reason
 from semcache.story.outcomes import Fetched, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
-from semcache.upstream import MAX_REPLY_TOKENS, confirms, model_of, verifier_body
+from semcache.upstream import MAX_REPLY_TOKENS, confirms, text_of_answer, verifier_body
 
 _log = structlog.get_logger(__name__)
 _MAX_NAME_CHARS = 256
@@ -108,7 +109,7 @@ class Filling:
             async with self._accounts.purchase(account, keyed, models, status=status, reason=reason) as purchase:
                 call = self._call(account, keyed, degraded=degraded, barred=purchase.barred)
                 flight.start_asking(reason)
-                answer = self._completed(keyed, await self._ask(call, flight, purchase))
+                answer = await self._buy(keyed, call, flight, purchase)
                 account.lap("upstream")
                 line = purchase.paid(answer)
                 if late_vector is not None:
@@ -147,8 +148,11 @@ class Filling:
 
         return asyncio.get_running_loop().create_task(embed())
 
-    def _models(self, account: Account, keyed: KeyedRequest) -> tuple[tuple[str, ...], bool]:
-        """Return the models that the call may be sent to, at least one, and whether a budget asks for cheaper ones."""
+    def _models(self, account: Account, keyed: KeyedRequest) -> tuple[dict[str, frozenset[str]], bool]:
+        """Return the models that the call may be sent to, at least one, and whether a budget asks for cheaper ones.
+
+        Each model has the targets that may be asked for it.
+        """
         budgets, upstream = self._accounts.budgets, self._upstream
         task_type, complexity = keyed.task.task_type, keyed.task.complexity
         models: tuple[str, ...] = ()
@@ -160,7 +164,12 @@ class Filling:
             if degraded:
                 models = upstream.candidates(keyed.alias, task_type=task_type, complexity=complexity, degraded=True)
         self._embedder.keep_batches_small(small="smaller_batches" in upstream.mode.measures)
-        return models or (keyed.alias,), degraded
+        return self._with_targets(models or (keyed.alias,)), degraded
+
+    def _with_targets(self, models: tuple[str, ...]) -> dict[str, frozenset[str]]:
+        # Only an estimate of the cost asks for them, and only budgets need an estimate.
+        none: frozenset[str] = frozenset()
+        return {model: self._upstream.targets_of(model) if self._accounts.budgets else none for model in models}
 
     def _call(self, account: Account, keyed: KeyedRequest, *, degraded: bool, barred: frozenset[str]) -> UpstreamCall:
         _log.debug("story.routed", request_id=account.request_id, alias=keyed.alias, **asdict(keyed.task))
@@ -175,7 +184,20 @@ class Filling:
             barred=barred,
         )
 
-    async def _ask(self, call: UpstreamCall, flight: Flight[Outcome], purchase: RequestPurchase) -> Answer:
+    async def _buy(
+        self, keyed: KeyedRequest, call: UpstreamCall, flight: Flight[Outcome], purchase: RequestPurchase
+    ) -> Answer:
+        """Return the upstream's answer, and book each answer that was charged and lost on the way."""
+        try:
+            return self._completed(keyed, await self._ask(call, flight))
+        except BaseException:
+            if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
+                purchase.broke_off(self._whole_loss(keyed, call.lost.pop()))
+            raise
+        finally:
+            self._book_lost(keyed, call, purchase, purchase.status)
+
+    async def _ask(self, call: UpstreamCall, flight: Flight[Outcome]) -> Answer:
         if not flight.streams:
             return await self._upstream.complete(call)
         answer: Answer | None = None
@@ -183,12 +205,19 @@ class Filling:
             if isinstance(piece, Answer):
                 answer = piece
             else:
-                # Every chunk names the model; reading the first is enough.
-                purchase.note_chunk("" if purchase.chunks else model_of(piece)[:_MAX_NAME_CHARS])
                 flight.feed(piece)
         if answer is None:
             raise UpstreamError("The upstream's stream ended before the answer was whole.")
         return answer
+
+    def _book_lost(self, keyed: KeyedRequest, call: UpstreamCall, purchase: Purchase, status: Status) -> None:
+        """Book the answers that a call lost before it was answered or failed."""
+        for lost in call.lost:
+            purchase.lose(self._whole_loss(keyed, lost), status)
+
+    def _whole_loss(self, keyed: KeyedRequest, lost: LostAnswer) -> LostAnswer:
+        """Return a lost answer with an estimate of what its upstream didn't tell."""
+        return replace(lost, usage=lost_usage(lost, keyed.prompt_chars, keyed.text, self._embedder.count_tokens))
 
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
@@ -220,7 +249,7 @@ class Filling:
             return "verifier_off"
         alias = self._settings.tasks.verifier
         body = verifier_body(alias, keyed.request.body, answer.text)
-        models = self._upstream.candidates(alias) or (alias,)
+        models = self._with_targets(self._upstream.candidates(alias) or (alias,))
         try:
             async with self._accounts.side_purchase(
                 account, body, models, MAX_REPLY_TOKENS, status=status, purpose=Purpose.VERIFIER
@@ -232,7 +261,10 @@ class Filling:
                     request_id=account.request_id,
                     barred=purchase.barred,
                 )
-                reply = self._completed(keyed, await self._upstream.complete(call))
+                try:
+                    reply = self._completed(keyed, await self._upstream.complete(call))
+                finally:
+                    self._book_lost(keyed, call, purchase, status)
                 purchase.paid(reply)
         except SemcacheError as error:
             _log.warning("story.verifier_failed", request_id=account.request_id, error=str(error))
@@ -281,15 +313,17 @@ class Filling:
         return vector
 
     def _completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """Return the answer with names of bounded length, and with an estimate where its upstream sent no usage."""
+        """Return the answer with names of bounded length, and with an estimate of what its upstream doesn't tell."""
         if len(answer.model) > _MAX_NAME_CHARS or len(answer.finish_reason) > _MAX_NAME_CHARS:
             answer = replace(
                 answer, model=answer.model[:_MAX_NAME_CHARS], finish_reason=answer.finish_reason[:_MAX_NAME_CHARS]
             )
-        if answer.usage.input_tokens or answer.usage.output_tokens:
+        usage = answer.usage
+        if usage.input_tokens and (usage.output_tokens or not (usage.estimated or answer.text)):
             return answer
-        usage = estimate_usage(keyed.prompt_chars, keyed.text, answer.text, self._embedder.count_tokens)
-        return replace(answer, usage=usage)
+        text = text_of_answer(answer.body)
+        estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
+        return replace(answer, usage=with_estimates(usage, estimate))
 
     async def _store(self, paid: _Paid, purchase: Purchase) -> tuple[Entry | None, str]:
         """Store a paid answer through its purchase; return the entry, or None and why it wasn't stored.

@@ -11,8 +11,10 @@ from typing import Any
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import NORMAL, Answer, UpstreamCall, Usage
 from semcache.upstream.assembly import Assembler
+from semcache.upstream.lost import read_chunks
 from semcache.upstream.wire import read_answer, replay_chunks
 
+_ROUTE = "scripted"
 DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
 
 
@@ -101,6 +103,11 @@ class ScriptedUpstream:
         del task_type, complexity, degraded
         return tuple(self.models(alias) or ())
 
+    def targets_of(self, model: str) -> frozenset[str]:
+        """Return the one name that answers carry as their route."""
+        del model
+        return frozenset({_ROUTE})
+
     def press_budget(self, *, pressed: bool) -> None:
         """Record it."""
         self.pressed = pressed
@@ -123,6 +130,8 @@ class ScriptedUpstream:
     async def stream(self, call: UpstreamCall) -> AsyncGenerator[bytes | Answer, None]:
         """Yield the scripted answer in chunks, then the whole Answer."""
         scripted, answer = await self._begin(call)
+        chunks: list[bytes] = []
+        whole = False
         try:
             await _wait_for(scripted.gate)
             if scripted.error is not None and scripted.break_after is None:
@@ -134,15 +143,19 @@ class ScriptedUpstream:
                     raise scripted.error or _broken()
                 await _wait_for(next(gates, None))
                 assembler.add(chunk)
+                chunks.append(chunk)
                 yield chunk
             if scripted.break_after is not None:
                 raise scripted.error or _broken()
+            whole = True
             yield read_answer(assembler.completion(), target_model=answer.target_model, route=answer.route)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
         finally:
             self.running -= 1
+            if chunks and not whole:
+                call.lost.append(replace(read_chunks(chunks, answer.target_model), route=answer.route))
 
     async def close(self) -> None:
         """Record that it was closed."""
@@ -167,7 +180,7 @@ class ScriptedUpstream:
         async with self._arrived:
             self.calls.append(call)
             self._arrived.notify_all()
-        return scripted, read_answer(body, target_model=model, route="scripted")
+        return scripted, read_answer(body, target_model=model, route=_ROUTE)
 
     def _script(self, call: UpstreamCall) -> Scripted:
         prompt = prompt_of(call.body)

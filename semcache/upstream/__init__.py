@@ -2,7 +2,8 @@
 
 - It owns the way of one upstream call: the route's plan (`routes`), tries over targets (`tries`, `retries`,
   `retry_budget`), the health of targets (`fleet`, `breaker`), the degraded mode (`modes`), and what is sent and read
-  (`body`, `wire`, `sse`, `relay`, `assembly`). `router` reads in call order.
+  (`body`, `wire`, `sse`, `relay`, `assembly`), the counts of a usage (`usage`), what came of lost answers (`lost`,
+  `generated`). `router` reads in call order.
 - Thread: all of it runs on the event loop and is used by no other thread.
 - It remembers connections, breakers, the calls of the last window, 4,096 plans of routes and 1,024 models that targets
   refused. All of it ends with the process. The modules that decide (`tries`, `breaker`, `modes`) get the time as an
@@ -10,10 +11,11 @@
 """
 
 from semcache.upstream.body import edit_body
+from semcache.upstream.generated import text_of_answer
 from semcache.upstream.retries import Blame, blame
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
-from semcache.upstream.wire import model_of, read_answer, read_usage, replay_chunks
+from semcache.upstream.wire import read_answer, replay_chunks
 
 __all__ = [
     "MAX_REPLY_TOKENS",
@@ -23,9 +25,8 @@ __all__ = [
     "blame",
     "confirms",
     "edit_body",
-    "model_of",
     "read_answer",
-    "read_usage",
     "replay_chunks",
+    "text_of_answer",
     "verifier_body",
 ]

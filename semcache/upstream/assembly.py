@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from semcache.upstream.usage import find_usage, joined_usage
 from semcache.upstream.wire import dump, read_json, refuse, well_formed
 
 _OF_A_CHUNK = frozenset({"object", "choices", "usage"})
@@ -137,8 +138,7 @@ class Assembler:
         for name, part in value.items():
             if name not in _OF_A_CHUNK and part not in (None, ""):
                 self._head.setdefault(name, part)
-        if value.get("usage") is not None:
-            self._usage = value["usage"]
+        self._usage = joined_usage(self._usage, find_usage(value))
 
     @property
     def is_complete(self) -> bool:

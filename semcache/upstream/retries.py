@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -87,6 +88,24 @@ def retry_delay_s(
     delay_s = max(asked_s, rng.uniform(0, ceiling_s))
     # A wait that ends with the deadline leaves no time for an answer.
     return delay_s if delay_s < remaining_s else None
+
+
+def asked_wait_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Return the seconds for which an upstream asks to be left alone; None when it doesn't say.
+
+    OpenAI and Azure send `retry-after-ms` beside `retry-after`, which they round up to seconds: the finer one counts.
+
+    Args:
+        headers: of the response.
+        now_s: wall-clock seconds since 1970.
+    """
+    try:
+        milliseconds = float(headers.get("retry-after-ms", ""))
+    except ValueError:
+        milliseconds = math.nan
+    if math.isfinite(milliseconds) and milliseconds >= 0:
+        return milliseconds / 1000
+    return parse_retry_after(headers.get("retry-after"), now_s)
 
 
 def parse_retry_after(value: str | None, now_s: float) -> float | None:

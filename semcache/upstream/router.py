@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from semcache.settings import UpstreamSettings
 from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.fleet import Fleet
+from semcache.upstream.lost import ReceivedBody, read_lost
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.relay import WholeBody, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
@@ -113,6 +115,10 @@ class HttpUpstream:
         """Return the models that such a call could be sent to, the likeliest first; empty when nothing routes it."""
         return models_of(self._routes.plan(alias, task_type, complexity, degraded=degraded or self._prefers_mini()))
 
+    def targets_of(self, model: str) -> frozenset[str]:
+        """Return the names of the targets that may be asked for a model, for whichever alias."""
+        return self._routes.targets_of(model)
+
     @property
     def mode(self) -> Mode:
         """The degraded mode now."""
@@ -136,9 +142,10 @@ class HttpUpstream:
             while True:
                 place = await self._next(tries, call)
                 body = edit_body(call.body, model=place.model, stream=False)
+                received = ReceivedBody()
                 try:
-                    with self._attempt(tries, place) as limit_s:
-                        whole = await self._targets[place.target].fetch(body, call, limit_s)
+                    with self._attempt(tries, place, call, received) as limit_s:
+                        whole = await self._targets[place.target].fetch(body, call, limit_s, received)
                         return self._read(whole, place, tries, started_s)
                 except UpstreamError as error:
                     self._log_failure(error, tries, call)
@@ -158,23 +165,26 @@ class HttpUpstream:
                 place = await self._next(tries, call)
                 target = self._targets[place.target]
                 body = edit_body(call.body, model=place.model, stream=True)
-                relayed, whole = False, b""
+                received, whole = ReceivedBody(), b""
                 try:
-                    with self._attempt(tries, place) as limit_s:
+                    with self._attempt(tries, place, call, received) as limit_s:
                         until_s = self._clock.monotonic() + limit_s
-                        async with target.open(body, call, limit_s) as reply, aclosing(relay(reply, target)) as pieces:
+                        async with (
+                            target.open(body, call, limit_s, received) as reply,
+                            aclosing(relay(reply, target)) as pieces,
+                        ):
                             # The share of the time ends with the first chunk: after it no other target is tried.
                             async with target.time_limit(until_s - self._clock.monotonic(), call):
                                 piece = await anext(pieces)
                             tries.lives()
                             while not isinstance(piece, WholeBody):
-                                relayed = True
+                                received.chunks.append(piece)
                                 yield piece
                                 piece = await anext(pieces)
                             whole = piece.body
                         answer = self._read(whole, place, tries, started_s)
                 except UpstreamError as error:
-                    if relayed:
+                    if received.chunks:
                         raise
                     self._log_failure(error, tries, call)
                 else:
@@ -249,8 +259,11 @@ class HttpUpstream:
                 self._observer.upstream_done(tries.last.target, now_s - started_s)
 
     @contextmanager
-    def _attempt(self, tries: Tries, place: Destination) -> Iterator[float]:
-        """Make one try: yields the seconds it may take, and reports its end to the breaker and the observer."""
+    def _attempt(self, tries: Tries, place: Destination, call: UpstreamCall, received: ReceivedBody) -> Iterator[float]:
+        """Make one try: yields the seconds it may take, and reports its end to the breaker and the observer.
+
+        What came of an answer that can't be used is noted with the call, since it is charged.
+        """
         limit_s = tries.begin(place, self._clock.monotonic())
         outcome = ""
         try:
@@ -264,6 +277,8 @@ class HttpUpstream:
         finally:
             if not outcome:
                 tries.abandoned()
+            if outcome != "ok" and (lost := read_lost(received, place.model)) is not None:
+                call.lost.append(replace(lost, route=place.target, degraded=place.degraded))
             if self._observer is not None:
                 self._observer.upstream_attempted(place.target, outcome or "cancelled")
 

@@ -92,6 +92,17 @@ class RouteTable:
             self._models[alias] = models if any(plans) else None
         return self._models[alias]
 
+    def targets_of(self, model: str) -> frozenset[str]:
+        """Return the targets that some route asks for a model."""
+        if self._only_target:
+            return frozenset({self._only_target})
+        return frozenset(
+            place.target
+            for route in self._routes.values()
+            for place in route.destinations
+            if place.model == model or (not place.model and route.alias in {model, _ANY})
+        )
+
     def _find(self, alias: str, task_type: str, complexity: str) -> Route | None:
         routes = self._routes
         for name in (alias, _ANY):

@@ -15,9 +15,11 @@ from semcache.model import UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import Target
 from semcache.upstream.credentials import ApiKeySource
-from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, parse_retry_after
+from semcache.upstream.lost import ReceivedBody
+from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, asked_wait_s
 
 _EVENT_STREAM = "text/event-stream"
+_COMPLETIONS = "/chat/completions"
 _ERROR_BYTES = 64 * 1024
 """Bytes read of an error's body: providers' errors have a few hundred."""
 _KEEPALIVE_S = 30.0
@@ -27,10 +29,13 @@ _KEEPALIVE_S = 30.0
 class StreamedReply:
     """The successful reply to a streamed call: its head has come, its body is still coming."""
 
-    def __init__(self, target: HttpTarget, response: httpx2.Response, call: UpstreamCall) -> None:
+    def __init__(
+        self, target: HttpTarget, response: httpx2.Response, call: UpstreamCall, received: ReceivedBody
+    ) -> None:
         self._target = target
         self._response = response
         self._call = call
+        self._received = received
 
     @property
     def is_event_stream(self) -> bool:
@@ -45,7 +50,7 @@ class StreamedReply:
             UpstreamTimedOutError, UpstreamError: ANSWER_TOO_LARGE, or the connection broke off.
         """
         async with self._target.time_limit(self._target.settings.timeout_s, self._call):
-            return await self._target.read(self._response)
+            return await self._target.read(self._response, self._received)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives: its first piece within the target's timeout, others within its stall timeout.
@@ -60,8 +65,11 @@ class StreamedReply:
                 async with self._target.time_limit(limit_s, self._call):
                     piece = await anext(body, None)
                 if piece is None:
+                    self._received.ended = True
                     return
                 limit_s = self._target.settings.stall_timeout_s
+                if not self._received.chunks:
+                    self._received.pieces.append(piece)
                 yield piece
 
 
@@ -78,7 +86,7 @@ class HttpTarget:
         self._clock = clock
         self._key = ApiKeySource(settings, environ)
         try:
-            self._url = httpx2.URL(settings.base_url.rstrip("/") + "/chat/completions")
+            self._url = httpx2.URL(_endpoint(settings.base_url))
         except httpx2.InvalidURL as error:
             raise SettingsError([f"target {settings.name!r}: base_url is no URL: {error}"]) from error
         self._client = httpx2.AsyncClient(
@@ -98,8 +106,10 @@ class HttpTarget:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
-    async def fetch(self, body: bytes, call: UpstreamCall, limit_s: float) -> bytes:
+    async def fetch(self, body: bytes, call: UpstreamCall, limit_s: float, received: ReceivedBody) -> bytes:
         """Send a body and return the whole answer, within the target's timeout and `limit_s`.
+
+        What comes is noted in `received`, however the exchange ends.
 
         Raises:
             UpstreamRefusedError: a 4xx.
@@ -108,42 +118,51 @@ class HttpTarget:
         """
         async with (
             self.time_limit(min(self.settings.timeout_s, limit_s), call),
-            self._exchange(body, call, "application/json", nullcontext()) as response,
+            self._exchange(body, call, "application/json", nullcontext(), received) as response,
         ):
-            return await self.read(response)
+            return await self.read(response, received)
 
     @asynccontextmanager
-    async def open(self, body: bytes, call: UpstreamCall, limit_s: float) -> AsyncIterator[StreamedReply]:
+    async def open(
+        self, body: bytes, call: UpstreamCall, limit_s: float, received: ReceivedBody
+    ) -> AsyncIterator[StreamedReply]:
         """Send a body and yield the streamed reply once its head says success, within the timeout and `limit_s`.
+
+        What comes is noted in `received`, however the exchange ends.
 
         Raises:
             The errors of `fetch`, for the head.
         """
         head_limit = self.time_limit(min(self.settings.timeout_s, limit_s), call)
-        async with self._exchange(body, call, _EVENT_STREAM, head_limit) as response:
-            yield StreamedReply(self, response, call)
+        async with self._exchange(body, call, _EVENT_STREAM, head_limit, received) as response:
+            yield StreamedReply(self, response, call, received)
 
-    async def read(self, response: httpx2.Response) -> bytes:
-        """Return a response's body of at most `answer_bytes`.
+    async def read(self, response: httpx2.Response, received: ReceivedBody) -> bytes:
+        """Return a response's body of at most `answer_bytes`, and note it in `received`.
 
         Raises:
             UpstreamError: ANSWER_TOO_LARGE.
         """
-        declared = response.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > self.answer_bytes:
+        if received.declared_bytes > self.answer_bytes:
             raise self.too_large()
-        pieces, size = [], 0
+        size = 0
         async with aclosing(response.aiter_bytes()) as body:
             async for piece in body:
                 size += len(piece)
                 if size > self.answer_bytes:
                     raise self.too_large()
-                pieces.append(piece)
-        return b"".join(pieces)
+                received.pieces.append(piece)
+        received.ended = True
+        return b"".join(received.pieces)
 
     @asynccontextmanager
     async def _exchange(
-        self, body: bytes, call: UpstreamCall, accept: str, head_limit: AbstractAsyncContextManager[None]
+        self,
+        body: bytes,
+        call: UpstreamCall,
+        accept: str,
+        head_limit: AbstractAsyncContextManager[None],
+        received: ReceivedBody,
     ) -> AsyncIterator[httpx2.Response]:
         """Send a body and yield the response whose head says success; errors become semcache's until the block ends."""
         key = self._key.current()
@@ -154,6 +173,9 @@ class HttpTarget:
                 response = await self._client.send(request, stream=True)
                 if not response.is_success:
                     raise self._failure(response, await _read_error(response), key)
+            declared = response.headers.get("content-length", "")
+            received.declared_bytes = int(declared[:20]) if declared.isdecimal() else 0
+            received.begun = True
             yield response
         except httpx2.HTTPError as error:
             raise self._broken(error, begun=response is not None) from error
@@ -219,7 +241,7 @@ class HttpTarget:
         name = self.settings.name
         if key:  # Some servers repeat a wrong key in their error.
             body = body.replace(key.encode(), b"[key]")
-        retry_after_s = parse_retry_after(response.headers.get("retry-after"), self._clock.wall())
+        retry_after_s = asked_wait_s(response.headers, self._clock.wall())
         phrase = f"{status} {_phrase(status)}".strip()
         if response.is_client_error:
             hint = ""
@@ -267,6 +289,13 @@ class HttpTarget:
                 hint="Check the target's base_url and whether it runs.",
             )
         return UpstreamError(f"The exchange with the upstream {name!r} failed ({kind}).")
+
+
+def _endpoint(base_url: str) -> str:
+    """Return the URL of chat completions: the path is appended to the base's path, and the base's query is kept."""
+    base, mark, query = base_url.partition("#")[0].partition("?")
+    path = base.rstrip("/")
+    return (path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS) + mark + query
 
 
 async def _read_error(response: httpx2.Response) -> bytes:

@@ -12,10 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from semcache.errors import UpstreamError
-from semcache.model import Answer, Usage
-
-MAX_TOKENS = 10**12
-"""A larger count can't be true, and its price would not fit into 64 bits of nanodollars."""
+from semcache.model import Answer
+from semcache.upstream.usage import completion_usage
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ERROR_BYTES = 2048
@@ -39,7 +37,7 @@ def read_answer(
 ) -> Answer:
     """Return a target's `chat.completion` as an Answer; the body stays as it is.
 
-    Counts that are missing or impossible give zeros, flagged as estimated: the caller estimates them.
+    A count that is missing or impossible is 0, and the usage flagged as estimated: the caller estimates such counts.
 
     Raises:
         UpstreamError: the body is no JSON, reports an error with a status of success, or has no choices.
@@ -57,7 +55,7 @@ def read_answer(
         body=body,
         model=well_formed(model) if isinstance(model, str) and model else target_model,
         finish_reason=well_formed(finish_reason) if isinstance(finish_reason, str) else "",
-        usage=read_usage(value.get("usage")),
+        usage=completion_usage(value),
         text=well_formed(text_of(first.get("content"))),
         target_model=target_model,
         route=route,
@@ -75,46 +73,6 @@ def is_same_model(asked: str, answered: str) -> bool:
 
 def _bare_model(name: str) -> str:
     return _SNAPSHOT.sub("", name.rpartition("/")[2].lower())
-
-
-def read_usage(value: object) -> Usage:
-    """Return the counts of a `usage` object. Impossible counts give zeros, flagged as estimated."""
-    unknown = Usage(estimated=True)
-    if not isinstance(value, dict):
-        return unknown
-    reported = value.get("prompt_tokens_details")
-    details = reported if isinstance(reported, dict) else {}
-    # Routers have different names for the tokens written to the provider's cache (LiteLLM has the last two).
-    written = (
-        details.get("cache_write_tokens")
-        or details.get("cache_creation_tokens")
-        or value.get("cache_creation_input_tokens")
-    )
-    counts = [
-        _count(number)
-        for number in (
-            value.get("prompt_tokens"),
-            details.get("cached_tokens") or 0,
-            value.get("completion_tokens"),
-            written or 0,
-        )
-    ]
-    input_tokens, cached_input_tokens, output_tokens, cache_write_tokens = counts
-    # A prompt has a token at least. The tokens read from and written to the provider's cache are part of it.
-    if min(counts) < 0 or input_tokens == 0 or cached_input_tokens + cache_write_tokens > input_tokens:
-        return unknown
-    return Usage(input_tokens, cached_input_tokens, output_tokens, cache_write_tokens=cache_write_tokens)
-
-
-def model_of(chunk: bytes) -> str:
-    """Return the model that a `chat.completion.chunk` names; empty for none."""
-    model = read_json(chunk, "a chunk").get("model")
-    return well_formed(model) if isinstance(model, str) else ""
-
-
-def _count(value: object) -> int:
-    """Return a count of tokens; -1 for an impossible value. To Python a bool is an int, but it is no count."""
-    return value if type(value) is int and 0 <= value <= MAX_TOKENS else -1
 
 
 def read_json(body: bytes, what: str) -> dict[str, Any]:

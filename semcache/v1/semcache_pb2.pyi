@@ -994,6 +994,7 @@ class Usage(_message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
     CACHE_WRITE_TOKENS_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens of the prompt, cached ones included."""
     cached_input_tokens: _builtins.int
@@ -1001,9 +1002,11 @@ class Usage(_message.Message):
     output_tokens: _builtins.int
     """Tokens of the answer, reasoning included."""
     estimated: _builtins.bool
-    """Whether the counts are semcache's estimate because the upstream reported none."""
+    """Whether a count is semcache's estimate because the upstream reported none, or an impossible one."""
     cache_write_tokens: _builtins.int
     """Those of input_tokens that the provider wrote to its own prompt cache, which some providers charge for."""
+    service_tier: _builtins.str
+    """The provider's service tier that served the call: "flex", "priority", "batch", … Empty for the standard one."""
     def __init__(
         self,
         *,
@@ -1012,10 +1015,11 @@ class Usage(_message.Message):
         output_tokens: _builtins.int = ...,
         estimated: _builtins.bool = ...,
         cache_write_tokens: _builtins.int = ...,
+        service_tier: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "estimated", b"estimated", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_tokens", b"cache_write_tokens", "cached_input_tokens", b"cached_input_tokens", "estimated", b"estimated", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "service_tier", b"service_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1033,6 +1037,7 @@ class Cost(_message.Message):
     TOTAL_NANOUSD_FIELD_NUMBER: _builtins.int
     PRICED_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    PARTLY_PRICED_FIELD_NUMBER: _builtins.int
     input_nanousd: _builtins.int
     """The price of the input tokens that the provider did not have cached, including those that it wrote to its cache,
     and of a fee per call.
@@ -1047,6 +1052,10 @@ class Cost(_message.Message):
     """Whether the price is known. False with all amounts zero means unknown, not free."""
     price_version: _builtins.str
     """The version of the price book that the amounts come from. Empty when nothing was priced."""
+    partly_priced: _builtins.bool
+    """Whether the amounts lack the right price of a part: of audio, images or web searches, or of the service tier. The
+    price of text, or of the standard tier, stands in for it.
+    """
     def __init__(
         self,
         *,
@@ -1056,10 +1065,11 @@ class Cost(_message.Message):
         total_nanousd: _builtins.int = ...,
         priced: _builtins.bool = ...,
         price_version: _builtins.str = ...,
+        partly_priced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_nanousd", b"cached_input_nanousd", "input_nanousd", b"input_nanousd", "output_nanousd", b"output_nanousd", "price_version", b"price_version", "priced", b"priced", "total_nanousd", b"total_nanousd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_nanousd", b"cached_input_nanousd", "input_nanousd", b"input_nanousd", "output_nanousd", b"output_nanousd", "partly_priced", b"partly_priced", "price_version", b"price_version", "priced", b"priced", "total_nanousd", b"total_nanousd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2877,6 +2887,7 @@ class SavingsRow(_message.Message):
     SAVINGS_PERCENT_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     WRONG_HITS_FIELD_NUMBER: _builtins.int
+    PARTLY_PRICED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that answered, or the requested alias where none did. Empty when not grouped by model."""
     task_type: _builtins.str
@@ -2907,6 +2918,8 @@ class SavingsRow(_message.Message):
     """The tenant. Empty when not grouped by tenant."""
     wrong_hits: _builtins.int
     """Hits that were reported as wrong; what each costs at the configured rate is in overhead_nanousd."""
+    partly_priced_count: _builtins.int
+    """Calls and hits whose amounts lack the right price of a part, or of the service tier."""
     @_builtins.property
     def period_start_time(self) -> _timestamp_pb2.Timestamp:
         """The start of the hour or day. Unset when not grouped by time."""
@@ -2944,10 +2957,11 @@ class SavingsRow(_message.Message):
         savings_percent: _builtins.float | None = ...,
         tenant: _builtins.str = ...,
         wrong_hits: _builtins.int = ...,
+        partly_priced_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "period_start_time", b"period_start_time", "requests", b"requests", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_usage", b"spent_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "estimated_count", b"estimated_count", "model", b"model", "overhead_nanousd", b"overhead_nanousd", "period_start_time", b"period_start_time", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "saved_net_nanousd", b"saved_net_nanousd", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_cached_input_nanousd", b"spent_cached_input_nanousd", "spent_input_nanousd", b"spent_input_nanousd", "spent_nanousd", b"spent_nanousd", "spent_output_nanousd", b"spent_output_nanousd", "spent_usage", b"spent_usage", "task_type", b"task_type", "tenant", b"tenant", "unpriced_count", b"unpriced_count", "wrong_hits", b"wrong_hits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent", "estimated_count", b"estimated_count", "model", b"model", "overhead_nanousd", b"overhead_nanousd", "partly_priced_count", b"partly_priced_count", "period_start_time", b"period_start_time", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "saved_net_nanousd", b"saved_net_nanousd", "saved_usage", b"saved_usage", "savings_percent", b"savings_percent", "spent_cached_input_nanousd", b"spent_cached_input_nanousd", "spent_input_nanousd", b"spent_input_nanousd", "spent_nanousd", b"spent_nanousd", "spent_output_nanousd", b"spent_output_nanousd", "spent_usage", b"spent_usage", "task_type", b"task_type", "tenant", b"tenant", "unpriced_count", b"unpriced_count", "wrong_hits", b"wrong_hits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__savings_percent: _TypeAlias = _typing.Literal["savings_percent"]  # noqa: Y015
     _WhichOneofArgType__savings_percent: _TypeAlias = _typing.Literal["_savings_percent", b"_savings_percent"]  # noqa: Y015

@@ -60,6 +60,7 @@ def config(path: Path, upstream: str) -> Path:
         [[upstream.targets]]
         name = "scripted"
         base_url = "{upstream}"
+        provider = "any"
         """,
         "utf-8",
     )

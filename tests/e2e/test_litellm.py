@@ -102,7 +102,7 @@ async def client(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "store": {"path": tmp_path, "map_size_bytes": 1 << 30},
             "upstream": {
                 "targets": [
-                    {"name": "litellm", "base_url": proxy, "api_key_env": "LITELLM_KEY"},
+                    {"name": "litellm", "base_url": proxy, "provider": "any", "api_key_env": "LITELLM_KEY"},
                     {"name": "stranger", "base_url": proxy, "api_key_env": "WRONG_KEY"},
                 ],
                 "routes": [

@@ -302,7 +302,7 @@ async def test_an_answer_whose_tokens_cannot_be_counted_is_booked_all_the_same()
 
 
 async def test_half_a_stream_of_a_model_with_an_endless_name_is_booked() -> None:
-    script = Scripted(model="m" * 70_000, pieces=("one ", "two"), break_after=1)
+    script = Scripted(model="m" * 70_000, pieces=("one ", "two"), break_after=2)
     served = rig(ScriptedUpstream(lambda _: script))
     with pytest.raises(UpstreamError):
         await streamed(served, FAR)

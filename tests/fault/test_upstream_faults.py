@@ -156,6 +156,31 @@ async def test_retry_after_is_waited_for(form):
     assert rig.sleep.slept_s == [3.0]
 
 
+async def test_a_wait_in_milliseconds_is_waited_for_beside_a_longer_one_in_seconds():
+    headers = {"retry-after": "60", "retry-after-ms": "3000"}
+    async with ScriptedServer([failure(429, headers=headers)]) as server, Rig(server) as rig:
+        await rig.ask("plain")
+    assert rig.sleep.slept_s == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("end", "path"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("?api-version=2024-10-21", "/v1/chat/completions?api-version=2024-10-21"),
+        ("/?api-version=1&x=a%2Fb", "/v1/chat/completions?api-version=1&x=a%2Fb"),
+        ("/a%20b?v=1#part", "/v1/a%20b/chat/completions?v=1"),
+        ("/chat/completions?api-version=1", "/v1/chat/completions?api-version=1"),
+    ],
+    ids=["plain", "a slash", "a query", "a slash and a query", "escapes and a fragment", "the whole path"],
+)
+async def test_the_path_is_appended_before_a_query(end, path):
+    async with ScriptedServer([good("plain")]) as server, Rig(server, base_url=server.base_url + end) as rig:
+        await rig.ask("plain")
+    assert server.requests[0].path == path
+
+
 @pytest.mark.parametrize(("retry_after", "deadline_s"), [("9", 100.0), ("3", 2.5)])
 async def test_a_retry_after_beyond_patience_or_deadline_ends_the_tries(retry_after, deadline_s):
     async with ScriptedServer([failure(503, headers={"retry-after": retry_after})]) as server, Rig(server) as rig:

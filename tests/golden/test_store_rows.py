@@ -13,6 +13,7 @@ from tests.support.stored import answer, digest, entry, record, served
 FOLDER = Path(__file__).parent
 GOLDEN = json.loads((FOLDER / "store_rows.json").read_text("utf-8"))
 OF_FORMAT_1 = json.loads((FOLDER / "store_rows_format_1.json").read_text("utf-8"))
+OF_FORMAT_2 = json.loads((FOLDER / "store_rows_format_2.json").read_text("utf-8"))
 
 FULL: Entry = entry(
     tags=("faq",),
@@ -35,7 +36,7 @@ FIRST = {
     "served hit": (served(vector=b"\x01\x02", verdict="wrong"), codec.encode_served, codec.decode_served),
 }
 WRITTEN = Usage(12, 4, 30, cache_write_tokens=5)
-VALUES = {
+SECOND = {
     **FIRST,
     "entry of format 2": (
         entry(entry_id=7, answer=replace(answer("yes"), usage=WRITTEN)),
@@ -60,6 +61,22 @@ VALUES = {
         codec.decode_hour,
     ),
 }
+PARTS = WRITTEN._replace(service_tier="flex", parts=(("input_audio", 3), ("web_searches", 1)))
+PARTLY = Cost(4, 5, 6, priced=True, price_version="v", partly_priced=True)
+VALUES = {
+    **SECOND,
+    "entry of format 3": (
+        entry(entry_id=7, answer=replace(answer("yes"), usage=PARTS), cost=PARTLY),
+        codec.encode_entry,
+        lambda row: codec.decode_entry(7, row),
+    ),
+    "log line of format 3": (
+        LINE._replace(usage=PARTS, spent=PARTLY, saved=PARTLY),
+        codec.encode_record,
+        codec.decode_record,
+    ),
+    "hour of format 3": (replace(HOUR, partly_priced=14), codec.encode_hour, codec.decode_hour),
+}
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -80,7 +97,14 @@ def test_rows_of_format_1_are_read(name):
     assert decode(bytes.fromhex(OF_FORMAT_1[name])) == value
 
 
+@pytest.mark.parametrize("name", SECOND)
+def test_rows_of_format_2_are_read(name):
+    value, _, decode = SECOND[name]
+    assert decode(bytes.fromhex(OF_FORMAT_2[name])) == value
+
+
 def test_every_default_is_left_somewhere():
     assert FULL.answer.usage == Usage(12, 4, 30)
     assert GOLDEN.keys() == VALUES.keys()
     assert OF_FORMAT_1.keys() == FIRST.keys()
+    assert OF_FORMAT_2.keys() == SECOND.keys()

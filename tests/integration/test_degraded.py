@@ -111,7 +111,7 @@ async def stack(path: Path, script: object = None, **sections: Any) -> AsyncIter
             "server": {"port": 0},
             "metrics": {"enabled": False},
             "store": {"path": path, "map_size_bytes": 1 << 30},
-            "upstream": {**UPSTREAM, "targets": [{"name": "t", "base_url": server.base_url}]},
+            "upstream": {**UPSTREAM, "targets": [{"name": "t", "base_url": server.base_url, "provider": "any"}]},
         }
         for name, fields in sections.items():
             own[name] = {**own.get(name, {}), **fields}

@@ -75,7 +75,7 @@ def rig(
         ),
         registry=registry,
         metrics=metrics,
-        prices=prices or PriceBook.open(settings.costs),
+        prices=prices or PriceBook.open(settings.costs, targets=settings.upstream.targets),
         secrets=["s" * 16],
         tasks=Tasks(settings.tasks, np.stack([embedder.vector(text) for text in texts]) if texts else None),
     )

@@ -196,6 +196,7 @@ def _row_json(row: SavingsRow) -> dict[str, object]:
         "cache_tokens": _usage_json(row.saved_usage),
         "unpriced": row.unpriced,
         "estimated": row.estimated,
+        "partly_priced": row.partly_priced,
         "wrong_hits": row.wrong_hits,
     }
 

@@ -10,7 +10,7 @@ from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.errors import BudgetExceededError, StoreFullError, UpstreamError
-from semcache.model import Cacheability, KeyedRequest, Purpose, Request, Status, Tier, Usage
+from semcache.model import Cacheability, KeyedRequest, LostAnswer, Purpose, Request, Status, Tier, Usage
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans
 from semcache.settings import CostSettings, MetricsSettings
@@ -66,12 +66,15 @@ class Bank:
         account.alias = MODEL
         return account
 
-    async def fails(self, error, *chunk_models):
-        """A request whose call raises `error` after some chunks."""
+    async def fails(self, error, *usages):
+        """A request whose call raises `error` after it has lost answers with these usages."""
         with self.open() as account:
             async with self.purchase(account) as purchase:
-                for model in chunk_models:
-                    purchase.note_chunk(model)
+                *earlier, last = [LostAnswer(MODEL, usage, route="one") for usage in usages] or [None]
+                for lost in earlier:
+                    purchase.lose(lost, Status.MISS)
+                if last is not None:
+                    purchase.broke_off(last)
                 raise error
 
     def leave(self):
@@ -83,7 +86,7 @@ class Bank:
         return account
 
     def purchase(self, account, status=Status.MISS):
-        return self.accounts.purchase(account, KEYED, [MODEL], status=status, reason="below_threshold")
+        return self.accounts.purchase(account, KEYED, {MODEL: ()}, status=status, reason="below_threshold")
 
     @property
     def lines(self):
@@ -146,12 +149,30 @@ async def test_a_failed_call_costs_nothing_and_gives_its_room_back(bank):
     bank.check((Status.ERROR, 0))
 
 
-async def test_a_stream_that_breaks_off_is_charged_for_the_chunks_that_came(bank):
+async def test_what_came_of_an_answer_that_broke_off_is_in_its_requests_line(bank):
+    usage = Usage(100, 0, 2, estimated=True)
     with pytest.raises(UpstreamError):
-        await bank.fails(UpstreamError("broken"), MODEL, "")
+        await bank.fails(UpstreamError("broken"), usage)
     (line,) = bank.lines
-    assert (line.model, line.usage) == (MODEL, Usage(100, 0, 2, estimated=True))
+    assert (line.model, line.usage, line.route) == (MODEL, usage, "one")
     bank.check((Status.ERROR, 100 * 150 + 2 * 600))
+
+
+async def test_each_answer_that_was_lost_before_has_a_line_of_its_own(bank):
+    with pytest.raises(UpstreamError):
+        await bank.fails(UpstreamError("broken"), Usage(10, 0, 1), Usage(20, 0, 2), Usage(30, 0, 3))
+    own = 20 * 150 + 2 * 600, 30 * 150 + 3 * 600
+    bank.check((Status.MISS, 10 * 150 + 600), (Status.MISS, own[0]), (Status.ERROR, own[1]))
+    assert [line.purpose for line in bank.lines] == [Purpose.LOST_ANSWER, Purpose.LOST_ANSWER, Purpose.REQUEST]
+    assert [line.requests for line in bank.lines] == [0, 0, 1]
+
+
+async def test_a_lost_answer_is_booked_beside_the_one_that_was_paid(bank):
+    with bank.open() as account:
+        async with bank.purchase(account) as purchase:
+            purchase.lose(LostAnswer(MODEL, Usage(10, 0, 1)), Status.MISS)
+            purchase.paid(ANSWER)
+    bank.check((Status.MISS, 10 * 150 + 600), (Status.MISS, ANSWER_NANOUSD))
 
 
 async def test_an_answer_whose_caller_has_left_is_booked_as_cancelled(bank):
@@ -222,7 +243,7 @@ async def test_a_verifier_has_a_line_beside_its_requests(bank):
             purchase.paid(ANSWER)
             await purchase.make_durable()
             async with bank.accounts.side_purchase(
-                account, b"{}", [MODEL], 16, status=purchase.status, purpose=Purpose.VERIFIER
+                account, b"{}", {MODEL: ()}, 16, status=purchase.status, purpose=Purpose.VERIFIER
             ) as beside:
                 beside.paid(ANSWER)
     assert [(line.purpose, line.requests) for line in bank.lines] == [(Purpose.REQUEST, 1), (Purpose.VERIFIER, 0)]
@@ -231,7 +252,9 @@ async def test_a_verifier_has_a_line_beside_its_requests(bank):
 
 async def test_a_verifier_that_fails_books_nothing_and_gives_its_room_back(bank):
     async def verify(account, status):
-        async with bank.accounts.side_purchase(account, b"{}", [MODEL], 16, status=status, purpose=Purpose.VERIFIER):
+        async with bank.accounts.side_purchase(
+            account, b"{}", {MODEL: ()}, 16, status=status, purpose=Purpose.VERIFIER
+        ):
             raise UpstreamError("broken")
 
     with bank.open() as account:

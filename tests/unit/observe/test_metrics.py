@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
-from semcache.model import HIT_STATUSES, IndexSize, IndexStats, QueueStats, Status, StoreStats, Usage, hit_ratio
+from semcache.model import (
+    HIT_STATUSES,
+    NO_COST,
+    ZERO_COST,
+    Cost,
+    IndexSize,
+    IndexStats,
+    QueueStats,
+    Status,
+    StoreStats,
+    Usage,
+    hit_ratio,
+)
 from semcache.observe.metrics import Metrics
 from semcache.observe.window import Window
 from semcache.settings import MetricsSettings
@@ -312,3 +324,19 @@ def test_counting_where_labels_are_remembered_counts_as_looking_them_up_each_tim
         return sorted(line for line in lines if "_created" not in line)
 
     assert page(remembering) == page(forgetting)
+
+
+@pytest.mark.parametrize(
+    ("status", "spent", "saved", "partly"),
+    [
+        (Status.MISS, Cost(5, priced=True, partly_priced=True), ZERO_COST, 1),
+        (Status.EXACT_HIT, ZERO_COST, Cost(5, priced=True, partly_priced=True), 1),
+        (Status.MISS, Cost(5, priced=True), ZERO_COST, 0),
+        (Status.MISS, NO_COST, ZERO_COST, 0),
+    ],
+    ids=["spent", "saved", "whole", "unpriced"],
+)
+def test_requests_that_are_partly_priced_are_counted_as_such(metrics, record, value, *, status, spent, saved, partly):
+    metrics.request_done(record(status)._replace(spent=spent, saved=saved), [], "because")
+
+    assert value("semcache_partly_priced_requests_total") == partly

@@ -13,6 +13,7 @@ from semcache.upstream.retries import (
     TOO_LARGE,
     UNREACHABLE,
     Blame,
+    asked_wait_s,
     blame,
     parse_retry_after,
     retry_delay_s,
@@ -125,3 +126,22 @@ def test_a_retry_after_in_each_of_its_forms(value, wanted_s):
 )
 def test_whose_fault_it_was(error, whose):
     assert blame(error) is whose
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "1500.5", "retry-after": "9"}, 1.5005),
+        ({"retry-after-ms": "0", "retry-after": "9"}, 0.0),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "-5", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "inf", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "", "retry-after": "9"}, 9.0),
+        ({"retry-after": "9"}, 9.0),
+        ({}, None),
+    ],
+)
+def test_a_wait_in_milliseconds_counts_before_one_in_seconds(headers, seconds):
+    assert asked_wait_s(headers, NOW_S) == seconds

@@ -33,6 +33,19 @@ def test_one_target_without_routes_takes_every_alias_as_it_is():
     assert table(targets=(A,)).resolve("gpt", "code", "high") == ((Destination("a", "gpt"),),)
 
 
+def test_the_targets_of_a_model_are_all_that_some_route_asks_for_it():
+    routes = table(
+        {"alias": "fast", "model": "mini"},
+        {"alias": "fast", "task_type": "code", "target": "b", "model": "mini"},
+        {"alias": "big", "target": "b"},
+    )
+    assert routes.targets_of("mini") == {"a", "b"}
+    assert routes.targets_of("big") == {"b"}
+    assert routes.targets_of("fast") == frozenset()
+    assert table({"alias": "*", "target": "b"}).targets_of("anything") == {"b"}
+    assert table(targets=(A,)).targets_of("anything") == {"a"}
+
+
 @pytest.mark.parametrize(
     ("targets", "routes", "message"),
     [

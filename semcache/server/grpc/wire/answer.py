@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
-from semcache.model import Answer, Usage
-from semcache.upstream.wire import MAX_TOKENS, read_usage
+from semcache.model import Answer, Usage, standard_or
+from semcache.upstream.usage import MAX_TOKENS, completion_usage
 from semcache.v1 import semcache_pb2 as pb
 
 _NANOS_PER_S = 1_000_000_000
@@ -100,6 +100,7 @@ def _usage(usage: pb.Usage) -> Usage:
         usage.output_tokens,
         usage.estimated,
         usage.cache_write_tokens,
+        standard_or(usage.service_tier),
     )
 
 
@@ -121,7 +122,7 @@ def _read(body: bytes) -> _Completion:
         text=_text(content),
         model=_text(value.get("model")),
         finish_reason=_text(finish_reason),
-        usage=read_usage(value.get("usage")),
+        usage=completion_usage(value),
         tool_calls=bool(called),
     )
 

@@ -103,6 +103,7 @@ def fill_usage(message: pb.Usage, usage: Usage) -> None:
         message.output_tokens = usage.output_tokens
         message.estimated = usage.estimated
         message.cache_write_tokens = usage.cache_write_tokens
+        message.service_tier = usage.service_tier
 
 
 def fill_cost(message: pb.Cost, cost: Cost) -> None:
@@ -115,6 +116,7 @@ def fill_cost(message: pb.Cost, cost: Cost) -> None:
         message.output_nanousd = cost.output_nanousd
         message.total_nanousd = cost.total_nanousd
         message.price_version = cost.price_version
+        message.partly_priced = cost.partly_priced
 
 
 def verdict_messages(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:

@@ -118,6 +118,7 @@ def _row(row: SavingsRow) -> pb.SavingsRow:
         savings_percent=row.savings_percent,
         tenant=row.tenant,
         wrong_hits=row.wrong_hits,
+        partly_priced_count=row.partly_priced,
     )
 
 

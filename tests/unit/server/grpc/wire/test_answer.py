@@ -75,25 +75,28 @@ def test_usage_that_nobody_sent_is_marked_as_unknown_and_not_written():
     assert "usage" not in json.loads(answer.body)
 
 
-@pytest.mark.parametrize(
-    "usage",
-    [
-        None,
-        "many",
-        {"prompt_tokens": -1, "completion_tokens": 2},
-        {"prompt_tokens": 1, "completion_tokens": None},
-        {"prompt_tokens": True, "completion_tokens": 2},
-        {"prompt_tokens": 1.5, "completion_tokens": 2},
-        {"prompt_tokens": 10**13, "completion_tokens": 2},
-    ],
-)
+@pytest.mark.parametrize("usage", [None, "many", {}, {"prompt_tokens": -1, "completion_tokens": None}])
 def test_nonsense_usage_of_an_upstream_counts_as_unknown(usage: object):
     assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
 
 
-def test_more_cached_tokens_than_tokens_are_nonsense():
-    usage = {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}}
-    assert stored(openai_json=completion(usage=usage)).usage == UNKNOWN_USAGE
+@pytest.mark.parametrize(
+    ("usage", "kept"),
+    [
+        ({"prompt_tokens": -1, "completion_tokens": 2}, Usage(0, 0, 2, estimated=True)),
+        ({"prompt_tokens": 1, "completion_tokens": None}, Usage(1, 0, 0, estimated=True)),
+        ({"prompt_tokens": True, "completion_tokens": 2}, Usage(0, 0, 2, estimated=True)),
+        ({"prompt_tokens": 1.5, "completion_tokens": 2}, Usage(2, 0, 2, estimated=True)),
+        ({"prompt_tokens": 10**13, "completion_tokens": 2}, Usage(0, 0, 2, estimated=True)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}},
+            Usage(3, 0, 1, estimated=True),
+        ),
+    ],
+    ids=["negative", "missing", "a bool", "a fraction", "too large", "more cached than read"],
+)
+def test_one_odd_count_leaves_the_others(usage: object, kept: Usage):
+    assert stored(openai_json=completion(usage=usage)).usage == kept
 
 
 def test_tokens_written_to_the_providers_cache_are_read():

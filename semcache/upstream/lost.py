@@ -1,0 +1,143 @@
+"""Reads what came of an answer that can't be used, because its upstream charges for it all the same.
+
+An answer is lost when it breaks off, when it comes too late or is too large, and when its JSON can't be read. What is
+no answer at all (an error, a page of HTML, nothing) costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from semcache.model import LostAnswer
+from semcache.upstream.generated import generated_text
+from semcache.upstream.sse import EventParser
+from semcache.upstream.usage import completion_usage, find_usage, joined_usage
+from semcache.upstream.wire import well_formed
+
+_TEXT = re.compile(r'"(?:content|text|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"((?:[^"\\]|\\.)*)')
+"""A text in JSON that is cut: its value goes up to the closing quote, or to the end of what came."""
+_USAGE = re.compile(r'"usage"\s*:\s*(?=\{)')
+_MODEL = re.compile(r'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_MAX_NAME_CHARS = 256
+"""Longer than any model's name. Upstreams may send anything, and each ledger line holds it."""
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(slots=True)
+class ReceivedBody:
+    """What a target has sent of one answer.
+
+    Attributes:
+        begun: whether the head came, with a status of success.
+        ended: whether the body came to its end.
+        declared_bytes: the length that the head gives the body; 0 where it gives none.
+        pieces: the body, as far as it came; of a stream, up to the first chunk that was passed on.
+        chunks: the chunks of a stream that were passed on. They are shared with whoever reads them, not copied.
+    """
+
+    begun: bool = False
+    ended: bool = False
+    declared_bytes: int = 0
+    pieces: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
+
+
+def read_lost(received: ReceivedBody, target_model: str) -> LostAnswer | None:
+    """Return the lost answer in what a target has sent; None when there is no answer that would be charged.
+
+    Args:
+        received: what has come.
+        target_model: the model that the target was asked for.
+    """
+    if received.chunks:
+        return read_chunks(received.chunks, target_model)
+    if not received.begun:
+        return None
+    body = b"".join(received.pieces)
+    start = body[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"{"):
+        return _of_a_completion(body, received, target_model)
+    if start.startswith((b"data:", b"event:", b"id:", b":")):
+        parser = EventParser()
+        events = [event for event in (*parser.feed(body), *parser.finish()) if event.data.strip()]
+        answers = [event.data for event in events if event.name != b"error" and _answers(event.data)]
+        if answers or not (events or received.ended):
+            return read_chunks(answers, target_model)
+        return None
+    if start or received.ended:  # HTML or plain text is no answer, and neither is nothing at all.
+        return None
+    return read_chunks([], target_model)
+
+
+def _answers(chunk: bytes) -> bool:
+    """Return whether a chunk has a part of an answer or a usage, and isn't an error."""
+    value = _lenient(chunk.decode("utf-8", "replace"))
+    return isinstance(value, dict) and (bool(value.get("choices")) or find_usage(value) is not None)
+
+
+def read_chunks(chunks: Iterable[bytes], target_model: str) -> LostAnswer:
+    """Return the lost answer of a stream that broke off after these chunks; what can't be read is passed over.
+
+    Args:
+        chunks: `chat.completion.chunk` JSON.
+        target_model: the model that the target was asked for.
+    """
+    whole: dict[str, Any] = {}
+    usage: Mapping[str, Any] | None = None
+    texts = []
+    for chunk in chunks:
+        value = _lenient(chunk.decode("utf-8", "replace"))
+        if isinstance(value, dict):
+            usage = joined_usage(usage, find_usage(value))
+            texts.append(generated_text(value))
+            whole = {**value, **whole}
+    return _lost({**whole, "usage": usage}, "".join(texts), target_model)
+
+
+def _of_a_completion(body: bytes, received: ReceivedBody, target_model: str) -> LostAnswer | None:
+    text = body.decode("utf-8", "replace")
+    value = _lenient(text)
+    if isinstance(value, dict):
+        if not value.get("choices") and find_usage(value) is None:
+            return None  # An error, or anything else without an answer.
+        return _lost(value, generated_text(value), target_model)
+    if '"error"' in text and '"choices"' not in text:
+        return None
+    cut: dict[str, Any] = {}
+    if (name := _MODEL.search(text)) is not None:
+        cut["model"] = _lenient(name[1])
+    for found in _USAGE.finditer(text):
+        try:
+            cut["usage"], _ = _DECODER.raw_decode(text, found.end())
+        except (ValueError, RecursionError):
+            continue  # The cut goes through the usage.
+    came = "".join(_unescaped(part) for part in _TEXT.findall(text))
+    lost = _lost(cut, came, target_model)
+    if received.declared_bytes <= len(body):
+        return lost
+    whole_chars = len(came) * received.declared_bytes // max(1, len(body))
+    return LostAnswer(lost.model, lost.usage, lost.text, whole_chars, target_model)
+
+
+def _lost(completion: Mapping[str, Any], text: str, target_model: str) -> LostAnswer:
+    model = completion.get("model")
+    named = well_formed(model) if isinstance(model, str) and model else target_model
+    return LostAnswer(named[:_MAX_NAME_CHARS], completion_usage(completion), text, len(text), target_model)
+
+
+def _lenient(text: str) -> object:
+    """Return the value of a JSON text in which numbers may be NaN or infinite; None for what is no JSON."""
+    try:
+        value: object = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _unescaped(text: str) -> str:
+    value = _lenient(f'"{text}"')
+    return well_formed(value) if isinstance(value, str) else text

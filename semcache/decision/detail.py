@@ -26,14 +26,17 @@ _PLAIN: Mapping[str, str] = {
     "empty_partition": "Nothing is stored that this request could be compared with.",
     "nothing_to_compare": "The request ends with no user text to compare, so only an equal request is a hit.",
     "longer_than_model": "The text is longer than the embedding model reads, so only an equal request is a hit.",
+    "unknown_to_model": "The embedding model doesn't know the text's characters, so only an equal request is a hit.",
     "several_choices": "The request asks for several choices, and such answers aren't cached.",
     "logprobs": "The request asks for log probabilities, and such answers aren't cached.",
     "not_text": "The request has media or asks for them, and only text is cached.",
     "tool_calls": "The request uses tool calls, and these aren't cached.",
     "web_search": "The request asks for a web search, and such answers aren't cached.",
     "temperature": "The request's temperature is above cacheability.max_temperature.",
-    "time_sensitive": "The text matches a pattern of cacheability.time_sensitive.",
-    "personal": "The text matches a pattern of cacheability.personal.",
+    "time_sensitive": "The answer depends on when it is asked, by a wording of cacheability.time_sensitive.",
+    "random": "Each answer should be another one, by a wording of cacheability.random.",
+    "continuation": "The message needs an earlier turn and has none, by a wording of cacheability.continuation.",
+    "personal": "The request is about one person, by a wording of cacheability.personal.",
 }
 """Sentences without figures, by reason."""
 _REQUESTED: Mapping[Status, str] = {

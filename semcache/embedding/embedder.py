@@ -60,6 +60,10 @@ class ModelEmbedder:
         """Return whether the model reads all of `text`: it lies within the window and has no unknown tokens."""
         return self._tokenizer.fits(text)
 
+    def knows(self, text: str) -> bool:
+        """Return whether the model knows every character of `text`, as far as its window may reach."""
+        return self._tokenizer.knows(text)
+
     def count_tokens(self, text: str) -> int:
         """Return the tokens of `text` without special ones; extrapolated for very long texts."""
         return self._tokenizer.count(text)

@@ -69,6 +69,10 @@ class TextTokenizer:
         ids = self._encode(text)
         return len(ids) <= self._window and self._unknown_id not in ids
 
+    def knows(self, text: str) -> bool:
+        """Return whether the beginning of the text that may lie within the window has no unknown tokens."""
+        return self._unknown_id not in self._encode(text[: self._max_chars])
+
     def ids(self, text: str) -> tuple[int, ...]:
         """Return token ids with the special ones, cut to the window; the last special token is kept."""
         ids = self._encode(text[: self._max_chars])

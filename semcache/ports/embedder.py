@@ -28,6 +28,10 @@ class Embedder(Protocol):
         """Return whether the model reads all of `text`; a text that it would cut must not be compared by meaning."""
         ...
 
+    def knows(self, text: str) -> bool:
+        """Return whether the model knows every character of `text`, as far as its window may reach."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Return the tokens of `text` by the model's own tokenizer, uncut: the estimate for upstreams without usage."""
         ...

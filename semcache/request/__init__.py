@@ -2,7 +2,10 @@
 
 - `parsing.py` parses and checks the body; `fields.py` is the table of its fields.
 - `keying.py` computes the exact key and the partition; `templates.py` divides a template's slots.
+- `emoji.py` takes emoji out of the compared text.
 - `cacheability.py` decides how much of the cache a request may use, and `storable.py` which answers are stored.
+- `repeatability.py` names requests whose answer mustn't be given again, by the wordings in `tables/`, which
+  `wordings.py` reads.
 - `tasks.py` names the task type and the complexity; `patterns.py` searches texts for an operator's patterns.
 
 Everything runs on the event loop's thread. `Keying` remembers the keys of recent small requests, and the partitions of

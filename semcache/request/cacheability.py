@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from semcache.model import Cacheability, Tier
-from semcache.request.parsing import ChatBody
-from semcache.request.patterns import Patterns
+from semcache.request.parsing import ChatBody, message_text
+from semcache.request.repeatability import Message, Repeatability
 from semcache.settings import CacheabilitySettings
 
 _BYPASS: Mapping[str, Cacheability] = {
@@ -20,6 +20,8 @@ _BYPASS: Mapping[str, Cacheability] = {
         "web_search",
         "temperature",
         "time_sensitive",
+        "random",
+        "continuation",
         "personal",
     )
 }
@@ -29,17 +31,20 @@ _SEMANTIC = Cacheability(Tier.SEMANTIC, "cacheable")
 class CacheabilityRules:
     """Rules over a parsed body and the text that would be compared."""
 
-    def __init__(self, settings: CacheabilitySettings, fits: Callable[[str], bool]) -> None:
+    def __init__(
+        self, settings: CacheabilitySettings, *, fits: Callable[[str], bool], knows: Callable[[str], bool]
+    ) -> None:
         """Set up the rules.
 
         Args:
-            settings: the limits and patterns.
+            settings: the limits and the lists of wordings.
             fits: returns whether the embedding model reads all of a text.
+            knows: returns whether the embedding model knows every character of a text; asked where `fits` is false.
         """
         self._max_temperature = settings.max_temperature
-        self._patterns = Patterns((*settings.time_sensitive, *settings.personal))
-        self._time_sensitive_count = len(settings.time_sensitive)
+        self._repeatability = Repeatability(settings)
         self._fits = fits
+        self._knows = knows
 
     def classify(self, body: ChatBody, text: str) -> Cacheability:
         """Return how much of the cache a request may use, and why.
@@ -48,34 +53,40 @@ class CacheabilityRules:
             body: the request's parsed body.
             text: the text that would be compared by meaning; empty when there is none.
         """
-        reason = self._bypass_reason(body, text)
+        reason = _bypass_reason(body, self._max_temperature) or self._repeatability.class_of(_message(body))
         if reason:
             return _BYPASS[reason]
         if not text:
             return Cacheability(Tier.EXACT, "nothing_to_compare")
         if not self._fits(text):
-            # A model that reads only the beginning makes all prompts with an equal beginning look alike.
-            return Cacheability(Tier.EXACT, "longer_than_model")
+            # A model that reads only a part makes all prompts that are equal in this part look alike.
+            return Cacheability(Tier.EXACT, "longer_than_model" if self._knows(text) else "unknown_to_model")
         return _SEMANTIC
 
-    def _bypass_reason(self, body: ChatBody, text: str) -> str:
-        fields = body.fields
-        if fields.get("n", 1) > 1:
-            return "several_choices"
-        if fields.get("logprobs") or fields.get("top_logprobs"):
-            return "logprobs"
-        if "audio" in fields or set(fields.get("modalities", ())) - {"text"} or _has_media(body.messages):
-            return "not_text"
-        if _calls_tools(body):
-            return "tool_calls"
-        if "web_search_options" in fields:
-            return "web_search"
-        if fields.get("temperature", 0) > self._max_temperature:
-            return "temperature"
-        matches = self._patterns.find(text)
-        if not matches:
-            return ""
-        return "time_sensitive" if matches[0] < self._time_sensitive_count else "personal"
+
+def _bypass_reason(body: ChatBody, max_temperature: float) -> str:
+    fields = body.fields
+    if fields.get("n", 1) > 1:
+        return "several_choices"
+    if fields.get("logprobs") or fields.get("top_logprobs"):
+        return "logprobs"
+    if "audio" in fields or set(fields.get("modalities", ())) - {"text"} or _has_media(body.messages):
+        return "not_text"
+    if _calls_tools(body):
+        return "tool_calls"
+    if "web_search_options" in fields:
+        return "web_search"
+    return "temperature" if fields.get("temperature", 0) > max_temperature else ""
+
+
+def _message(body: ChatBody) -> Message:
+    """Return what tells whether a request is repeatable: its user messages, and whether a turn stands before the last.
+
+    A last message of the assistant is the beginning of the answer, so the question is the user message before it.
+    """
+    said = [message_text(message) for message in body.messages if message["role"] == "user"]
+    turns = sum(message["role"] in {"user", "assistant"} for message in body.messages)
+    return Message(said[-1] if said else "", said[:-1], begins=turns == 1)
 
 
 def _has_media(messages: Iterable[Mapping[str, Any]]) -> bool:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from semcache.errors import InvalidRequestError
 from semcache.model import KeyedRequest, Request, Template, canonical_json
 from semcache.request.cacheability import CacheabilityRules
+from semcache.request.emoji import split_emoji
 from semcache.request.fields import FIELDS, Role
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import ChatBody, parse_body
+from semcache.request.parsing import ChatBody, message_text, parse_body
 from semcache.request.templates import Templates
 from semcache.settings import LimitSettings
 
@@ -81,7 +81,8 @@ class Keying:
 
     def _key(self, request: Request) -> KeyedRequest:
         body = parse_body(request.body, self._limits)
-        text, rest = self._split(body, request.template)
+        whole_text, rest = self._split(body, request.template)
+        text, emoji = split_emoji(whole_text)
         fields = body.fields
         try:
             document = canonical_json(
@@ -93,11 +94,11 @@ class Keying:
                     self._route_policy_version,
                     request.knowledge_version,
                     {name: _normal(value) for name, value in fields.items() if name not in _NOT_IN_DOCUMENT},
-                    rest,
+                    [*rest, *emoji],
                 ]
             )
             # The exact key covers the whole message, also the text of a template around its slots.
-            message = canonical_json(text if request.template is None else [text, body.messages[-1]])
+            message = canonical_json(whole_text if request.template is None else [whole_text, body.messages[-1]])
         except UnicodeEncodeError as error:
             problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
             raise InvalidRequestError(problem, reason="INVALID_TEXT") from error
@@ -126,7 +127,7 @@ class Keying:
             partitions.append(under_secret.digest())
         return tuple(partitions)
 
-    def _split(self, body: ChatBody, template: Template | None) -> tuple[str, object]:
+    def _split(self, body: ChatBody, template: Template | None) -> tuple[str, list[object]]:
         """Return the text that is compared by meaning, and the part of the messages that must be equal."""
         last = body.messages[-1]
         if template is not None:
@@ -141,14 +142,6 @@ class Keying:
         parts = last["content"] if isinstance(last["content"], list) else ()
         others = [part for part in parts if part["type"] != "text"]
         return text, ["last", body.messages[:-1], shape, others]
-
-
-def message_text(message: Mapping[str, Any]) -> str:
-    """Return the text of a message, its text parts joined by newlines."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content or () if part["type"] == "text")
 
 
 def _normal(value: object) -> object:

@@ -56,6 +56,14 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
     return ChatBody({k: v for k, v in fields.items() if v is not None}, alias, messages, prompt_chars)
 
 
+def message_text(message: Mapping[str, Any]) -> str:
+    """Return the text of a message, its text parts joined by newlines."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content or () if part["type"] == "text")
+
+
 def _decode(body: bytes, depth_limit: int) -> dict[str, Any]:
     try:
         value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -12,19 +12,30 @@ import re2
 
 from semcache.errors import SettingsError
 
+DEFAULT_MEMORY_BYTES = 8 * 1024 * 1024
+"""RE2's own limit of the memory for one list of patterns."""
+
 
 class Patterns:
-    """A list of patterns that are searched together, without regard to case.
+    """A list of patterns that are searched together.
+
+    Args:
+        patterns: the patterns.
+        case_sensitive: whether case counts.
+        memory_bytes: the limit of RE2's memory for them.
 
     Raises:
         SettingsError: the patterns together need more memory than RE2 allows.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(
+        self, patterns: Sequence[str], *, case_sensitive: bool = False, memory_bytes: int = DEFAULT_MEMORY_BYTES
+    ) -> None:
         self._set = None
         if patterns:
             options = re2.Options()
-            options.case_sensitive = False
+            options.case_sensitive = case_sensitive
+            options.max_mem = memory_bytes
             self._set = re2.Set.SearchSet(options)
             for pattern in patterns:
                 self._set.Add(pattern)

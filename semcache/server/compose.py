@@ -227,7 +227,7 @@ def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo
         route_policy_version=settings.upstream.route_policy_version,
         templates=Templates(settings.cacheability),
         limits=settings.limits,
-        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
+        cacheability=CacheabilityRules(settings.cacheability, fits=embedder.fits, knows=embedder.knows),
         memo=memo,
     )
 

@@ -16,7 +16,7 @@ from semcache.settings.requests import (
     TaskRule,
     TaskSettings,
 )
-from semcache.settings.section import DEFAULT_MODEL, Section
+from semcache.settings.section import DEFAULT_MODEL, SHIPPED, Section
 from semcache.settings.semantic import DecisionSettings, EmbeddingSettings, IndexSettings, NamespaceThreshold
 from semcache.settings.server import (
     ApiKey,
@@ -42,6 +42,7 @@ from semcache.settings.upstream import (
 
 __all__ = [
     "DEFAULT_MODEL",
+    "SHIPPED",
     "ApiKey",
     "AuthSettings",
     "BreakerSettings",

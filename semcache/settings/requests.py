@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from semcache.settings.section import Cosine, Count, Name, Pattern, Seconds, Section
+from semcache.settings.section import SHIPPED, Cosine, Count, ListedPattern, Name, Pattern, Seconds, Section
 
 
 class DeclaredTemplate(Section):
@@ -37,21 +37,20 @@ class CacheabilitySettings(Section):
     max_temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     """A request with a higher temperature asks for variety, so it bypasses the cache. One without a temperature
     doesn't."""
-    time_sensitive: tuple[Pattern, ...] = (
-        r"\b(right now|as of now|at the moment|today'?s?|tonight'?s?|yesterday'?s?|tomorrow'?s?)\b",
-        r"\bthis (morning|afternoon|evening|week|weekend|month)\b",
-        r"\b(current|latest|live) (time|date|weather|news|score|scores|price|prices|status|exchange rate)\b",
-        r"\bwhat (time|day|date) is it\b",
-    )
-    """Patterns that are searched without regard to case in the text that is compared. A request that one matches
-    bypasses the cache, because its answer goes stale. The syntax is RE2's: no look-around, and word boundaries know
-    only ASCII."""
-    personal: tuple[Pattern, ...] = (
-        r"[\w.+-]+@[\w-]+\.[\w.]+",
-        r"\b(?:\d[ -]?){13,19}\b",
-        r"\bmy (name is|ssn|social security number|date of birth|passport number)\b",
-    )
-    """Patterns of requests about one person, which bypass the cache too."""
+    time_sensitive: tuple[ListedPattern, ...] = (SHIPPED,)
+    """Wordings of requests whose answer depends on when they are asked: "tomorrow", "the weather in Paris". Such a
+    request bypasses the cache. `+shipped` stands for the wordings that ship with semcache (docs/quality.md); an empty
+    list switches the class off. Further patterns are in RE2's syntax, without look-around and with word boundaries
+    that know only ASCII. They are searched without regard to case in the last user message."""
+    random: tuple[ListedPattern, ...] = (SHIPPED,)
+    """Wordings of requests that want another answer each time: "flip a coin", "another joke". A list of the same kind
+    as `time_sensitive`."""
+    continuation: tuple[ListedPattern, ...] = (SHIPPED,)
+    """Messages that mean nothing without an earlier turn, where there is none: "continue", "yes". A list of the same
+    kind."""
+    personal: tuple[ListedPattern, ...] = (SHIPPED,)
+    """Names, numbers and addresses of one person: "my name is …", telephone and account numbers. A list of the same
+    kind, but it is searched in all user messages: an answer may repeat what an earlier turn said."""
     ttl_s: Seconds = 86_400.0
     """How long an answer lives when the caller doesn't say: a day. A hit doesn't make it longer."""
     max_ttl_s: Seconds = 30 * 86_400.0

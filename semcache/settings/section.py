@@ -35,6 +35,10 @@ def _compiles(pattern: str) -> str:
 
 Pattern = Annotated[str, AfterValidator(_compiles)]
 """A regular expression in RE2's syntax."""
+SHIPPED = "+shipped"
+"""In a list of patterns, the wordings that ship with semcache. It is no pattern, since it begins with a repetition."""
+ListedPattern = Annotated[str, AfterValidator(lambda pattern: pattern if pattern == SHIPPED else _compiles(pattern))]
+"""A regular expression in RE2's syntax, or `SHIPPED`."""
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000, max_digits=18, decimal_places=9)]
 
 

@@ -23,15 +23,17 @@ class HashingEmbedder:
     Args:
         dimension: length of a vector.
         window_words: words of a text beyond which `fits` is false.
+        unknown: characters that `knows` is false for.
 
     Attributes:
         batches: the texts of each call to `embed`, oldest first.
         small_batches: the last value given to `keep_batches_small`.
     """
 
-    def __init__(self, *, dimension: int = 384, window_words: int = 256) -> None:
+    def __init__(self, *, dimension: int = 384, window_words: int = 256, unknown: str = "") -> None:
         self._dimension = dimension
         self._window_words = window_words
+        self._unknown = frozenset(unknown)
         self._failure: Exception | None = None
         self._gate: asyncio.Event | None = None
         self.small_batches = False
@@ -49,8 +51,12 @@ class HashingEmbedder:
         return self._dimension
 
     def fits(self, text: str) -> bool:
-        """Return whether `text` has at most `window_words` words."""
-        return len(_WORD.findall(text)) <= self._window_words
+        """Return whether `text` has at most `window_words` words, and none of the `unknown` characters."""
+        return len(_WORD.findall(text)) <= self._window_words and self.knows(text)
+
+    def knows(self, text: str) -> bool:
+        """Return whether `text` has none of the `unknown` characters."""
+        return self._unknown.isdisjoint(text)
 
     def count_tokens(self, text: str) -> int:
         """Return the number of words of `text`."""

@@ -1903,7 +1903,11 @@ class ExplainResponse(_message.Message):
     cacheability: Global___Cacheability.ValueType
     """Which tiers of the cache the request may use."""
     cacheability_reason: _builtins.str
-    """Why these tiers, as a stable token: "cacheable", "tool_calls", "images", "too_long", "time_sensitive", …"""
+    """Why these tiers, as a stable token. Both: "cacheable". The exact tier alone: "nothing_to_compare",
+    "longer_than_model", "unknown_to_model" (the embedding model doesn't know some of the text's characters). None:
+    "several_choices", "logprobs", "not_text", "tool_calls", "web_search", "temperature", "time_sensitive", "random",
+    "continuation", "personal".
+    """
     exact_key: _builtins.str
     """The exact key, in lower-case hexadecimal digits."""
     partition: _builtins.str

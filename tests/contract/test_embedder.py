@@ -120,6 +120,11 @@ def test_a_short_text_fits_and_a_very_long_one_does_not(embedder):
     assert not embedder.fits("word and another " * 2000)
 
 
+def test_a_long_text_of_known_characters_is_known(embedder):
+    assert embedder.knows("How do I reset my password?")
+    assert embedder.knows("word and another " * 2000)
+
+
 def test_tokens_are_counted_uncut(embedder):
     assert embedder.count_tokens("") == 0
     assert embedder.count_tokens("hello world") == 2

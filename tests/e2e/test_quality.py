@@ -19,7 +19,9 @@ from tests.e2e.test_real_pairs import rows, served
 
 pytestmark = pytest.mark.model
 OWN = Path(__file__).parent.parent / "quality"
-SETTINGS = load_settings(None, {"cacheability": {"time_sensitive": (), "personal": ()}})
+SETTINGS = load_settings(
+    None, {"cacheability": {"time_sensitive": (), "random": (), "continuation": (), "personal": ()}}
+)
 
 
 @dataclass(frozen=True, slots=True)

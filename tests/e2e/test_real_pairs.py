@@ -43,7 +43,7 @@ async def served(tmp_path: Path, pairs: Sequence[dict[str, Any]]) -> list[bool]:
             "metrics": {"enabled": False},
             "store": {"path": tmp_path / "store"},
             # What a pair says is at stake here, not whether it may be cached.
-            "cacheability": {"time_sensitive": (), "personal": ()},
+            "cacheability": {"time_sensitive": (), "random": (), "continuation": (), "personal": ()},
         },
     )
     application = await Application.start(settings)

@@ -19,6 +19,7 @@ from semcache.server.auth import Authenticator
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.settings import load_settings
+from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.v1 import semcache_pb2 as pb
@@ -159,6 +160,47 @@ async def test_a_prompt_longer_than_the_model_reads_is_compared_exactly_only() -
         assert (first.outcome.reason, first.outcome.stored) == ("longer_than_model", True)
         assert (await complete(served, long)).outcome.status == pb.STATUS_EXACT_HIT
         assert (await complete(served, long + "more")).outcome.status == pb.STATUS_MISS
+
+
+async def test_a_text_that_the_model_does_not_know_is_compared_exactly_only_and_counted_by_its_reason() -> None:
+    embedder = HashingEmbedder(unknown="柿の")
+    async with serving({"decision": {"threshold": -1.0}}, embedder=embedder) as served:
+        first = await complete(served, "柿の育て方")
+        assert (first.outcome.reason, first.outcome.stored) == ("unknown_to_model", True)
+        assert "doesn't know the text's characters" in first.outcome.detail
+        explained = await served.stub.Explain(pb.ExplainRequest(prompt=prompt("柿の木")))
+        assert (explained.cacheability, explained.cacheability_reason) == (
+            pb.CACHEABILITY_EXACT_ONLY,
+            "unknown_to_model",
+        )
+        assert (await complete(served, "柿の育て方")).outcome.status == pb.STATUS_EXACT_HIT
+        assert (await complete(served, "柿の木")).outcome.status == pb.STATUS_MISS
+        assert (
+            served.application.composition.registry.get_sample_value(
+                "semcache_decisions_total", {"reason": "unknown_to_model"}
+            )
+            == 2
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("What is the weather in Paris?", "time_sensitive"),
+        ("Flip a coin", "random"),
+        ("continue", "continuation"),
+        ("Mein Name ist Hans", "personal"),
+    ],
+)
+async def test_a_request_that_is_not_repeatable_is_neither_stored_nor_kept(text: str, reason: str) -> None:
+    async with serving() as served:
+        for _ in range(2):
+            outcome = (await complete(served, text)).outcome
+            assert (outcome.status, outcome.reason) == (pb.STATUS_BYPASS, reason)
+            assert (outcome.stored, outcome.store_skipped_reason) == (False, reason)
+        stored = await served.stub.Store(pb.StoreRequest(prompt=prompt(text), text="an answer"))
+        assert (stored.stored, stored.reason) == (False, reason)
+        assert (await served.stub.GetStats(pb.GetStatsRequest())).entries == 0
 
 
 @pytest.mark.parametrize("kind", ["plain", "stream"])

@@ -130,7 +130,7 @@ def keying_of(settings: Settings, embedder: Embedder) -> Keying:
         route_policy_version=settings.upstream.route_policy_version,
         templates=Templates(settings.cacheability),
         limits=settings.limits,
-        cacheability=CacheabilityRules(settings.cacheability, embedder.fits),
+        cacheability=CacheabilityRules(settings.cacheability, fits=embedder.fits, knows=embedder.knows),
     )
 
 

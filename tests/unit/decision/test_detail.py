@@ -124,6 +124,7 @@ def test_the_rule_that_set_the_threshold_is_named(rule: str, ending: str) -> Non
         (Status.MISS, "longer_than_model", "longer than the embedding model reads"),
         (Status.BYPASS, "requested", "asked to bypass the cache"),
         (Status.REFRESH, "requested", "asked for a fresh answer"),
+        (Status.MISS, "unknown_to_model", "doesn't know the text's characters"),
         (Status.BYPASS, "several_choices", "several choices"),
         (Status.BYPASS, "logprobs", "log probabilities"),
         (Status.BYPASS, "not_text", "only text is cached"),
@@ -131,6 +132,8 @@ def test_the_rule_that_set_the_threshold_is_named(rule: str, ending: str) -> Non
         (Status.BYPASS, "web_search", "web search"),
         (Status.BYPASS, "temperature", "cacheability.max_temperature"),
         (Status.BYPASS, "time_sensitive", "cacheability.time_sensitive"),
+        (Status.BYPASS, "random", "cacheability.random"),
+        (Status.BYPASS, "continuation", "cacheability.continuation"),
         (Status.BYPASS, "personal", "cacheability.personal"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from semcache.demo.prompts import answer_groups, load_prompts
 from semcache.errors import InvalidRequestError
+from semcache.request.repeatability import Message, Repeatability
 from semcache.settings import CacheabilitySettings
 
 REQUESTS = load_prompts()
@@ -95,9 +96,12 @@ def test_conversations_with_one_last_message_differ_in_what_came_before():
 
 
 def test_exactly_the_live_requests_are_of_the_moment():
-    settings = CacheabilitySettings()
-    moment = re.compile("|".join((*settings.time_sensitive, *settings.personal)), re.IGNORECASE)
-    matched = {request.request_id for request in REQUESTS if moment.search(request.asked)}
+    repeatability = Repeatability(CacheabilitySettings())
+    matched = {
+        request.request_id
+        for request in REQUESTS
+        if repeatability.class_of(Message(request.asked, (), begins=len(request.messages) == 1))
+    }
     assert matched == {request.request_id for request in of_kind("live")}
 
 

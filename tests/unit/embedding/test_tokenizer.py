@@ -56,6 +56,23 @@ def test_full_width_letters_are_read_as_plain_ones(tokenizer):
     assert tokenizer.ids("10²") != tokenizer.ids("102")
 
 
+@pytest.mark.parametrize(
+    ("text", "knows"),
+    [
+        ("", True),
+        ("a short question?", True),
+        ("word " * 100_000, True),
+        ("café naïve", True),
+        ("柿の育て方", False),
+        ("คุณชอบอะไร", False),
+        ("an emoji 🙂", False),
+        ("🙂 " + "word " * 100_000, False),
+    ],
+)
+def test_a_text_is_known_when_no_token_of_it_is_unknown(tokenizer, text, knows):
+    assert tokenizer.knows(text) is knows
+
+
 def test_short_ascii_is_decided_without_tokenising(tokenizer, monkeypatch):
     def refuse(_text):
         raise AssertionError("tokenised")

@@ -33,7 +33,11 @@ def keying(
         route_policy_version=route_policy_version,
         templates=Templates(settings),
         limits=LimitSettings(),
-        cacheability=CacheabilityRules(settings, lambda text: len(text) < 500),
+        cacheability=CacheabilityRules(
+            settings,
+            fits=lambda text: len(text) < 500 and "\u4e00" not in text,
+            knows=lambda text: "\u4e00" not in text,
+        ),
         memo=memo,
     )
 

@@ -186,6 +186,12 @@ def user(content: Any, **fields: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": content}], **fields}
 
 
+def turns(*texts: str) -> dict[str, Any]:
+    """Return a conversation in which the user and the assistant speak in turn."""
+    messages = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+    return {"model": "m", "messages": messages}
+
+
 @pytest.mark.parametrize(
     ("body", "tier", "reason"),
     [
@@ -201,7 +207,19 @@ def user(content: Any, **fields: Any) -> dict[str, Any]:
         (user("x", web_search_options={}), Tier.NONE, "web_search"),
         (user("What's the weather in Oslo right now?"), Tier.NONE, "time_sensitive"),
         (user("What is the current time in Tokyo?"), Tier.NONE, "time_sensitive"),
+        (user("Flip a coin"), Tier.NONE, "random"),
+        (user("continue"), Tier.NONE, "continuation"),
         (user("Write to jane.doe@example.com for me"), Tier.NONE, "personal"),
+        (turns("I am Bob, my name is Bob", "Hello Bob", "Who am I?"), Tier.NONE, "personal"),
+        (turns("What's the weather?", "Rainy", "Thank you"), Tier.SEMANTIC, "cacheable"),
+        (turns("Tell me of Rome", "It is old", "continue"), Tier.SEMANTIC, "cacheable"),
+        (turns("What's the weather in Oslo?", "It is"), Tier.NONE, "time_sensitive"),
+        (
+            user([{"type": "text", "text": "What's the weather"}, {"type": "text", "text": "in Oslo?"}]),
+            Tier.NONE,
+            "time_sensitive",
+        ),
+        (user("\u4e00"), Tier.EXACT, "unknown_to_model"),
         (user("word " * 200), Tier.EXACT, "longer_than_model"),
         (
             {"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},

@@ -1,0 +1,128 @@
+"""Tell whether a request's answer may be given to another request: by its wording, in the languages of the tables.
+
+Four classes of requests aren't repeatable. Each is a list in the settings of the same name, which switches it:
+
+- `time_sensitive`: the answer depends on when it is asked ("tomorrow", "the weather in Paris").
+- `random`: each answer should be another one ("flip a coin", "another joke").
+- `continuation`: the message means nothing without an earlier turn, and there is none ("continue").
+- `personal`: the request has a person's name, number or address.
+
+Tables are searched in three steps, each linear in the length of the text. Most texts end at the first:
+
+1. All wordings of all classes are searched at once.
+2. Where some match, the wordings that only look so ("time series", "Today Show") are taken out of the text.
+3. The rest is searched again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import re2
+
+from semcache.request.patterns import Patterns
+from semcache.request.wordings import fold, load_patterns, load_phrases
+from semcache.settings import SHIPPED, CacheabilitySettings
+
+_TABLES: Mapping[str, Sequence[str]] = {
+    "time_sensitive": ("time_sensitive_en", "time_sensitive_latin", "time_sensitive_other"),
+    "random": ("random",),
+    "personal": ("personal",),
+}
+"""The tables of the classes that are searched for anywhere in a text, in the order in which a reason is told."""
+_PHRASE_CHARS = 48
+"""Characters beyond which a message isn't looked up among the continuations: none is so long."""
+_BETWEEN_WORDS = re.compile(r"[^\w'-]+")
+_MEMORY_BYTES = 64 * 1024 * 1024
+"""Limit of RE2's memory for the tables. It takes what the texts need, mostly a few megabytes."""
+_TAKEN_OUT = "\0"
+"""What stands for a wording that was taken out: neither a word, nor white space, nor the end of a sentence."""
+
+
+class Message(NamedTuple):
+    """What is searched of a request.
+
+    Attributes:
+        asked: the text of the last user message.
+        earlier: the texts of the user messages before it.
+        begins: whether no turn stands before the last user message.
+    """
+
+    asked: str
+    earlier: Sequence[str]
+    begins: bool
+
+
+class Repeatability:
+    """Names the class of requests that aren't repeatable."""
+
+    def __init__(self, settings: CacheabilitySettings) -> None:
+        """Set up the classes that the settings switch on, with the tables and with the operator's own patterns."""
+        lists = {
+            "time_sensitive": settings.time_sensitive,
+            "random": settings.random,
+            "continuation": settings.continuation,
+            "personal": settings.personal,
+        }
+        self._classes = tuple(name for name in _TABLES if SHIPPED in lists[name])
+        self._phrases = _continuations() if SHIPPED in settings.continuation else frozenset()
+        own = [(name, pattern) for name, patterns in lists.items() for pattern in patterns if pattern != SHIPPED]
+        self._own_classes = [name for name, _ in own]
+        self._own = Patterns([pattern for _, pattern in own])
+        self._own_personal = Patterns([pattern for name, pattern in own if name == "personal"])
+
+    def class_of(self, message: Message) -> str:
+        """Return the class of a request that isn't repeatable, a stable snake_case token; empty if it is repeatable."""
+        text = fold(message.asked)
+        if message.begins and len(text) <= _PHRASE_CHARS and _phrase(text) in self._phrases:
+            return "continuation"
+        found = _first(self._classes, text)
+        if found:
+            return found
+        own = [self._own_classes[position] for position in self._own.find(message.asked)]
+        own = [name for name in own if message.begins or name != "continuation"]
+        if own:
+            return own[0]
+        personal = any(self._is_personal(earlier) for earlier in message.earlier)
+        return "personal" if personal else ""
+
+    def _is_personal(self, text: str) -> bool:
+        shipped = "personal" in self._classes and _first(("personal",), fold(text))
+        return bool(shipped or self._own_personal.find(text))
+
+
+def _phrase(text: str) -> str:
+    """Return the words of a folded text with one blank between them, without a small word at the beginning."""
+    return _BETWEEN_WORDS.sub(" ", text).strip().removeprefix("ok ").removeprefix("okay ")
+
+
+def _first(classes: tuple[str, ...], text: str) -> str:
+    """Return the first of the classes whose wordings a folded text has; empty if it has none."""
+    patterns = _patterns(classes)
+    if not patterns.find(text):
+        return ""
+    matches = patterns.find(_exceptions().sub(_TAKEN_OUT, text))
+    return classes[matches[0]] if matches else ""
+
+
+@cache
+def _patterns(classes: tuple[str, ...]) -> Patterns:
+    """Return one pattern for each class: RE2 compiles the tables in half a second, so a process does it once."""
+    return Patterns(
+        ["|".join(load_patterns(*_TABLES[name])) for name in classes], case_sensitive=True, memory_bytes=_MEMORY_BYTES
+    )
+
+
+@cache
+def _exceptions() -> re2._Regexp:
+    options = re2.Options()
+    options.max_mem = _MEMORY_BYTES
+    return re2.compile("|".join(load_patterns("repeatable")), options)
+
+
+@cache
+def _continuations() -> frozenset[str]:
+    return frozenset(_phrase(phrase) for phrase in load_phrases("continuation"))

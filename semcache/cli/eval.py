@@ -16,6 +16,7 @@ from rich.progress import Progress, TaskID
 from semcache.cli.eval_tables import TriedSetting, as_json, print_tables
 from semcache.cli.options import ApiKey, Ca, Json, progress_bar
 from semcache.cli.own_server import own_server
+from semcache.cli.skipped import SkippedRecords
 from semcache.client import Client
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import load_pairs
@@ -34,7 +35,7 @@ def evaluate(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
+            help="JSON, JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
         ),
     ],
     threshold: Annotated[
@@ -64,7 +65,10 @@ def evaluate(
     thresholds = [check_threshold(value) for value in sorted(set(threshold or ()))]
     specs = read_specs(policy or (), settings.decision)
     _check(thresholds, specs, shared=shared)
-    loaded = {str(path): load_pairs(path, seed=seed)[:limit] for path in files}
+    skipped = {str(path): SkippedRecords() for path in files}
+    loaded = {str(path): load_pairs(path, seed=seed, on_skipped=skipped[str(path)].add)[:limit] for path in files}
+    for records in skipped.values():
+        records.finish()
 
     async def run() -> dict[str, list[TriedSetting]]:
         lowest = settings.decision
@@ -80,7 +84,7 @@ def evaluate(
 
     results = asyncio.run(run())
     if json:
-        documents = [as_json(name, tried) for name, tried in results.items()]
+        documents = [as_json(name, tried, skipped[name].count) for name, tried in results.items()]
         typer.echo(json_format.dumps({"files": documents}, ensure_ascii=False))
         return
     for name, tried in results.items():

@@ -35,11 +35,12 @@ class TriedSetting:
         return tuple((item.pair, flag) for item, flag in zip(self.played, self.served, strict=True))
 
 
-def as_json(name: str, settings: Sequence[TriedSetting]) -> dict[str, object]:
-    """Return the results of one file as an object for `json.dumps`."""
+def as_json(name: str, settings: Sequence[TriedSetting], skipped: int) -> dict[str, object]:
+    """Return the results of one file, and the number of its records left out, as an object for `json.dumps`."""
     first, *others = settings
     return {
         "file": name,
+        "records_left_out": skipped,
         "scores": [
             {"policy": setting.name, **_score_as_json(score(setting.threshold, setting.results))}
             for setting in settings

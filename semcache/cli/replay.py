@@ -15,9 +15,10 @@ from rich.console import Console
 
 from semcache.cli.options import ApiKey, Ca, Json, progress_bar
 from semcache.cli.replay_table import as_json, replay_table
+from semcache.cli.skipped import SkippedRecords
 from semcache.client import Client
 from semcache.demo.stack import running_provider, running_server
-from semcache.errors import InvalidRequestError
+from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.evaluation.replay.playing_workload import play_workload
 from semcache.evaluation.replay.summary import ReplaySummary, summarize_replay
 from semcache.evaluation.replay.workload import WorkloadRequest, label_name, load_workload
@@ -31,7 +32,9 @@ _FASTEST = "max"
 
 def replay(
     *,
-    file: Annotated[Path, typer.Argument(help="JSONL or CSV of prompts, or one prompt on each line.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON, JSONL or CSV of prompts, a log's export, or one prompt on each line.")
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="The model alias of lines that name none.")
     ] = "gpt-4o-mini",
@@ -67,7 +70,9 @@ def replay(
     base = load_settings().decision
     specs = read_specs(policy or (), base)
     _check_address(address, specs)
-    requests = load_workload(file, model=model)[:limit]
+    skipped = SkippedRecords()
+    requests = load_workload(file, model=model, on_skipped=skipped.add)[:limit]
+    skipped.finish()
     pace = _read_speed(speed)
     _check_times(file, requests, pace)
 
@@ -82,11 +87,13 @@ def replay(
         return summaries
 
     summaries = asyncio.run(run())
-    judged_by = label_name(file)
+    judged_by, names = label_name(file), [spec.name for spec in specs]
     if json:
-        typer.echo(json_format.dumps(as_json([spec.name for spec in specs], summaries, judged_by), ensure_ascii=False))
+        document = {"records_left_out": skipped.count, **as_json(names, summaries, judged_by)}
+        typer.echo(json_format.dumps(document, ensure_ascii=False))
     else:
-        Console().print(replay_table([spec.name for spec in specs], summaries, judged_by))
+        Console().print(replay_table(names, summaries, judged_by))
+    _check_answers(summaries)
 
 
 async def _play(
@@ -107,6 +114,17 @@ async def _play(
         return summarize_replay(answered, clock.monotonic() - started_s)
 
 
+def _check_answers(summaries: Sequence[ReplaySummary]) -> None:
+    """Raise if a replay has no answers, so that a script sees that its numbers mean nothing."""
+    for summary in summaries:
+        if summary.all_failed:
+            raise SemcacheError(
+                f"All {summary.requests:,} requests failed. The first failure: {summary.first_failure}",
+                reason="ALL_FAILED",
+                hint="Mend its cause, and play the file again.",
+            )
+
+
 def _check_address(address: str | None, specs: Sequence[Spec]) -> None:
     if specs and address is not None:
         raise InvalidRequestError(
@@ -119,7 +137,7 @@ def _check_times(file: Path, requests: Sequence[WorkloadRequest], pace: float | 
     if pace is not None and requests[0].at_s is None:
         raise InvalidRequestError(
             f"The lines of {file} don't say when they came, and --speed {pace:g} needs those times.",
-            hint="Give each line an `at`, in seconds or as ISO 8601, or leave --speed out.",
+            hint="Give each record an `at`, in seconds or as ISO 8601, or leave --speed out.",
         )
 
 

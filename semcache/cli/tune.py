@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from semcache.cli.options import Config, Json, progress_bar
+from semcache.cli.skipped import SkippedRecords
 from semcache.cli.tune_tables import Sources, as_json, print_tuning
 from semcache.embedding import open_embedder
 from semcache.errors import InvalidRequestError
@@ -39,7 +40,7 @@ def tune(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
+            help="JSON, JSONL or CSV files of labelled pairs, conversations, clusters, intents or turns; or a folder."
         ),
     ] = None,
     store: Annotated[
@@ -146,12 +147,18 @@ def _labels(
             "There is nothing to tune from.", hint="Name files of labelled pairs, or --store with a server's store."
         )
     paths = [path for given in files for path in files_of(given)]
-    named = [load_named_texts(path) for path in paths]
+    skipped = SkippedRecords()
+    named = [load_named_texts(path, skipped.add) for path in paths]
     pairs = [
-        pair for path, texts in zip(paths, named, strict=True) if texts is None for pair in load_pairs(path)[:limit]
+        pair
+        for path, texts in zip(paths, named, strict=True)
+        if texts is None
+        for pair in load_pairs(path, on_skipped=skipped.add)[:limit]
     ]
+    skipped.finish()
     drawn = [replace(texts, texts=texts.texts[:limit]) for texts in named if texts is not None]
-    return asyncio.run(_compare(pairs, drawn, settings)), Sources(tuple(map(str, files)))
+    sources = Sources(tuple(map(str, files)), records_left_out=skipped.count)
+    return asyncio.run(_compare(pairs, drawn, settings)), sources
 
 
 async def _compare(

@@ -25,6 +25,7 @@ class Sources:
         without_verdict: hits of the store that have no verdict.
         without_entry: judged hits whose entry is gone.
         damaged: rows of the store that can't be read.
+        records_left_out: records of the files that ask nothing.
     """
 
     files: tuple[str, ...]
@@ -32,6 +33,7 @@ class Sources:
     without_verdict: int = 0
     without_entry: int = 0
     damaged: int = 0
+    records_left_out: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,6 +63,7 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
             "without_verdict": sources.without_verdict,
             "without_entry": sources.without_entry,
             "damaged": sources.damaged,
+            "records": sources.records_left_out,
         },
         "pairs": len(scored.pairs),
         "hits": int(scored.same.sum()),

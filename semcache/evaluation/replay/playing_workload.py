@@ -30,6 +30,7 @@ class AnsweredRequest:
         spent_nanousd: nanodollars that the upstream charged.
         saved_nanousd: nanodollars that the upstream would have charged for a hit.
         error: the failure's reason; empty for none.
+        failure: the failure in words, with its way out; empty for none.
     """
 
     request: WorkloadRequest
@@ -41,6 +42,7 @@ class AnsweredRequest:
     spent_nanousd: int = 0
     saved_nanousd: int = 0
     error: str = ""
+    failure: str = ""
 
 
 def due_times(requests: Sequence[WorkloadRequest], speed: float | None) -> tuple[float, ...]:
@@ -110,7 +112,8 @@ async def _call(client: Client, request: WorkloadRequest, late_s: float, clock: 
     except ClientError as error:
         if error.reason in _FATAL:
             raise
-        return AnsweredRequest(request, Status.ERROR, clock.monotonic() - started_s, late_s, error=error.reason)
+        latency_s = clock.monotonic() - started_s
+        return AnsweredRequest(request, Status.ERROR, latency_s, late_s, error=error.reason, failure=str(error))
     outcome = answer.outcome
     return AnsweredRequest(
         request,

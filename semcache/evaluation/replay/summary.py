@@ -35,6 +35,7 @@ class ReplaySummary:
         spent_usd: dollars that the upstream charged.
         saved_usd: dollars that it would have charged for the hits.
         late_p99_ms: the 99th percentile of the delay with which requests were sent, in milliseconds.
+        first_failure: the first failed call in words; empty if none failed.
     """
 
     requests: int
@@ -47,6 +48,12 @@ class ReplaySummary:
     spent_usd: float
     saved_usd: float
     late_p99_ms: float
+    first_failure: str = ""
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there were requests, and every one failed."""
+        return self.requests > 0 and sum(self.errors.values()) == self.requests
 
     @property
     def savings_percent(self) -> float | None:
@@ -77,6 +84,7 @@ def summarize_replay(answered: Sequence[AnsweredRequest], wall_s: float) -> Repl
         spent_usd=sum(item.spent_nanousd for item in answered) / NANOUSD_PER_USD,
         saved_usd=sum(item.saved_nanousd for item in answered) / NANOUSD_PER_USD,
         late_p99_ms=percentile_ms([item.late_s for item in answered], 99) if answered else 0.0,
+        first_failure=next((item.failure for item in answered if item.failure), ""),
     )
 
 

@@ -1,0 +1,135 @@
+"""Reads conversations as programs write them: lists of messages, ShareGPT's turns, text with ChatML's markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semcache.evaluation.records.record import refuse, skip
+
+ChatMessage = Mapping[str, Any]
+_ROLES = {
+    "human": "user",
+    "prompter": "user",
+    "ai": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "chatgpt": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+}
+"""Other programs' words for the roles of the OpenAI API, which stand for themselves."""
+_TYPES = frozenset({"human", "ai", "system"})
+"""The types of LangChain's messages, which have no role."""
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+"""The types of parts that hold text: OpenAI's Responses have names of their own for them."""
+_SAID = frozenset({"content", "value", "tool_calls", "function_call"})
+_TURN = re.compile(r"<\|im_start\|>[ \t]*(\w+)[^\S\n]*\n?(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
+_CHATML = "<|im_start|>"
+_MARKUPS = (
+    "[INST]",
+    "<s>[INST]",
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<start_of_turn>",
+    "<|user|>",
+    "<|system|>",
+)
+"""Beginnings of prompts to which a chat template was applied already, so that their turns can't be told for certain."""
+
+
+def is_message(value: Any) -> bool:
+    """Return whether a value has a role and something said, under any of the names that programs give them."""
+    return isinstance(value, dict) and _role(value) is not None and bool(_SAID & value.keys())
+
+
+def read_message(item: Mapping[str, Any]) -> ChatMessage:
+    """Return a message with the OpenAI API's role; whatever else an OpenAI message has is kept."""
+    content = item.get("content", item.get("value"))
+    if isinstance(content, list):
+        content = [{**part, "type": "text"} if _is_text(part) else part for part in content]
+    return {**(item if "role" in item else {}), "role": _role(item), "content": content}
+
+
+def read_messages(where: str, field: str, value: Any) -> list[ChatMessage]:
+    """Return the request that a conversation ends with: its messages without the assistant's answer at the end.
+
+    Args:
+        where: the file and the line, for messages.
+        field: the field of the record, for messages.
+        value: a text, which is a user's message, or a list of messages.
+
+    Raises:
+        EmptyRecordError: nothing is asked.
+        InvalidRequestError: BAD_FILE: it is neither a text nor a list of messages.
+    """
+    if isinstance(value, str):
+        messages = _of_text(where, field, value)
+    elif isinstance(value, list) and all(map(is_message, value)):
+        messages = [read_message(item) for item in value]
+    else:
+        hint = "Write a text, or a list of messages with role and content."
+        refuse(where, f"has a {field} that is neither a text nor a list of messages", hint)
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    if not messages or (messages[-1]["role"] == "user" and _says_nothing(messages[-1]["content"])):
+        skip(where, f"has no prompt, because its {field} asks nothing", "Fill it, or leave the record out.")
+    return messages
+
+
+def text_of(message: ChatMessage) -> str | None:
+    """Return a message's text, its text parts joined by line feeds; None if it has other parts or no text."""
+    content = message["content"]
+    if isinstance(content, list):
+        texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        if not all(isinstance(text, str) for text in texts):
+            return None
+        content = "\n".join(map(str, texts))
+    return content if isinstance(content, str) and content.strip() else None
+
+
+def is_empty(value: Any) -> bool:
+    """Return whether a value of a field says nothing: null, blank, or an empty list or object, also in quotes."""
+    if isinstance(value, str):
+        return value.strip() in {"", "{}", "[]", "null"}
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+def begins_with_markup(text: str) -> str:
+    """Return the markup of a chat template with which a text begins; empty if there is none."""
+    return next((markup for markup in (_CHATML, *_MARKUPS) if text.lstrip().startswith(markup)), "")
+
+
+def with_system(messages: Sequence[ChatMessage], system: Any) -> list[ChatMessage]:
+    """Return the messages after the system's instructions, unless these are missing or the messages begin with some."""
+    if not isinstance(system, str) or not system.strip() or messages[0]["role"] in {"system", "developer"}:
+        return list(messages)
+    return [{"role": "system", "content": system}, *messages]
+
+
+def _role(item: Mapping[str, Any]) -> str | None:
+    role = item.get("role", item.get("from"))
+    if role is None and item.get("type") in _TYPES:
+        role = item["type"]
+    return _ROLES.get(role.casefold(), role) if isinstance(role, str) else None
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)
+
+
+def _says_nothing(content: Any) -> bool:
+    return not content or (isinstance(content, str) and not content.strip())
+
+
+def _of_text(where: str, field: str, text: str) -> list[ChatMessage]:
+    if text.lstrip().startswith(_CHATML):
+        turns = list(_TURN.finditer(text.strip()))
+        if "".join(turn[0] for turn in turns) == text.strip():
+            return [read_message({"role": turn[1], "content": turn[2].strip()}) for turn in turns]
+    markup = begins_with_markup(text)
+    if markup:
+        hint = 'Write the conversation as a list: {"messages": [{"role": "user", "content": "…"}]}.'
+        refuse(where, f"has the markup of a chat template in {field} ({markup})", hint)
+    return [{"role": "user", "content": text}]

@@ -1,0 +1,258 @@
+"""Reads JSON records: one on each line, over several lines, in an array; and lines that are no JSON as prompts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+from semcache.errors import InvalidRequestError
+from semcache.evaluation.records.messages import is_message
+from semcache.evaluation.records.record import Record, record_of, refuse
+
+_VALUE = re.compile(r"""\{\s*(?:["'}]|\Z)|\[\s*(?:["'\[{\]\d-]|\Z)""")
+"""The beginning of an object or an array. A prompt may begin with a bracket too: `{name}, hello`, or `[urgent]`."""
+_SURE = re.compile(r"""\{\s*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*:""")
+"""The beginning of an object that can hardly be meant as a prompt, because a quoted name and a colon follow."""
+_ENDED = re.compile(r"[ \t]*,?[ \t]*(?=\n|\Z|[{\[])")
+"""All that may follow a record on its line: nothing, a comma, another record."""
+_SURPLUS = re.compile(r",\s*[}\]]")
+_BLANK = re.compile(r"\s*")
+Items = list[tuple[int, Any]]
+"""Values with the positions at which they begin."""
+_TABLES = ("data", "rows", "records", "items", "examples", "observations", "traces")
+"""Fields of an object that holds all records of a file, as answers of many APIs do."""
+
+
+def begins_json(text: str) -> bool:
+    """Return whether a text begins with a JSON value that nothing else follows on its line, or with a broken one."""
+    start = _blank(text, 0)
+    if not _VALUE.match(text, start):
+        return False
+    try:
+        _, end = _decode(text, start)
+    except (ValueError, RecursionError):
+        return bool(_SURE.match(text, start))
+    return _ENDED.match(text, end) is not None
+
+
+def read_objects(name: str, text: str, *, strict: bool) -> list[Record]:
+    """Return the records of a text, in which each line that begins no JSON value is a prompt.
+
+    A record is an object, a list of messages, or a text, which is a prompt. An array holds records. An object that
+    holds nothing but a list of objects, such as `{"data": [...]}`, is that list.
+
+    Args:
+        name: the file's name for messages.
+        text: the text, with line feeds alone.
+        strict: whether a line that begins a JSON value must be one; False takes it as a prompt if it isn't.
+
+    Raises:
+        InvalidRequestError: BAD_FILE, with the file and the line.
+    """
+    ends = [end - 1 for end in accumulate(len(line) + 1 for line in text.split("\n"))]
+    escaped = "\\u" in text
+    records: list[Record] = []
+    for position, value in _values(name, text, ends, strict=strict):
+        where = _where(name, ends, position)
+        if escaped:
+            _check_characters(where, value)
+        records += _records(where, value)
+    if len(records) == 1:
+        return _unwrapped(records[0])
+    return records
+
+
+def read_value(where: str, text: str) -> Any:
+    """Return the value of JSON, or of a Python literal, that stands in one field of a record.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: the text is neither.
+    """
+    try:
+        value, end = _decode(text, 0)
+    except (ValueError, RecursionError):
+        return _literal(where, text)
+    if text[end:].strip():
+        refuse(where, "has text after a JSON value in one field", "Write one value, or put quotes around the text.")
+    return value
+
+
+def conversation_in(text: str) -> Any:
+    """Return the conversation or the request that a text writes as JSON or Python; None if the text is a prompt."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        value = read_value("", text)
+    except InvalidRequestError:
+        return None
+    if isinstance(value, list) and value and all(map(is_message, value)):
+        return value
+    return value if isinstance(value, dict) and "messages" in value else None
+
+
+def _values(name: str, text: str, ends: list[int], *, strict: bool) -> Iterator[tuple[int, Any]]:
+    """Yield the values of a text, each with the position at which it begins."""
+    position = _blank(text, 0)
+    while position < len(text):
+        where, line_end = _where(name, ends, position), ends[bisect_left(ends, position)]
+        line = text[position:line_end].strip()
+        if not _VALUE.match(text, position):
+            items, end = _string(text, position) if strict and line.startswith('"') else (None, line_end)
+        elif line.startswith(("{'", "['")):
+            items, end = [(position, _literal(where, line.rstrip(",")))], line_end
+        else:
+            items, end = _object(where, text, position, strict=strict)
+        if items is None:
+            yield position, line
+            position = _blank(text, line_end)
+            continue
+        yield from items
+        position = _blank(text, end)
+        if text.startswith(",", position):
+            position = _blank(text, position + 1)
+
+
+def _object(where: str, text: str, position: int, *, strict: bool) -> tuple[Items | None, int]:
+    """Return the values at a position, and where they end; no values if the line is a prompt."""
+    try:
+        items, end = _array(text, position) if text[position] == "[" else _single(text, position)
+    except (ValueError, RecursionError) as error:
+        if not strict:
+            return None, position
+        problem, hint = _cause(error, text)
+        refuse(where, f"is not a JSON object: {problem}", hint)
+    if _ENDED.match(text, end):
+        return items, end
+    if strict:
+        refuse(where, "is not a JSON object: text follows it on its line", "Put each record on a line of its own.")
+    return None, position
+
+
+def _array(text: str, position: int) -> tuple[Items, int]:
+    """Return the elements of an array and where it ends; an array of messages is one value."""
+    items: Items = []
+    start, position = position, _blank(text, position + 1)
+    if text.startswith("]", position):
+        return items, position + 1
+    while True:
+        value, end = _decode(text, position)
+        items.append((position, value))
+        end = _blank(text, end)
+        if text.startswith("]", end):
+            values = [value for _, value in items]
+            return ([(start, values)] if _is_conversation(values) else items), end + 1
+        if not text.startswith(",", end):
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
+        position = _blank(text, end + 1)
+
+
+def _single(text: str, position: int) -> tuple[Items, int]:
+    value, end = _decode(text, position)
+    return [(position, value)], end
+
+
+def _string(text: str, position: int) -> tuple[Items | None, int]:
+    """Return a text in quotes and where it ends; nothing if more follows, as in `"Help" is what I need`."""
+    try:
+        items, end = _single(text, position)
+    except ValueError:
+        return None, position
+    return (items, end) if _ENDED.match(text, end) else (None, position)
+
+
+def _literal(where: str, line: str) -> Any:
+    """Return the value of a line that a Python program printed, such as `{'prompt': 'hello'}`."""
+    hint = "Write it with json.dumps; None, True and the quotes of Python aren't JSON."
+    try:
+        value = ast.literal_eval(line.strip())
+        json.dumps(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        refuse(where, "is neither a JSON object nor a Python literal", hint)
+    return value
+
+
+def _records(where: str, value: Any) -> list[Record]:  # noqa: RET503 - `refuse` never returns
+    if isinstance(value, dict):
+        return [record_of(where, value)]
+    if isinstance(value, str):
+        return [Record(where, {"prompt": value})]
+    if isinstance(value, list) and _is_conversation(value):
+        return [Record(where, {"messages": value})]
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return [record_of(where, item) for item in value]
+    refuse(where, "is not a JSON object", "A record is an object, a text, or a list of messages.")
+
+
+def _unwrapped(record: Record) -> list[Record]:
+    """Return the records that a file's only object holds; else the object itself as the only record."""
+    for field in _TABLES:
+        rows = record.fields.get(field)
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            # Hugging Face's API wraps each row once more.
+            bare = [row["row"] if isinstance(row.get("row"), dict) else row for row in rows]
+            return [
+                record_of(f"{record.where} (record {number} of {field})", row) for number, row in enumerate(bare, 1)
+            ]
+    columns = list(record.fields.values())
+    if len(columns) > 1 and (all(map(_is_column, columns)) or all(map(_is_indexed, columns))):
+        hint = "Write one object for each record, as with pandas' to_json(orient='records', lines=True)."
+        refuse(record.where, "holds a table by columns", hint)
+    return [record]
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and not any(isinstance(item, dict | list) for item in value)
+
+
+def _is_indexed(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(str(key).isdecimal() for key in value)
+
+
+def _is_conversation(values: list[Any]) -> bool:
+    return bool(values) and all(is_message(value) for value in values)
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":  # pandas writes NaN for a missing value.
+        raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+
+
+def _decode(text: str, position: int) -> tuple[Any, int]:
+    return _DECODER.raw_decode(text, position)
+
+
+def _cause(error: Exception, text: str) -> tuple[str, str]:
+    """Return what is wrong with a JSON value in words, and the way out."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep", "Flatten it."
+    if not isinstance(error, json.JSONDecodeError):  # NaN's relatives, and integers of thousands of digits.
+        return f"{str(error)[:60]}", "Write a number that JSON has."
+    comma = _SURPLUS.match(text, max(0, text.rfind(",", 0, error.pos + 1)))
+    if comma and comma.end() > error.pos:
+        return f"a comma stands before the closing bracket at line {error.lineno}", "Remove that comma."
+    hint = "A line may have been cut off, or the file isn't JSON."
+    return f"{error.msg} at line {error.lineno}, column {error.colno}", hint
+
+
+def _check_characters(where: str, value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        refuse(where, "holds half of a surrogate pair, which is no text", "Write whole characters.")
+
+
+def _blank(text: str, position: int) -> int:
+    match = _BLANK.match(text, position)
+    return match.end() if match else position
+
+
+def _where(name: str, ends: list[int], position: int) -> str:
+    return f"{name}:{bisect_left(ends, position) + 1}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +95,21 @@ async def test_a_refused_request_is_counted_and_nobody_there_is_told() -> None:
     with pytest.raises(ClientError) as caught:
         await play(served, request("short"), callers=3)
     assert caught.value.reason == "UNREACHABLE"
+
+
+@pytest.mark.parametrize(("limit", "code"), [(1, 1), (8, 0)])
+async def test_a_replay_in_which_every_request_fails_ends_with_a_code(tmp_path: Path, limit: int, code: int) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("short\na longer prompt\n", "utf-8")
+    async with serving({"limits": {"prompt_chars": limit}}) as served:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "semcache", "replay", str(file), "--address", served.address, "--json"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    document = json.loads(output.splitlines()[-1])
+    assert process.returncode == code
+    assert document["statuses"]["error"]["requests"] == 1 + code
+    failure = "All 2 requests failed. The first failure: The messages hold 5 characters; the limit is 1."
+    assert (failure in errors.decode()) is bool(code)

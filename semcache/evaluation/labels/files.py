@@ -28,7 +28,7 @@ _SIDES = (
     ("q1", "q2"),
 )
 """Plain names of the two sides of a pair."""
-_LABELS = (("same", "sameanswer", "isduplicate", "issame", "duplicate", "paraphrase"), ("label",))
+_LABELS = (("same", "sameanswer", "isduplicate", "issame", "duplicate", "paraphrase"), ("label", "goldlabel"))
 """Plain names of a pair's label; those of a later group count where there is none of an earlier one."""
 _SAME = ("1", "1.0", "true", "t", "yes", "y", "same", "duplicate", "equivalent", "paraphrase", "hit")
 _DIFFERENT = ("0", "0.0", "false", "f", "no", "n", "different", "trap")
@@ -38,9 +38,9 @@ _SCORES = ("score", "similarity", "similarityscore", "relatednessscore")
 _CLUSTERS, _INTENTS = frozenset({"cluster", "text"}), frozenset({"intent", "text"})
 _TURNS = frozenset({"raw", "rewrite", "history"})
 _ENTAILMENT = frozenset({"premise", "hypothesis"})
-PAIR_HEADERS = (*(frozenset(sides) for sides in _SIDES), _TURNS, _ENTAILMENT)
+PAIR_HEADERS = (*(frozenset(sides) for sides in _SIDES), _TURNS)
 """Sets of plain field names, each enough to know a file of labelled pairs by."""
-LABELLED_HEADERS = (*PAIR_HEADERS, _CLUSTERS, _INTENTS)
+LABELLED_HEADERS = (*PAIR_HEADERS, _CLUSTERS, _INTENTS, _ENTAILMENT)
 """Sets of plain field names, each enough to know a file of labels by."""
 
 

@@ -74,7 +74,7 @@ def read_messages(where: str, field: str, value: Any) -> list[ChatMessage]:
     while messages and messages[-1]["role"] == "assistant":
         messages.pop()
     if not messages or (messages[-1]["role"] == "user" and _says_nothing(messages[-1]["content"])):
-        skip(where, f"has no prompt, because its {field} asks nothing", "Fill it, or leave the record out.")
+        skip(where, f"has no prompt, because nothing is asked in its {field}", "Fill it, or leave the record out.")
     return messages
 
 

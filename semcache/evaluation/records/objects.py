@@ -21,6 +21,7 @@ _SURE = re.compile(r"""\{\s*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')\s*:""")
 _ENDED = re.compile(r"[ \t]*,?[ \t]*(?=\n|\Z|[{\[])")
 """All that may follow a record on its line: nothing, a comma, another record."""
 _SURPLUS = re.compile(r",\s*[}\]]")
+_PYTHON = re.compile(r"[\[{]\s*(?:[\[{]\s*)*'")
 _BLANK = re.compile(r"\s*")
 Items = list[tuple[int, Any]]
 """Values with the positions at which they begin."""
@@ -67,18 +68,18 @@ def read_objects(name: str, text: str, *, strict: bool) -> list[Record]:
     return records
 
 
-def read_value(where: str, text: str) -> Any:
-    """Return the value of JSON, or of a Python literal, that stands in one field of a record.
+def read_value(where: str, field: str, text: str) -> Any:
+    """Return the value that the text of one field writes as JSON or as a Python literal.
 
     Raises:
         InvalidRequestError: BAD_FILE: the text is neither.
     """
     try:
-        value, end = _decode(text, 0)
+        value, end = _decode(text.strip(), 0)
     except (ValueError, RecursionError):
-        return _literal(where, text)
-    if text[end:].strip():
-        refuse(where, "has text after a JSON value in one field", "Write one value, or put quotes around the text.")
+        return _literal(where, f"has a field {field} that", text)
+    if text.strip()[end:]:
+        refuse(where, f"has text after the JSON value in {field}", "Write one value in each field.")
     return value
 
 
@@ -87,7 +88,7 @@ def conversation_in(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        value = read_value("", text)
+        value = read_value("", "", text)
     except InvalidRequestError:
         return None
     if isinstance(value, list) and value and all(map(is_message, value)):
@@ -103,8 +104,8 @@ def _values(name: str, text: str, ends: list[int], *, strict: bool) -> Iterator[
         line = text[position:line_end].strip()
         if not _VALUE.match(text, position):
             items, end = _string(text, position) if strict and line.startswith('"') else (None, line_end)
-        elif line.startswith(("{'", "['")):
-            items, end = [(position, _literal(where, line.rstrip(",")))], line_end
+        elif _PYTHON.match(line):
+            items, end = [(position, _literal(where, "", line.rstrip(",")))], line_end
         else:
             items, end = _object(where, text, position, strict=strict)
         if items is None:
@@ -165,14 +166,14 @@ def _string(text: str, position: int) -> tuple[Items | None, int]:
     return (items, end) if _ENDED.match(text, end) else (None, position)
 
 
-def _literal(where: str, line: str) -> Any:
+def _literal(where: str, subject: str, line: str) -> Any:
     """Return the value of a line that a Python program printed, such as `{'prompt': 'hello'}`."""
-    hint = "Write it with json.dumps; None, True and the quotes of Python aren't JSON."
+    hint = "Write it as JSON, as with Python's json.dumps."
     try:
         value = ast.literal_eval(line.strip())
         json.dumps(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        refuse(where, "is neither a JSON object nor a Python literal", hint)
+        refuse(where, f"{subject} is neither JSON nor a Python literal".strip(), hint)
     return value
 
 
@@ -239,7 +240,7 @@ def _cause(error: Exception, text: str) -> tuple[str, str]:
     if comma and comma.end() > error.pos:
         return f"a comma stands before the closing bracket at line {error.lineno}", "Remove that comma."
     hint = "A line may have been cut off, or the file isn't JSON."
-    return f"{error.msg} at line {error.lineno}, column {error.colno}", hint
+    return f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}", hint
 
 
 def _check_characters(where: str, value: Any) -> None:

@@ -21,10 +21,12 @@ class Record:
     Attributes:
         where: the file and the line on which the record begins.
         fields: the values by plain name, as `plain` writes it.
+        names: the names as the file writes them, for messages.
     """
 
     where: str
     fields: Mapping[str, Any]
+    names: tuple[str, ...] = ()
 
 
 class EmptyRecordError(InvalidRequestError):
@@ -46,7 +48,7 @@ def record_of(where: str, value: Mapping[Any, Any]) -> Record:
         key = plain(str(name))
         if fields.get(key) is None:
             fields[key] = item
-    return Record(where, fields)
+    return Record(where, fields, tuple(map(str, value)))
 
 
 def name_of(value: Any) -> str | None:

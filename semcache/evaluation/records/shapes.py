@@ -73,8 +73,9 @@ def read_request(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
     shape = shape_of(record)
     if shape is not None:
         return shape.read(record)
-    names = ", ".join(sorted(record.fields)[:8]) or "none"
-    skip(record.where, f"has no prompt, text, q or messages, and its fields are {names}", _HINT)
+    names = ", ".join(name[:40] for name in record.names[:8] if name) or "none"
+    hint = f"{_HINT} A table names them in its first line."
+    skip(record.where, f"has no prompt, text, q or messages, and its fields are {names}", hint)
 
 
 def _text_in(name: str) -> Callable[[Record], Body]:
@@ -94,7 +95,7 @@ def _conversation_in(name: str) -> Callable[[Record], Body]:
     def read(record: Record) -> Body:
         value = record.fields[name]
         is_json = isinstance(value, str) and not is_empty(value)
-        return _body(record, name, read_value(record.where, value) if is_json else value)
+        return _body(record, name, read_value(record.where, name, value) if is_json else value)
 
     return read
 

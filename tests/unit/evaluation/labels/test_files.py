@@ -71,18 +71,32 @@ def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -
         ('{"a": "x", "b', "is not a JSON object"),
         ("[1]", "is not a JSON object"),
         ({"a": "x", "b": "y", "same": 2}, "has the label '2'"),
-        ({"a": "x", "b": "y", "same": "yes"}, "has the label 'yes'"),
-        ({"a": "x", "b": "y"}, "has the label 'None'"),
+        ({"a": "x", "b": "y", "same": "maybe"}, "has the label 'maybe'"),
+        ({"a": "x", "b": "y"}, "has no label"),
+        ({"a": "x", "b": "y", "same": None}, "has no label"),
         ({"a": "x", "b": "y", "same": 1, "same_answer": 0}, "has two labels that differ"),
-        ({"a": "x", "b": "y", "same": 1.0}, "has the label '1.0'"),
+        ({"a": "x", "b": "y", "same": 0.5}, "has the label '0.5'"),
+        ({"a": "x", "b": "y", "same": [1]}, "has the label '[1]'"),
+        ({"a": "x", "same": 1}, "is none of the known formats"),
+        ({"a": "x", "b": 5, "same": 1}, "has a side b of another kind"),
+        ({"a": "x", "b": "y", "score": 4.8}, "has a score and no label"),
+        ({"sentence1": "x", "sentence2": "y", "label": 4.8}, "has the label '4.8'"),
+        ({"sentence1": "x", "sentence2": "y", "gold_label": "entailment"}, "has the label 'entailment'"),
+        ({"premise": "x", "hypothesis": "y", "label": 0}, "begins a file of premises and hypotheses"),
+        ({"text": "x", "category": "c"}, "begins texts by category, which doesn't say"),
+        ({"text": "x", "label": 3}, "begins texts by label, which doesn't say"),
         ('{"a": "x", "b": "y", "same": %s}' % ("9" * 5000), "is not a JSON object"),
         ('{"a": "x \\ud800", "b": "y", "same": 1}', "holds half of a surrogate pair"),
         ({"a": "x", "b": " ", "same": 1}, "has an empty side b"),
         ({"a": [], "b": "y", "same": 1}, "has no side a"),
         ({"a": [{"role": "king", "content": "x"}], "b": "y", "same": 1}, "has a message in a without a known role"),
-        ({"question": "x"}, "is none of the known formats"),
+        ({"x": "y"}, "is none of the known formats"),
+        ({"question": "x"}, "begins a file of prompts without labels (questions)"),
         ({"cluster": "a", "text": "x"}, "begins a file of one cluster"),
-        ({"cluster": 1, "text": "x"}, "has no text or no cluster"),
+        ({"cluster": 1, "text": "x"}, "begins a file of one cluster"),
+        ({"cluster": None, "text": "x"}, "has no text or no cluster"),
+        ({"cluster": "a", "text": 1}, "has no text or no cluster"),
+        ({"cluster": "a", "text": " "}, "has no text"),
         ({"raw": 1, "rewrite": "x", "history": []}, "has no raw, rewrite or history"),
         ({"raw": " ", "rewrite": "x", "history": []}, "has an empty raw or rewrite"),
         ({"intent": "a", "text": "x"}, "begins a file of one intent"),
@@ -96,6 +110,85 @@ def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
         load_pairs(file)
     assert f"{file}:1 {problem}" in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("same", [1, 1.0, True, "1", "1.0", "true", "TRUE", "Yes", "y", "T", "same", "equivalent"])
+@pytest.mark.parametrize("field", ["same", "same_answer", "is_duplicate", "label", "Label"])
+def test_labels_of_hits(tmp_path: Path, field: str, same: object) -> None:
+    (pair,) = load_pairs(written(tmp_path / "f.jsonl", {"a": "x", "b": "y", field: same}))
+    assert pair.same
+
+
+@pytest.mark.parametrize(
+    "same", [0, 0.0, False, "0", "0.0", "false", "FALSE", "No", "n", "different", "not_equivalent"]
+)
+def test_labels_of_traps(tmp_path: Path, same: object) -> None:
+    (pair,) = load_pairs(written(tmp_path / "f.jsonl", {"a": "x", "b": "y", "same": same}))
+    assert not pair.same
+
+
+def test_the_own_label_counts_before_another_datas_label(tmp_path: Path) -> None:
+    (pair,) = load_pairs(written(tmp_path / "f.jsonl", {"a": "x", "b": "y", "same": 1, "label": "billing", "score": 2}))
+    assert pair.same
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [
+        ("a", "b"),
+        ("question1", "question2"),
+        ("Question 1", "Question 2"),
+        ("sentence1", "sentence2"),
+        ("sentence_1", "sentence_2"),
+        ("text1", "text2"),
+        ("q1", "q2"),
+    ],
+)
+def test_sides_by_their_names(tmp_path: Path, sides: tuple[str, str]) -> None:
+    file = tmp_path / "f.csv"
+    file.write_text(f"idx,{sides[0]},{sides[1]},label\n7,x,y,1\n", "utf-8")
+    (pair,) = load_pairs(file)
+    assert (pair.stored[0]["content"], pair.asked[0]["content"]) == ("x", "y")
+    with pytest.raises(InvalidRequestError, match="begins a file of labelled pairs"):
+        load_workload(file, model="m")
+
+
+def test_sides_of_parts_and_of_other_roles(tmp_path: Path) -> None:
+    parts = [{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}]
+    turns = [{"from": "human", "value": "one"}, {"from": "gpt", "value": "x"}, {"from": "human", "value": "two"}]
+    file = written(
+        tmp_path / "f.jsonl",
+        {"a": parts, "b": {"messages": parts}, "same": 1},
+        {"a": turns, "b": json.dumps(parts), "same": 0},
+    )
+    first, second = load_pairs(file)
+    assert first.stored == first.asked == ({"role": "user", "content": "one\ntwo"},)
+    assert [message["role"] for message in second.stored] == ["user", "assistant", "user"]
+    assert second.asked == first.asked
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, [], float("nan")])
+def test_a_pair_with_an_empty_side_is_left_out_with_a_sentence(tmp_path: Path, empty: object) -> None:
+    whole = {"a": "x", "b": "y", "same": 1}
+    file = written(tmp_path / "f.jsonl", whole, {**whole, "b": empty}, {**whole, "same": 0})
+    skipped: list[str] = []
+    assert [pair.same for pair in load_pairs(file, on_skipped=skipped.append)] == [True, False]
+    (sentence,) = skipped
+    assert sentence.startswith(f"{file}:2 has ")
+    assert sentence.endswith(" side b, so it is left out.")
+
+
+def test_texts_and_turns_that_are_empty_are_left_out_with_a_sentence(tmp_path: Path) -> None:
+    clusters = [{"cluster": 0, "text": "x"}, {"cluster": 1.0, "text": ""}, {"cluster": 1, "text": "y"}]
+    turn = {"history": [], "raw": "x", "rewrite": "X"}
+    files = (written(tmp_path / "c.jsonl", *clusters), written(tmp_path / "t.jsonl", turn, {**turn, "raw": ""}))
+    skipped: list[str] = []
+    pairs = [pair for file in files for pair in load_pairs(file, on_skipped=skipped.append)]
+    assert [pair.group for pair in pairs] == ["0", "1", ""]
+    assert skipped == [
+        f"{files[0]}:2 has no text, so it is left out.",
+        f"{files[1]}:2 has an empty raw or rewrite, so it is left out.",
+    ]
 
 
 def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
@@ -176,12 +269,12 @@ def test_tables(tmp_path: Path, delimiter: str, header: tuple[str, ...], suffix:
         ("a,b,same\n", "holds a header and no rows"),
         ("a,b,same\nx,y,2\n", ":2 has the label '2'"),
         ("a,b,same\nx,y,\n", ":2 has the label ''"),
-        ("a,b,same\nx,y,1\nx, ,1\n", ":3 has an empty side b"),
+        ("a,b,same\nx, ,1\n", ":2 has an empty side b"),
         ('a,b,same\nx,y,1\nx,"cut of', ":3 is no row of a table: unexpected end of data"),
         ('a,b,same\nx,"y"z,1\n', ":2 is no row of a table"),
         ("a,b,same\nx,y,1\nx,y", ":3 has 2 fields and the header 3"),
         ("a,b,b,same\nx,y,z,1\n", ":1 names a column twice"),
-        ("a,b\nx,y\n", ":2 has the label 'None'"),
+        ("a,b\nx,y\n", ":2 has no label"),
         ("one,two\nx,y\n", "is none of the known formats"),
         ("prompt,tokens\nx,1\n", "begins a file of prompts without labels"),
     ],
@@ -219,7 +312,7 @@ def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
     first, second = load_pairs(tmp_path)
     assert (first.same, first.namespace, second.same, second.namespace, second.task_type) == (True, "", False, "n", "t")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidRequestError, match=r"holds no \.jsonl, \.csv or \.tsv files"):
+    with pytest.raises(InvalidRequestError, match=r"holds no files in \.csv, \.json, \.jsonl, \.ndjson, \.tsv"):
         load_pairs(tmp_path / "empty")
 
 

@@ -59,7 +59,18 @@ def evaluate(
     ca: Ca = None,
     json: Json = False,
 ) -> None:
-    """Play labelled pairs through a real server, and count the served hits and the served traps by kind."""
+    """Play labelled pairs through a real server, and count the served hits and the served traps by kind.
+
+    \b
+    Files are JSON, JSONL or CSV. The first record tells what all records are:
+      a, b, same             two prompts or lists of messages, and whether one
+                             answer serves both; question1, sentence1 and
+                             is_duplicate, label are other names
+      cluster, text          texts of one cluster share an answer
+      intent, text           texts of one intent needn't share an answer
+      history, raw, rewrite  turns of conversations
+    A record with an empty side is reported and left out.
+    """  # noqa: D301 - typer keeps the lines after a backspace
     configure_logging(LogSettings(level="error"))
     settings = load_settings()
     thresholds = [check_threshold(value) for value in sorted(set(threshold or ()))]

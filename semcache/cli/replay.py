@@ -65,7 +65,22 @@ def replay(
     ca: Ca = None,
     json: Json = False,
 ) -> None:
-    """Play a file of prompts through a server, and show hits by tier, wrong hits, latency and dollars."""
+    """Play a file of prompts through a server, and show hits by tier, wrong hits, latency and dollars.
+
+    \b
+    The file is JSON, JSONL, CSV, or text with one prompt on each line.
+    A record's prompt stands in:
+      prompt, text, q, question, query, input  a text, or a list of messages
+      messages, conversation, conversations    messages, up to the last question
+      instruction, input                       Alpaca
+      custom_id, body                          an OpenAI batch
+    Logs of LiteLLM and Langfuse are read too. Beside the prompt may stand:
+      model, namespace, task_type, template    as in the API
+      at, startTime, timestamp, created_at     seconds to nanoseconds, or ISO 8601
+      answer, cluster, label                   what requests with one answer share
+    A record that asks nothing is reported and left out.
+    If every request fails, the exit code is 1.
+    """  # noqa: D301 - typer keeps the lines after a backspace
     configure_logging(LogSettings(level="warning"))
     base = load_settings().decision
     specs = read_specs(policy or (), base)

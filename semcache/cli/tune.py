@@ -77,7 +77,18 @@ def tune(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Find the threshold that labelled pairs, or a server's judged hits, prove to keep a budget of wrong answers."""
+    """Find the threshold that labelled pairs, or a server's judged hits, prove to keep a budget of wrong answers.
+
+    \b
+    Files are JSON, JSONL or CSV. The first record tells what all records are:
+      a, b, same             two prompts or lists of messages, and whether one
+                             answer serves both; question1, sentence1 and
+                             is_duplicate, label are other names
+      cluster, text          texts of one cluster share an answer
+      intent, text           texts of one intent needn't share an answer
+      history, raw, rewrite  turns of conversations
+    A record with an empty side is reported and left out.
+    """  # noqa: D301 - typer keeps the lines after a backspace
     configure_logging(LogSettings(level="error"))
     settings = load_settings(config)
     question = _question(settings, max_wrong_hit_ratio, confidence, trap_share, cost_of_wrong, guards)

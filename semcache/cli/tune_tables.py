@@ -59,11 +59,11 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
     scored = tuning.guarded.scored
     return {
         "sources": list(sources.names),
+        "records_left_out": sources.records_left_out,
         "left_out": {
             "without_verdict": sources.without_verdict,
             "without_entry": sources.without_entry,
             "damaged": sources.damaged,
-            "records": sources.records_left_out,
         },
         "pairs": len(scored.pairs),
         "hits": int(scored.same.sum()),

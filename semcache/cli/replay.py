@@ -32,9 +32,7 @@ _FASTEST = "max"
 
 def replay(
     *,
-    file: Annotated[
-        Path, typer.Argument(help="JSON, JSONL or CSV of prompts, a log's export, or one prompt on each line.")
-    ],
+    file: Annotated[Path, typer.Argument(help="Prompts as JSON, JSONL, CSV or lines, or a log's export.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="The model alias of lines that name none.")
     ] = "gpt-4o-mini",
@@ -90,6 +88,7 @@ def replay(
     skipped.finish()
     pace = _read_speed(speed)
     _check_times(file, requests, pace)
+    judged_by, names = label_name(file), [spec.name for spec in specs]
 
     async def run() -> list[ReplaySummary]:
         summaries = []
@@ -102,10 +101,8 @@ def replay(
         return summaries
 
     summaries = asyncio.run(run())
-    judged_by, names = label_name(file), [spec.name for spec in specs]
     if json:
-        document = {"records_left_out": skipped.count, **as_json(names, summaries, judged_by)}
-        typer.echo(json_format.dumps(document, ensure_ascii=False))
+        typer.echo(json_format.dumps(as_json(names, summaries, judged_by, skipped.count), ensure_ascii=False))
     else:
         Console().print(replay_table(names, summaries, judged_by))
     _check_answers(summaries)

@@ -12,21 +12,25 @@ from semcache.evaluation.statistics.scoring import Proportion
 from semcache.model import HIT_STATUSES, Status
 
 
-def as_json(names: Sequence[str], summaries: Sequence[ReplaySummary], judged_by: str) -> dict[str, object]:
+def as_json(
+    names: Sequence[str], summaries: Sequence[ReplaySummary], judged_by: str, skipped: int
+) -> dict[str, object]:
     """Return the results as an object for `json.dumps`.
 
     Args:
         names: the policies' names; empty if none was named.
         summaries: the summary of each replay, in the order of `names`; one if there are no names.
         judged_by: the field of the workload that holds labels; empty for none.
+        skipped: the number of the file's records that were left out.
     """
     if not names:
-        return _summary_json(summaries[0], judged_by)
+        return {"records_left_out": skipped, **_summary_json(summaries[0], judged_by)}
     return {
+        "records_left_out": skipped,
         "policies": [
             {"policy": name, **_summary_json(summary, judged_by)}
             for name, summary in zip(names, summaries, strict=True)
-        ]
+        ],
     }
 
 

@@ -30,10 +30,12 @@ _SIDES = (
 """Plain names of the two sides of a pair."""
 _LABELS = (("same", "sameanswer", "isduplicate", "issame", "duplicate", "paraphrase"), ("label", "goldlabel"))
 """Plain names of a pair's label; those of a later group count where there is none of an earlier one."""
-_SAME = ("1", "1.0", "true", "t", "yes", "y", "same", "duplicate", "equivalent", "paraphrase", "hit")
-_DIFFERENT = ("0", "0.0", "false", "f", "no", "n", "different", "trap")
+_SAME = ("true", "t", "yes", "y", "same", "duplicate", "equivalent", "paraphrase", "hit")
+_DIFFERENT = ("false", "f", "no", "n", "different", "trap")
 _DIFFERENT_TOO = ("notsame", "notduplicate", "notequivalent", "notparaphrase")
 _LABEL_WORDS = {**dict.fromkeys(_SAME, True), **dict.fromkeys((*_DIFFERENT, *_DIFFERENT_TOO), False)}
+_NOT_IN_WORD = re.compile(r"[\s_]+|(?<=[a-z])-(?=[a-z])")
+_NUMBER = re.compile(r"[01](?:\.0*)?")
 _SCORES = ("score", "similarity", "similarityscore", "relatednessscore")
 _CLUSTERS, _INTENTS = frozenset({"cluster", "text"}), frozenset({"intent", "text"})
 _TURNS = frozenset({"raw", "rewrite", "history"})
@@ -172,9 +174,11 @@ def _label(record: Record) -> bool:
 
 
 def _read_label(record: Record, label: Any) -> bool:  # noqa: RET503 - `refuse` never returns
-    word = re.sub(r"[\s_-]", "", str(label)).casefold()
-    if word in _LABEL_WORDS and isinstance(label, str | int | float):
+    word = _NOT_IN_WORD.sub("", str(label).casefold())
+    if word in _LABEL_WORDS:
         return _LABEL_WORDS[word]
+    if _NUMBER.fullmatch(word):
+        return word.startswith("1")
     score = next((name for name in _SCORES if name in record.fields), None)
     if label is None and score is not None:
         problem = f"has a {score} and no label, and from which {score} on one answer serves both is yours to say"

@@ -22,7 +22,8 @@ _ENDED = re.compile(r"[ \t]*,?[ \t]*(?=\n|\Z|[{\[])")
 """All that may follow a record on its line: nothing, a comma, another record."""
 _SURPLUS = re.compile(r",\s*[}\]]")
 _PYTHON = re.compile(r"[\[{]\s*(?:[\[{]\s*)*'")
-_BLANK = re.compile(r"\s*")
+_BLANK = re.compile(r"[\s\ufeff]*")
+_SCALAR = re.compile(r"null|true|false|-?\d[\d.eE+-]*")
 Items = list[tuple[int, Any]]
 """Values with the positions at which they begin."""
 _TABLES = ("data", "rows", "records", "items", "examples", "observations", "traces")
@@ -41,8 +42,8 @@ def begins_json(text: str) -> bool:
     return _ENDED.match(text, end) is not None
 
 
-def read_objects(name: str, text: str, *, strict: bool) -> list[Record]:
-    """Return the records of a text, in which each line that begins no JSON value is a prompt.
+def read_objects(name: str, text: str, *, strict: bool, prose: bool) -> list[Record]:
+    """Return the records of a text of JSON values, prompts, or both.
 
     A record is an object, a list of messages, or a text, which is a prompt. An array holds records. An object that
     holds nothing but a list of objects, such as `{"data": [...]}`, is that list.
@@ -51,6 +52,7 @@ def read_objects(name: str, text: str, *, strict: bool) -> list[Record]:
         name: the file's name for messages.
         text: the text, with line feeds alone.
         strict: whether a line that begins a JSON value must be one; False takes it as a prompt if it isn't.
+        prose: whether a line that begins no JSON value is a prompt; False refuses it.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -58,7 +60,7 @@ def read_objects(name: str, text: str, *, strict: bool) -> list[Record]:
     ends = [end - 1 for end in accumulate(len(line) + 1 for line in text.split("\n"))]
     escaped = "\\u" in text
     records: list[Record] = []
-    for position, value in _values(name, text, ends, strict=strict):
+    for position, value in _values(name, text, ends, strict=strict, prose=prose):
         where = _where(name, ends, position)
         if escaped:
             _check_characters(where, value)
@@ -96,7 +98,7 @@ def conversation_in(text: str) -> Any:
     return value if isinstance(value, dict) and "messages" in value else None
 
 
-def _values(name: str, text: str, ends: list[int], *, strict: bool) -> Iterator[tuple[int, Any]]:
+def _values(name: str, text: str, ends: list[int], *, strict: bool, prose: bool) -> Iterator[tuple[int, Any]]:
     """Yield the values of a text, each with the position at which it begins."""
     position = _blank(text, 0)
     while position < len(text):
@@ -109,6 +111,8 @@ def _values(name: str, text: str, ends: list[int], *, strict: bool) -> Iterator[
         else:
             items, end = _object(where, text, position, strict=strict)
         if items is None:
+            if not prose or (strict and _SCALAR.fullmatch(line)):
+                refuse(where, "is not a JSON object", "A record is an object, a text in quotes, or a list of messages.")
             yield position, line
             position = _blank(text, line_end)
             continue

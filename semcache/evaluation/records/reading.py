@@ -21,7 +21,8 @@ def read_records(path: Path, headers: Sequence[frozenset[str]] = ()) -> list[Rec
 
     - A file is a table if its suffix says so, or if its first line is a header with known names.
     - It is JSON if its suffix says so, or if it begins with a JSON value.
-    - Any other file holds one prompt on each line that isn't blank.
+    - Any other file holds one prompt on each line that isn't blank. Prompts may stand among lines of JSON too, but not
+      in a file with the suffix .json.
 
     Args:
         path: the file.
@@ -41,7 +42,8 @@ def read_records(path: Path, headers: Sequence[frozenset[str]] = ()) -> list[Rec
         refuse(
             f"{path}:1", "begins text with a chat template's markup, which doesn't say where a conversation ends", hint
         )
-    records = read_objects(str(path), _with_line_feeds(text), strict=json_inside or suffix in JSON_SUFFIXES)
+    strict = json_inside or suffix in JSON_SUFFIXES
+    records = read_objects(str(path), _with_line_feeds(text), strict=strict, prose=suffix != ".json")
     if not records:
         refuse(str(path), "holds nothing", "Name a file with one record on each line.")
     return records

@@ -16,8 +16,14 @@ _SIGNATURES = (
     (b"ARROW1", "an Arrow file", "Write it as JSON lines, as with pandas' to_json(orient='records', lines=True)."),
     (b"SQLite format 3\x00", "an SQLite database", "Export the table as CSV."),
     (b"%PDF", "a PDF", "Name a text file."),
+    (b"{\\rtf", "a Rich Text file", "Save it as plain text."),
+    (b"<?xml", "an XML file", "Write its records as JSON lines or CSV."),
+    (b"<!DOCTYPE", "an HTML page", "Name a text file; a download may have ended at a page of login."),
+    (b"<html", "an HTML page", "Name a text file; a download may have ended at a page of login."),
 )
 """(first bytes, the file's kind, the way out)."""
+_SUFFIXES = {".yaml": "YAML", ".yml": "YAML", ".toml": "TOML", ".xml": "XML", ".html": "HTML", ".py": "Python"}
+"""Suffixes of files whose lines aren't prompts, though they are text."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -32,6 +38,9 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         refuse(str(path), f"can't be read: {error.strerror}", "Name a readable file.")
+    form = _SUFFIXES.get(path.suffix.lower())
+    if form is not None:
+        refuse(str(path), f"is a file of {form}", "Write its records as JSON lines or CSV.")
     for signature, kind, hint in _SIGNATURES:
         if content.startswith(signature):
             refuse(str(path), f"is {kind}", hint)

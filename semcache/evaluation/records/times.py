@@ -19,7 +19,7 @@ _UNITS: Mapping[float, float] = {1e17: 1e-9, 1e14: 1e-6, 1e11: 1e-3}
 1e11 milliseconds are a day in 1973, and 1e11 seconds a day in the year 5138: no time of both kinds is likely.
 """
 _LATEST_S = 1e11
-_ZONE = re.compile(r"\s*(?:UTC|GMT|Z)$|\s+(?=[+-]\d\d:?\d\d$)")
+_ZONE = re.compile(r"(?i)\s*(?:UTC|GMT|Z)$|\s+(?=[+-]\d\d:?\d\d$)")
 _GO_ZONE = re.compile(r"(?<=[+-]\d{4}) (?:UTC|GMT)$")
 
 

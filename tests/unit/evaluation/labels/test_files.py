@@ -76,6 +76,9 @@ def test_turns_make_traps_of_equal_words_after_other_histories(tmp_path: Path) -
         ({"a": "x", "b": "y", "same": None}, "has no label"),
         ({"a": "x", "b": "y", "same": 1, "same_answer": 0}, "has two labels that differ"),
         ({"a": "x", "b": "y", "same": 0.5}, "has the label '0.5'"),
+        ({"a": "x", "b": "y", "same": -1}, "has the label '-1'"),
+        ({"a": "x", "b": "y", "same": "-1"}, "has the label '-1'"),
+        ({"a": "x", "b": "y", "same": 10}, "has the label '10'"),
         ({"a": "x", "b": "y", "same": [1]}, "has the label '[1]'"),
         ({"a": "x", "same": 1}, "is none of the known formats"),
         ({"a": "x", "b": 5, "same": 1}, "has a side b of another kind"),
@@ -112,7 +115,9 @@ def test_a_bad_line_is_named(tmp_path: Path, row: Any, problem: str) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("same", [1, 1.0, True, "1", "1.0", "true", "TRUE", "Yes", "y", "T", "same", "equivalent"])
+@pytest.mark.parametrize(
+    "same", [1, 1.0, True, "1", "1.000", " 1 ", "true", "TRUE", "Yes", "y", "T", "same", "equivalent"]
+)
 @pytest.mark.parametrize("field", ["same", "same_answer", "is_duplicate", "label", "Label"])
 def test_labels_of_hits(tmp_path: Path, field: str, same: object) -> None:
     (pair,) = load_pairs(written(tmp_path / "f.jsonl", {"a": "x", "b": "y", field: same}))
@@ -120,7 +125,7 @@ def test_labels_of_hits(tmp_path: Path, field: str, same: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "same", [0, 0.0, False, "0", "0.0", "false", "FALSE", "No", "n", "different", "not_equivalent"]
+    "same", [0, 0.0, False, "0", "0.0", "false", "FALSE", "No", "n", "different", "not_equivalent", "not-same"]
 )
 def test_labels_of_traps(tmp_path: Path, same: object) -> None:
     (pair,) = load_pairs(written(tmp_path / "f.jsonl", {"a": "x", "b": "y", "same": same}))

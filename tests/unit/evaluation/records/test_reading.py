@@ -47,6 +47,7 @@ def refusal(path: Path) -> InvalidRequestError:
         pytest.param("f.csv", LINES, id="JSON lines in .csv"),
         pytest.param("f.ndjson", LINES, id="ndjson"),
         pytest.param("f.jsonl", b"\xef\xbb\xbf" + LINES.encode(), id="UTF-8 mark"),
+        pytest.param("f.jsonl", "\ufeff" + LINES.replace("\n{", "\n\ufeff{"), id="UTF-8 marks of joined files"),
         pytest.param("f.jsonl", b"\xff\xfe" + LINES.encode("utf-16-le"), id="UTF-16 LE"),
         pytest.param("f.jsonl", b"\xfe\xff" + LINES.encode("utf-16-be"), id="UTF-16 BE"),
         pytest.param("f.jsonl", LINES.replace("}\n", "},\n"), id="commas after objects"),
@@ -143,6 +144,15 @@ def test_what_only_looks_like_another_form_is_a_prompt(tmp_path: Path, name: str
         ("f.csv", "sep=;\nprompt;x\na\n", ":3 has 1 fields and the header 2"),
         ("f.txt", "\n \n", "f.txt holds nothing"),
         ("f.json", "[]", "f.json holds nothing"),
+        ("f.json", "hello\nthere\n", ":1 is not a JSON object"),
+        ("f.json", '// a note\n{"prompt": "a"}', ":1 is not a JSON object"),
+        ("f.json", '{"prompt": "a"}\nhello', ":2 is not a JSON object"),
+        ("f.jsonl", '{"prompt": "a"}\nnull\n', ":2 is not a JSON object"),
+        ("f.jsonl", '{"prompt": "a"}\n-1.5\n', ":2 is not a JSON object"),
+        ("f.yaml", "- prompt: a\n- prompt: b\n", "f.yaml is a file of YAML"),
+        ("f.txt", "<?xml version='1.0'?>\n<p>a</p>", "f.txt is an XML file"),
+        ("f.csv", "<!DOCTYPE html>\n<p>a</p>", "f.csv is an HTML page"),
+        ("f.rtf", "{\\rtf1 hello}", "f.rtf is a Rich Text file"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str, content: str | bytes, problem: str) -> None:

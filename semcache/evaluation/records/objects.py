@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from semcache.errors import InvalidRequestError
 from semcache.evaluation.records.messages import is_message
 from semcache.evaluation.records.record import Record, record_of, refuse
 
@@ -24,10 +24,9 @@ _SURPLUS = re.compile(r",\s*[}\]]")
 _PYTHON = re.compile(r"[\[{]\s*(?:[\[{]\s*)*'")
 _BLANK = re.compile(r"[\s\ufeff]*")
 _SCALAR = re.compile(r"null|true|false|-?\d[\d.eE+-]*")
+_AS_JSON = "Write it as JSON, as with Python's json.dumps."
 Items = list[tuple[int, Any]]
 """Values with the positions at which they begin."""
-_TABLES = ("data", "rows", "records", "items", "examples", "observations", "traces")
-"""Fields of an object that holds all records of a file, as answers of many APIs do."""
 
 
 def begins_json(text: str) -> bool:
@@ -45,8 +44,7 @@ def begins_json(text: str) -> bool:
 def read_objects(name: str, text: str, *, strict: bool, prose: bool) -> list[Record]:
     """Return the records of a text of JSON values, prompts, or both.
 
-    A record is an object, a list of messages, or a text, which is a prompt. An array holds records. An object that
-    holds nothing but a list of objects, such as `{"data": [...]}`, is that list.
+    A record is an object, a list of messages, or a text, which is a prompt. An array holds records.
 
     Args:
         name: the file's name for messages.
@@ -65,8 +63,6 @@ def read_objects(name: str, text: str, *, strict: bool, prose: bool) -> list[Rec
         if escaped:
             _check_characters(where, value)
         records += _records(where, value)
-    if len(records) == 1:
-        return _unwrapped(records[0])
     return records
 
 
@@ -77,12 +73,9 @@ def read_value(where: str, field: str, text: str) -> Any:
         InvalidRequestError: BAD_FILE: the text is neither.
     """
     try:
-        value, end = _decode(text.strip(), 0)
-    except (ValueError, RecursionError):
-        return _literal(where, f"has a field {field} that", text)
-    if text.strip()[end:]:
-        refuse(where, f"has text after the JSON value in {field}", "Write one value in each field.")
-    return value
+        return _value(text.strip())
+    except ValueError:
+        refuse(where, f"has a field {field} that is neither JSON nor a Python literal", _AS_JSON)
 
 
 def conversation_in(text: str) -> Any:
@@ -90,12 +83,22 @@ def conversation_in(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        value = read_value("", "", text)
-    except InvalidRequestError:
+        value = _value(text.strip())
+    except ValueError:
         return None
     if isinstance(value, list) and value and all(map(is_message, value)):
         return value
     return value if isinstance(value, dict) and "messages" in value else None
+
+
+def _value(text: str) -> Any:
+    try:
+        value, end = _decode(text, 0)
+    except (ValueError, RecursionError):
+        return _literal(text)
+    if end < len(text):
+        raise ValueError("text follows the value")
+    return value
 
 
 def _values(name: str, text: str, ends: list[int], *, strict: bool, prose: bool) -> Iterator[tuple[int, Any]]:
@@ -107,7 +110,7 @@ def _values(name: str, text: str, ends: list[int], *, strict: bool, prose: bool)
         if not _VALUE.match(text, position):
             items, end = _string(text, position) if strict and line.startswith('"') else (None, line_end)
         elif _PYTHON.match(line):
-            items, end = [(position, _literal(where, "", line.rstrip(",")))], line_end
+            items, end = _python(where, line, position, strict=strict), line_end
         else:
             items, end = _object(where, text, position, strict=strict)
         if items is None:
@@ -170,14 +173,28 @@ def _string(text: str, position: int) -> tuple[Items | None, int]:
     return (items, end) if _ENDED.match(text, end) else (None, position)
 
 
-def _literal(where: str, subject: str, line: str) -> Any:
-    """Return the value of a line that a Python program printed, such as `{'prompt': 'hello'}`."""
-    hint = "Write it as JSON, as with Python's json.dumps."
+def _python(where: str, line: str, position: int, *, strict: bool) -> Items | None:
+    """Return the value of a line that a Python program printed; nothing if the line is a prompt."""
     try:
-        value = ast.literal_eval(line.strip())
+        return [(position, _literal(line.rstrip(",")))]
+    except ValueError:
+        if strict:
+            refuse(where, "is neither JSON nor a Python literal", _AS_JSON)
+        return None
+
+
+def _literal(text: str) -> Any:
+    """Return the value of a Python literal, such as `{'prompt': 'hello'}`, that JSON can hold too.
+
+    Raises:
+        ValueError: it is no literal, or it holds what JSON doesn't have.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Python warns of `\\d` in a text, which is no fault here.
+            value = ast.literal_eval(text.strip())
         json.dumps(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        refuse(where, f"{subject} is neither JSON nor a Python literal".strip(), hint)
+    except (TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError("no literal") from error
     return value
 
 
@@ -191,31 +208,6 @@ def _records(where: str, value: Any) -> list[Record]:  # noqa: RET503 - `refuse`
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return [record_of(where, item) for item in value]
     refuse(where, "is not a JSON object", "A record is an object, a text, or a list of messages.")
-
-
-def _unwrapped(record: Record) -> list[Record]:
-    """Return the records that a file's only object holds; else the object itself as the only record."""
-    for field in _TABLES:
-        rows = record.fields.get(field)
-        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
-            # Hugging Face's API wraps each row once more.
-            bare = [row["row"] if isinstance(row.get("row"), dict) else row for row in rows]
-            return [
-                record_of(f"{record.where} (record {number} of {field})", row) for number, row in enumerate(bare, 1)
-            ]
-    columns = list(record.fields.values())
-    if len(columns) > 1 and (all(map(_is_column, columns)) or all(map(_is_indexed, columns))):
-        hint = "Write one object for each record, as with pandas' to_json(orient='records', lines=True)."
-        refuse(record.where, "holds a table by columns", hint)
-    return [record]
-
-
-def _is_column(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and not any(isinstance(item, dict | list) for item in value)
-
-
-def _is_indexed(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(str(key).isdecimal() for key in value)
 
 
 def _is_conversation(values: list[Any]) -> bool:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from semcache.evaluation.records.messages import begins_with_markup
 from semcache.evaluation.records.objects import begins_json, read_objects
-from semcache.evaluation.records.record import Record, refuse
+from semcache.evaluation.records.record import Record, record_of, refuse
 from semcache.evaluation.records.shapes import HEADERS
 from semcache.evaluation.records.tables import is_header, read_table
 from semcache.evaluation.records.text import read_text
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
+_LISTS = ("data", "rows", "records", "items", "examples", "observations", "traces")
+"""Fields of an object that hold all records of a file, as in the answers of many APIs."""
 
 
 def read_records(path: Path, headers: Sequence[frozenset[str]] = ()) -> list[Record]:
@@ -46,7 +48,32 @@ def read_records(path: Path, headers: Sequence[frozenset[str]] = ()) -> list[Rec
     records = read_objects(str(path), _with_line_feeds(text), strict=strict, prose=suffix != ".json")
     if not records:
         refuse(str(path), "holds nothing", "Name a file with one record on each line.")
-    return records
+    return _rows_of(records[0], known) if len(records) == 1 else records
+
+
+def _rows_of(record: Record, known: Sequence[frozenset[str]]) -> list[Record]:
+    """Return the records that a file's only object holds as a list; the object itself if it is a record."""
+    columns = list(record.fields.values())
+    if len(columns) > 1 and (all(map(_is_column, columns)) or all(map(_is_indexed, columns))):
+        hint = "Write one object for each record, as with pandas' to_json(orient='records', lines=True)."
+        refuse(record.where, "holds a table by columns", hint)
+    if any(fields <= record.fields.keys() for fields in known):
+        return [record]
+    for field in _LISTS:
+        rows = record.fields.get(field)
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            # Hugging Face's API wraps each row once more.
+            bare = [row["row"] if isinstance(row.get("row"), dict) else row for row in rows]
+            return [record_of(f"{record.where} (record {n} of {field})", row) for n, row in enumerate(bare, 1)]
+    return [record]
+
+
+def _is_column(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and not any(isinstance(item, dict | list) for item in value)
+
+
+def _is_indexed(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(str(key).isdecimal() for key in value)
 
 
 def _with_line_feeds(text: str) -> str:

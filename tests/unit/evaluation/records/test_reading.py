@@ -92,6 +92,8 @@ def test_two_prompts_in_every_form(tmp_path: Path, name: str, content: str | byt
     [
         ("braces.txt", '{name}, hello\n{"a": 1} is this JSON?\n[1, 2] sort it\n', 3),
         ("json_first.txt", '{"a": 1} is this JSON?\nyes\n', 2),
+        ("python_set.txt", "{'name'}, hello\n['a'] and more\n", 2),
+        ("examples.json", '{"prompt": "hello", "examples": [{"prompt": "other"}]}', 1),
         ("brackets.jsonl", "[urgent] hello\n{0} and {1}\n", 2),
         ("quotes.txt", '"Help" is what I need\n"Where?"\n', 2),
         ("comma.txt", "text, please\nq; w\n", 2),

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from semcache.evaluation.labels.drawing import from_clusters, from_intents, from_turns, named_texts
 from semcache.evaluation.labels.pairs import LabelledPair, Message, NamedTexts
-from semcache.evaluation.records.messages import is_message, read_message, text_of
+from semcache.evaluation.records.messages import is_message, messages_of_text, read_message, text_of
 from semcache.evaluation.records.objects import conversation_in
 from semcache.evaluation.records.reading import JSON_SUFFIXES, TABLE_SUFFIXES, read_records
 from semcache.evaluation.records.record import Record, read_each, refuse, say_nothing, skip
@@ -165,7 +165,7 @@ def _pair(sides: tuple[str, str], record: Record) -> LabelledPair:
 
 
 def _label(record: Record) -> bool:
-    groups = ([record.fields[name] for name in names if name in record.fields] for names in _LABELS)
+    groups = ([record.fields[name] for name in names if record.fields.get(name) is not None] for names in _LABELS)
     labels = next((group for group in groups if group), [None])
     values = [_read_label(record, label) for label in labels]
     if len(set(values)) > 1:
@@ -201,7 +201,7 @@ def _side(record: Record, name: str) -> tuple[Message, ...]:
     if isinstance(side, str):
         if not side.strip():
             skip(record.where, f"has an empty side {name}", "Fill it, or leave the record out.")
-        side = conversation_in(side) or [{"role": "user", "content": side}]
+        side = conversation_in(side) or messages_of_text(record.where, name, side)
     if isinstance(side, dict) and "messages" in side:
         side = side["messages"]
     if side is None or side == []:

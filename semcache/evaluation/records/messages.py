@@ -65,7 +65,7 @@ def read_messages(where: str, field: str, value: Any) -> list[ChatMessage]:
         InvalidRequestError: BAD_FILE: it is neither a text nor a list of messages.
     """
     if isinstance(value, str):
-        messages = _of_text(where, field, value)
+        messages = messages_of_text(where, field, value)
     elif isinstance(value, list) and all(map(is_message, value)):
         messages = [read_message(item) for item in value]
     else:
@@ -76,6 +76,23 @@ def read_messages(where: str, field: str, value: Any) -> list[ChatMessage]:
     if not messages or (messages[-1]["role"] == "user" and _says_nothing(messages[-1]["content"])):
         skip(where, f"has no prompt, because nothing is asked in its {field}", "Fill it, or leave the record out.")
     return messages
+
+
+def messages_of_text(where: str, field: str, text: str) -> list[ChatMessage]:
+    """Return the messages of a text with ChatML's markup; a text without markup is one message of a user.
+
+    Raises:
+        InvalidRequestError: BAD_FILE: the text begins with the markup of another chat template.
+    """
+    if text.lstrip().startswith(_CHATML):
+        turns = list(_TURN.finditer(text.strip()))
+        if "".join(turn[0] for turn in turns) == text.strip():
+            return [read_message({"role": turn[1], "content": turn[2].strip()}) for turn in turns]
+    markup = begins_with_markup(text)
+    if markup:
+        hint = 'Write the conversation as a list: {"messages": [{"role": "user", "content": "…"}]}.'
+        refuse(where, f"has the markup of a chat template in {field} ({markup})", hint)
+    return [{"role": "user", "content": text}]
 
 
 def text_of(message: ChatMessage) -> str | None:
@@ -110,26 +127,14 @@ def with_system(messages: Sequence[ChatMessage], system: Any) -> list[ChatMessag
 
 def _role(item: Mapping[str, Any]) -> str | None:
     role = item.get("role", item.get("from"))
-    if role is None and item.get("type") in _TYPES:
+    if role is None and str(item.get("type")) in _TYPES:
         role = item["type"]
     return _ROLES.get(role.casefold(), role) if isinstance(role, str) else None
 
 
 def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)
+    return isinstance(part, dict) and str(part.get("type")) in _TEXT_PARTS and isinstance(part.get("text"), str)
 
 
 def _says_nothing(content: Any) -> bool:
     return not content or (isinstance(content, str) and not content.strip())
-
-
-def _of_text(where: str, field: str, text: str) -> list[ChatMessage]:
-    if text.lstrip().startswith(_CHATML):
-        turns = list(_TURN.finditer(text.strip()))
-        if "".join(turn[0] for turn in turns) == text.strip():
-            return [read_message({"role": turn[1], "content": turn[2].strip()}) for turn in turns]
-    markup = begins_with_markup(text)
-    if markup:
-        hint = 'Write the conversation as a list: {"messages": [{"role": "user", "content": "…"}]}.'
-        refuse(where, f"has the markup of a chat template in {field} ({markup})", hint)
-    return [{"role": "user", "content": text}]

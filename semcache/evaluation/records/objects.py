@@ -190,7 +190,7 @@ def _literal(text: str) -> Any:
         ValueError: it is no literal, or it holds what JSON doesn't have.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python warns of `\\d` in a text, which is no fault here.
+        with warnings.catch_warnings(action="ignore"):  # Python warns of `\d` in a text, which is no fault here.
             value = ast.literal_eval(text.strip())
         json.dumps(value)
     except (TypeError, SyntaxError, MemoryError, RecursionError) as error:

@@ -139,6 +139,9 @@ def _batch(record: Record) -> Body:  # noqa: RET503 - `refuse` never returns
 
 
 def _spend_log(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
+    kind = str(record.fields.get("calltype") or "")
+    if any(word in kind for word in _NOT_CHATS):
+        skip(record.where, f"is a call of type {kind[:40]}, not a chat", "Leave the record out.")
     for name in ("messages", "proxyserverrequest"):
         if not is_empty(record.fields.get(name)):
             return _conversation_in(name)(record)
@@ -154,6 +157,8 @@ def _observation(record: Record) -> Body:
     return _text_in("input")(record)
 
 
+_NOT_CHATS = ("embedding", "image", "speech", "transcription", "rerank", "moderation")
+"""Parts of LiteLLM's call types whose requests can't be replayed."""
 _HINT = "A prompt stands in prompt, text, q, question, query, instruction, input, messages or conversations."
 SHAPES = (
     Shape("an OpenAI batch", frozenset({"customid", "body"}), _batch),

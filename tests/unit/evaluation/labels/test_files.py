@@ -165,8 +165,10 @@ def test_sides_of_parts_and_of_other_roles(tmp_path: Path) -> None:
         tmp_path / "f.jsonl",
         {"a": parts, "b": {"messages": parts}, "same": 1},
         {"a": turns, "b": json.dumps(parts), "same": 0},
+        {"a": "<|im_start|>user\none\ntwo<|im_end|>", "b": "one", "same": None, "label": "no"},
     )
-    first, second = load_pairs(file)
+    first, second, third = load_pairs(file)
+    assert (third.stored, third.same) == (first.stored, False)
     assert first.stored == first.asked == ({"role": "user", "content": "one\ntwo"},)
     assert [message["role"] for message in second.stored] == ["user", "assistant", "user"]
     assert second.asked == first.asked

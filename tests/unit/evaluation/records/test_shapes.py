@@ -141,6 +141,7 @@ def test_the_model_of_a_record(tmp_path: Path, record: Any, model: str) -> None:
         ({**SPEND, "messages": {}}, "LiteLLM's spend log without its messages", "store_prompts_in_spend_logs"),
         ({"traceId": "t", "type": "SPAN", "input": {"args": []}}, "an observation of type SPAN", "GENERATION"),
         ({"input": {"args": []}}, "has no prompt in input", "prompt"),
+        ({**SPEND, "call_type": "aembedding", "messages": "x"}, "is a call of type aembedding, not a chat", "out"),
         ({"text": "<s>[INST] hi [/INST]"}, "the markup of a chat template in text (<s>[INST])", "messages"),
         ({"prompt": 42}, "a prompt that is neither a text nor a list of messages", "list"),
         ({"prompt": ["a", "b"]}, "a prompt that is neither a text nor a list of messages", "list"),

@@ -19,7 +19,7 @@ _CHARS_PER_TOKEN_LIMIT = 16
 _COUNTED_CHARS = 20_000
 """Characters by which a longer text is counted: the count is an estimate of usage, and so many take 5 ms."""
 
-_HALF_WIDTH = {0x3000: " ", **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}}
+_HALF_WIDTH: dict[int, str | int] = {0x3000: " ", **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}}
 """The ASCII character of each full-width one, as East Asian keyboards write them. Most vocabularies lack these."""
 
 

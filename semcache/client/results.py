@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from semcache.client.failures import ClientError, from_item
-from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Status
+from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Status, text_of
 from semcache.v1 import semcache_pb2 as pb
 
 _STATUSES = {
@@ -168,8 +168,15 @@ def stores(results: Sequence[pb.StoreResult]) -> list[Stored | ClientError]:
 
 
 def delta_text(chunk: bytes) -> str:
-    """Return the text that one `chat.completion.chunk`, as JSON, adds to the first choice."""
-    for choice in json.loads(chunk).get("choices") or ():
-        if choice.get("index", 0) == 0:
-            return (choice.get("delta") or {}).get("content") or ""
+    """Return the text that one `chat.completion.chunk`, as JSON, adds to the first choice.
+
+    Upstreams send more than OpenAI does: content as a list of parts, chunks without choices, fields that are null. What
+    has no text adds none.
+    """
+    value = json.loads(chunk)
+    choices = value.get("choices") if isinstance(value, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            delta = choice.get("delta")
+            return text_of(delta.get("content")) if isinstance(delta, dict) else ""
     return ""

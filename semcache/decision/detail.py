@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from semcache.model import Decision, Effect, Judgement, Status
+from semcache.model import UNKNOWN_FINISH, Decision, Effect, Judgement, Status
 
 EXACT_HIT_SENTENCE = "An entry is stored for exactly this request."
 """The sentence of every exact hit: a constant, since an exact hit must not wait for a sentence."""
@@ -29,6 +29,7 @@ _PLAIN: Mapping[str, str] = {
     "unknown_to_model": "The embedding model doesn't know the text's characters, so only an equal request is a hit.",
     "several_choices": "The request asks for several choices, and such answers aren't cached.",
     "logprobs": "The request asks for log probabilities, and such answers aren't cached.",
+    "unknown_form": "A value in the request has a form that semcache doesn't know, so it is forwarded and not cached.",
     "not_text": "The request has media or asks for them, and only text is cached.",
     "tool_calls": "The request uses tool calls, and these aren't cached.",
     "web_search": "The request asks for a web search, and such answers aren't cached.",
@@ -57,6 +58,7 @@ _NOT_STORED: Mapping[str, str] = {
     "filtered": "The provider's content filter cut the answer.",
     "incomplete": "The answer is incomplete.",
     "empty": "The answer has no text.",
+    "not_mergeable": "The chunks of the stream have forms that can't be put together into one answer.",
     "invalidated": "An invalidation named the answer before it was stored.",
     "degraded": "The answer was made in degraded mode, and a full answer is already stored.",
     "store_failed": "The store could not take the answer; the log has the cause.",
@@ -94,6 +96,9 @@ def store_detail(reason: str) -> str:
     """Return the sentence that explains to a person why an answer isn't stored; empty for an empty reason."""
     if not reason:
         return ""
+    kind, _, word = reason.partition(":")
+    if kind == UNKNOWN_FINISH:
+        return f"The answer ended for the reason {word!r}, which semcache doesn't know."
     return _NOT_STORED.get(reason) or _PLAIN.get(reason) or f"The reason is {reason}."
 
 

@@ -4,6 +4,7 @@ A value that each request makes anew is a named tuple: making a frozen dataclass
 """
 
 from semcache.model.answer import NORMAL, Answer, LostAnswer, Mode, UpstreamCall
+from semcache.model.content import text_of
 from semcache.model.decision import (
     FLOAT_SLACK,
     AlignmentCounts,
@@ -28,6 +29,7 @@ from semcache.model.entry import (
     format_entry_id,
     parse_entry_id,
 )
+from semcache.model.finish import UNKNOWN_FINISH, Finish, finish_of, finish_text, unknown_finish
 from semcache.model.ledger import LedgerHour, LedgerRecord, Purpose, ServedHit
 from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage, standard_or
 from semcache.model.request import (
@@ -55,6 +57,7 @@ __all__ = [
     "NO_COST",
     "NO_TASK",
     "NO_USAGE",
+    "UNKNOWN_FINISH",
     "ZERO_COST",
     "AlignmentCounts",
     "Answer",
@@ -73,6 +76,7 @@ __all__ = [
     "Entry",
     "Evidence",
     "Explanation",
+    "Finish",
     "Finished",
     "GuardVerdict",
     "IndexSize",
@@ -106,8 +110,12 @@ __all__ = [
     "Vector",
     "VerdictOutcome",
     "canonical_json",
+    "finish_of",
+    "finish_text",
     "format_entry_id",
     "hit_ratio",
     "parse_entry_id",
     "standard_or",
+    "text_of",
+    "unknown_finish",
 ]

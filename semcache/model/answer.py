@@ -19,6 +19,7 @@ class Answer:
         tool_calls: whether the answer calls tools or functions.
         latency_s: seconds of the upstream call, retries included.
         attempts: tries that it took.
+        flaw: why the answer isn't stored whatever its request is, a stable token; empty for a sound answer.
     """
 
     body: bytes
@@ -32,6 +33,7 @@ class Answer:
     tool_calls: bool = False
     latency_s: float = 0.0
     attempts: int = 1
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,8 +250,8 @@ class Metrics:
         self._instruments.budget_warnings.add((self._budget_values(budget),))
 
     def store_skipped(self, reason: str) -> None:
-        """Count an answer that wasn't stored."""
-        self._instruments.skipped.add((self._skipped_values(reason),))
+        """Count an answer that wasn't stored; what follows a colon in the reason isn't told apart."""
+        self._instruments.skipped.add((self._skipped_values(reason.partition(":")[0]),))
 
     def watch_store(self, read: Callable[[], StoreStats]) -> None:
         """Export what `read` returns at each scrape."""

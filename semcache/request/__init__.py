@@ -1,6 +1,6 @@
 """Turn the raw bytes of a request into a keyed request.
 
-- `parsing.py` parses and checks the body; `fields.py` is the table of its fields.
+- `parsing.py` parses and checks the body; `fields.py` is the table of its fields; `wishes.py` reads its limits.
 - `keying.py` computes the exact key and the partition; `templates.py` divides a template's slots.
 - `emoji.py` takes emoji out of the compared text.
 - `cacheability.py` decides how much of the cache a request may use, and `storable.py` which answers are stored.

@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from semcache.errors import InvalidRequestError
-from semcache.model import KeyedRequest, Request, Template, canonical_json
+from semcache.model import Cacheability, KeyedRequest, Request, Template, Tier, canonical_json
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.emoji import split_emoji
 from semcache.request.fields import FIELDS, Role
 from semcache.request.memo import RequestMemo
 from semcache.request.parsing import ChatBody, message_text, parse_body
 from semcache.request.templates import Templates
+from semcache.request.wishes import choices, output_limit, wants_usage
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
-_NOT_IN_DOCUMENT = frozenset(name for name, field in FIELDS.items() if field.role is not Role.PARTITION)
+_END_USER = frozenset(name for name, field in FIELDS.items() if field.role is Role.END_USER)
+_ODD = Cacheability(Tier.NONE, "unknown_form")
+_OF_A_PLAIN_PART = frozenset({"type", "text", "cache_control"})
+"""Fields of a text part beside which it has nothing that could change the answer: `cache_control` is about the
+provider's prompt cache."""
 
 
 def secret_key_id(secret: str) -> str:
@@ -44,6 +50,7 @@ class Keying:
         templates: Templates,
         limits: LimitSettings,
         cacheability: CacheabilityRules,
+        per_end_user: bool,
         memo: RequestMemo | None = None,
     ) -> None:
         """Set up the keys.
@@ -55,6 +62,7 @@ class Keying:
             templates: divides the slots of templates.
             limits: the limits of a body.
             cacheability: the rules for how much of the cache a request may use.
+            per_end_user: whether the end user that a request names is a part of both keys.
             memo: where the fronts remember requests, so that the keys of one that comes again are made once; None: no
                 keys are remembered.
         """
@@ -65,6 +73,8 @@ class Keying:
         self._templates = templates
         self._limits = limits
         self._cacheability = cacheability
+        in_document = {Role.PARTITION, Role.END_USER} if per_end_user else {Role.PARTITION}
+        self._not_in_document = frozenset(name for name, field in FIELDS.items() if field.role not in in_document)
         self._memo = memo if memo is not None else RequestMemo()
 
     def key(self, request: Request) -> KeyedRequest:
@@ -93,7 +103,7 @@ class Keying:
                     body.alias,
                     self._route_policy_version,
                     request.knowledge_version,
-                    {name: _normal(value) for name, value in fields.items() if name not in _NOT_IN_DOCUMENT},
+                    self._parameters(fields),
                     [*rest, *emoji],
                 ]
             )
@@ -110,12 +120,20 @@ class Keying:
             partition=partitions[0],
             older_partitions=partitions[1:],
             text=text,
-            cacheability=self._cacheability.classify(body, text),
+            cacheability=_ODD if body.is_odd else self._cacheability.classify(body, text),
             prompt_chars=body.prompt_chars,
-            output_limit=fields.get("max_completion_tokens", fields.get("max_tokens")),
-            include_usage=bool((fields.get("stream_options") or {}).get("include_usage")),
-            choices=fields.get("n", 1),
+            output_limit=output_limit(fields),
+            include_usage=wants_usage(fields),
+            choices=choices(fields),
         )
+
+    def _parameters(self, fields: Mapping[str, Any]) -> dict[str, object]:
+        """Return the fields beside the messages that keep requests apart. An end user without a name is none."""
+        return {
+            name: _normal(value)
+            for name, value in fields.items()
+            if name not in self._not_in_document and not (value == "" and name in _END_USER)
+        }
 
     def _partitions(self, document: bytes) -> tuple[bytes, ...]:
         """Return the partition of a document under each secret, the current one first."""
@@ -130,6 +148,8 @@ class Keying:
     def _split(self, body: ChatBody, template: Template | None) -> tuple[str, list[object]]:
         """Return the text that is compared by meaning, and the part of the messages that must be equal."""
         last = body.messages[-1]
+        if body.is_odd:
+            return "", ["messages", body.messages]
         if template is not None:
             filled = self._templates.fill(template, message_text(last) if last["role"] == "user" else "")
             text = "\n".join(value for _, value in filled.compared)
@@ -139,9 +159,17 @@ class Keying:
         if not text.strip():
             return "", ["messages", body.messages]
         shape = {name: value for name, value in last.items() if name != "content"}
-        parts = last["content"] if isinstance(last["content"], list) else ()
-        others = [part for part in parts if part["type"] != "text"]
-        return text, ["last", body.messages[:-1], shape, others]
+        return text, ["last", body.messages[:-1], shape, _beside_text(last["content"])]
+
+
+def _beside_text(content: object) -> list[object]:
+    """Return what a content has beside its text: per part in order, null for plain text. Empty for text alone."""
+    parts = content if isinstance(content, list) else []
+    beside: list[object] = [
+        {name: value for name, value in part.items() if part["type"] != "text" or name not in _OF_A_PLAIN_PART} or None
+        for part in parts
+    ]
+    return beside if any(beside) else []
 
 
 def _normal(value: object) -> object:

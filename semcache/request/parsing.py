@@ -1,14 +1,15 @@
-"""Parse and check the body of a chat-completions request. A body that passes has only one meaning."""
+"""Parse and check the body of a chat-completions request."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from semcache.errors import InvalidRequestError
-from semcache.request.fields import FIELDS, MESSAGE_ROLES
+from semcache.request.fields import FIELDS
 from semcache.settings import LimitSettings
 
 MAX_MODEL_CHARS = 256
@@ -17,43 +18,61 @@ MAX_MODEL_CHARS = 256
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """A parsed body. `fields` holds every field that is set, including the messages and the ignored fields."""
+    """A parsed body.
+
+    Attributes:
+        fields: every field that is set, including the messages and the ignored fields.
+        alias: the model that is asked for.
+        messages: the messages: objects with a role each.
+        prompt_chars: characters of all messages.
+        is_odd: whether a value has a form whose meaning semcache doesn't know. Such a body may be forwarded, but only
+            its `alias` and its keys may be relied on.
+    """
 
     fields: Mapping[str, Any]
     alias: str
     messages: Sequence[Mapping[str, Any]]
     prompt_chars: int
+    is_odd: bool = False
 
 
 def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
     """Parse and check a raw chat-completions body.
 
+    It refuses only what has no clear meaning or can't be routed. Whether a role is known, a value in range or a message
+    empty is the upstream's to say.
+
     Raises:
         InvalidRequestError: the body is wrong. Its reason names the problem: INVALID_JSON, JSON_TOO_DEEP,
-            DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE, EMPTY_MESSAGE or
+            DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE or
             PROMPT_TOO_LONG.
     """
-    fields = _decode(body, limits.json_depth)
-    for name, value in fields.items():
-        field = FIELDS.get(name)
-        if field is not None and value is not None and not field.check(value):
-            _refuse(f"{name} must be {field.wanted}.", "INVALID_PARAMETER", field=name)
-    alias = fields.get("model")
-    if not alias or not isinstance(alias, str):
+    fields = {name: value for name, value in _decode(body, limits.json_depth).items() if value is not None}
+    alias, messages = fields.get("model", ""), fields.get("messages", [])
+    if not isinstance(alias, str):
+        _refuse("model must be a string.", "INVALID_PARAMETER", field="model")
+    if not alias:
         _refuse("The request names no model.", "NO_MODEL", hint='Set "model" to an alias that the server routes.')
     if len(alias) > MAX_MODEL_CHARS:
         _refuse(f"model must have at most {MAX_MODEL_CHARS} characters.", "INVALID_PARAMETER", field="model")
-    messages = fields.get("messages")
+    if not isinstance(messages, list):
+        _refuse("messages must be a list of messages.", "INVALID_PARAMETER", field="messages")
     if not messages:
         _refuse("The request has no messages.", "EMPTY_MESSAGES", hint="Send at least one message.")
-    prompt_chars = sum(_check_message(position, message) for position, message in enumerate(messages))
+    is_odd = any(name in FIELDS and not FIELDS[name].check(value) for name, value in fields.items())
+    prompt_chars = 0
+    for position, message in enumerate(messages):
+        _check_message(position, message)
+        chars, is_known = _read_content(message.get("content"))
+        prompt_chars += chars
+        is_odd = is_odd or not is_known
     if prompt_chars > limits.prompt_chars:
         _refuse(
             f"The messages hold {prompt_chars} characters; the limit is {limits.prompt_chars}.",
             "PROMPT_TOO_LONG",
             hint="Shorten the conversation or raise limits.prompt_chars.",
         )
-    return ChatBody({k: v for k, v in fields.items() if v is not None}, alias, messages, prompt_chars)
+    return ChatBody(fields, alias, messages, prompt_chars, is_odd)
 
 
 def message_text(message: Mapping[str, Any]) -> str:
@@ -66,7 +85,9 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 def _decode(body: bytes, depth_limit: int) -> dict[str, Any]:
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        # A byte order mark is no JSON, but some editors and libraries write it, and it has no meaning.
+        text = body.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError:
         _refuse("The body is not UTF-8.", "INVALID_JSON")
     except RecursionError:
@@ -96,6 +117,13 @@ def _no_constant(name: str) -> NoReturn:
     _refuse(f"The JSON holds {name}, which is no JSON number.", "INVALID_JSON")
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):  # Two such numbers would have one key.
+        _refuse(f"The JSON holds the number {digits[:40]}, which is too large.", "INVALID_PARAMETER")
+    return value
+
+
 def _depth(value: object) -> int:
     deepest, pending = 0, [(value, 1)]
     while pending:
@@ -106,37 +134,33 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def _check_message(position: int, message: object) -> int:
+def _check_message(position: int, message: object) -> None:
     where = f"messages[{position}]"
     if not isinstance(message, dict):
         _refuse(f"{where} must be an object.", "INVALID_MESSAGE")
     role = message.get("role")
-    if not isinstance(role, str) or role not in MESSAGE_ROLES:
-        known = ", ".join(sorted(MESSAGE_ROLES))
-        _refuse(f"{where} has the unknown role {str(role)[:40]!r}.", "UNKNOWN_ROLE", hint=f"Known roles: {known}.")
-    content = message.get("content")
+    if not isinstance(role, str) or not role:
+        _refuse(f"{where} has no role.", "UNKNOWN_ROLE", hint="A role is a string, such as user.")
+
+
+def _read_content(content: object) -> tuple[int, bool]:
+    """Return the characters of a message's content, and whether its form is known: null, a string, or parts."""
     if isinstance(content, str):
-        if not content.strip() and role == "user":
-            _refuse(f"{where} is empty.", "EMPTY_MESSAGE")
-        return len(content)
+        return len(content), True
     if content is None:
-        if role == "user" or (role != "assistant" and role not in {"tool", "function"}):
-            _refuse(f"{where} has no content.", "EMPTY_MESSAGE")
-        return 0
-    if not isinstance(content, list) or not content:
-        _refuse(f"{where}.content must be a string or a list of parts.", "INVALID_MESSAGE")
-    return sum(_check_part(f"{where}.content[{number}]", part) for number, part in enumerate(content))
-
-
-def _check_part(where: str, part: object) -> int:
-    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-        _refuse(f"{where} must be an object with a type.", "INVALID_MESSAGE")
-    if part["type"] != "text":
-        return 0
-    text = part.get("text")
-    if not isinstance(text, str):
-        _refuse(f"{where}.text must be a string.", "INVALID_MESSAGE")
-    return len(text)
+        return 0, True
+    if not isinstance(content, list):
+        return len(json.dumps(content)), False
+    chars, is_known = 0, True
+    for part in content:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            chars += len(json.dumps(part))
+            is_known = False
+        elif part["type"] == "text":
+            text = part.get("text")
+            chars += len(text if isinstance(text, str) else json.dumps(text))
+            is_known = is_known and isinstance(text, str)
+    return chars, is_known
 
 
 def _refuse(message: str, reason: str, *, hint: str = "", field: str = "") -> NoReturn:

@@ -1,12 +1,15 @@
-"""Decide which answers are stored: complete, unfiltered and non-empty ones without tool calls."""
+"""Decide which answers are stored: sound, complete, unfiltered and non-empty ones without tool calls."""
 
 from __future__ import annotations
 
-from semcache.model import Answer, CacheMode, KeyedRequest, Tier
+from semcache.model import Answer, CacheMode, Finish, KeyedRequest, Tier, finish_of, unknown_finish
 
 
 def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
-    """Return why an answer isn't stored, as a stable snake_case token; empty when it is stored."""
+    """Return why an answer isn't stored, as a stable snake_case token; empty when it is stored.
+
+    One token has more: `unknown_finish_reason`, a colon, and the upstream's own word.
+    """
     control = keyed.request.control
     if control.no_store:
         return "no_store"
@@ -14,14 +17,17 @@ def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
         return "bypass"
     if keyed.cacheability.tier is Tier.NONE:
         return keyed.cacheability.reason
-    if answer.tool_calls:
+    if answer.flaw:
+        return answer.flaw
+    finish = finish_of(answer.finish_reason)
+    if answer.tool_calls or finish is Finish.TOOL_CALLS:
         return "tool_calls"
-    if answer.finish_reason == "content_filter":
+    if finish is Finish.FILTERED:
         return "filtered"
-    if answer.finish_reason == "length":
-        # An answer cut at the caller's own limit is what the caller asked for; cut at the model's limit, it isn't.
-        if keyed.output_limit is None:
-            return "incomplete"
-    elif answer.finish_reason != "stop":
+    # An answer cut at the caller's own limit is what the caller asked for; cut at the model's limit, it isn't.
+    if finish is Finish.CUT_OFF or (finish is Finish.LENGTH and keyed.output_limit is None):
         return "incomplete"
+    if finish is Finish.UNKNOWN:
+        return unknown_finish(answer.finish_reason)
+    # An answer without a reason came whole: its JSON ended, or its stream said [DONE]. Broken ones don't come here.
     return "" if answer.text.strip() else "empty"

@@ -228,6 +228,7 @@ def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo
         templates=Templates(settings.cacheability),
         limits=settings.limits,
         cacheability=CacheabilityRules(settings.cacheability, fits=embedder.fits, knows=embedder.knows),
+        per_end_user=settings.cacheability.per_end_user,
         memo=memo,
     )
 

@@ -55,6 +55,9 @@ class CacheabilitySettings(Section):
     """How long an answer lives when the caller doesn't say: a day. A hit doesn't make it longer."""
     max_ttl_s: Seconds = 30 * 86_400.0
     """A caller's longer ttl is cut to this."""
+    per_end_user: bool = True
+    """Requests that name their end user, by `user` or `safety_identifier`, share answers with this end user's alone.
+    False: all end users of a tenant share. Set it where no answer depends on who asks."""
     long_slot_chars: Count = 24
     """A template's slot with more characters is compared by meaning, a shorter one exactly."""
     templates: tuple[DeclaredTemplate, ...] = ()

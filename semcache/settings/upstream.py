@@ -64,6 +64,10 @@ class Target(Section):
     stall_timeout_s: Seconds = 60.0
     """The time between two chunks of a stream."""
     max_connections: Count = 256
+    stream_usage: bool = True
+    """Ask for the usage of streamed calls by `stream_options`, unless the caller sets `include_usage` itself. A target
+    that refuses the field is asked again without it, and not asked for it in the next hour. False: never ask. The usage
+    of such streams is estimated."""
 
 
 class WeightedTarget(Section):

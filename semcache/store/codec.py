@@ -78,6 +78,7 @@ _ENTRY = RowTable(
         "features",
         "rejections",
         "entry_id",
+        "answer.flaw",
     ),
 )
 _LINE = RowTable(
@@ -254,6 +255,7 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
             "features": {name: tuple(words) for name, words in features.items()},
             "rejections": tuple(rejections),
             "entry_id": entry_id,
+            "answer.flaw": "",  # Only sound answers are stored.
         },
     )
     return entry

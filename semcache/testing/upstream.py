@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
-from semcache.model import NORMAL, Answer, UpstreamCall, Usage
+from semcache.model import NORMAL, Answer, UpstreamCall, Usage, text_of
 from semcache.upstream.assembly import Assembler
 from semcache.upstream.lost import read_chunks
 from semcache.upstream.wire import read_answer, replay_chunks
@@ -148,7 +148,9 @@ class ScriptedUpstream:
             if scripted.break_after is not None:
                 raise scripted.error or _broken()
             whole = True
-            yield read_answer(assembler.completion(), target_model=answer.target_model, route=answer.route)
+            yield read_answer(
+                assembler.completion(), target_model=answer.target_model, route=answer.route, flaw=assembler.flaw
+            )
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
@@ -226,10 +228,7 @@ def prompt_of(body: bytes) -> str:
     """Return the text of the last user message of a request's body; empty when there is none."""
     for message in reversed(json.loads(body).get("messages") or []):
         if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            return "".join(part.get("text", "") for part in content or [])
+            return text_of(message.get("content"))
     return ""
 
 

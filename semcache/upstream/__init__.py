@@ -2,12 +2,12 @@
 
 - It owns the way of one upstream call: the route's plan (`routes`), tries over targets (`tries`, `retries`,
   `retry_budget`), the health of targets (`fleet`, `breaker`), the degraded mode (`modes`), and what is sent and read
-  (`body`, `wire`, `sse`, `relay`, `assembly`), the counts of a usage (`usage`), what came of lost answers (`lost`,
-  `generated`). `router` reads in call order.
+  (`body`, `stream_usage`, `wire`, `sse`, `relay`, `finishes`; `assembly` with `content` and `tool_calls`), the counts
+  of a usage (`usage`), what came of lost answers (`lost`, `generated`). `router` reads in call order.
 - Thread: all of it runs on the event loop and is used by no other thread.
-- It remembers connections, breakers, the calls of the last window, 4,096 plans of routes and 1,024 models that targets
-  refused. All of it ends with the process. The modules that decide (`tries`, `breaker`, `modes`) get the time as an
-  argument and wait for nothing.
+- It remembers connections, breakers, the calls of the last window, 4,096 plans of routes, 1,024 models that targets
+  refused, and which targets refuse to be asked for the usage of streams. All of it ends with the process. The modules
+  that decide (`tries`, `breaker`, `modes`) get the time as an argument and wait for nothing.
 """
 
 from semcache.upstream.body import edit_body

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from semcache.model import Finish, finish_of, finish_text
+from semcache.upstream.content import GrowingContent
+from semcache.upstream.tool_calls import ToolCall, ToolCalls, check_index
 from semcache.upstream.usage import find_usage, joined_usage
 from semcache.upstream.wire import dump, read_json, refuse, well_formed
 
 _OF_A_CHUNK = frozenset({"object", "choices", "usage"})
 _OF_A_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "message"})
-_MAX_INDEX = 4096
-"""Choices, and tool calls, of one answer: no provider sends more, and each one takes memory."""
 
 
 class _Choice:
@@ -18,12 +19,27 @@ class _Choice:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
+        self.is_sound = True
+        """Whether what came can be put together: no field was text in one chunk and something else in another."""
+        self._content = GrowingContent()
         self._texts: dict[str, list[str]] = {}
         self._fields: dict[str, Any] = {}
-        self._calls: dict[int, _ToolCall] = {}
-        self._function = _ToolCall()
+        self._calls = ToolCalls()
+        self._function = ToolCall()
         self._logprobs: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the upstream has said why the choice ended."""
+        return self.finish_reason is not None
+
+    def finish(self) -> None:
+        """End a choice whose stream said [DONE] and no reason; one that brought nothing stays unfinished."""
+        if not self.is_finished and (self._calls or self._function.seen):
+            self.finish_reason = "tool_calls"
+        elif not self.is_finished and self._content:
+            self.finish_reason = "stop"
 
     def add(self, choice: dict[str, Any], chunk: bytes) -> None:
         delta = choice.get("delta")
@@ -32,8 +48,8 @@ class _Choice:
         for name, value in (delta or {}).items():
             if value is not None:
                 self._add_field(name, value, chunk)
-        finish_reason = choice.get("finish_reason")
-        if isinstance(finish_reason, str) and finish_reason:
+        finish_reason = finish_text(choice.get("finish_reason"))
+        if finish_of(finish_reason) is not Finish.UNSAID:
             self.finish_reason = finish_reason
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
@@ -49,12 +65,12 @@ class _Choice:
         fields = {name: value for name, value in self._fields.items() if name != "role"}
         message = {
             "role": self._fields.get("role", "assistant"),
-            "content": texts.pop("content", None),
+            "content": self._content.value(),
             **texts,
             **fields,
         }
         if self._calls:
-            message["tool_calls"] = [call.assembled() for _, call in sorted(self._calls.items())]
+            message["tool_calls"] = self._calls.assembled()
         if self._function.seen:
             message["function_call"] = self._function.function()
         return message
@@ -70,44 +86,21 @@ class _Choice:
         }
 
     def _add_field(self, name: str, value: object, chunk: bytes) -> None:
-        if name == "tool_calls":
-            for position, part in enumerate(value if isinstance(value, list) else [value]):
-                if not isinstance(part, dict):
-                    refuse("a chunk whose tool call is no object", chunk)
-                self._calls.setdefault(_index(part, position, chunk), _ToolCall()).add(part, part.get("function"))
+        if name == "content":
+            self._content.add(value)
+            self.is_sound = self.is_sound and self._content.is_sound
+        elif name == "tool_calls":
+            self._calls.add(value, chunk)
         elif name == "function_call":
             self._function.add({}, value)
         elif name == "role":
             self._fields.setdefault("role", value)
         elif isinstance(value, str):
+            self.is_sound = self.is_sound and name not in self._fields
             self._texts.setdefault(name, []).append(value)
         else:
+            self.is_sound = self.is_sound and name not in self._texts
             _extend(self._fields, name, value)
-
-
-class _ToolCall:
-    """One tool call, or the older function call, put together from the parts that each chunk brings."""
-
-    def __init__(self) -> None:
-        self.seen = False
-        self._name = ""
-        self._arguments: list[str] = []
-        self._fields: dict[str, Any] = {}
-
-    def add(self, part: dict[str, Any], function: object) -> None:
-        self.seen = True
-        for name, value in part.items():
-            if name not in {"index", "function"} and value is not None:
-                self._fields.setdefault(name, value)
-        if isinstance(function, dict):
-            self._name = self._name or str(function.get("name") or "")
-            self._arguments.append(str(function.get("arguments") or ""))
-
-    def function(self) -> dict[str, str]:
-        return {"name": self._name, "arguments": well_formed("".join(self._arguments))}
-
-    def assembled(self) -> dict[str, Any]:
-        return {**self._fields, "function": self.function()} if self._name or self._arguments else dict(self._fields)
 
 
 class Assembler:
@@ -134,16 +127,31 @@ class Assembler:
         for position, choice in enumerate(choices or ()):
             if not isinstance(choice, dict):
                 refuse("a chunk whose choice is no object", chunk)
-            self._choices.setdefault(_index(choice, position, chunk), _Choice()).add(choice, chunk)
+            named = choice.get("index")
+            index = check_index(position if named is None else named, chunk)
+            self._choices.setdefault(index, _Choice()).add(choice, chunk)
         for name, part in value.items():
             if name not in _OF_A_CHUNK and part not in (None, ""):
                 self._head.setdefault(name, part)
         self._usage = joined_usage(self._usage, find_usage(value))
 
+    def finish(self) -> None:
+        """End the stream at its [DONE]: a choice with content that has no finish reason ended by itself.
+
+        Only a server that has sent all it has says [DONE]; a stream that broke off doesn't have it.
+        """
+        for choice in self._choices.values():
+            choice.finish()
+
     @property
     def is_complete(self) -> bool:
         """Whether there is a choice, and every choice has its finish reason."""
-        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+        return bool(self._choices) and all(choice.is_finished for choice in self._choices.values())
+
+    @property
+    def flaw(self) -> str:
+        """Why the completion isn't stored: not_mergeable when a field came in forms that don't go together, or ""."""
+        return "" if all(choice.is_sound for choice in self._choices.values()) else "not_mergeable"
 
     def completion(self) -> bytes:
         """Return the `chat.completion` JSON of what was added."""
@@ -155,13 +163,6 @@ class Assembler:
         if self._usage is not None:
             body["usage"] = self._usage
         return dump(body)
-
-
-def _index(part: dict[str, Any], default: int, chunk: bytes) -> int:
-    index = part.get("index", default)
-    if type(index) is not int or not 0 <= index < _MAX_INDEX:
-        refuse("a chunk with an impossible index", chunk)
-    return index
 
 
 def _extend(fields: dict[str, Any], name: str, value: object) -> None:

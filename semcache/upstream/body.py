@@ -28,22 +28,24 @@ class _Member:
     value: object
 
 
-def edit_body(body: bytes, *, model: str, stream: bool) -> bytes:
+def edit_body(body: bytes, *, model: str, stream: bool, asks_usage: bool = True) -> bytes:
     """Return the body as a target gets it: with the target's model in place of the alias.
 
-    A streamed call always asks for its usage, so that its cost is known. A plain call gets no `stream_options`, which
-    providers refuse there.
+    A streamed call asks for its usage, so that its cost is known, unless the caller said that it doesn't want it. A
+    plain call gets no `stream_options`, which providers refuse there. A byte order mark is left out, since JSON has
+    none.
 
     Args:
         body: the caller's JSON.
         model: the model that the target is asked for.
         stream: whether the answer comes as a stream of chunks.
+        asks_usage: whether a streamed call may ask for its usage where the caller said nothing about it.
 
     Raises:
         InvalidRequestError: the body is no JSON object, or names a key twice.
     """
     try:
-        text = body.decode()
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         _refuse("The body is not UTF-8.")
     fields = _Object(text)
@@ -57,9 +59,9 @@ def edit_body(body: bytes, *, model: str, stream: bool) -> bytes:
     if fields.value("stream") is not True:
         fields.set("stream", "true")
     options = fields.value("stream_options")
-    if options is None:
+    if asks_usage and options is None:
         fields.set("stream_options", _INCLUDE_USAGE)
-    elif isinstance(options, dict) and options.get("include_usage") is not True:
+    elif asks_usage and isinstance(options, dict) and options.get("include_usage") is None:
         inner = _Object(text, fields.start_of("stream_options"))
         inner.set("include_usage", "true")
         fields.adopt(inner)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from semcache.upstream.wire import text_of, well_formed
+from semcache.model import text_of
+from semcache.upstream.wire import well_formed
 
 _OF_A_MESSAGE = ("content", "reasoning_content", "reasoning", "thinking", "refusal")
 

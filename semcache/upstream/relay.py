@@ -21,9 +21,10 @@ _AFTER_DONE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class WholeBody:
-    """The `chat.completion` JSON that a stream's chunks make."""
+    """The `chat.completion` JSON that a stream's chunks make, and why it isn't stored; empty when it may be."""
 
     body: bytes
+    flaw: str = ""
 
 
 async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[bytes | WholeBody, None]:
@@ -46,6 +47,9 @@ async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[byte
             size_bytes += len(event.data)
             if size_bytes > target.answer_bytes:
                 raise target.too_large()
+            if event.data == _DONE:
+                assembler.finish()
+                break
             if event.name == b"error":
                 read_json(event.data, "an error event")
                 refuse("an error event", event.data)
@@ -57,11 +61,14 @@ async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[byte
             http_status=200,
             reason=INCOMPLETE,
         )
-    yield WholeBody(assembler.completion())
+    yield WholeBody(assembler.completion(), assembler.flaw)
 
 
 async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:
-    """Yield the events of a stream up to [DONE] or its clean end, without empty ones (a sign of life)."""
+    """Yield the events of a stream to its [DONE], which is the last, or to its clean end.
+
+    Empty events, a sign of life, are left out.
+    """
     parser = EventParser()
     async with aclosing(reply.pieces()) as pieces:
         async for piece in pieces:
@@ -71,6 +78,7 @@ async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Ev
                     with suppress(UpstreamError, TimeoutError):
                         async with asyncio.timeout(_AFTER_DONE_S):
                             await anext(pieces, None)
+                    yield Event(b"", _DONE)
                     return
                 if data:
                     yield event
@@ -78,5 +86,5 @@ async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Ev
                 raise target.too_large()
     for event in parser.finish():
         data = event.data.strip()
-        if data and data != _DONE:
-            yield event
+        if data:
+            yield Event(b"", _DONE) if data == _DONE else event

@@ -18,6 +18,7 @@ from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
 from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
+from semcache.upstream.finishes import UnknownFinishes
 from semcache.upstream.fleet import Fleet
 from semcache.upstream.lost import ReceivedBody, read_lost
 from semcache.upstream.modes import DegradedMode
@@ -25,6 +26,7 @@ from semcache.upstream.relay import WholeBody, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RouteTable, models_of, without
+from semcache.upstream.stream_usage import StreamUsage
 from semcache.upstream.target import HttpTarget
 from semcache.upstream.tries import Tries
 from semcache.upstream.wire import is_same_model, read_answer
@@ -95,12 +97,14 @@ class HttpUpstream:
         self._fleet = Fleet((target.name for target in settings.targets), settings.breaker, self._breaker_changed)
         self._mode = DegradedMode(settings.degraded, self._mode_changed)
         self._swaps: set[tuple[str, str, str]] = set()
+        self._finishes = UnknownFinishes()
         self._targets = {
             target.name: HttpTarget(
                 target, clock, answer_bytes=answer_bytes, environ=os.environ if environ is None else environ
             )
             for target in settings.targets
         }
+        self._streams = {name: StreamUsage(target, clock) for name, target in self._targets.items()}
         if observer is not None:
             for name in self._targets:
                 observer.breaker_changed(name, BreakerState.CLOSED)
@@ -154,7 +158,8 @@ class HttpUpstream:
         """Yield chunks as they arrive, then the whole Answer. Close the stream (`aclose`) when leaving early.
 
         The answer is whole when every choice has its finish reason and the stream ended with [DONE] or, without it,
-        cleanly. After the first chunk nothing is tried again, because that chunk was passed on.
+        cleanly. With [DONE], a choice that has content needs no finish reason. After the first chunk nothing is tried
+        again, because that chunk was passed on.
 
         Raises:
             The errors of `complete`, between chunks too.
@@ -164,13 +169,12 @@ class HttpUpstream:
             while True:
                 place = await self._next(tries, call)
                 target = self._targets[place.target]
-                body = edit_body(call.body, model=place.model, stream=True)
-                received, whole = ReceivedBody(), b""
+                received = ReceivedBody()
                 try:
                     with self._attempt(tries, place, call, received) as limit_s:
                         until_s = self._clock.monotonic() + limit_s
                         async with (
-                            target.open(body, call, limit_s, received) as reply,
+                            self._streams[place.target].open(call, place.model, limit_s, received) as reply,
                             aclosing(relay(reply, target)) as pieces,
                         ):
                             # The share of the time ends with the first chunk: after it no other target is tried.
@@ -181,8 +185,7 @@ class HttpUpstream:
                                 received.chunks.append(piece)
                                 yield piece
                                 piece = await anext(pieces)
-                            whole = piece.body
-                        answer = self._read(whole, place, tries, started_s)
+                        answer = self._read(piece.body, place, tries, started_s, flaw=piece.flaw)
                 except UpstreamError as error:
                     if received.chunks:
                         raise
@@ -227,7 +230,7 @@ class HttpUpstream:
                     _log.info("upstream.retrying", request_id=call.request_id, target=target, wait_s=wait_s)
                 return step.destination
 
-    def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float) -> Answer:
+    def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float, *, flaw: str = "") -> Answer:
         answer = read_answer(
             body,
             target_model=place.model,
@@ -235,7 +238,9 @@ class HttpUpstream:
             degraded=place.degraded,
             latency_s=self._clock.monotonic() - started_s,
             attempts=tries.made,
+            flaw=flaw,
         )
+        self._finishes.note(place.target, answer.finish_reason)
         if not is_same_model(place.model, answer.model):
             self._swapped(place, answer.model)
         return answer

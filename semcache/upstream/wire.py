@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from semcache.errors import UpstreamError
-from semcache.model import Answer
+from semcache.model import Answer, finish_text, text_of
 from semcache.upstream.usage import completion_usage
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -34,6 +34,7 @@ def read_answer(
     degraded: bool = False,
     latency_s: float = 0.0,
     attempts: int = 1,
+    flaw: str = "",
 ) -> Answer:
     """Return a target's `chat.completion` as an Answer; the body stays as it is.
 
@@ -54,7 +55,7 @@ def read_answer(
     return Answer(
         body=body,
         model=well_formed(model) if isinstance(model, str) and model else target_model,
-        finish_reason=well_formed(finish_reason) if isinstance(finish_reason, str) else "",
+        finish_reason=well_formed(finish_text(finish_reason)),
         usage=completion_usage(value),
         text=well_formed(text_of(first.get("content"))),
         target_model=target_model,
@@ -63,6 +64,7 @@ def read_answer(
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages if message),
         latency_s=latency_s,
         attempts=attempts,
+        flaw=flaw,
     )
 
 
@@ -122,16 +124,6 @@ def refuse(received: str, body: bytes, reason: str = "") -> NoReturn:
     )
 
 
-def text_of(content: object) -> str:
-    """Return the text of a message's content: a string, or the text parts of a list."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    texts = [part.get("text") for part in content if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
 def well_formed(text: str) -> str:
     """Return `text` with halves of surrogate pairs joined or replaced: JSON can escape them, UTF-8 can't hold them."""
     try:
@@ -180,25 +172,37 @@ def _replay_choice(choice: Mapping[str, Any], position: int, head: bytes, tail: 
     start = head + b'{"index":%d,"delta":' % (index if type(index) is int else position)
     end = b',"finish_reason":null}' + tail
     message = choice["message"]
-    content = message.get("content")
-    text = content if content is None else text_of(content)
+    contents = list(_replay_content(message.get("content")))
     rest = {
         name: value
         for name, value in message.items()
         if name not in {"role", "content", "tool_calls"} and value is not None
     }
-    opening = {"role": message.get("role") or "assistant", "content": text and ""}
+    opening = {"role": message.get("role") or "assistant", "content": None if message.get("content") is None else ""}
     yield start + dump(opening) + end
     if rest:
         yield start + dump(rest) + end
-    for piece in _pieces(text or ""):
+    for piece in contents:
         yield start + b'{"content":' + dump(piece) + b"}" + end
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:
-        numbered = [{"index": number, **call} for number, call in enumerate(calls) if isinstance(call, dict)]
+        # Some upstreams give all calls of a plain answer one index, which would make them one call here.
+        numbered = [{**call, "index": number} for number, call in enumerate(calls) if isinstance(call, dict)]
         yield start + b'{"tool_calls":' + dump(numbered) + b"}" + end
     logprobs = b"" if choice.get("logprobs") is None else b'"logprobs":' + dump(choice["logprobs"]) + b","
-    yield start + b"{}," + logprobs + b'"finish_reason":' + dump(choice.get("finish_reason")) + b"}" + tail
+    finish_reason = choice.get("finish_reason") or ("tool_calls" if calls else "stop")
+    yield start + b"{}," + logprobs + b'"finish_reason":' + dump(finish_reason) + b"}" + tail
+
+
+def _replay_content(content: object) -> Iterator[object]:
+    """Yield the pieces of a content in their order: texts of a few words, and each other part in a list of its own."""
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield from _pieces(part)
+        elif isinstance(part, dict) and part.keys() == {"type", "text"} and text_of(part):
+            yield from _pieces(text_of(part))
+        elif part is not None:
+            yield [part]
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -416,7 +416,9 @@ class ChatRequest(_message.Message):
     n: _builtins.int
     """Number of choices, at least 1. More than one bypasses the cache."""
     user: _builtins.str
-    """The end user on whose behalf the request is made. Forwarded; not part of the key."""
+    """The end user on whose behalf the request is made. Forwarded. Answers are shared with the same end user's requests
+    alone, unless the server's setting cacheability.per_end_user is false.
+    """
     logprobs: _builtins.bool
     """Whether to return log probabilities. True bypasses the cache."""
     top_logprobs: _builtins.int
@@ -868,7 +870,8 @@ class Outcome(_message.Message):
     """Whether the answer of this request was stored."""
     store_skipped_reason: _builtins.str
     """Why the answer was not stored, as a stable token: "no_store", "incomplete", "filtered", "tool_calls",
-    "invalidated", … Empty when it was stored, and when it came from the cache.
+    "invalidated", … One token is followed by a colon and the upstream's own word: "unknown_finish_reason:…". Empty
+    when it was stored, and when it came from the cache.
     """
     complexity: _builtins.str
     """How complex the request is, in the operator's words. Empty: unknown."""
@@ -1604,7 +1607,7 @@ class StoreResponse(_message.Message):
     """Whether the answer was stored."""
     reason: _builtins.str
     """Why it was not, as a stable token: "incomplete", "filtered", "empty", "tool_calls", "not_cacheable", "invalidated",
-    … Empty when it was.
+    … One token is followed by a colon and a word: "unknown_finish_reason:…". Empty when it was.
     """
     detail: _builtins.str
     """The reason as a sentence for people. May be empty."""

@@ -131,7 +131,9 @@ async def test_a_client_learns_what_the_upstream_said(
         info, _ = details_of(error)
         assert (error.code(), info.reason, info.metadata["http_status"]) == (code, reason, str(http_status))
         assert "so it said" in info.metadata["upstream_body"]
-        assert len(served.upstream.requests) == 1
+        # Where the cause may be the field that asks a stream for its usage, the target is asked once more without it.
+        tries = 2 if kind == "stream" and http_status in {400, 422} else 1
+        assert len(served.upstream.requests) == tries
         tally = await served.counts()
         assert (tally.error, tally.total) == (1, 1)
         assert (await served.stub.GetStats(pb.GetStatsRequest())).entries == 0

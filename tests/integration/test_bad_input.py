@@ -38,48 +38,27 @@ BAD_BODIES: Sequence[tuple[pb.Prompt, str]] = [
     (asked(), "EMPTY_MESSAGES"),
     (raw({"model": "m", "messages": None}), "EMPTY_MESSAGES"),
     (raw({"model": "m"}), "EMPTY_MESSAGES"),
-    (asked({"role": "user", "content": ""}), "EMPTY_MESSAGE"),
-    (asked({"role": "user", "content": " \n\t"}), "EMPTY_MESSAGE"),
-    (asked({"role": "user"}), "EMPTY_MESSAGE"),
-    (asked({"role": "system", "content": None}), "EMPTY_MESSAGE"),
-    (asked({"role": "wizard", "content": "hi"}), "UNKNOWN_ROLE"),
     (asked({"role": ["user"], "content": "hi"}), "UNKNOWN_ROLE"),
     (asked({"role": {"a": 1}, "content": "hi"}), "UNKNOWN_ROLE"),
     (asked({"role": None, "content": "hi"}), "UNKNOWN_ROLE"),
     (asked({"content": "hi"}), "UNKNOWN_ROLE"),
+    (asked({"role": "", "content": "hi"}), "UNKNOWN_ROLE"),
+    (pb.Prompt(chat=pb.ChatRequest(model="m", messages=[pb.ChatMessage(text="hi")])), "UNKNOWN_ROLE"),
     (asked("hi"), "INVALID_MESSAGE"),
     (asked(None), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": 5}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": {"text": "hi"}}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": []}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": ["hi"]}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": [{"type": "text"}]}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": [{"type": ["text"]}]}), "INVALID_MESSAGE"),
-    (asked({"role": "user", "content": [{"type": "text", "text": 5}]}), "INVALID_MESSAGE"),
     (raw({"model": "m", "messages": {"role": "user"}}), "INVALID_PARAMETER"),
     (raw({"model": "m", "messages": "hi"}), "INVALID_PARAMETER"),
     (raw({"messages": [USER]}), "NO_MODEL"),
     (raw({"model": "", "messages": [USER]}), "NO_MODEL"),
     (raw({"model": None, "messages": [USER]}), "NO_MODEL"),
     (raw({"model": 5, "messages": [USER]}), "INVALID_PARAMETER"),
-    (asked(USER, temperature="hot"), "INVALID_PARAMETER"),
-    (asked(USER, temperature=2.5), "INVALID_PARAMETER"),
-    (asked(USER, temperature=True), "INVALID_PARAMETER"),
     (raw(b'{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":1e999}'), "INVALID_PARAMETER"),
-    (asked(USER, n=0), "INVALID_PARAMETER"),
-    (asked(USER, n=1.5), "INVALID_PARAMETER"),
-    (asked(USER, max_tokens="9"), "INVALID_PARAMETER"),
-    (asked(USER, max_tokens=2**63), "INVALID_PARAMETER"),
-    (asked(USER, stop=[1]), "INVALID_PARAMETER"),
-    (asked(USER, tools={}), "INVALID_PARAMETER"),
-    (asked(USER, response_format="json"), "INVALID_PARAMETER"),
-    (asked(USER, stream_options=[]), "INVALID_PARAMETER"),
     (raw(b"{"), "INVALID_JSON"),
     (raw(b""), "INVALID_JSON"),
     (raw(b"[]"), "INVALID_JSON"),
     (raw(b"null"), "INVALID_JSON"),
     (raw(b"\xff\xfe{}"), "INVALID_JSON"),
-    (raw(b'\xef\xbb\xbf{"model":"m","messages":[{"role":"user","content":"hi"}]}'), "INVALID_JSON"),
+    (raw(b"\xef\xbb\xbf\xef\xbb\xbf{}"), "INVALID_JSON"),
     (raw(b'{"model":"m","seed":NaN,"messages":[{"role":"user","content":"hi"}]}'), "INVALID_JSON"),
     (raw(b'{"model":"m","seed":%s,"messages":[{"role":"user","content":"hi"}]}' % (b"9" * 5000)), "INVALID_JSON"),
     (raw(b'{"model":"m","model":"n","messages":[{"role":"user","content":"hi"}]}'), "DUPLICATE_KEY"),
@@ -92,7 +71,6 @@ BAD_BODIES: Sequence[tuple[pb.Prompt, str]] = [
     (asked(USER, extra=json.loads("[" * 100 + "]" * 100)), "JSON_TOO_DEEP"),
     (pb.Prompt(chat=pb.ChatRequest(model="m")), "EMPTY_MESSAGES"),
     (pb.Prompt(chat=pb.ChatRequest(messages=[pb.ChatMessage(role="user", text="hi")])), "NO_MODEL"),
-    (pb.Prompt(chat=pb.ChatRequest(model="m", messages=[pb.ChatMessage(role="user")])), "EMPTY_MESSAGE"),
     (
         pb.Prompt(
             chat=pb.ChatRequest(model="m", messages=[pb.ChatMessage(role="user", text="hi")], temperature=float("nan"))
@@ -172,7 +150,7 @@ async def test_an_answer_under_a_name_without_end_is_served_stored_and_booked() 
         answer = completion_body("mine", model="m" * 100_000, finish_reason="stop")
         assert (await served.stub.Store(pb.StoreRequest(prompt=prompt("other"), openai_json=answer))).stored
         odd = pb.StoreRequest(prompt=prompt("third"), text="mine", finish_reason="f" * 100_000)
-        assert (await served.stub.Store(odd)).reason == "incomplete"
+        assert (await served.stub.Store(odd)).reason == "unknown_finish_reason:" + "f" * 64
         savings = await served.stub.GetSavings(pb.GetSavingsRequest())
         assert savings.total.requests.total == 2
         assert savings.total.spent_usage.input_tokens >= 7

@@ -131,6 +131,7 @@ def keying_of(settings: Settings, embedder: Embedder) -> Keying:
         templates=Templates(settings.cacheability),
         limits=settings.limits,
         cacheability=CacheabilityRules(settings.cacheability, fits=embedder.fits, knows=embedder.knows),
+        per_end_user=settings.cacheability.per_end_user,
     )
 
 

@@ -230,3 +230,33 @@ def test_the_default_timeout_gives_way_to_a_calls_own():
     assert Connection().timeout(None) == Connection().timeout_s
     assert Connection().timeout(2.0) == 2.0
     assert json.dumps(Connection(timeout_s=None).timeout(None)) == "null"
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [
+        ({"content": "a"}, "a"),
+        ({"content": None}, ""),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]}, "ab"),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]}, ""),
+        ({"content": ["a", None, 5]}, "a"),
+        ({"content": {"type": "text", "text": "a"}}, "a"),
+        ({"content": 5}, ""),
+        ({}, ""),
+        (None, ""),
+        ("a", ""),
+    ],
+)
+def test_the_text_of_a_chunk_is_read_in_any_form(delta, text):
+    for choice in ({"index": 0, "delta": delta}, {"delta": delta}, {"index": None, "delta": delta}):
+        assert results.delta_text(json.dumps({"choices": [choice]}).encode()) == text
+
+
+@pytest.mark.parametrize("chunk", [b"{}", b"[]", b'{"choices": null}', b'{"choices": {}}', b'{"choices": [null, 5]}'])
+def test_a_chunk_without_a_choice_adds_no_text(chunk):
+    assert results.delta_text(chunk) == ""
+
+
+def test_only_the_first_choice_is_read():
+    choices = [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]
+    assert results.delta_text(json.dumps({"choices": choices}).encode()) == "a"

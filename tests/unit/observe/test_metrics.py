@@ -220,6 +220,8 @@ def test_the_small_counters_count(metrics, value):
     metrics.upstream_done("openai", 0.2)
     metrics.verdict_reported("wrong")
     metrics.store_skipped("tool_calls")
+    metrics.store_skipped("unknown_finish_reason:moonrise")
+    metrics.store_skipped("unknown_finish_reason:sunset")
 
     assert value("semcache_guard_vetoes_total", guard="numbers") == 1
     assert value("semcache_embedding_batch_size_bucket", le="32.0") == 1
@@ -228,6 +230,7 @@ def test_the_small_counters_count(metrics, value):
     assert value("semcache_upstream_duration_seconds_count", target="openai") == 1
     assert metrics.verdicts() == {"wrong": 1}
     assert value("semcache_store_skipped_total", reason="tool_calls") == 1
+    assert value("semcache_store_skipped_total", reason="unknown_finish_reason") == 2
 
 
 def test_what_others_hold_is_asked_for_at_each_scrape(metrics, value):

@@ -25,6 +25,7 @@ def keying(
     fingerprint: str = "fp",
     route_policy_version: str = "1",
     settings: CacheabilitySettings = CacheabilitySettings(),  # noqa: B008 - frozen
+    per_end_user: bool = True,
     memo: RequestMemo | None = None,
 ) -> Keying:
     return Keying(
@@ -38,6 +39,7 @@ def keying(
             fits=lambda text: len(text) < 500 and "\u4e00" not in text,
             knows=lambda text: "\u4e00" not in text,
         ),
+        per_end_user=per_end_user,
         memo=memo,
     )
 

@@ -5,6 +5,7 @@ import json
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from semcache.errors import InvalidRequestError, SettingsError, UnknownModelError
 from semcache.model import UpstreamCall, Usage
@@ -141,6 +142,26 @@ async def test_a_body_that_is_no_object_is_refused_before_anyone_is_asked():
             await upstream.complete(call(body=b"[]"))
         await upstream.close()
     assert server.requests == []
+
+
+async def test_an_unknown_finish_reason_is_logged_once_for_each_target():
+    def script(request):
+        reason = "moonrise" if request.json["model"] == "odd" else "eos_token"
+        return plain(completion_body("x", finish_reason=reason))
+
+    async with ScriptedServer(script) as server:
+        targets = [Target(name=name, base_url=server.base_url) for name in ("one", "two")]
+        routes = [
+            Route(alias=alias, target=target, model=model)
+            for alias, target, model in (("fast", "one", "odd"), ("big", "two", "odd"), ("plain", "one", "known"))
+        ]
+        upstream = router(*targets, routes=tuple(routes))
+        with capture_logs() as logs:
+            for alias in ("fast", "fast", "big", "plain"):
+                await upstream.complete(call(alias))
+        await upstream.close()
+    unknown = [(log["target"], log["finish_reason"]) for log in logs if log["event"] == "upstream.finish_unknown"]
+    assert unknown == [("one", "moonrise"), ("two", "moonrise")]
 
 
 async def test_the_environment_configures_no_proxy(monkeypatch):

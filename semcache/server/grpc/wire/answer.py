@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
-from semcache.model import Answer, Usage, standard_or
+from semcache.model import Answer, Usage, finish_text, standard_or, text_of
 from semcache.upstream.usage import MAX_TOKENS, completion_usage
 from semcache.v1 import semcache_pb2 as pb
 
@@ -119,9 +119,9 @@ def _read(body: bytes) -> _Completion:
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise InvalidRequestError("the answer has no choices[0].message.", hint=_HINT) from error
     return _Completion(
-        text=_text(content),
+        text=text_of(content),
         model=_text(value.get("model")),
-        finish_reason=_text(finish_reason),
+        finish_reason=finish_text(finish_reason),
         usage=completion_usage(value),
         tool_calls=bool(called),
     )

@@ -56,7 +56,17 @@ def chat_body(chat: pb.ChatRequest) -> bytes:
 
 
 def text_body(prompt: pb.TextPrompt) -> bytes:
-    """Return the request body of one user message. `chat_body` would give the same bytes for it."""
+    """Return the request body of one user message. `chat_body` would give the same bytes for it.
+
+    Raises:
+        InvalidRequestError: EMPTY_MESSAGE: the message's field `text` was never set, or holds nothing.
+    """
+    if not prompt.text.strip():
+        raise InvalidRequestError(
+            "The prompt's text is empty.",
+            reason="EMPTY_MESSAGE",
+            hint="Set text.text; a conversation with an empty turn goes into chat or openai_json.",
+        )
     return (
         f'{{"model":{_encode(prompt.model)},"messages":[{{"role":"user","content":{_encode(prompt.text)}}}]}}'.encode()
     )

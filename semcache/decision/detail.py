@@ -27,6 +27,7 @@ _PLAIN: Mapping[str, str] = {
     "nothing_to_compare": "The request ends with no user text to compare, so only an equal request is a hit.",
     "longer_than_model": "The text is longer than the embedding model reads, so only an equal request is a hit.",
     "unknown_to_model": "The embedding model doesn't know the text's characters, so only an equal request is a hit.",
+    "hidden_characters": "The text has characters that nobody sees, so only an equal request is a hit.",
     "several_choices": "The request asks for several choices, and such answers aren't cached.",
     "logprobs": "The request asks for log probabilities, and such answers aren't cached.",
     "unknown_form": "A value in the request has a form that semcache doesn't know, so it is forwarded and not cached.",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from semcache.model import Cacheability, Tier
+from semcache.request.hidden import has_hidden_characters
 from semcache.request.parsing import ChatBody, message_text
 from semcache.request.repeatability import Message, Repeatability
 from semcache.settings import CacheabilitySettings
@@ -53,11 +54,14 @@ class CacheabilityRules:
             body: the request's parsed body.
             text: the text that would be compared by meaning; empty when there is none.
         """
-        reason = _bypass_reason(body, self._max_temperature) or self._repeatability.class_of(_message(body))
+        message = _message(body)
+        reason = _bypass_reason(body, self._max_temperature) or self._repeatability.class_of(message)
         if reason:
             return _BYPASS[reason]
         if not text:
             return Cacheability(Tier.EXACT, "nothing_to_compare")
+        if has_hidden_characters(message.asked):
+            return Cacheability(Tier.EXACT, "hidden_characters")
         if not self._fits(text):
             # A model that reads only a part makes all prompts that are equal in this part look alike.
             return Cacheability(Tier.EXACT, "longer_than_model" if self._knows(text) else "unknown_to_model")

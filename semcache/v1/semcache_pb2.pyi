@@ -1907,8 +1907,8 @@ class ExplainResponse(_message.Message):
     """Which tiers of the cache the request may use."""
     cacheability_reason: _builtins.str
     """Why these tiers, as a stable token. Both: "cacheable". The exact tier alone: "nothing_to_compare",
-    "longer_than_model", "unknown_to_model" (the embedding model doesn't know some of the text's characters). None:
-    "several_choices", "logprobs", "not_text", "tool_calls", "web_search", "temperature", "time_sensitive", "random",
+    "longer_than_model", "unknown_to_model" (the embedding model doesn't know some of the text's characters),
+    "hidden_characters" (characters that nobody sees). None: "several_choices", "logprobs", "not_text", "tool_calls", "web_search", "temperature", "time_sensitive", "random",
     "continuation", "personal".
     """
     exact_key: _builtins.str

@@ -125,6 +125,7 @@ def test_the_rule_that_set_the_threshold_is_named(rule: str, ending: str) -> Non
         (Status.BYPASS, "requested", "asked to bypass the cache"),
         (Status.REFRESH, "requested", "asked for a fresh answer"),
         (Status.MISS, "unknown_to_model", "doesn't know the text's characters"),
+        (Status.MISS, "hidden_characters", "characters that nobody sees"),
         (Status.BYPASS, "several_choices", "several choices"),
         (Status.BYPASS, "logprobs", "log probabilities"),
         (Status.BYPASS, "not_text", "only text is cached"),

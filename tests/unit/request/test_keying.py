@@ -219,6 +219,7 @@ def turns(*texts: str) -> dict[str, Any]:
             "time_sensitive",
         ),
         (user("\u4e00"), Tier.EXACT, "unknown_to_model"),
+        (user("Tell me a tale\U000e0041\U000e0042"), Tier.EXACT, "hidden_characters"),
         (user("word " * 200), Tier.EXACT, "longer_than_model"),
         (
             {"model": "m", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},

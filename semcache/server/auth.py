@@ -65,20 +65,17 @@ class Authenticator:
         self._subjects: Mapping[str, str] = {item.common_name: item.tenant for item in settings.certificates}
 
     def tenant(self, credentials: Credentials) -> str:
-        """Return the tenant of a caller.
+        """Return the tenant of a caller. A key and a certificate that are both shown must name the same one.
+
+        A certificate without a tenant in the settings names nobody: then the key alone counts.
 
         Raises:
-            UnauthenticatedError: there is no credential, or an unknown one.
+            UnauthenticatedError: there is no credential, or an unknown one, or two that name different tenants.
             PermissionDeniedError: the tenant header isn't trusted, or its value is no name.
         """
         if not self.reads_headers:
             return SOLE_TENANT
-        tenant = self._by_key(credentials.api_key) or self._by_certificate(credentials.certificate_names)
-        if tenant is None:
-            raise UnauthenticatedError(
-                "The call shows no API key and no client certificate that the server knows.",
-                hint="Send the metadata 'authorization: Bearer KEY'.",
-            )
+        tenant = self._credentialled(credentials)
         named = credentials.tenant_header
         if named is None or named == tenant:
             return tenant
@@ -92,9 +89,25 @@ class Authenticator:
             raise PermissionDeniedError(f"The {TENANT_HEADER} metadata is no tenant's name.", reason="INVALID_TENANT")
         return named
 
-    def _by_key(self, api_key: str | bytes | None) -> str | None:
-        if not api_key:
-            return None
+    def _credentialled(self, credentials: Credentials) -> str:
+        by_key = self._by_key(credentials.api_key) if credentials.api_key else None
+        by_certificate = {self._subjects[name] for name in credentials.certificate_names if name in self._subjects}
+        tenants = by_certificate | ({by_key} if by_key is not None else set())
+        # A key that is shown must be right: a certificate beside it doesn't make up for a wrong one.
+        if not tenants or (credentials.api_key and by_key is None):
+            raise UnauthenticatedError(
+                "The call shows no API key and no client certificate that the server knows.",
+                hint="Send the metadata 'authorization: Bearer KEY'.",
+            )
+        if len(tenants) > 1:
+            raise UnauthenticatedError(
+                "The credentials of the call name different tenants.",
+                reason="CREDENTIALS_DISAGREE",
+                hint="Show the API key or the client certificate alone, or two of the same tenant.",
+            )
+        return tenants.pop()
+
+    def _by_key(self, api_key: str | bytes) -> str | None:
         raw = api_key if isinstance(api_key, bytes) else api_key.encode()
         digest = hashlib.sha256(raw).hexdigest()
         # Every hash is compared, each in constant time: the time taken doesn't show which hash was nearly right.
@@ -103,6 +116,3 @@ class Authenticator:
             if hmac.compare_digest(known, digest):
                 tenant = owner
         return tenant
-
-    def _by_certificate(self, names: tuple[str, ...]) -> str | None:
-        return next((self._subjects[name] for name in names if name in self._subjects), None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     SecretStr,
     model_validator,
@@ -80,10 +81,17 @@ class ApiKey(Section):
     """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        message = "a common name has no control or invisible characters"
+        raise ValueError(message)
+    return name
+
+
 class ClientCertificate(Section):
     """The tenant of a client certificate, by the certificate's common name."""
 
-    common_name: Annotated[str, Field(min_length=1, max_length=256)]
+    common_name: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
     tenant: Name
 
 

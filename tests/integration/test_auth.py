@@ -322,11 +322,34 @@ async def test_client_certificates_name_tenants(authority: Authority, files: Fil
         # The key of the same tenant leads to the same entries, another tenant's key to none.
         with_key = await call(served, authority.pem, unknown, bearer("acme"))
         assert with_key.outcome.status == pb.STATUS_EXACT_HIT
-        assert (await call(served, authority.pem, known, bearer("bob"))).outcome.status == pb.STATUS_MISS
+        unauthenticated = grpc.StatusCode.UNAUTHENTICATED
+        assert (await call(served, authority.pem, known, bearer("acme"))).outcome.status == pb.STATUS_EXACT_HIT
+        await refused(call(served, authority.pem, known, bearer("bob")), unauthenticated, "CREDENTIALS_DISAGREE")
+        wrong = (("x-api-key", "nobody's"),)
+        await refused(call(served, authority.pem, known, wrong), unauthenticated, "UNAUTHENTICATED")
         await refused(call(served, authority.pem, unknown), grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
         # Without a certificate, or with one that says the right name under the wrong authority, there is no connection.
         await unreachable(served, authority.pem)
         await unreachable(served, authority.pem, Authority.make("somebody else").issue("acme's frontend"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["acme\0.evil", "acme\0", "\0acme", "acme\n", "ac\x1bme", "acme\x7f", "acme\u200b", "acme\u2028", "acme\u202e"],
+    ids=["nul inside", "nul last", "nul first", "newline", "escape", "delete", "zero width", "line", "right to left"],
+)
+async def test_a_certificate_whose_name_has_invisible_characters_is_nobodys(
+    authority: Authority, files: Files, name: str
+) -> None:
+    tls = files.write(authority.issue("server"))
+    (files.folder / "ca.pem").write_bytes(authority.pem)
+    auth = {**AUTH, "certificates": [{"common_name": "acme", "tenant": "acme"}]}
+    server = {"port": 0, "tls": {**tls, "client_ca_file": files.folder / "ca.pem"}}
+    async with serving({"server": server, "auth": auth}) as served:
+        shown, code = authority.issue(name), grpc.StatusCode.UNAUTHENTICATED
+        await refused(call(served, authority.pem, shown), code, "INVALID_CERTIFICATE_NAME")
+        await refused(call(served, authority.pem, shown, bearer("acme")), code, "INVALID_CERTIFICATE_NAME")
+        assert not served.upstream.calls
 
 
 async def test_certificates_are_read_again_when_their_files_change(authority: Authority, files: Files) -> None:

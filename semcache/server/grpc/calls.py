@@ -14,6 +14,7 @@ from semcache.request import RequestMemo
 from semcache.request.memo import AnyCall
 from semcache.server.admission import Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Credentials
+from semcache.server.certificates import common_names
 from semcache.server.grpc.status import DETAILS_KEY, code_of, status_of
 
 In = TypeVar("In", bound=Message)
@@ -137,10 +138,12 @@ class Calls:
 
 
 def _verified_names(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
-    """Return the common names of the client's certificate; none if TLS has not verified it against the client CA."""
-    if "x509_pem_cert" not in auth_context:
-        return ()
-    return tuple(name.decode("utf-8", "replace") for name in auth_context.get("x509_common_name", ()))
+    """Return the common names of the client's certificate; none if TLS has not verified it against the client CA.
+
+    Raises:
+        UnauthenticatedError: INVALID_CERTIFICATE_NAME.
+    """
+    return next((common_names(pem) for pem in auth_context.get("x509_pem_cert", ())), ())
 
 
 async def _abort(context: Context, failure: SemcacheError) -> NoReturn:

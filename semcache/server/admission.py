@@ -1,4 +1,4 @@
-"""Admission of a call, whatever the transport: its tenant, its place among those in flight, its size, its errors."""
+"""Admission of a call, whatever the transport: its caller, its place among those in flight, its size, its errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 import structlog
 
 from semcache.errors import DeadlineExceededError, MessageTooLargeError, SemcacheError
-from semcache.server.auth import Authenticator, Credentials
+from semcache.server.auth import Authenticator, Caller, Credentials
 from semcache.server.errors_table import internal_error
 from semcache.server.gate import Gate
 
@@ -16,10 +16,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Lets calls in, in this order: tenant, gate, size, deadline. What fails in a call leaves it as a `SemcacheError`.
+    """Lets calls in, in this order: caller, gate, size, deadline. What fails in a call leaves it as a `SemcacheError`.
 
     ```
-    with admission.enter(credentials, len(raw), remaining_s) as tenant:
+    with admission.enter(credentials, len(raw), remaining_s) as caller:
         ...
     ```
     """
@@ -38,7 +38,7 @@ class Admission:
         self._max_message_bytes = max_message_bytes
 
     def enter(self, credentials: Credentials, size_bytes: int, remaining_s: float | None = None) -> Admitted:
-        """Return the context of one call; entering it gives the tenant.
+        """Return the context of one call; entering it gives the caller.
 
         It is a synchronous context, since nothing in it waits: a full gate refuses at once.
 
@@ -48,17 +48,17 @@ class Admission:
             remaining_s: seconds until the caller's deadline; None for no deadline.
 
         Raises:
-            UnauthenticatedError, PermissionDeniedError: the caller has no tenant.
+            UnauthenticatedError, PermissionDeniedError: the caller isn't known, or may not do this.
             ShuttingDownError, OverloadedError, OverLimitError: the gate is closed or full.
             MessageTooLargeError: the message is larger than `server.max_message_bytes`.
             DeadlineExceededError: the deadline had passed when the call arrived.
         """
         return Admitted(self, credentials, size_bytes, remaining_s)
 
-    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None) -> str:
-        """Let one call in and return its tenant; `release` must follow. Nothing is held when it raises."""
-        tenant = self._authenticator.tenant(credentials)
-        self._gate.enter(tenant)
+    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None) -> Caller:
+        """Let one call in and return its caller; `release` must follow. Nothing is held when it raises."""
+        caller = self._authenticator.caller(credentials)
+        self._gate.enter(caller.tenant)
         try:
             if size_bytes > self._max_message_bytes:
                 raise MessageTooLargeError(
@@ -68,13 +68,13 @@ class Admission:
             if remaining_s is not None and remaining_s <= 0:
                 raise DeadlineExceededError("The call's deadline had passed when it arrived.")
         except SemcacheError:
-            self._gate.leave(tenant)
+            self._gate.leave(caller.tenant)
             raise
-        return tenant
+        return caller
 
-    def release(self, tenant: str) -> None:
-        """Count one call of the tenant out."""
-        self._gate.leave(tenant)
+    def release(self, caller: Caller) -> None:
+        """Count one call of the caller's tenant out."""
+        self._gate.leave(caller.tenant)
 
     def raise_for_caller(self, error: Exception) -> None:
         """Count a failure. A defect is logged and raised as another error, one that tells the caller nothing of it.
@@ -94,7 +94,7 @@ class Admission:
 class Admitted:
     """One call's stay. Leaving it makes room for another call and turns a defect into an error for the caller."""
 
-    __slots__ = ("_admission", "_credentials", "_remaining_s", "_size_bytes", "_tenant")
+    __slots__ = ("_admission", "_caller", "_credentials", "_remaining_s", "_size_bytes")
 
     def __init__(
         self, admission: Admission, credentials: Credentials, size_bytes: int, remaining_s: float | None
@@ -104,19 +104,19 @@ class Admitted:
         self._size_bytes = size_bytes
         self._remaining_s = remaining_s
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> Caller:
         admission = self._admission
         try:
-            self._tenant = tenant = admission.admit(self._credentials, self._size_bytes, self._remaining_s)
+            self._caller = caller = admission.admit(self._credentials, self._size_bytes, self._remaining_s)
         except Exception as error:
             admission.raise_for_caller(error)
             raise
-        return tenant
+        return caller
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         admission = self._admission
-        admission.release(self._tenant)
+        admission.release(self._caller)
         if isinstance(error, Exception):
             admission.raise_for_caller(error)

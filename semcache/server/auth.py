@@ -1,20 +1,22 @@
-"""From credentials to the tenant: an API key, a client certificate or, with auth off, the only tenant there is."""
+"""From credentials to the caller: an API key, a client certificate or, with auth off, the only tenant there is."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 from semcache.errors import PermissionDeniedError, UnauthenticatedError
-from semcache.settings import AuthSettings
+from semcache.settings import ApiKey, AuthSettings, ClientCertificate
 
 SOLE_TENANT = "default"
 TENANT_HEADER = "x-semcache-tenant"
 _KEY_HEADER = "x-api-key"
+_AUTHORIZATION = "authorization"
+_HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION, TENANT_HEADER})
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
 
 
@@ -33,86 +35,130 @@ class Credentials:
     tenant_header: str | bytes | None = None
 
     @classmethod
-    def from_headers(cls, headers: Mapping[str, str | bytes], certificate_names: tuple[str, ...] = ()) -> Self:
+    def from_headers(cls, headers: Iterable[tuple[str, str | bytes]], certificate_names: tuple[str, ...] = ()) -> Self:
         """Read the headers of a call; gRPC calls them metadata.
 
         `x-api-key` comes before `authorization: Bearer KEY`, even when it is empty.
 
         Args:
-            headers: values by name in lower case.
+            headers: pairs of name, in lower case, and value, as often as they were sent.
             certificate_names: common names of the verified client certificate.
+
+        Raises:
+            UnauthenticatedError: DUPLICATE_CREDENTIALS: a header that says who asks was sent twice. Proxies disagree
+                on which of two counts, so neither does here.
         """
-        key = headers.get(_KEY_HEADER)
-        authorization = headers.get("authorization")
+        read: dict[str, str | bytes] = {}
+        for name, value in headers:
+            if name not in _HEADERS:
+                continue
+            if name in read:
+                raise UnauthenticatedError(
+                    f"The {name} metadata was sent twice.", reason="DUPLICATE_CREDENTIALS", hint="Send it once."
+                )
+            read[name] = value
+        key = read.get(_KEY_HEADER)
+        authorization = read.get(_AUTHORIZATION)
         if key is None and isinstance(authorization, str) and authorization[:7].lower() == "bearer ":
             key = authorization[7:].strip()
-        return cls(key or None, certificate_names, headers.get(TENANT_HEADER))
+        return cls(key or None, certificate_names, read.get(TENANT_HEADER))
 
 
 NO_CREDENTIALS = Credentials()
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and what its credential allows.
+
+    Attributes:
+        tenant: the tenant that it asks for.
+        reads_all: it may read what is counted of all tenants.
+    """
+
+    tenant: str
+    reads_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """What the settings give one credential: its caller, and whether that may name the tenant."""
+
+    caller: Caller
+    gateway: bool
+
+
+SOLE_CALLER = Caller(SOLE_TENANT, reads_all=True)
+"""Everybody, where authentication is off."""
+
+
 class Authenticator:
-    """Names the tenant behind credentials."""
+    """Names the caller behind credentials."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self.reads_headers = settings.enabled
         """Whether a front must collect credentials; with auth off it need not."""
         self.reads_certificates = settings.enabled and bool(settings.certificates)
         """Whether a front must collect the names of client certificates."""
-        self._trusts_header = settings.trust_tenant_header
-        self._keys: Mapping[str, str] = {key.sha256: key.tenant for key in settings.keys}
-        self._subjects: Mapping[str, str] = {item.common_name: item.tenant for item in settings.certificates}
+        read_all = frozenset(settings.read_all_savings)
 
-    def tenant(self, credentials: Credentials) -> str:
-        """Return the tenant of a caller. A key and a certificate that are both shown must name the same one.
+        def grant(item: ApiKey | ClientCertificate) -> _Grant:
+            return _Grant(Caller(item.tenant, reads_all=item.tenant in read_all), item.gateway)
 
-        A certificate without a tenant in the settings names nobody: then the key alone counts.
+        self._keys: Mapping[str, _Grant] = {key.sha256: grant(key) for key in settings.keys}
+        self._subjects: Mapping[str, _Grant] = {item.common_name: grant(item) for item in settings.certificates}
+
+    def caller(self, credentials: Credentials) -> Caller:
+        """Return the caller. A key and a certificate that are both shown must name the same tenant.
+
+        Where both are shown, what the settings give the key counts. A certificate without a tenant in the settings
+        names nobody: then the key alone counts.
 
         Raises:
             UnauthenticatedError: there is no credential, or an unknown one, or two that name different tenants.
-            PermissionDeniedError: the tenant header isn't trusted, or its value is no name.
+            PermissionDeniedError: the caller may not name a tenant, or names none.
         """
         if not self.reads_headers:
-            return SOLE_TENANT
-        tenant = self._credentialled(credentials)
+            return SOLE_CALLER
+        grant = self._granted(credentials)
         named = credentials.tenant_header
-        if named is None or named == tenant:
-            return tenant
-        if not self._trusts_header:
+        if named is None or named == grant.caller.tenant:
+            return grant.caller
+        if not grant.gateway:
             raise PermissionDeniedError(
                 f"The {TENANT_HEADER} metadata names another tenant than the credential.",
                 reason="TENANT_HEADER_NOT_TRUSTED",
-                hint="Leave it out, or set auth.trust_tenant_header behind a gateway.",
+                hint="Leave it out, or set gateway = true on the credential of a gateway.",
             )
         if not isinstance(named, str) or not _TENANT.fullmatch(named):
             raise PermissionDeniedError(f"The {TENANT_HEADER} metadata is no tenant's name.", reason="INVALID_TENANT")
-        return named
+        # A right over all tenants is the credential's own: naming a tenant that has it must not give it.
+        return replace(grant.caller, tenant=named, reads_all=False)
 
-    def _credentialled(self, credentials: Credentials) -> str:
+    def _granted(self, credentials: Credentials) -> _Grant:
         by_key = self._by_key(credentials.api_key) if credentials.api_key else None
-        by_certificate = {self._subjects[name] for name in credentials.certificate_names if name in self._subjects}
-        tenants = by_certificate | ({by_key} if by_key is not None else set())
+        by_certificate = [self._subjects[name] for name in credentials.certificate_names if name in self._subjects]
+        grants = by_certificate if by_key is None else [by_key, *by_certificate]
         # A key that is shown must be right: a certificate beside it doesn't make up for a wrong one.
-        if not tenants or (credentials.api_key and by_key is None):
+        if not grants or (credentials.api_key and by_key is None):
             raise UnauthenticatedError(
                 "The call shows no API key and no client certificate that the server knows.",
                 hint="Send the metadata 'authorization: Bearer KEY'.",
             )
-        if len(tenants) > 1:
+        if any(grant.caller.tenant != grants[0].caller.tenant for grant in grants):
             raise UnauthenticatedError(
                 "The credentials of the call name different tenants.",
                 reason="CREDENTIALS_DISAGREE",
                 hint="Show the API key or the client certificate alone, or two of the same tenant.",
             )
-        return tenants.pop()
+        return grants[0]
 
-    def _by_key(self, api_key: str | bytes) -> str | None:
+    def _by_key(self, api_key: str | bytes) -> _Grant | None:
         raw = api_key if isinstance(api_key, bytes) else api_key.encode()
         digest = hashlib.sha256(raw).hexdigest()
         # Every hash is compared, each in constant time: the time taken doesn't show which hash was nearly right.
-        tenant = None
+        grant = None
         for known, owner in self._keys.items():
             if hmac.compare_digest(known, digest):
-                tenant = owner
-        return tenant
+                grant = owner
+        return grant

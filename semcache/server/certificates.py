@@ -1,6 +1,7 @@
 """The names of a client certificate, read from the certificate itself.
 
-gRPC also tells the common name, but as a C string: it ends at the first NUL, so that `alice\\0.evil` would be `alice`.
+gRPC also tells the common name, but as a C string: it ends at the first NUL, so that `alice` with a NUL
+and more after it would be `alice`.
 """
 
 from __future__ import annotations

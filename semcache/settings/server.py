@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -79,6 +80,9 @@ class ApiKey(Section):
     tenant: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
+    gateway: bool = False
+    """True: the key is a gateway's, which may name the tenant of each call in the `x-semcache-tenant` metadata. The
+    gateway must set that metadata itself and drop what its own callers send."""
 
 
 def _printable(name: str) -> str:
@@ -93,6 +97,9 @@ class ClientCertificate(Section):
 
     common_name: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
     tenant: Name
+    gateway: bool = False
+    """True: the certificate is a gateway's, which may name the tenant of each call. Where a call shows a key as well,
+    the key's own setting counts."""
 
 
 class AuthSettings(Section):
@@ -101,11 +108,32 @@ class AuthSettings(Section):
     enabled: bool = False
     keys: tuple[ApiKey, ...] = ()
     certificates: tuple[ClientCertificate, ...] = ()
-    trust_tenant_header: bool = False
-    """True: an authenticated caller may name the tenant in the `x-semcache-tenant` metadata. Only behind a gateway
-    that sets it itself."""
     read_all_savings: tuple[Name, ...] = ()
-    """Tenants whose callers may read the savings of all tenants with GetSavings."""
+    """Tenants whose own callers may read the savings of all tenants with GetSavings. A gateway that names such a tenant
+    may not."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_trust_tenant_header(cls, given: object) -> object:
+        """Refuse a former setting that was on: it let every caller name any tenant. Off, it is what holds now."""
+        if not isinstance(given, Mapping) or "trust_tenant_header" not in given:
+            return given
+        if str(given["trust_tenant_header"]).strip().lower() not in {"false", "0", "no", "off", "f", "n"}:
+            message = (
+                "trust_tenant_header is no longer a setting: write gateway = true in the [[auth.keys]] or "
+                "[[auth.certificates]] of each gateway instead"
+            )
+            raise ValueError(message)
+        return {name: value for name, value in given.items() if name != "trust_tenant_header"}
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        hashes = [key.sha256 for key in self.keys]
+        names = [certificate.common_name for certificate in self.certificates]
+        if len(set(hashes)) < len(hashes) or len(set(names)) < len(names):
+            message = "auth.keys has a sha256 twice, or auth.certificates a common_name"
+            raise ValueError(message)
+        return self
 
 
 class LimitSettings(Section):

@@ -30,6 +30,15 @@ AUTH: dict[str, Any] = {
     "enabled": True,
     "keys": [{"tenant": t, "sha256": hashlib.sha256(key.encode()).hexdigest()} for t, key in KEYS.items()],
 }
+GATEWAY = (("x-api-key", "gateway-key"),)
+
+
+def with_gateway(**settings: Any) -> dict[str, Any]:
+    """Settings with the keys of `AUTH` and one of a gateway, whose own tenant is `edge`."""
+    gateway = {"tenant": "edge", "sha256": hashlib.sha256(b"gateway-key").hexdigest(), "gateway": True}
+    return {**AUTH, "keys": [*AUTH["keys"], gateway], **settings}
+
+
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
@@ -83,7 +92,7 @@ async def test_a_known_key_names_its_tenant(metadata: Metadata) -> None:
     ],
 )
 async def test_without_a_known_key_nobody_is_let_in(metadata: Metadata) -> None:
-    async with serving({"auth": {**AUTH, "trust_tenant_header": True}}) as served:
+    async with serving({"auth": with_gateway()}) as served:
         stub = served.stub
         code = grpc.StatusCode.UNAUTHENTICATED
         await refused(complete(stub, "one", metadata), code, "UNAUTHENTICATED")
@@ -106,26 +115,97 @@ async def test_one_key_may_be_replaced_by_another_of_the_same_tenant() -> None:
 # -- the tenant header
 
 
-async def test_a_tenant_header_is_not_trusted_unless_the_settings_say_so() -> None:
-    async with serving({"auth": AUTH}) as served:
-        code = grpc.StatusCode.PERMISSION_DENIED
-        for named in ("bob", "", "ACME"):
-            metadata = (*bearer("acme"), ("x-semcache-tenant", named))
-            await refused(complete(served.stub, "one", metadata), code, "TENANT_HEADER_NOT_TRUSTED")
+async def test_a_tenant_header_is_not_trusted_beside_a_key_that_is_no_gateways() -> None:
+    for auth in (AUTH, with_gateway()):
+        async with serving({"auth": auth}) as served:
+            code = grpc.StatusCode.PERMISSION_DENIED
+            for named in ("bob", "", "ACME"):
+                metadata = (*bearer("acme"), ("x-semcache-tenant", named))
+                await refused(complete(served.stub, "one", metadata), code, "TENANT_HEADER_NOT_TRUSTED")
 
 
-async def test_a_trusted_tenant_header_names_the_tenant() -> None:
-    async with serving({"auth": {**AUTH, "trust_tenant_header": True}}) as served:
-        await complete(served.stub, "one", (*bearer("acme"), ("x-semcache-tenant", "bob")))
+async def test_a_gateways_tenant_header_names_the_tenant() -> None:
+    async with serving({"auth": with_gateway()}) as served:
+        await complete(served.stub, "one", (*GATEWAY, ("x-semcache-tenant", "bob")))
         assert (await complete(served.stub, "one", bearer("bob"))).outcome.status == pb.STATUS_EXACT_HIT
-        assert (await complete(served.stub, "one", bearer("acme"))).outcome.status == pb.STATUS_MISS
+        for metadata in (bearer("acme"), GATEWAY):  # Without the header a gateway asks for its own tenant.
+            assert (await complete(served.stub, "one", metadata)).outcome.status == pb.STATUS_MISS
 
 
-@pytest.mark.parametrize("named", ["", " ", "a b", "-x", "x" * 129, "a,b"])
-async def test_a_trusted_tenant_header_must_be_a_name(named: str) -> None:
-    async with serving({"auth": {**AUTH, "trust_tenant_header": True}}) as served:
-        metadata = (*bearer("acme"), ("x-semcache-tenant", named))
+@pytest.mark.parametrize("named", ["", " ", "a b", "-x", "x" * 129, "a,b", "acme,bob"])
+async def test_a_gateways_tenant_header_must_be_a_name(named: str) -> None:
+    async with serving({"auth": with_gateway()}) as served:
+        metadata = (*GATEWAY, ("x-semcache-tenant", named))
         await refused(complete(served.stub, "one", metadata), grpc.StatusCode.PERMISSION_DENIED, "INVALID_TENANT")
+
+
+@pytest.mark.parametrize(
+    ("key", "twice"),
+    [
+        (GATEWAY, (("x-semcache-tenant", "bob"), ("x-semcache-tenant", "acme"))),
+        (GATEWAY, (("x-semcache-tenant", "bob"), ("x-semcache-tenant", "bob"))),
+        (GATEWAY, (("x-semcache-tenant", ""), ("x-semcache-tenant", "bob"))),
+        (bearer("acme"), (("x-semcache-tenant", "acme"), ("x-semcache-tenant", "acme"))),
+        ((), (("x-api-key", "gateway-key"), ("x-api-key", "gateway-key"))),
+        ((), (("x-api-key", "nobody's"), ("x-api-key", KEYS["acme"]))),
+        ((), (*bearer("bob"), *bearer("acme"))),
+        ((), (("authorization", "Basic x"), *bearer("acme"))),
+    ],
+    ids=["two tenants", "one tenant", "empty first", "no gateway", "keys", "wrong key first", "bearers", "basic first"],
+)
+async def test_a_header_that_says_who_asks_is_sent_once(key: Metadata, twice: Metadata) -> None:
+    async with serving({"auth": with_gateway()}) as served:
+        code = grpc.StatusCode.UNAUTHENTICATED
+        await refused(complete(served.stub, "one", (*key, *twice)), code, "DUPLICATE_CREDENTIALS")
+        assert not served.upstream.calls
+
+
+async def test_naming_a_tenant_that_reads_all_savings_does_not_give_its_right() -> None:
+    everything = pb.GetSavingsRequest(all_tenants=True)
+    async with serving({"auth": with_gateway(read_all_savings=["acme"])}) as served:
+        await served.stub.GetSavings(everything, metadata=bearer("acme"))
+        named = (*GATEWAY, ("x-semcache-tenant", "acme"))
+        await served.stub.GetSavings(pb.GetSavingsRequest(), metadata=named)
+        code = grpc.StatusCode.PERMISSION_DENIED
+        await refused(served.stub.GetSavings(everything, metadata=named), code, "OTHER_TENANTS_SAVINGS")
+
+
+async def test_a_gateways_certificate_names_the_tenant_unless_a_key_beside_it_may_not(
+    authority: Authority, files: Files
+) -> None:
+    tls = files.write(authority.issue("server"))
+    (files.folder / "ca.pem").write_bytes(authority.pem)
+    auth = {**AUTH, "certificates": [{"common_name": "edge", "tenant": "acme", "gateway": True}]}
+    server = {"port": 0, "tls": {**tls, "client_ca_file": files.folder / "ca.pem"}}
+    async with serving({"server": server, "auth": auth}) as served:
+        shown, named = authority.issue("edge"), (("x-semcache-tenant", "bob"),)
+        assert (await call(served, authority.pem, shown, named)).outcome.status == pb.STATUS_MISS
+        both, code = (*bearer("acme"), *named), grpc.StatusCode.PERMISSION_DENIED
+        await refused(call(served, authority.pem, shown, both), code, "TENANT_HEADER_NOT_TRUSTED")
+
+
+@pytest.mark.parametrize("value", [True, "true", 1, "on", "maybe"])
+def test_the_former_setting_is_refused_with_what_to_write_instead(value: object) -> None:
+    with pytest.raises(SettingsError, match=r"write gateway = true in the \[\[auth.keys\]\]"):
+        load_settings(None, {"auth": {**AUTH, "trust_tenant_header": value}})
+
+
+@pytest.mark.parametrize("value", [False, "false", 0, "off"])
+def test_the_former_setting_may_stay_where_it_is_off(value: object) -> None:
+    assert load_settings(None, {"auth": {**AUTH, "trust_tenant_header": value}}).auth.keys
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"keys": [*AUTH["keys"], {**AUTH["keys"][0], "tenant": "bob"}]},
+        {"certificates": [{"common_name": "c", "tenant": "acme"}, {"common_name": "c", "tenant": "bob"}]},
+    ],
+    ids=["a key", "a certificate"],
+)
+def test_a_credential_stands_in_the_settings_once(twice: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="twice"):
+        load_settings(None, {"auth": {"enabled": True, **twice}})
 
 
 async def test_with_auth_off_headers_mean_nothing() -> None:

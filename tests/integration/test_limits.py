@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from semcache.errors import OverloadedError
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
-from semcache.server.auth import Authenticator
+from semcache.server.auth import Authenticator, Caller
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.settings import load_settings
@@ -247,8 +247,8 @@ async def test_a_deadline_that_has_passed_asks_nobody() -> None:
     )
     calls = Calls(admission, RequestMemo())
 
-    async def handle(message: pb.CompleteRequest, tenant: str) -> pb.CompleteResponse:
-        raise AssertionError((message, tenant))
+    async def handle(message: pb.CompleteRequest, caller: Caller) -> pb.CompleteResponse:
+        raise AssertionError((message, caller))
 
     method = calls.unary(pb.CompleteRequest, handle).unary_unary
     assert method is not None

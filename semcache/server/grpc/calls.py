@@ -13,7 +13,7 @@ from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.request import RequestMemo
 from semcache.request.memo import AnyCall
 from semcache.server.admission import Admission, Admitted
-from semcache.server.auth import NO_CREDENTIALS, Credentials
+from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.certificates import common_names
 from semcache.server.grpc.status import DETAILS_KEY, code_of, status_of
 
@@ -35,42 +35,45 @@ class Calls:
         self._memo = memo
 
     def unary(
-        self, kind: type[In], handle: Callable[[In, str], Awaitable[Message]]
+        self, kind: type[In], handle: Callable[[In, Caller], Awaitable[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """Return a method with one request and one response; `handle` gets the message and the tenant."""
+        """Return a method with one request and one response; `handle` gets the message and the caller."""
 
-        async def respond(asked: tuple[In, str]) -> bytes:
-            return (await handle(*asked)).SerializeToString()
+        async def respond(message: In, caller: Caller) -> bytes:
+            return (await handle(message, caller)).SerializeToString()
 
         return self._unary(_each_time(kind), respond)
 
     def repeating(
-        self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall], Awaitable[bytes]]
+        self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall, Caller], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return a method with one request and one response, whose requests come again byte for byte.
 
         Args:
             kind: the request's type.
             read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
-            handle: turns the call into the response's bytes.
+            handle: turns the call and its caller into the response's bytes.
         """
         return self._unary(self.remembering(kind, read), handle)
 
     def streaming(
-        self, kind: type[In], handle: Callable[[In, str], AsyncIterator[Message]]
+        self, kind: type[In], handle: Callable[[In, Caller], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """Return a method with one request and a stream of responses; `handle` gets the message and the tenant."""
-        return self._streaming(_each_time(kind), lambda asked: handle(*asked))
+        """Return a method with one request and a stream of responses; `handle` gets the message and the caller."""
+        return self._streaming(_each_time(kind), handle)
 
     def repeating_streaming(
-        self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall], AsyncIterator[Message]]
+        self,
+        kind: type[In],
+        read: Callable[[In, str], AnyCall],
+        handle: Callable[[AnyCall, Caller], AsyncIterator[Message]],
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return a method with one request and a stream of responses, whose requests come again byte for byte.
 
         Args:
             kind: the request's type.
             read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
-            handle: turns the call into responses.
+            handle: turns the call and its caller into responses.
         """
         return self._streaming(self.remembering(kind, read), handle)
 
@@ -91,12 +94,12 @@ class Calls:
         return reader
 
     def _unary(
-        self, read: Reader[Asked], handle: Callable[[Asked], Awaitable[bytes]]
+        self, read: Reader[Asked], handle: Callable[[Asked, Caller], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def method(raw: bytes, context: Context) -> bytes:
             try:
-                with self._enter(raw, context) as tenant:
-                    return await handle(read(raw, tenant))
+                with self._enter(raw, context) as caller:
+                    return await handle(read(raw, caller.tenant), caller)
             except SemcacheError as error:
                 failure = error
             # Outside the block: abort ends the call by raising.
@@ -105,12 +108,12 @@ class Calls:
         return grpc.unary_unary_rpc_method_handler(method)
 
     def _streaming(
-        self, read: Reader[Asked], handle: Callable[[Asked], AsyncIterator[Message]]
+        self, read: Reader[Asked], handle: Callable[[Asked, Caller], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def method(raw: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                with self._enter(raw, context) as tenant:
-                    responses = handle(read(raw, tenant))
+                with self._enter(raw, context) as caller:
+                    responses = handle(read(raw, caller.tenant), caller)
                     async with aclosing(responses):  # type: ignore[type-var]
                         async for response in responses:
                             yield response.SerializeToString()
@@ -132,9 +135,8 @@ class Calls:
         return admission.enter(credentials, len(raw), remaining_s)
 
     def _credentials(self, context: Context) -> Credentials:
-        headers = dict(context.invocation_metadata() or ())
         names = _verified_names(context.auth_context()) if self._admission.reads_certificates else ()
-        return Credentials.from_headers(headers, names)
+        return Credentials.from_headers(context.invocation_metadata() or (), names)
 
 
 def _verified_names(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
@@ -151,8 +153,8 @@ async def _abort(context: Context, failure: SemcacheError) -> NoReturn:
     await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))
 
 
-def _each_time(kind: type[In]) -> Reader[tuple[In, str]]:
-    return lambda raw, tenant: (_parsed(raw, kind), tenant)
+def _each_time(kind: type[In]) -> Reader[In]:
+    return lambda raw, _: _parsed(raw, kind)
 
 
 def _parsed(raw: bytes, kind: type[In]) -> In:

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import Deposit, Finished, Started, Status, format_entry_id
 from semcache.ports import Clock
+from semcache.server.auth import Caller
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.status import code_of
 from semcache.server.grpc.wire import incoming, outgoing
@@ -39,7 +40,7 @@ BatchResult = TypeVar("BatchResult", pb.LookupResult, pb.StoreResult)
 
 
 class Service:
-    """One method for each call. Each gets the message, or what was read of it, and the caller's tenant."""
+    """One method for each call. Each gets the message, or what was read of it, and the caller."""
 
     def __init__(
         self,
@@ -53,14 +54,13 @@ class Service:
         """Make a service that reads its messages through `calls`.
 
         Args:
-            settings: limits, and who may read all savings.
+            settings: limits.
             clock: the time.
             cache: what answers.
             calls: what every call goes through.
             on_failure: gets the reason of each batch item that fails, to count it.
         """
         self._limits = settings.limits
-        self._auth = settings.auth
         self._clock = clock
         self._cache = cache
         self._calls = calls
@@ -106,15 +106,19 @@ class Service:
         """Read a Lookup."""
         return incoming.lookup_call(message, tenant=tenant)
 
-    async def complete(self, call: incoming.CompleteCall) -> bytes:
+    async def complete(self, call: incoming.CompleteCall, caller: Caller) -> bytes:
         """Serve Complete."""
+        del caller
         response = await self._cache.complete(call.request)
         if response.status is Status.EXACT_HIT:
             return self._hits.serialised(pb.CompleteResponse, response)
         return outgoing.complete_response(response).SerializeToString()
 
-    async def complete_stream(self, call: incoming.CompleteCall) -> AsyncIterator[pb.CompleteStreamResponse]:
+    async def complete_stream(
+        self, call: incoming.CompleteCall, caller: Caller
+    ) -> AsyncIterator[pb.CompleteStreamResponse]:
         """Serve CompleteStream."""
+        del caller
         async with aclosing(self._cache.stream(call.request)) as frames:
             async for frame in frames:
                 if isinstance(frame, bytes):
@@ -124,8 +128,9 @@ class Service:
                 elif isinstance(frame, Finished):
                     yield outgoing.finished(frame.response)
 
-    async def lookup(self, call: incoming.LookupCall) -> bytes:
+    async def lookup(self, call: incoming.LookupCall, caller: Caller) -> bytes:
         """Serve Lookup."""
+        del caller
         longest_s = self._limits.lease_max_s
         lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
         result = await self._cache.lookup(call.request, lease_s=lease_s)
@@ -135,13 +140,13 @@ class Service:
         expires_s = self._clock.wall() + remaining_s
         return outgoing.lookup_response(result, lease_expires_s=expires_s).SerializeToString()
 
-    async def store(self, message: pb.StoreRequest, tenant: str) -> pb.StoreResponse:
+    async def store(self, message: pb.StoreRequest, caller: Caller) -> pb.StoreResponse:
         """Serve Store."""
-        call = incoming.store_call(message, tenant=tenant, limits=self._limits)
+        call = incoming.store_call(message, tenant=caller.tenant, limits=self._limits)
         if call.request is not None:
             keyed = self._cache.key(call.request)
         else:
-            keyed = await self._cache.recall(tenant, call.lookup_id)
+            keyed = await self._cache.recall(caller.tenant, call.lookup_id)
             keyed = replace(keyed, request=call.onto(keyed.request))
         answer = stored_answer(
             message,
@@ -160,30 +165,30 @@ class Service:
         )
         return outgoing.store_response(await self._cache.store(deposit))
 
-    async def lookup_batch(self, message: pb.LookupBatchRequest, tenant: str) -> pb.LookupBatchResponse:
+    async def lookup_batch(self, message: pb.LookupBatchRequest, caller: Caller) -> pb.LookupBatchResponse:
         """Serve LookupBatch. An item doesn't wait for another caller's lease."""
 
         async def lookup(item: pb.LookupRequest, result: pb.LookupResult) -> None:
-            call = incoming.batched_lookup_call(item, tenant=tenant)
+            call = incoming.batched_lookup_call(item, tenant=caller.tenant)
             outgoing.fill_lookup(result.response, await self._cache.lookup(call.request, waits=False))
 
         batch = pb.LookupBatchResponse()
         await self._for_each(message.requests, batch.results, lookup)
         return batch
 
-    async def store_batch(self, message: pb.StoreBatchRequest, tenant: str) -> pb.StoreBatchResponse:
+    async def store_batch(self, message: pb.StoreBatchRequest, caller: Caller) -> pb.StoreBatchResponse:
         """Serve StoreBatch."""
 
         async def store(item: pb.StoreRequest, result: pb.StoreResult) -> None:
-            result.response.CopyFrom(await self.store(item, tenant))
+            result.response.CopyFrom(await self.store(item, caller))
 
         batch = pb.StoreBatchResponse()
         await self._for_each(message.requests, batch.results, store)
         return batch
 
-    async def explain(self, message: pb.ExplainRequest, tenant: str) -> pb.ExplainResponse:
+    async def explain(self, message: pb.ExplainRequest, caller: Caller) -> pb.ExplainResponse:
         """Serve Explain."""
-        explanation = await self._cache.explain(incoming.explain_call(message, tenant=tenant))
+        explanation = await self._cache.explain(incoming.explain_call(message, tenant=caller.tenant))
         return outgoing.explain_response(
             explanation,
             policy=self._cache.policy,
@@ -192,10 +197,10 @@ class Service:
             now_s=self._clock.wall(),
         )
 
-    async def report_verdict(self, message: pb.ReportVerdictRequest, tenant: str) -> pb.ReportVerdictResponse:
+    async def report_verdict(self, message: pb.ReportVerdictRequest, caller: Caller) -> pb.ReportVerdictResponse:
         """Serve ReportVerdict."""
         call = incoming.verdict_call(message)
-        outcome = await self._cache.report_verdict(tenant, call.hit_id, right=call.right)
+        outcome = await self._cache.report_verdict(caller.tenant, call.hit_id, right=call.right)
         _log.info("server.verdict_reported", hit_id=call.hit_id, right=call.right, judge=call.judge, note=call.note)
         return pb.ReportVerdictResponse(
             request_id=self._cache.new_id(),
@@ -204,12 +209,12 @@ class Service:
             blocked=not call.right,
         )
 
-    async def invalidate(self, message: pb.InvalidateRequest, tenant: str) -> pb.InvalidateResponse:
+    async def invalidate(self, message: pb.InvalidateRequest, caller: Caller) -> pb.InvalidateResponse:
         """Serve Invalidate."""
-        selector = incoming.selector(message, tenant=tenant, now_s=self._clock.wall(), limits=self._limits)
+        selector = incoming.selector(message, tenant=caller.tenant, now_s=self._clock.wall(), limits=self._limits)
         invalidated = await self._cache.invalidate(selector, apply=message.apply)
         if message.apply:
-            _log.info("server.invalidated", tenant=tenant, entries=invalidated.count)
+            _log.info("server.invalidated", tenant=caller.tenant, entries=invalidated.count)
         return pb.InvalidateResponse(
             request_id=self._cache.new_id(),
             matched_count=invalidated.count,
@@ -217,12 +222,14 @@ class Service:
             generation=invalidated.generation,
         )
 
-    async def list_entries(self, message: pb.ListEntriesRequest, tenant: str) -> AsyncIterator[pb.ListEntriesResponse]:
+    async def list_entries(
+        self, message: pb.ListEntriesRequest, caller: Caller
+    ) -> AsyncIterator[pb.ListEntriesResponse]:
         """Serve ListEntries."""
         if message.limit < 0:
             raise InvalidRequestError("limit is negative.", hint="0 means the configured maximum.")
         remaining = min(message.limit or self._limits.list_entries, self._limits.list_entries)
-        async with aclosing(self._cache.entries(tenant)) as entries:
+        async with aclosing(self._cache.entries(caller.tenant)) as entries:
             async for entry in entries:
                 if (
                     (not message.namespace or entry.namespace == message.namespace)
@@ -234,17 +241,16 @@ class Service:
                     if not remaining:
                         return
 
-    async def get_stats(self, message: pb.GetStatsRequest, tenant: str) -> pb.GetStatsResponse:
+    async def get_stats(self, message: pb.GetStatsRequest, caller: Caller) -> pb.GetStatsResponse:
         """Serve GetStats."""
-        del message, tenant
+        del message, caller
         return stats_response(self._cache.snapshot())
 
-    async def get_savings(self, message: pb.GetSavingsRequest, tenant: str) -> pb.GetSavingsResponse:
+    async def get_savings(self, message: pb.GetSavingsRequest, caller: Caller) -> pb.GetSavingsResponse:
         """Serve GetSavings."""
-        reads_all = not self._auth.enabled or tenant in self._auth.read_all_savings
-        query = savings_query(message, tenant=tenant, reads_all=reads_all, now_s=self._clock.wall())
+        query = savings_query(message, tenant=caller.tenant, reads_all=caller.reads_all, now_s=self._clock.wall())
         answer = await self._cache.savings(query)
-        return savings_response(query, answer, self._cache.budgets(tenant), request_id=self._cache.new_id())
+        return savings_response(query, answer, self._cache.budgets(caller.tenant), request_id=self._cache.new_id())
 
     async def _for_each(
         self,

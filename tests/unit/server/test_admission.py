@@ -36,8 +36,8 @@ class Rig:
 
 def test_a_call_is_counted_in_and_out():
     rig = Rig(auth=AUTH)
-    with rig.admission.enter(KEY, 100, 1.0) as tenant:
-        assert tenant == "acme"
+    with rig.admission.enter(KEY, 100, 1.0) as caller:
+        assert caller.tenant == "acme"
         assert (rig.gate.in_flight, rig.gate.limit) == (1, 1024)
     assert (rig.gate.in_flight, rig.reasons) == (0, [])
 
@@ -46,8 +46,8 @@ def test_with_auth_off_nobody_need_collect_credentials():
     rig = Rig()
     assert not rig.admission.reads_headers
     assert not rig.admission.reads_certificates
-    with rig.admission.enter(NO_CREDENTIALS, 0) as tenant:
-        assert tenant == "default"
+    with rig.admission.enter(NO_CREDENTIALS, 0) as caller:
+        assert caller.tenant == "default"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_caller_who_leaves_makes_room_and_is_no_failure():
     ],
 )
 def test_credentials_are_read_from_headers(headers, credentials):
-    assert Credentials.from_headers(headers) == credentials
+    assert Credentials.from_headers(headers.items()) == credentials
 
 
 def test_a_certificates_name_counts_where_one_is_configured():
@@ -133,5 +133,5 @@ def test_a_certificates_name_counts_where_one_is_configured():
     auth = {"enabled": True, "certificates": [{"tenant": "acme", "common_name": "client"}]}
     rig = Rig(auth=auth, server={"tls": tls})
     assert rig.admission.reads_certificates
-    with rig.admission.enter(Credentials(certificate_names=("other", "client")), 1) as tenant:
-        assert tenant == "acme"
+    with rig.admission.enter(Credentials(certificate_names=("other", "client")), 1) as caller:
+        assert caller.tenant == "acme"

@@ -8,7 +8,7 @@ from semcache.errors import InvalidRequestError
 from semcache.model import Request
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
-from semcache.server.auth import Authenticator, Credentials
+from semcache.server.auth import Authenticator, Caller, Credentials
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.wire.incoming import CompleteCall
@@ -39,8 +39,8 @@ class Tenants(Authenticator):
 
     tenant_now = "acme"
 
-    def tenant(self, credentials: Credentials) -> str:
-        return self.tenant_now
+    def caller(self, credentials: Credentials) -> Caller:
+        return Caller(self.tenant_now, reads_all=False)
 
 
 class Rig:
@@ -65,7 +65,7 @@ class Rig:
             raise InvalidRequestError("bad")
         return CompleteCall(Request(tenant=tenant, body=message.prompt.text.text.encode()))
 
-    async def _handle(self, call: CompleteCall) -> bytes:
+    async def _handle(self, call: CompleteCall, caller: Caller) -> bytes:
         await self.wait.wait()
         if call.request.body == b"fails":
             raise RuntimeError("a defect")

@@ -11,12 +11,15 @@ from semcache.errors import DeadlineExceededError, MessageTooLargeError, Semcach
 from semcache.server.auth import Authenticator, Caller, Credentials
 from semcache.server.errors_table import internal_error
 from semcache.server.gate import Gate
+from semcache.settings import Role
 
 _log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Lets calls in, in this order: caller, gate, size, deadline. What fails in a call leaves it as a `SemcacheError`.
+    """Lets calls in, in this order: caller, role, gate, size, deadline.
+
+    What fails in a call leaves it as a `SemcacheError`.
 
     ```
     with admission.enter(credentials, len(raw), remaining_s) as caller:
@@ -37,7 +40,9 @@ class Admission:
         self._gate = gate
         self._max_message_bytes = max_message_bytes
 
-    def enter(self, credentials: Credentials, size_bytes: int, remaining_s: float | None = None) -> Admitted:
+    def enter(
+        self, credentials: Credentials, size_bytes: int, remaining_s: float | None = None, *, needs: Role = "read"
+    ) -> Admitted:
         """Return the context of one call; entering it gives the caller.
 
         It is a synchronous context, since nothing in it waits: a full gate refuses at once.
@@ -46,6 +51,7 @@ class Admission:
             credentials: what the caller shows of itself.
             size_bytes: the message's size.
             remaining_s: seconds until the caller's deadline; None for no deadline.
+            needs: the role that the call needs.
 
         Raises:
             UnauthenticatedError, PermissionDeniedError: the caller isn't known, or may not do this.
@@ -53,11 +59,12 @@ class Admission:
             MessageTooLargeError: the message is larger than `server.max_message_bytes`.
             DeadlineExceededError: the deadline had passed when the call arrived.
         """
-        return Admitted(self, credentials, size_bytes, remaining_s)
+        return Admitted(self, credentials, size_bytes, remaining_s, needs)
 
-    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None) -> Caller:
+    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None, needs: Role) -> Caller:
         """Let one call in and return its caller; `release` must follow. Nothing is held when it raises."""
         caller = self._authenticator.caller(credentials)
+        caller.require(needs)
         self._gate.enter(caller.tenant)
         try:
             if size_bytes > self._max_message_bytes:
@@ -94,20 +101,21 @@ class Admission:
 class Admitted:
     """One call's stay. Leaving it makes room for another call and turns a defect into an error for the caller."""
 
-    __slots__ = ("_admission", "_caller", "_credentials", "_remaining_s", "_size_bytes")
+    __slots__ = ("_admission", "_caller", "_credentials", "_needs", "_remaining_s", "_size_bytes")
 
     def __init__(
-        self, admission: Admission, credentials: Credentials, size_bytes: int, remaining_s: float | None
+        self, admission: Admission, credentials: Credentials, size_bytes: int, remaining_s: float | None, needs: Role
     ) -> None:
         self._admission = admission
         self._credentials = credentials
         self._size_bytes = size_bytes
         self._remaining_s = remaining_s
+        self._needs = needs
 
     def __enter__(self) -> Caller:
         admission = self._admission
         try:
-            self._caller = caller = admission.admit(self._credentials, self._size_bytes, self._remaining_s)
+            self._caller = caller = admission.admit(self._credentials, self._size_bytes, self._remaining_s, self._needs)
         except Exception as error:
             admission.raise_for_caller(error)
             raise

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from semcache.errors import PermissionDeniedError, UnauthenticatedError
-from semcache.settings import ApiKey, AuthSettings, ClientCertificate
+from semcache.settings import ALL_ROLES, ApiKey, AuthSettings, ClientCertificate, Role
 
 SOLE_TENANT = "default"
 TENANT_HEADER = "x-semcache-tenant"
 _KEY_HEADER = "x-api-key"
 _AUTHORIZATION = "authorization"
 _HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION, TENANT_HEADER})
+_HASH_DIGITS = 8
+"""Digits of a key's hash that name the key: enough to tell keys apart, and of no use to guess one."""
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
 
 
@@ -73,11 +75,29 @@ class Caller:
 
     Attributes:
         tenant: the tenant that it asks for.
+        name: what audit lines call its credential.
+        roles: what it may do.
         reads_all: it may read what is counted of all tenants.
     """
 
     tenant: str
+    name: str
+    roles: frozenset[Role]
     reads_all: bool
+
+    def require(self, role: Role) -> None:
+        """Return if the caller has the role.
+
+        Raises:
+            PermissionDeniedError: ROLE_MISSING.
+        """
+        if role not in self.roles:
+            raise PermissionDeniedError(
+                f"The credential has no role {role!r}, which this call needs.",
+                reason="ROLE_MISSING",
+                hint="Add the role to the credential's roles in the server's settings, or show another credential.",
+                metadata={"role": role},
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,7 @@ class _Grant:
     gateway: bool
 
 
-SOLE_CALLER = Caller(SOLE_TENANT, reads_all=True)
+SOLE_CALLER = Caller(SOLE_TENANT, "anybody", frozenset(ALL_ROLES), reads_all=True)
 """Everybody, where authentication is off."""
 
 
@@ -102,11 +122,16 @@ class Authenticator:
         """Whether a front must collect the names of client certificates."""
         read_all = frozenset(settings.read_all_savings)
 
-        def grant(item: ApiKey | ClientCertificate) -> _Grant:
-            return _Grant(Caller(item.tenant, reads_all=item.tenant in read_all), item.gateway)
+        def grant(item: ApiKey | ClientCertificate, name: str) -> _Grant:
+            caller = Caller(item.tenant, name, frozenset(item.roles), reads_all=item.tenant in read_all)
+            return _Grant(caller, item.gateway)
 
-        self._keys: Mapping[str, _Grant] = {key.sha256: grant(key) for key in settings.keys}
-        self._subjects: Mapping[str, _Grant] = {item.common_name: grant(item) for item in settings.certificates}
+        self._keys: Mapping[str, _Grant] = {
+            key.sha256: grant(key, key.name or f"key:{key.sha256[:_HASH_DIGITS]}") for key in settings.keys
+        }
+        self._subjects: Mapping[str, _Grant] = {
+            item.common_name: grant(item, f"certificate:{item.common_name}") for item in settings.certificates
+        }
 
     def caller(self, credentials: Credentials) -> Caller:
         """Return the caller. A key and a certificate that are both shown must name the same tenant.

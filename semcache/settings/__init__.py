@@ -19,11 +19,13 @@ from semcache.settings.requests import (
 from semcache.settings.section import DEFAULT_MODEL, SHIPPED, Section
 from semcache.settings.semantic import DecisionSettings, EmbeddingSettings, IndexSettings, NamespaceThreshold
 from semcache.settings.server import (
+    ALL_ROLES,
     ApiKey,
     AuthSettings,
     ClientCertificate,
     KeySettings,
     LimitSettings,
+    Role,
     ServerSettings,
     TlsSettings,
 )
@@ -41,6 +43,7 @@ from semcache.settings.upstream import (
 )
 
 __all__ = [
+    "ALL_ROLES",
     "DEFAULT_MODEL",
     "SHIPPED",
     "ApiKey",
@@ -66,6 +69,7 @@ __all__ = [
     "OverheadSettings",
     "ProviderCharge",
     "RetrySettings",
+    "Role",
     "Route",
     "Section",
     "ServerSettings",

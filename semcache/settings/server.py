@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -74,12 +74,23 @@ class ServerSettings(Section):
     tls: TlsSettings = TlsSettings()
 
 
+Role = Literal["read", "write", "admin"]
+"""What a credential may do. No role includes another."""
+ALL_ROLES: tuple[Role, ...] = get_args(Role)
+Roles = Annotated[tuple[Role, ...], Field(min_length=1)]
+
+
 class ApiKey(Section):
     """One API key, given by its hash."""
 
     tenant: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hex SHA-256 of the key: `printf %s "$KEY" | sha256sum`. Keys are long and random, so a plain hash suffices."""
+    name: Name | None = None
+    """What audit lines call the key. None: `key:` and the first eight digits of its hash."""
+    roles: Roles = ALL_ROLES
+    """What the key may do: "read" looks up, lists and counts; "write" completes, stores and reports verdicts; "admin"
+    invalidates. No role includes another; by default a key has all."""
     gateway: bool = False
     """True: the key is a gateway's, which may name the tenant of each call in the `x-semcache-tenant` metadata. The
     gateway must set that metadata itself and drop what its own callers send."""
@@ -97,6 +108,8 @@ class ClientCertificate(Section):
 
     common_name: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
     tenant: Name
+    roles: Roles = ALL_ROLES
+    """What the certificate's caller may do, as for a key. Where a call shows a key as well, the key's roles count."""
     gateway: bool = False
     """True: the certificate is a gateway's, which may name the tenant of each call. Where a call shows a key as well,
     the key's own setting counts."""

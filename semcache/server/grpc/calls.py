@@ -15,7 +15,9 @@ from semcache.request.memo import AnyCall
 from semcache.server.admission import Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.certificates import common_names
+from semcache.server.grpc.roles import ROLES
 from semcache.server.grpc.status import DETAILS_KEY, code_of, status_of
+from semcache.settings import Role
 
 In = TypeVar("In", bound=Message)
 Asked = TypeVar("Asked")
@@ -42,7 +44,7 @@ class Calls:
         async def respond(message: In, caller: Caller) -> bytes:
             return (await handle(message, caller)).SerializeToString()
 
-        return self._unary(_each_time(kind), respond)
+        return self._unary(kind, _each_time(kind), respond)
 
     def repeating(
         self, kind: type[In], read: Callable[[In, str], AnyCall], handle: Callable[[AnyCall, Caller], Awaitable[bytes]]
@@ -54,13 +56,13 @@ class Calls:
             read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
             handle: turns the call and its caller into the response's bytes.
         """
-        return self._unary(self.remembering(kind, read), handle)
+        return self._unary(kind, self.remembering(kind, read), handle)
 
     def streaming(
         self, kind: type[In], handle: Callable[[In, Caller], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return a method with one request and a stream of responses; `handle` gets the message and the caller."""
-        return self._streaming(_each_time(kind), handle)
+        return self._streaming(kind, _each_time(kind), handle)
 
     def repeating_streaming(
         self,
@@ -75,7 +77,7 @@ class Calls:
             read: turns a message and its tenant into a call, which is remembered; it may depend on nothing else.
             handle: turns the call and its caller into responses.
         """
-        return self._streaming(self.remembering(kind, read), handle)
+        return self._streaming(kind, self.remembering(kind, read), handle)
 
     def remembering(self, kind: type[In], read: Callable[[In, str], AnyCall]) -> Reader[AnyCall]:
         """Return a reader that looks a message up in the memo before it calls `read`."""
@@ -94,11 +96,13 @@ class Calls:
         return reader
 
     def _unary(
-        self, read: Reader[Asked], handle: Callable[[Asked, Caller], Awaitable[bytes]]
+        self, kind: type[Message], read: Reader[Asked], handle: Callable[[Asked, Caller], Awaitable[bytes]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        needs = ROLES[kind]
+
         async def method(raw: bytes, context: Context) -> bytes:
             try:
-                with self._enter(raw, context) as caller:
+                with self._enter(raw, context, needs) as caller:
                     return await handle(read(raw, caller.tenant), caller)
             except SemcacheError as error:
                 failure = error
@@ -108,11 +112,13 @@ class Calls:
         return grpc.unary_unary_rpc_method_handler(method)
 
     def _streaming(
-        self, read: Reader[Asked], handle: Callable[[Asked, Caller], AsyncIterator[Message]]
+        self, kind: type[Message], read: Reader[Asked], handle: Callable[[Asked, Caller], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        needs = ROLES[kind]
+
         async def method(raw: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
-                with self._enter(raw, context) as caller:
+                with self._enter(raw, context, needs) as caller:
                     responses = handle(read(raw, caller.tenant), caller)
                     async with aclosing(responses):  # type: ignore[type-var]
                         async for response in responses:
@@ -124,7 +130,7 @@ class Calls:
 
         return grpc.unary_stream_rpc_method_handler(method)
 
-    def _enter(self, raw: bytes, context: Context) -> Admitted:
+    def _enter(self, raw: bytes, context: Context, needs: Role) -> Admitted:
         admission = self._admission
         try:
             credentials = self._credentials(context) if admission.reads_headers else NO_CREDENTIALS
@@ -132,7 +138,7 @@ class Calls:
         except Exception as error:
             admission.raise_for_caller(error)
             raise
-        return admission.enter(credentials, len(raw), remaining_s)
+        return admission.enter(credentials, len(raw), remaining_s, needs=needs)
 
     def _credentials(self, context: Context) -> Credentials:
         names = _verified_names(context.auth_context()) if self._admission.reads_certificates else ()

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
-import structlog
 from google.protobuf.message import Message
 
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import Deposit, Finished, Started, Status, format_entry_id
 from semcache.ports import Clock
+from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.roles import LEASE_ROLE
 from semcache.server.grpc.status import code_of
 from semcache.server.grpc.wire import incoming, outgoing
 from semcache.server.grpc.wire.answer import stored_answer
@@ -33,7 +34,6 @@ from semcache.v1 import semcache_pb2 as pb
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
-_log = structlog.get_logger(__name__)
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["SemanticCacheService"].full_name
 BatchItem = TypeVar("BatchItem", bound=Message)
 BatchResult = TypeVar("BatchResult", pb.LookupResult, pb.StoreResult)
@@ -108,8 +108,8 @@ class Service:
 
     async def complete(self, call: incoming.CompleteCall, caller: Caller) -> bytes:
         """Serve Complete."""
-        del caller
         response = await self._cache.complete(call.request)
+        audit.filled(caller, response)
         if response.status is Status.EXACT_HIT:
             return self._hits.serialised(pb.CompleteResponse, response)
         return outgoing.complete_response(response).SerializeToString()
@@ -118,7 +118,6 @@ class Service:
         self, call: incoming.CompleteCall, caller: Caller
     ) -> AsyncIterator[pb.CompleteStreamResponse]:
         """Serve CompleteStream."""
-        del caller
         async with aclosing(self._cache.stream(call.request)) as frames:
             async for frame in frames:
                 if isinstance(frame, bytes):
@@ -126,11 +125,13 @@ class Service:
                 elif isinstance(frame, Started):
                     yield outgoing.started(frame.response)
                 elif isinstance(frame, Finished):
+                    audit.filled(caller, frame.response)
                     yield outgoing.finished(frame.response)
 
     async def lookup(self, call: incoming.LookupCall, caller: Caller) -> bytes:
         """Serve Lookup."""
-        del caller
+        if call.want_lease:
+            caller.require(LEASE_ROLE)
         longest_s = self._limits.lease_max_s
         lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
         result = await self._cache.lookup(call.request, lease_s=lease_s)
@@ -163,7 +164,10 @@ class Service:
             vector=call.vector,
             fingerprint=call.embedder_fingerprint,
         )
-        return outgoing.store_response(await self._cache.store(deposit))
+        with audit.changing(caller, "Store"):
+            deposited = await self._cache.store(deposit)
+        audit.stored(caller, deposited)
+        return outgoing.store_response(deposited)
 
     async def lookup_batch(self, message: pb.LookupBatchRequest, caller: Caller) -> pb.LookupBatchResponse:
         """Serve LookupBatch. An item doesn't wait for another caller's lease."""
@@ -200,10 +204,12 @@ class Service:
     async def report_verdict(self, message: pb.ReportVerdictRequest, caller: Caller) -> pb.ReportVerdictResponse:
         """Serve ReportVerdict."""
         call = incoming.verdict_call(message)
-        outcome = await self._cache.report_verdict(caller.tenant, call.hit_id, right=call.right)
-        _log.info("server.verdict_reported", hit_id=call.hit_id, right=call.right, judge=call.judge, note=call.note)
+        request_id = self._cache.new_id()
+        with audit.changing(caller, "ReportVerdict"):
+            outcome = await self._cache.report_verdict(caller.tenant, call.hit_id, right=call.right)
+        audit.verdict_reported(caller, request_id, outcome, right=call.right, judge=call.judge, note=call.note)
         return pb.ReportVerdictResponse(
-            request_id=self._cache.new_id(),
+            request_id=request_id,
             entry_id=format_entry_id(outcome.served.entry_id),
             removed=outcome.removed,
             blocked=not call.right,
@@ -212,11 +218,13 @@ class Service:
     async def invalidate(self, message: pb.InvalidateRequest, caller: Caller) -> pb.InvalidateResponse:
         """Serve Invalidate."""
         selector = incoming.selector(message, tenant=caller.tenant, now_s=self._clock.wall(), limits=self._limits)
-        invalidated = await self._cache.invalidate(selector, apply=message.apply)
+        request_id = self._cache.new_id()
+        with audit.changing(caller, "Invalidate") if message.apply else nullcontext():
+            invalidated = await self._cache.invalidate(selector, apply=message.apply)
         if message.apply:
-            _log.info("server.invalidated", tenant=caller.tenant, entries=invalidated.count)
+            audit.invalidated(caller, request_id, selector, invalidated.count)
         return pb.InvalidateResponse(
-            request_id=self._cache.new_id(),
+            request_id=request_id,
             matched_count=invalidated.count,
             removed_count=invalidated.count if message.apply else 0,
             generation=invalidated.generation,

@@ -1,6 +1,7 @@
 """What every call goes through: messages that come again are read once, and who fails or leaves is counted out."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from semcache.errors import InvalidRequestError
 from semcache.model import Request
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
-from semcache.server.auth import Authenticator, Caller, Credentials
+from semcache.server.auth import SOLE_CALLER, Authenticator, Caller, Credentials
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.wire.incoming import CompleteCall
@@ -40,7 +41,7 @@ class Tenants(Authenticator):
     tenant_now = "acme"
 
     def caller(self, credentials: Credentials) -> Caller:
-        return Caller(self.tenant_now, reads_all=False)
+        return replace(SOLE_CALLER, tenant=self.tenant_now)
 
 
 class Rig:

@@ -265,6 +265,10 @@ class Metrics:
         """Export the depth of each queue that `read` returns at each scrape."""
         self._watches.queues(read)
 
+    def watch_replaced_texts(self, read: Callable[[], int]) -> None:
+        """Export the number of texts told with a replaced character that `read` returns at each scrape."""
+        self._watches.replaced_texts(read)
+
     def watch_budgets(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Export what of each budget is spent or reserved, 0 to 1 and beyond by its name, at each scrape."""
         self._watches.budgets(read)

@@ -39,6 +39,10 @@ class Watches(Collector):
         """Watch the share of each budget that is spent or reserved, by the budget's name."""
         self._sources["budgets"] = lambda: _budget_families(read())
 
+    def replaced_texts(self, read: Callable[[], int]) -> None:
+        """Watch how many texts were told with a replaced character."""
+        self._sources["texts"] = lambda: _text_families(read())
+
     def describe(self) -> Iterator[Family]:
         """Yield nothing: the registry must not read from other rooms while the server is being put together."""
         yield from ()
@@ -99,3 +103,9 @@ def _budget_families(shares: Mapping[str, float]) -> Iterator[Family]:
     for budget, share in sorted(shares.items()):
         family.add_metric((budget,), share)
     yield family
+
+
+def _text_families(replaced: int) -> Iterator[Family]:
+    yield CounterMetricFamily(
+        "semcache_replaced_texts", "Texts told with a replaced character, since UTF-8 can't hold them.", replaced
+    )

@@ -39,6 +39,7 @@ from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.service import Service
+from semcache.server.grpc.wire.texts import replaced_texts
 from semcache.server.secret import partition_secrets
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
@@ -217,6 +218,7 @@ def assemble(
     metrics.watch_index(index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
+    metrics.watch_replaced_texts(replaced_texts)
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
 
 

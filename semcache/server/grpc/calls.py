@@ -16,7 +16,7 @@ from semcache.server.admission import Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.certificates import common_names
 from semcache.server.grpc.roles import ROLES
-from semcache.server.grpc.status import DETAILS_KEY, code_of, status_of
+from semcache.server.grpc.status import DETAILS_KEY, code_of, sentence_of, status_of
 from semcache.settings import Role
 
 In = TypeVar("In", bound=Message)
@@ -156,7 +156,7 @@ def _verified_names(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, .
 
 async def _abort(context: Context, failure: SemcacheError) -> NoReturn:
     details = status_of(failure).SerializeToString()
-    await context.abort(code_of(failure), str(failure), ((DETAILS_KEY, details),))
+    await context.abort(code_of(failure), sentence_of(failure), ((DETAILS_KEY, details),))
 
 
 def _each_time(kind: type[In]) -> Reader[In]:

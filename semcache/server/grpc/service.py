@@ -21,7 +21,7 @@ from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.roles import LEASE_ROLE
-from semcache.server.grpc.status import code_of
+from semcache.server.grpc.status import code_of, sentence_of
 from semcache.server.grpc.wire import incoming, outgoing
 from semcache.server.grpc.wire.answer import stored_answer
 from semcache.server.grpc.wire.hits import HitMessages
@@ -280,7 +280,7 @@ class Service:
             except SemcacheError as error:
                 self._on_failure(error.reason)
                 result.error.code = code_of(error).value[0]
-                result.error.message = str(error)
+                result.error.message = sentence_of(error)
                 result.error.reason = error.reason
 
         await asyncio.gather(*[guarded(item, results.add()) for item in items])

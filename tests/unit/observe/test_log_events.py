@@ -14,7 +14,7 @@ import semcache
 PACKAGE = Path(semcache.__file__).parent
 TABLE = PACKAGE.parent / "docs" / "operations.md"
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
-SUBJECTS = {"decision": {"guard"}, "server": {"secret", "tls"}}
+SUBJECTS = {"decision": {"guard"}, "server": {"audit", "secret", "tls"}}
 """Rooms whose events may begin with a subject's name in place of the room's."""
 ROW = re.compile(r"^\| `([^`]+)` \| (\w+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Answer, Usage, finish_text, standard_or, text_of
+from semcache.server.grpc.wire.texts import check_text
 from semcache.upstream.usage import MAX_TOKENS, completion_usage
 from semcache.v1 import semcache_pb2 as pb
 
@@ -33,7 +34,7 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
     """Return the answer that a Store brings.
 
     Its usage is `UNKNOWN_USAGE` when neither message nor JSON has valid counts. Its route and target model are empty,
-    since no route of this server answered.
+    since no route of this server answered. A text that ends within a surrogate pair is kept, as models end so.
 
     Args:
         message: the Store.
@@ -44,7 +45,7 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
 
     Raises:
         InvalidRequestError: there is no answer, it is too long, its JSON is no chat completion, its counts are
-            impossible, or its latency is negative.
+            impossible, its latency is negative, or one of its names can't be told (INVALID_TEXT).
     """
     usage = _usage(message.usage) if message.HasField("usage") else UNKNOWN_USAGE
     latency_s = message.upstream_latency.seconds + message.upstream_latency.nanos / _NANOS_PER_S
@@ -63,13 +64,14 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
     model = message.served_model or read.model or alias
     finish_reason = message.finish_reason or read.finish_reason or "stop"
     usage = usage if message.HasField("usage") else read.usage
+    check_text(usage.service_tier, "service_tier")
     if not body:
         body = _build(read.text, model, finish_reason, usage, answer_id=answer_id, created_s=int(now_s))
         _refuse_long(body, max_bytes)
     return Answer(
         body=body,
-        model=model,
-        finish_reason=finish_reason,
+        model=check_text(model, "model"),
+        finish_reason=check_text(finish_reason, "finish_reason"),
         usage=usage,
         text=read.text,
         degraded=message.degraded,

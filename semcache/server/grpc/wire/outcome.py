@@ -18,6 +18,7 @@ from semcache.model import (
     Usage,
     format_entry_id,
 )
+from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
 
 NANOS_PER_S = 1_000_000_000
@@ -62,11 +63,11 @@ def fill_lasting(message: pb.Outcome, response: Response) -> None:
     """Fill in the fields that are the same each time one entry is served to one request."""
     answer = response.answer
     message.status = STATUSES[response.status]
-    message.reason = response.reason
+    message.reason = utf8(response.reason)
     message.requested_model = utf8(response.alias)
     if answer is not None:
         message.served_model = utf8(answer.model)
-        message.route = answer.route
+        message.route = utf8(answer.route)
         message.degraded = answer.degraded
     if response.entry_id:
         message.entry_id = format_entry_id(response.entry_id)
@@ -84,14 +85,14 @@ def fill_lasting(message: pb.Outcome, response: Response) -> None:
     fill_cost(message.cost, response.cost)
     fill_cost(message.saved, response.saved)
     message.stored = response.stored
-    message.store_skipped_reason = response.store_reason
+    message.store_skipped_reason = utf8(response.store_reason)
 
 
 def _fill_task(message: pb.Outcome, task: Task) -> None:
-    message.task_type = task.task_type
-    message.task_type_reason = task.reason
-    message.complexity = task.complexity
-    message.complexity_reason = task.complexity_reason
+    message.task_type = utf8(task.task_type)
+    message.task_type_reason = utf8(task.reason)
+    message.complexity = utf8(task.complexity)
+    message.complexity_reason = utf8(task.complexity_reason)
 
 
 def fill_usage(message: pb.Usage, usage: Usage) -> None:
@@ -103,7 +104,7 @@ def fill_usage(message: pb.Usage, usage: Usage) -> None:
         message.output_tokens = usage.output_tokens
         message.estimated = usage.estimated
         message.cache_write_tokens = usage.cache_write_tokens
-        message.service_tier = usage.service_tier
+        message.service_tier = utf8(usage.service_tier)
 
 
 def fill_cost(message: pb.Cost, cost: Cost) -> None:
@@ -115,7 +116,7 @@ def fill_cost(message: pb.Cost, cost: Cost) -> None:
         message.cached_input_nanousd = cost.cached_input_nanousd
         message.output_nanousd = cost.output_nanousd
         message.total_nanousd = cost.total_nanousd
-        message.price_version = cost.price_version
+        message.price_version = utf8(cost.price_version)
         message.partly_priced = cost.partly_priced
 
 
@@ -123,7 +124,7 @@ def verdict_messages(verdicts: Sequence[GuardVerdict]) -> list[pb.GuardVerdict]:
     """Return the guards' verdicts on a candidate."""
     return [
         pb.GuardVerdict(
-            guard=verdict.guard,
+            guard=utf8(verdict.guard),
             action=_ACTIONS[verdict.effect],
             detail=utf8(verdict.detail),
             adjustment=verdict.adjustment,
@@ -137,8 +138,3 @@ def seconds_and_nanos(seconds: float) -> tuple[int, int]:
     # Python's divmod rounds down, but the two parts of a Duration must have the same sign.
     whole, nanos = divmod(abs(round(seconds * NANOS_PER_S)), NANOS_PER_S)
     return (-whole, -nanos) if seconds < 0 else (whole, nanos)
-
-
-def utf8(text: str) -> str:
-    """Return `text` with `?` for each lone surrogate: JSON may escape one, but UTF-8, and so protobuf, has none."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

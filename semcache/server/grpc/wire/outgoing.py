@@ -27,9 +27,9 @@ from semcache.server.grpc.wire.outcome import (
     fill_outcome,
     fill_usage,
     seconds_and_nanos,
-    utf8,
     verdict_messages,
 )
+from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
 
 _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
@@ -97,7 +97,7 @@ def store_response(deposited: Deposited) -> pb.StoreResponse:
         request_id=deposited.request_id,
         entry_id=format_entry_id(entry.entry_id) if entry else "",
         stored=entry is not None,
-        reason=deposited.reason,
+        reason=utf8(deposited.reason),
         detail=utf8(deposited.detail),
         expire_time=timestamp(entry.expires_s) if entry else None,
         cost=cost_message(deposited.cost),
@@ -122,10 +122,10 @@ def explain_response(
     return pb.ExplainResponse(
         request_id=explanation.request_id,
         status=STATUSES[explanation.status],
-        reason=explanation.reason,
+        reason=utf8(explanation.reason),
         detail=utf8(explanation.detail),
         cacheability=_CACHEABILITIES[keyed.cacheability.tier],
-        cacheability_reason=keyed.cacheability.reason,
+        cacheability_reason=utf8(keyed.cacheability.reason),
         exact_key=keyed.exact_key.hex(),
         partition=keyed.partition.hex() if semantic else "",
         partition_entries=explanation.partition_entries,
@@ -137,11 +137,11 @@ def explain_response(
         exact_entry_id=format_entry_id(explanation.exact_entry_id),
         candidates=[_candidate(item, decision.threshold, now_s) for item in judgements] if decision else (),
         requested_model=utf8(keyed.alias),
-        task_type=keyed.task.task_type,
-        task_type_reason=keyed.task.reason,
-        complexity=keyed.task.complexity,
-        complexity_reason=keyed.task.complexity_reason,
-        candidate_models=explanation.models,
+        task_type=utf8(keyed.task.task_type),
+        task_type_reason=utf8(keyed.task.reason),
+        complexity=utf8(keyed.task.complexity),
+        complexity_reason=utf8(keyed.task.complexity_reason),
+        candidate_models=[utf8(model) for model in explanation.models],
     )
 
 
@@ -157,22 +157,22 @@ def entry_message(entry: Entry) -> pb.Entry:
     answer = entry.answer
     return pb.Entry(
         entry_id=format_entry_id(entry.entry_id),
-        namespace=entry.namespace,
+        namespace=utf8(entry.namespace),
         requested_model=utf8(entry.alias),
         served_model=utf8(answer.model),
         degraded=answer.degraded,
-        task_type=entry.task_type,
-        tags=entry.tags,
-        sources=entry.sources,
+        task_type=utf8(entry.task_type),
+        tags=[utf8(tag) for tag in entry.tags],
+        sources=[utf8(source) for source in entry.sources],
         text=utf8(entry.text),
         create_time=timestamp(entry.created_s),
         expire_time=timestamp(entry.expires_s),
         answer_bytes=len(answer.body),
         usage=usage_message(answer.usage),
         cost=cost_message(entry.cost),
-        template_id=entry.template_id,
-        knowledge_version=entry.knowledge_version,
-        route=answer.route,
+        template_id=utf8(entry.template_id),
+        knowledge_version=utf8(entry.knowledge_version),
+        route=utf8(answer.route),
     )
 
 
@@ -216,7 +216,7 @@ def _candidate(judgement: Judgement, threshold: float, now_s: float) -> pb.Candi
         guard_verdicts=verdict_messages(judgement.verdicts),
         threshold=threshold,
         served=judgement.served,
-        reason=judgement.reason,
+        reason=utf8(judgement.reason),
         age=duration(max(0.0, now_s - entry.created_s)),
         served_model=utf8(entry.answer.model),
         score=judgement.score,

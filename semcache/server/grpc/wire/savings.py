@@ -10,6 +10,7 @@ from semcache.errors import InvalidRequestError, PermissionDeniedError
 from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery, SavingsRow
 from semcache.server.grpc.wire.checks import wall_seconds
 from semcache.server.grpc.wire.outgoing import request_counts, timestamp, usage_message
+from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
 
 HOUR_S = 3600
@@ -101,8 +102,8 @@ def savings_response(
 def _row(row: SavingsRow) -> pb.SavingsRow:
     return pb.SavingsRow(
         period_start_time=None if row.period_start_s is None else timestamp(row.period_start_s),
-        model=row.model,
-        task_type=row.task_type,
+        model=utf8(row.model),
+        task_type=utf8(row.task_type),
         requests=request_counts(row.requests),
         spent_usage=usage_message(row.spent_usage),
         saved_usage=usage_message(row.saved_usage),
@@ -116,7 +117,7 @@ def _row(row: SavingsRow) -> pb.SavingsRow:
         unpriced_count=row.unpriced,
         estimated_count=row.estimated,
         savings_percent=row.savings_percent,
-        tenant=row.tenant,
+        tenant=utf8(row.tenant),
         wrong_hits=row.wrong_hits,
         partly_priced_count=row.partly_priced,
     )
@@ -125,7 +126,7 @@ def _row(row: SavingsRow) -> pb.SavingsRow:
 def _budget(balance: Balance) -> pb.BudgetStatus:
     _, model = balance.scope
     return pb.BudgetStatus(
-        name=balance.budget.name,
+        name=utf8(balance.budget.name),
         period=balance.period.name,
         start_time=timestamp(balance.period.start_s),
         reset_time=timestamp(balance.period.end_s),
@@ -133,5 +134,5 @@ def _budget(balance: Balance) -> pb.BudgetStatus:
         spent_nanousd=balance.spent_nanousd,
         reserved_nanousd=balance.reserved_nanousd,
         state=_BUDGET_STATES[balance.state],
-        model=model or balance.budget.model or "",
+        model=utf8(model or balance.budget.model or ""),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from semcache.model import EmbedderStats, IndexStats, Snapshot
 from semcache.server.grpc.wire.outgoing import duration, request_counts, timestamp
+from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
 
 
@@ -26,7 +27,7 @@ def stats_response(snapshot: Snapshot) -> pb.GetStatsResponse:
         ],
         embedder=_embedder(snapshot.embedder),
         unpriced_models=[
-            pb.UnpricedModel(model=model, requests=count) for model, count in snapshot.unpriced_models.items()
+            pb.UnpricedModel(model=utf8(model), requests=count) for model, count in snapshot.unpriced_models.items()
         ],
         spent_nanousd=snapshot.spent_nanousd,
         saved_nanousd=snapshot.saved_nanousd,

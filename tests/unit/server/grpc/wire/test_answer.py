@@ -138,3 +138,27 @@ def test_tool_calls_are_noticed(field: str):
 def test_answers_that_are_none_are_refused(fields_: dict[str, object]):
     with pytest.raises(InvalidRequestError):
         stored(**fields_)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"model": HALF}, "model"),
+        ({"model": "gpt" + HALF}, "model"),
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": HALF}]}, "finish_reason"),
+        ({"service_tier": HALF}, "service_tier"),
+    ],
+    ids=["model", "end of model", "finish reason", "tier"],
+)
+def test_a_name_that_can_not_be_told_is_refused(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        stored(openai_json=completion(**changes))
+    assert (refused.value.reason, refused.value.metadata["field"]) == ("INVALID_TEXT", field)
+
+
+def test_a_whole_surrogate_pair_in_escapes_is_a_character() -> None:
+    answer = stored(openai_json=completion(model="\U0001f642"))
+    assert answer.model == "\U0001f642"

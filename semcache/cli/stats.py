@@ -15,7 +15,10 @@ _USD = 1_000_000_000
 
 
 def stats(*, address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca = None, json: Json = False) -> None:
-    """Show a server's work since its start, and what the tenant spent and saved since the ledger began."""
+    """Show a server's work since its start, and what the tenant spent and saved since the ledger began.
+
+    Without the right to read the whole server's state, its work is that for the caller's tenant.
+    """
     with connect(address, api_key, ca) as client:
         state, savings = client.stats(), client.savings()
     if json:
@@ -33,7 +36,7 @@ def stats(*, address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca 
 
 
 def _requests(state: pb.GetStatsResponse) -> Table:
-    table = Table("status", "requests", title="Requests since the start", title_justify="left")
+    table = Table("status", "requests", title=f"Requests since the start, {_whose(state)}", title_justify="left")
     table.columns[1].justify = "right"
     for name in ("exact_hit", "semantic_hit", "coalesced", "miss", "bypass", "refresh", "error", "cancelled"):
         table.add_row(name.replace("_", " "), f"{getattr(state.requests, name):,}")
@@ -43,17 +46,23 @@ def _requests(state: pb.GetStatsResponse) -> Table:
     return table
 
 
+def _whose(state: pb.GetStatsResponse) -> str:
+    return "all tenants" if state.whole else "this tenant"
+
+
 def _server(state: pb.GetStatsResponse) -> Table:
     table = Table(title=f"semcache {state.version}", title_justify="left", show_header=False)
     embedder = state.embedder
     table.add_row("up for", f"{state.uptime.seconds:,} s")
-    table.add_row("entries", f"{state.entries:,}, {state.store_bytes / 1e6:,.1f} MB")
-    table.add_row("evicted, expired", f"{state.evictions:,}, {state.expirations:,}")
+    if state.whole:
+        table.add_row("entries", f"{state.entries:,}, {state.store_bytes / 1e6:,.1f} MB")
+        table.add_row("evicted, expired", f"{state.evictions:,}, {state.expirations:,}")
     table.add_row("embedder", f"{embedder.model}, {embedder.backend} {embedder.precision} on {embedder.device}")
     for index in state.indexes:
         table.add_row(f"index {index.kind}", f"{index.vectors:,} vectors in {index.partitions:,} partitions")
-    busy = [f"{queue.name} {queue.depth:,} of {queue.capacity:,}" for queue in state.queues if queue.depth]
-    table.add_row("waiting", ", ".join(busy) or "nothing")
+    if state.whole:
+        busy = [f"{queue.name} {queue.depth:,} of {queue.capacity:,}" for queue in state.queues if queue.depth]
+        table.add_row("waiting", ", ".join(busy) or "nothing")
     table.add_row("verdicts", f"{state.verdicts_right:,} right, {state.verdicts_wrong:,} wrong")
     return table
 
@@ -63,7 +72,7 @@ def _money(state: pb.GetStatsResponse, savings: pb.GetSavingsResponse) -> Table:
     for name in ("", "spent", "saved", "net", "saved %"):
         table.add_column(name, justify="left" if not name else "right")
     total = savings.total
-    table.add_row("since the start", _usd(state.spent_nanousd), _usd(state.saved_nanousd), "", "")
+    table.add_row(f"since the start, {_whose(state)}", _usd(state.spent_nanousd), _usd(state.saved_nanousd), "", "")
     percent = f"{total.savings_percent:.1f}" if total.HasField("savings_percent") else "–"
     table.add_row(
         "ledger, this tenant",

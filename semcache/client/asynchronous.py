@@ -227,7 +227,7 @@ class Client:
                 yield response.entry
 
     async def stats(self) -> pb.GetStatsResponse:
-        """Return the server's state, over all tenants."""
+        """Return the tenant's counters; of all tenants, with the server's state, for those who may read them."""
         return await self._call(self._channel.stub.GetStats, pb.GetStatsRequest(), None)
 
     async def savings(

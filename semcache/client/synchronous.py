@@ -225,7 +225,7 @@ class SyncClient:
                 yield response.entry
 
     def stats(self) -> pb.GetStatsResponse:
-        """Return the server's state, over all tenants."""
+        """Return the tenant's counters; of all tenants, with the server's state, for those who may read them."""
         return self._call(self._channel.stub.GetStats, pb.GetStatsRequest(), None)
 
     def savings(

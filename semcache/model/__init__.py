@@ -45,7 +45,15 @@ from semcache.model.request import (
     canonical_json,
 )
 from semcache.model.response import Finished, Invalidated, LookupResult, Response, Started, VerdictOutcome
-from semcache.model.snapshot import EmbedderStats, IndexSize, IndexStats, QueueStats, Snapshot, StoreStats
+from semcache.model.snapshot import (
+    EmbedderStats,
+    IndexSize,
+    IndexStats,
+    QueueStats,
+    Snapshot,
+    StoreStats,
+    TenantCounts,
+)
 from semcache.model.status import HIT_STATUSES, Status, hit_ratio
 from semcache.model.vector import Vector
 
@@ -104,6 +112,7 @@ __all__ = [
     "StoreStats",
     "Task",
     "Template",
+    "TenantCounts",
     "Tier",
     "UpstreamCall",
     "Usage",

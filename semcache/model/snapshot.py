@@ -98,10 +98,29 @@ class EmbedderStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The state of one process over all tenants. Counters run since the start; money is in nanodollars.
+class TenantCounts:
+    """What one tenant's requests came to since the process started; money is in nanodollars.
 
     Attributes:
+        requests: requests by status; every status is there.
+        unpriced_models: requests by the model that has no known price; their number of names is bounded.
+        verdicts: reported verdicts by verdict.
+    """
+
+    requests: Mapping[Status, int]
+    spent_nanousd: int
+    saved_nanousd: int
+    unpriced_models: Mapping[str, int]
+    verdicts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of one process. Counters run since the start; money is in nanodollars.
+
+    Attributes:
+        whole: it is over all tenants. Otherwise the counts are one tenant's own, and what only the whole process has
+            (store, index, queues) is left empty.
         started_s: wall-clock seconds.
         requests: requests by status; every status is there.
         hit_ratio: (exact + semantic + coalesced) / (these + miss); None before the first of them.
@@ -109,6 +128,7 @@ class Snapshot:
         verdicts: reported verdicts by verdict.
     """
 
+    whole: bool
     version: str
     started_s: float
     uptime_s: float

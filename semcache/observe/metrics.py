@@ -21,10 +21,12 @@ from semcache.model import (
     QueueStats,
     Status,
     StoreStats,
+    TenantCounts,
 )
 from semcache.observe.histogram import Series
 from semcache.observe.instruments import Instruments
 from semcache.observe.tally import OTHER, Count, LabelValues
+from semcache.observe.tenants import Tenants
 from semcache.observe.watches import Watches
 from semcache.observe.window import Window
 from semcache.ports import Clock
@@ -109,6 +111,7 @@ class Metrics:
         self._instruments = Instruments(
             registry, lock=self._lock, clock=clock, window=self._window, window_s=settings.ratio_window_s
         )
+        self._tenants = Tenants()
         self._max_remembered = max_remembered
         self._unpriced = self._instruments.unpriced.count(())
         self._partly_priced = self._instruments.partly_priced.count(())
@@ -144,9 +147,11 @@ class Metrics:
                     series.request_cost.add(spent_nanousd / NANOUSD_PER_USD)
                 if not (saved if status in HIT_STATUSES else spent).priced:
                     self._unpriced.value += 1
+                    self._tenants.add_unpriced(record.tenant, record.model)
                 if spent.partly_priced or saved.partly_priced:
                     self._partly_priced.value += 1
             self._window.add(status, requests, spent_nanousd, saved_nanousd)
+            self._tenants.add(record, spent_nanousd, saved_nanousd)
 
     def _open_series(self, key: _SeriesKey) -> _Series:
         """Return the series of such requests, and remember them. The caller holds the lock."""
@@ -197,6 +202,11 @@ class Metrics:
         """Return the reported verdicts since the start, by verdict."""
         return {verdict: count for (verdict,), count in self._instruments.verdicts.counts().items()}
 
+    def tenant_counts(self, tenant: str) -> TenantCounts:
+        """Return what one tenant's requests came to since the start."""
+        with self._lock:
+            return self._tenants.counts(tenant)
+
     def call_failed(self, reason: str) -> None:
         """Count a call, or an item of a batch, that failed with this reason."""
         self._instruments.errors.add((self._error_values(reason),))
@@ -237,9 +247,13 @@ class Metrics:
             self._degraded_reasons.add(reason)
             self._instruments.degraded.labels(reason).set(1)
 
-    def verdict_reported(self, verdict: str) -> None:
-        """Count a caller's verdict on a hit: `right` or `wrong`."""
-        self._instruments.verdicts.add((verdict if verdict in {"right", "wrong"} else OTHER,))
+    def verdict_reported(self, verdict: str, tenant: str = "") -> None:
+        """Count a verdict, `right` or `wrong`, on a hit; for the tenant too, unless its name is empty."""
+        verdict = verdict if verdict in {"right", "wrong"} else OTHER
+        self._instruments.verdicts.add((verdict,))
+        if tenant:
+            with self._lock:
+                self._tenants.add_verdict(tenant, verdict)
 
     def budget_refused(self, budget: str) -> None:
         """Count a call that had no room in a budget."""

@@ -122,8 +122,8 @@ class AuthSettings(Section):
     keys: tuple[ApiKey, ...] = ()
     certificates: tuple[ClientCertificate, ...] = ()
     read_all_savings: tuple[Name, ...] = ()
-    """Tenants whose own callers may read the savings of all tenants with GetSavings. A gateway that names such a tenant
-    may not."""
+    """Tenants whose own callers may read the savings of all tenants with GetSavings, and the whole server's state with
+    GetStats. A gateway that names such a tenant may not."""
 
     @model_validator(mode="before")
     @classmethod

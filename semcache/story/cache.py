@@ -197,9 +197,9 @@ class SemanticCache:
         """Return the balances of a tenant's own budgets."""
         return self._steps.accounts.budgets.balances(tenant)
 
-    def snapshot(self) -> Snapshot:
-        """Return the state of this process (`Statistics.snapshot`)."""
-        return self._steps.statistics.snapshot()
+    def snapshot(self, tenant: str | None = None) -> Snapshot:
+        """Return the state of this process: of one tenant what is its own, for None of all tenants together."""
+        return self._steps.statistics.snapshot(tenant)
 
     def queues(self) -> Sequence[QueueStats]:
         """Return depth and capacity of every queue (`Statistics.queues`)."""

@@ -33,7 +33,7 @@ class Corrections:
             await self._store.verdicts.confirm(hit_id, "right")
         else:
             await self._reject(served)
-        self._accounts.metrics.verdict_reported("right" if right else "wrong")
+        self._accounts.metrics.verdict_reported("right" if right else "wrong", tenant)
         removed = not right and not await self._store.entries.get_many([served.entry_id])
         return VerdictOutcome(served, removed)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import semcache
 from semcache.coordination import Flights
 from semcache.finance.savings import Savings, SavingsAnswer, SavingsQuery
-from semcache.model import Changes, Entry, QueueStats, Snapshot, hit_ratio
+from semcache.model import Changes, Entry, IndexStats, QueueStats, Snapshot, StoreStats, TenantCounts, hit_ratio
 from semcache.story.outcomes import Outcome
 from semcache.story.rooms import Rooms
 
@@ -67,22 +67,33 @@ class Statistics:
             QueueStats("lookups", sizes["lookups"], settings.limits.pending_lookups),
         )
 
-    def snapshot(self) -> Snapshot:
-        """Return the state of this process over all tenants."""
+    def snapshot(self, tenant: str | None) -> Snapshot:
+        """Return the state of this process: of one tenant what is its own, for None of all tenants together."""
         metrics = self._accounts.metrics
-        counts = metrics.counts()
+        if tenant is None:
+            counted = TenantCounts(
+                requests=metrics.counts(),
+                spent_nanousd=metrics.spent_nanousd(),
+                saved_nanousd=metrics.saved_nanousd(),
+                unpriced_models=self._accounts.prices.unpriced_models(),
+                verdicts=metrics.verdicts(),
+            )
+        else:
+            counted = metrics.tenant_counts(tenant)
+        whole = tenant is None
         return Snapshot(
+            whole=whole,
             version=semcache.__version__,
             started_s=self._started_s,
             uptime_s=self._clock.monotonic() - self._started_monotonic_s,
-            requests=counts,
-            hit_ratio=hit_ratio(counts),
-            store=self._store.stats(),
-            index=self._index.stats(),
-            queues=tuple(self.queues()),
+            requests=counted.requests,
+            hit_ratio=hit_ratio(counted.requests),
+            store=self._store.stats() if whole else StoreStats(),
+            index=self._index.stats() if whole else IndexStats(),
+            queues=tuple(self.queues()) if whole else (),
             embedder=self._embedder.stats(),
-            unpriced_models=self._accounts.prices.unpriced_models(),
-            spent_nanousd=metrics.spent_nanousd(),
-            saved_nanousd=metrics.saved_nanousd(),
-            verdicts=metrics.verdicts(),
+            unpriced_models=counted.unpriced_models,
+            spent_nanousd=counted.spent_nanousd,
+            saved_nanousd=counted.saved_nanousd,
+            verdicts=counted.verdicts,
         )

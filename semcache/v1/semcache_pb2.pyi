@@ -2406,7 +2406,11 @@ Global___GetStatsRequest: _TypeAlias = GetStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetStatsResponse(_message.Message):
-    """GetStatsResponse is the state of one server process, over all tenants."""
+    """GetStatsResponse is the state of one server process.
+
+    Requests, money, models and verdicts are those of the caller's tenant, unless `whole` is true: then they are those of
+    all tenants. The fields whose comment says "the whole server's" are empty unless `whole` is true.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2428,6 +2432,7 @@ class GetStatsResponse(_message.Message):
     SAVED_NANOUSD_FIELD_NUMBER: _builtins.int
     VERDICTS_RIGHT_FIELD_NUMBER: _builtins.int
     VERDICTS_WRONG_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The server's version."""
     hit_ratio: _builtins.float
@@ -2435,15 +2440,15 @@ class GetStatsResponse(_message.Message):
     divisor is 0.
     """
     entries: _builtins.int
-    """Live entries in the store."""
+    """Live entries in the store, the whole server's. ListEntries lists a tenant's own."""
     store_bytes: _builtins.int
-    """Bytes of the store in use."""
+    """Bytes of the store in use, the whole server's."""
     store_limit_bytes: _builtins.int
-    """Bytes that the store may use before it evicts."""
+    """Bytes that the store may use before it evicts, the whole server's."""
     evictions: _builtins.int
-    """Entries removed to make room since the process started."""
+    """Entries removed to make room since the process started, the whole server's."""
     expirations: _builtins.int
-    """Entries removed because they had expired, since the process started."""
+    """Entries removed because they had expired, since the process started, the whole server's."""
     spent_nanousd: _builtins.int
     """What upstream calls cost since the process started."""
     saved_nanousd: _builtins.int
@@ -2452,6 +2457,10 @@ class GetStatsResponse(_message.Message):
     """Hits reported as right since the process started."""
     verdicts_wrong: _builtins.int
     """Hits reported as wrong since the process started."""
+    whole: _builtins.bool
+    """Whether this is the whole server's state, over all tenants. It is for callers whose tenant the server's setting
+    `auth.read_all_savings` names, and for everybody where authentication is off.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the process started to serve."""
@@ -2466,11 +2475,11 @@ class GetStatsResponse(_message.Message):
 
     @_builtins.property
     def indexes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexStats]:
-        """Partitions in memory, by kind of index. Others are loaded when they are first searched."""
+        """Partitions in memory, by kind of index, the whole server's. Others are loaded when they are first searched."""
 
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueStats]:
-        """The queues inside the server."""
+        """The queues inside the server, the whole server's."""
 
     @_builtins.property
     def embedder(self) -> Global___EmbedderInfo:
@@ -2501,10 +2510,11 @@ class GetStatsResponse(_message.Message):
         saved_nanousd: _builtins.int = ...,
         verdicts_right: _builtins.int = ...,
         verdicts_wrong: _builtins.int = ...,
+        whole: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hit_ratio", b"_hit_ratio", "embedder", b"embedder", "hit_ratio", b"hit_ratio", "requests", b"requests", "start_time", b"start_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_ratio", b"_hit_ratio", "embedder", b"embedder", "entries", b"entries", "evictions", b"evictions", "expirations", b"expirations", "hit_ratio", b"hit_ratio", "indexes", b"indexes", "queues", b"queues", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "spent_nanousd", b"spent_nanousd", "start_time", b"start_time", "store_bytes", b"store_bytes", "store_limit_bytes", b"store_limit_bytes", "unpriced_models", b"unpriced_models", "uptime", b"uptime", "verdicts_right", b"verdicts_right", "verdicts_wrong", b"verdicts_wrong", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hit_ratio", b"_hit_ratio", "embedder", b"embedder", "entries", b"entries", "evictions", b"evictions", "expirations", b"expirations", "hit_ratio", b"hit_ratio", "indexes", b"indexes", "queues", b"queues", "requests", b"requests", "saved_nanousd", b"saved_nanousd", "spent_nanousd", b"spent_nanousd", "start_time", b"start_time", "store_bytes", b"store_bytes", "store_limit_bytes", b"store_limit_bytes", "unpriced_models", b"unpriced_models", "uptime", b"uptime", "verdicts_right", b"verdicts_right", "verdicts_wrong", b"verdicts_wrong", "version", b"version", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hit_ratio: _TypeAlias = _typing.Literal["hit_ratio"]  # noqa: Y015
     _WhichOneofArgType__hit_ratio: _TypeAlias = _typing.Literal["_hit_ratio", b"_hit_ratio"]  # noqa: Y015

@@ -196,7 +196,8 @@ class SemanticCacheServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """GetStats returns the state of this server process and its counters since it started.
+        """GetStats returns the state of this server process, as far as it is the caller's to know, and the counters of the
+        caller's tenant since the process started; of all tenants to those who may read them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

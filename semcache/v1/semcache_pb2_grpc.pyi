@@ -116,7 +116,9 @@ class SemanticCacheServiceStub:
     ListEntries: _grpc.UnaryStreamMultiCallable[_semcache_pb2.ListEntriesRequest, _semcache_pb2.ListEntriesResponse]
     """ListEntries streams the caller's live entries that match a filter, in no promised order."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_semcache_pb2.GetStatsRequest, _semcache_pb2.GetStatsResponse]
-    """GetStats returns the state of this server process and its counters since it started."""
+    """GetStats returns the state of this server process, as far as it is the caller's to know, and the counters of the
+    caller's tenant since the process started; of all tenants to those who may read them.
+    """
     GetSavings: _grpc.UnaryUnaryMultiCallable[_semcache_pb2.GetSavingsRequest, _semcache_pb2.GetSavingsResponse]
     """GetSavings returns what the caller's tenant spent and saved in a window of time, from the durable hourly ledger."""
 
@@ -178,7 +180,9 @@ class SemanticCacheServiceAsyncStub(SemanticCacheServiceStub):
     ListEntries: _aio.UnaryStreamMultiCallable[_semcache_pb2.ListEntriesRequest, _semcache_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """ListEntries streams the caller's live entries that match a filter, in no promised order."""
     GetStats: _aio.UnaryUnaryMultiCallable[_semcache_pb2.GetStatsRequest, _semcache_pb2.GetStatsResponse]  # type: ignore[assignment]
-    """GetStats returns the state of this server process and its counters since it started."""
+    """GetStats returns the state of this server process, as far as it is the caller's to know, and the counters of the
+    caller's tenant since the process started; of all tenants to those who may read them.
+    """
     GetSavings: _aio.UnaryUnaryMultiCallable[_semcache_pb2.GetSavingsRequest, _semcache_pb2.GetSavingsResponse]  # type: ignore[assignment]
     """GetSavings returns what the caller's tenant spent and saved in a window of time, from the durable hourly ledger."""
 
@@ -303,7 +307,9 @@ class SemanticCacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _semcache_pb2.GetStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_semcache_pb2.GetStatsResponse, _abc.Awaitable[_semcache_pb2.GetStatsResponse]]:
-        """GetStats returns the state of this server process and its counters since it started."""
+        """GetStats returns the state of this server process, as far as it is the caller's to know, and the counters of the
+        caller's tenant since the process started; of all tenants to those who may read them.
+        """
 
     @_abc_1.abstractmethod
     def GetSavings(

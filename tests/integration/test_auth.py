@@ -466,3 +466,49 @@ async def test_certificates_that_cannot_be_read_leave_the_last_good_ones(
         files.write(newer, at_s=3)
         clock.advance(11.0)
         await call(served, authority.pem, metadata=bearer("acme"))
+
+
+# -- what each tenant is told of the server
+
+
+async def test_a_tenant_is_told_its_own_counters_and_nothing_of_others() -> None:
+    async with serving({"auth": with_gateway(read_all_savings=["edge"])}) as served:
+        stub = served.stub
+        secret = pb.StoreRequest(prompt=prompt("two", model="acme-secret-model"), text="an answer")
+        await stub.Store(secret, metadata=bearer("acme"))
+        for _ in range(3):
+            hit = await complete(stub, "one", bearer("acme"))
+        verdict = pb.ReportVerdictRequest(hit_id=hit.outcome.hit_id, verdict=pb.VERDICT_WRONG)
+        await stub.ReportVerdict(verdict, metadata=bearer("acme"))
+
+        acme = await stub.GetStats(pb.GetStatsRequest(), metadata=bearer("acme"))
+        assert (acme.requests.miss, acme.requests.exact_hit, acme.verdicts_wrong, acme.whole) == (1, 2, 1, False)
+        assert acme.hit_ratio == pytest.approx(2 / 3)
+        assert [model.model for model in acme.unpriced_models] == ["acme-secret-model"]
+        assert acme.spent_nanousd > 0
+        assert acme.saved_nanousd > 0
+
+        bob = await stub.GetStats(pb.GetStatsRequest(), metadata=bearer("bob"))
+        told = {field.name for field, _ in bob.ListFields()}
+        assert told == {"version", "start_time", "uptime", "requests", "embedder"}
+        assert bob.requests == pb.RequestCounts()
+
+        whole = await stub.GetStats(pb.GetStatsRequest(), metadata=GATEWAY)
+        assert (whole.requests, whole.unpriced_models) == (acme.requests, acme.unpriced_models)
+        assert (whole.whole, whole.entries, len(whole.queues) > 0) == (True, 1, True)
+
+
+async def test_a_gateway_is_told_what_the_tenant_that_it_names_is_told() -> None:
+    async with serving({"auth": with_gateway(read_all_savings=["edge", "acme"])}) as served:
+        await complete(served.stub, "one", bearer("acme"))
+        for tenant, misses in (("acme", 1), ("bob", 0)):
+            metadata = (*GATEWAY, ("x-semcache-tenant", tenant))
+            stats = await served.stub.GetStats(pb.GetStatsRequest(), metadata=metadata)
+            assert (stats.whole, stats.requests.miss, stats.entries) == (False, misses, 0)
+
+
+async def test_with_auth_off_everybody_is_told_all() -> None:
+    async with serving() as served:
+        await complete(served.stub, "one")
+        stats = await served.stub.GetStats(pb.GetStatsRequest())
+        assert (stats.whole, stats.requests.miss, stats.entries) == (True, 1, 1)

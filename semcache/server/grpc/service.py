@@ -251,8 +251,8 @@ class Service:
 
     async def get_stats(self, message: pb.GetStatsRequest, caller: Caller) -> pb.GetStatsResponse:
         """Serve GetStats."""
-        del message, caller
-        return stats_response(self._cache.snapshot())
+        del message
+        return stats_response(self._cache.snapshot(None if caller.reads_all else caller.tenant))
 
     async def get_savings(self, message: pb.GetSavingsRequest, caller: Caller) -> pb.GetSavingsResponse:
         """Serve GetSavings."""

@@ -33,6 +33,7 @@ def stats_response(snapshot: Snapshot) -> pb.GetStatsResponse:
         saved_nanousd=snapshot.saved_nanousd,
         verdicts_right=snapshot.verdicts.get("right", 0),
         verdicts_wrong=snapshot.verdicts.get("wrong", 0),
+        whole=snapshot.whole,
     )
 
 

@@ -16,6 +16,7 @@ from semcache.decision.reading import Reading, read
 from semcache.errors import SettingsError
 from semcache.model import (
     FLOAT_SLACK,
+    MAX_SIMILARITY,
     AlignmentCounts,
     Bound,
     Candidate,
@@ -118,7 +119,7 @@ class Decider:
         bound = self._policy.bound(keyed.request)
         judgements: list[Judgement] = []
         for rank, candidate in enumerate(candidates):
-            if not bound.admits(candidate.similarity + self._max_lift):
+            if not bound.admits(candidate.similarity + self._max_lift) and not _impossible(candidate):
                 # No guard can lift it over the threshold, nor any candidate after it, which is further away.
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
@@ -176,7 +177,7 @@ class Decider:
             # Without guards, or after a guard's failure, the readings may lack the words.
             count_alignment=pair.count_alignment if verdicts and verdicts is not _FAILURE else AlignmentCounts,
         )
-        barred = unservable(entry) or _blocked(candidate, keyed, vector)
+        barred = unservable(entry) or _impossible(candidate) or _blocked(candidate, keyed, vector)
         return evidence.judgement(barred, served=False) if barred else self._policy.judge(evidence)
 
     def _ask_guards(self, pair: Pair) -> tuple[GuardVerdict, ...]:
@@ -214,6 +215,11 @@ class Decider:
 def score_of(similarity: float, verdicts: Iterable[GuardVerdict]) -> float:
     """Return the cosine with the guards' adjustments, at most 1. The threshold is compared with it."""
     return min(1.0, similarity + sum([verdict.adjustment for verdict in verdicts]))
+
+
+def _impossible(candidate: Candidate) -> str:
+    """Return "similarity_impossible" for a similarity that no two unit vectors have: one of them is damaged."""
+    return "" if candidate.similarity <= MAX_SIMILARITY else "similarity_impossible"
 
 
 def _blocked(candidate: Candidate, keyed: KeyedRequest, vector: Vector) -> str:

@@ -49,6 +49,7 @@ _BARRED: Mapping[str, str] = {
     "too_old": "but it is older than the request's max_age",
     "model_not_routed": "but the model that answered is no longer routed for the requested one",
     "degraded": "but its answer was made in degraded mode",
+    "similarity_impossible": "but no whole vectors are that similar: one of them is damaged",
     "blocked": "but a caller reported it as a wrong answer to such a request",
 }
 """Why an entry isn't served whatever its similarity, by reason."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.index.tuning import TUNING
-from semcache.model import Neighbour
+from semcache.model import MAX_SIMILARITY, Neighbour
 
 
 def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
@@ -19,7 +19,7 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
     """
     if len(similarities) == 1 and len(ids) <= 4 * k:  # as among the contenders of one query
         pairs = sorted(zip(similarities[0].tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
-        return [[Neighbour(entry_id, max(-1.0, min(1.0, similarity))) for similarity, entry_id in pairs[:k]]]
+        return [[Neighbour(entry_id, _cosine(product)) for product, entry_id in pairs[:k]]]
     if len(ids) <= 4 * k:
         return sorted_neighbours(np.broadcast_to(ids, similarities.shape), similarities, k)
     if k <= TUNING.few_neighbours:
@@ -32,6 +32,8 @@ def neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int
 def sorted_neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32], k: int) -> list[list[Neighbour]]:
     """Return the `k` nearest of each query's own candidates, clipped to [-1, 1]: rounding carries cosines past it.
 
+    A product that no two unit vectors have (above `MAX_SIMILARITY`, or NaN) becomes -1: a damaged vector is far away.
+
     Args:
         ids: entry ids, (queries, c).
         similarities: their cosines, (queries, c).
@@ -39,7 +41,8 @@ def sorted_neighbours(ids: NDArray[np.int64], similarities: NDArray[np.float32],
     """
     order = np.lexsort((ids, -similarities), axis=1)[:, :k]
     every = np.arange(len(order))[:, None]
-    nearest = np.minimum(np.maximum(similarities[every, order], np.float32(-1)), np.float32(1))
+    products = similarities[every, order]
+    nearest = np.clip(np.where(products <= MAX_SIMILARITY, products, np.float32(-1)), np.float32(-1), np.float32(1))
     return [
         [Neighbour(entry_id, similarity) for entry_id, similarity in zip(row_ids, row, strict=True)]
         for row_ids, row in zip(ids[every, order].tolist(), nearest.tolist(), strict=True)
@@ -74,6 +77,11 @@ def contenders(
     contending[layer * groups + near[place]] = True
     np.logical_or.reduce(products[even:] >= least, axis=1, out=contending[even:])
     return np.flatnonzero(contending)
+
+
+def _cosine(product: float) -> float:
+    """Return a product clipped to [-1, 1]; -1 for one that no two unit vectors have, above all NaN."""
+    return max(-1.0, min(1.0, product)) if product <= MAX_SIMILARITY else -1.0
 
 
 def _largest(similarities: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from semcache.model.answer import NORMAL, Answer, LostAnswer, Mode, UpstreamCall
 from semcache.model.content import text_of
 from semcache.model.decision import (
     FLOAT_SLACK,
+    MAX_SIMILARITY,
     AlignmentCounts,
     Bound,
     Candidate,
@@ -60,6 +61,7 @@ from semcache.model.vector import Vector
 __all__ = [
     "FLOAT_SLACK",
     "HIT_STATUSES",
+    "MAX_SIMILARITY",
     "NANOUSD_PER_USD",
     "NORMAL",
     "NO_COST",

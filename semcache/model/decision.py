@@ -13,6 +13,9 @@ from semcache.model.status import Status
 
 FLOAT_SLACK = 1e-6
 """Cosine by which a score may miss its threshold: the cosine of equal vectors may be computed as 0.9999999."""
+MAX_SIMILARITY = 1.01
+"""The largest product that two whole unit vectors have, with their rounding; from 1 on it counts as 1. Embedders are
+held to lengths within 0.001 of 1. A larger product, or none that is a number, comes of a damaged vector."""
 
 
 class Neighbour(NamedTuple):

@@ -12,22 +12,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lmdb
-import numpy as np
 
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
-from semcache.store import embedders, layout, opening
-from semcache.store.codec import decode_entry, decode_hour, decode_record, decode_served, encode_hour
+from semcache.store import damage, embedders, eviction, layout, opening, seals
+from semcache.store.codec import encode_hour
+from semcache.store.damage import Damage
 from semcache.store.layout import Counters, Databases
-from semcache.store.transaction import hours_from_log
+from semcache.store.scanning import hours_from_log
 
 MAX_PROBLEMS = 1000
 """Problems that a report describes; further ones are only counted."""
 _MAX_WALKS = 5
 """Walks of one repair. The second or third finds nothing more; a repair that needs more doesn't converge."""
-_UNIT_TOLERANCE = 0.05
-"""How far the squared length of a unit vector may lie from 1: the vectors of callers may be rounded."""
 
 _Fix = tuple[str, bytes, bytes | None]
 """Sub-database, key, and the value that belongs there; None: the row is deleted."""
@@ -190,14 +188,14 @@ class _Walk:
     def _entry(self, key: bytes) -> Entry | None:
         row = self._txn.get(key, db=self._dbs.entries) if len(key) == 8 else None
         try:
-            return None if row is None else decode_entry(layout.unpack_id(key), row)
+            return None if row is None else damage.entry(key, row)
         except StoreError:
             return None
 
     def _check_entry(self, key: bytes, value: bytes) -> None:
         where = format_entry_id(layout.unpack_id(key))
         try:
-            entry = decode_entry(layout.unpack_id(key), value)
+            entry = damage.entry(key, value)
         except StoreUnusableError:
             raise  # The row is whole; a newer semcache wrote it, so it isn't deleted.
         except StoreError:
@@ -205,7 +203,9 @@ class _Walk:
             return
         vector = self._txn.get(entry.partition + key, b"", db=self._dbs.vectors)
         self._entries += 1
-        self._entry_bytes += layout.entry_bytes(entry, len(value), len(vector) if _is_vector(vector) else 0)
+        self._entry_bytes += layout.entry_bytes(
+            entry, len(value), len(vector) if seals.is_vector(entry.partition + key, vector) else 0
+        )
         holder = self._txn.get(entry.exact_key, db=self._dbs.exact)
         if holder is None:
             self._note("exact_key_missing", "exact", entry.exact_key, key, where)
@@ -227,7 +227,7 @@ class _Walk:
         entry = self._entry(key[-8:])
         if entry is None or entry.partition + key[-8:] != key:
             self._note("vector_dangling", "vectors", key, None)
-        elif not _is_vector(value):
+        elif not seals.is_vector(key, value):
             self._note("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
         elif (at := embedders.position(self._runs, entry.entry_id)) is not None:
             self._runs[at] = self._runs[at].plus(1)
@@ -240,7 +240,7 @@ class _Walk:
 
     def _check_served(self, key: bytes, value: bytes) -> None:
         try:
-            decode_served(value)
+            damage.served_hit(key, value)
         except StoreError:
             self._note("served_damaged", "served", key, None)
             return
@@ -260,12 +260,14 @@ class _Walk:
             self._note("expiry_dangling", "expiry", key, None)
 
     def _check_access(self, key: bytes, value: bytes) -> None:
-        if self._entry(key) is None or len(value) != layout.ACCESS.size:
+        if self._entry(key) is None:
             self._note("access_dangling", "access", key, None)
+        elif eviction.unpack_access(key, value) is None:
+            self._note("access_damaged", "access", key, None)
 
     def _check_log(self, key: bytes, value: bytes) -> None:
         try:
-            decode_record(value)
+            damage.log_line(key, value)
         except StoreError:
             self._note("log_line_damaged", "log", key, None)
             return
@@ -273,27 +275,29 @@ class _Walk:
 
     def _check_hour(self, key: bytes, value: bytes) -> None:
         try:
-            fits = layout.hour_key(decode_hour(value)) == key
+            damage.ledger_hour(key, value)
         except StoreError:
-            fits = False
-        if not fits:
             self._note("hour_damaged", "hours", key, self._rolled_up_again(key))
 
     def _rolled_up_again(self, key: bytes) -> bytes | None:
         """Return the rollup row that belongs under `key`, summed from the log; None when its lines are gone."""
-        hours = hours_from_log(self._txn, self._dbs, int.from_bytes(key[:8], "big")) if len(key) == 24 else {}
+        start_s = int.from_bytes(key[:8], "big")
+        hours = hours_from_log(self._txn, self._dbs, start_s, Damage()) if len(key) == 24 else {}
         return next((encode_hour(hour) for hour in hours.values() if layout.hour_key(hour) == key), None)
 
     def _check_counters(self) -> None:
         row = self._txn.get(layout.META_COUNTERS, db=self._dbs.meta)
-        readable = row is None or len(row) == layout.COUNTERS.size
-        stored = Counters.unpack(row if readable else None, self._stored_runs)
+        stored = Counters.unpack(row, self._stored_runs)
+        readable = stored is not None
+        stored = stored or Counters(embedder_runs=self._stored_runs)
         with self._txn.cursor(db=self._dbs.entries) as cursor:
             last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
         next_id = max(stored.next_entry_id, last_id + 1)
         true = Counters(next_id, self._entries, self._entry_bytes, self._history_bytes, tuple(self._runs))
         if self._runs_damaged:
             self._note("embedder_runs_damaged", "meta", layout.META_RUNS, None)
+        if opening.stored_names(self._txn, self._dbs, layout.META_SECRETS) is None:
+            self._note("secret_key_ids_damaged", "meta", layout.META_SECRETS, None)
         # Other fixes change the counters too: wrong counters are a problem of their own only where there is no other.
         if true != stored or not readable:
             if not self.fixes or not readable:
@@ -302,13 +306,6 @@ class _Walk:
             self.fixes.append(("meta", layout.META_COUNTERS, true.pack()))
             if true.embedder_runs != stored.embedder_runs:
                 self.fixes.append(("meta", layout.META_RUNS, embedders.pack_runs(true.embedder_runs)))
-
-
-def _is_vector(value: bytes) -> bool:
-    if not value or len(value) % 4:
-        return False
-    vector = np.frombuffer(value, dtype=np.float32)
-    return bool(abs(float(np.dot(vector, vector)) - 1.0) < _UNIT_TOLERANCE)  # False for NaN as well.
 
 
 def _unreadable(path: Path, error: lmdb.Error) -> StoreError:

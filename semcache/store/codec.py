@@ -194,7 +194,7 @@ def _decode_parts(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return the row of an entry. The entry's id is the row's key and isn't in the row.
+    """Return the row of an entry. The entry's id is the row's key: it isn't in the row, but the checksum covers it.
 
     Raises:
         ValueError: a key that isn't 32 bytes long, a name beyond 65,535 characters, or a number out of range.
@@ -222,7 +222,7 @@ def encode_entry(entry: Entry) -> bytes:
     rejections = b"".join(
         _REJECTION.pack(rejection.exact_key, len(rejection.vector)) + rejection.vector for rejection in entry.rejections
     )
-    return sealed(columns + rejections + answer.body)
+    return sealed(columns + rejections + answer.body, entry.entry_id)
 
 
 def decode_entry(entry_id: int, row: bytes) -> Entry:

@@ -3,83 +3,57 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import lmdb
-import structlog
 
-from semcache.errors import StoreError, StoreUnusableError
-from semcache.model import Entry, ServedHit, format_entry_id
+from semcache.errors import StoreError
+from semcache.model import Entry, ServedHit
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
-from semcache.store.codec import decode_entry
+from semcache.store import damage
+from semcache.store.damage import Damage
 from semcache.store.layout import Counters, Databases
 from semcache.store.writer import Writer
-
-_log = structlog.get_logger(__name__)
-
-_Row = TypeVar("_Row")
 
 
 class Core:
     """One open environment. Any thread may read; the event loop alone writes, through `writer`.
 
     Attributes:
-        damaged: rows that could not be read since the store was opened, each counted as often as it was met.
+        damage: the damaged rows that readers and the writer have met since the store was opened.
     """
 
     def __init__(
-        self, env: lmdb.Environment, dbs: Databases, settings: StoreSettings, clock: Clock, counters: Counters
+        self,
+        env: lmdb.Environment,
+        dbs: Databases,
+        settings: StoreSettings,
+        clock: Clock,
+        counters: Counters,
+        *,
+        found_damage: Damage,
     ) -> None:
         self.env = env
         self.dbs = dbs
         self.settings = settings
         self.clock = clock
-        self.writer = Writer(env, dbs, settings, clock, counters)
-        self.damaged = 0
+        self.writer = Writer(env, dbs, settings, clock, counters, damage=found_damage)
+        self.damage = found_damage
         self._closed = False
         self._readers = 0
         self._readers_changed = threading.Condition()
         self._sizes = self._measured_sizes()
 
-    def live_entry(self, entry_id: int, row: bytes) -> Entry | None:
+    def live_entry(self, key: bytes, row: bytes) -> Entry | None:
         """Return the entry of a row, or None when it has expired or its row is damaged.
 
         Raises:
             StoreUnusableError: a newer semcache wrote the row.
         """
-        try:
-            entry = decode_entry(entry_id, row)
-        except StoreUnusableError:
-            raise
-        except StoreError as error:
-            self.damaged += 1
-            _log.error("store.entry_damaged", entry_id=format_entry_id(entry_id), hint=error.hint)
-            return None
-        return entry if entry.expires_s > self.clock.wall() else None
-
-    def decoded(self, decode: Callable[[bytes], _Row], row: bytes) -> _Row | None:
-        """Return what `decode` makes of a row, or None when the row is damaged.
-
-        Raises:
-            StoreUnusableError: a newer semcache wrote the row.
-        """
-        try:
-            return decode(row)
-        except StoreUnusableError:
-            raise
-        except StoreError as error:
-            self.damaged += 1
-            _log.error("store.row_damaged", error=str(error))
-            return None
-
-    def note_damaged_vectors(self, count: int) -> None:
-        """Count and log vectors that were left out because their length is wrong."""
-        if count:
-            self.damaged += count
-            _log.error("store.vectors_damaged", count=count, hint="`semcache check --repair` removes them.")
+        entry = self.damage.read(damage.entry, key, row)
+        return entry if entry is not None and entry.expires_s > self.clock.wall() else None
 
     def is_remembered(self, hit: ServedHit) -> bool:
         """Return whether a verdict on a served hit is still taken."""

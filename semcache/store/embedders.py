@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from semcache.store import seals
+
 _log = structlog.get_logger(__name__)
+
+META_NAME = b"embedder_runs"
+"""The name of the meta row that holds the runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +45,21 @@ Runs = tuple[EmbedderRun, ...]
 
 def pack_runs(runs: Runs) -> bytes:
     """Return the meta row of the runs."""
-    return json.dumps([[run.first_id, run.fingerprint, run.vectors] for run in runs]).encode()
+    payload = json.dumps([[run.first_id, run.fingerprint, run.vectors] for run in runs]).encode()
+    return seals.sealed_row(META_NAME, payload)
 
 
 def unpack_runs(row: bytes) -> Runs | None:
     """Return the runs of a meta row; None when it is damaged."""
+    payload = seals.payload_of(META_NAME, row, bare=row.endswith(b"]"))
     try:
-        return tuple(
-            EmbedderRun(int(first_id), str(fingerprint), int(vectors))
-            for first_id, fingerprint, vectors in json.loads(row)
+        return (
+            None
+            if payload is None
+            else tuple(
+                EmbedderRun(int(first_id), str(fingerprint), int(vectors))
+                for first_id, fingerprint, vectors in json.loads(payload)
+            )
         )
     except (ValueError, TypeError):
         return None

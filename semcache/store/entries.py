@@ -9,8 +9,9 @@ from semcache.store import layout
 from semcache.store.codec import encode_entry, encode_record
 from semcache.store.commit_group import Note
 from semcache.store.core import Core
+from semcache.store.damage import PAGE_ERRORS
 from semcache.store.invalidation import Invalidation
-from semcache.store.transaction import labelled_ids
+from semcache.store.scanning import labelled_ids
 
 
 class LmdbEntries:
@@ -22,26 +23,34 @@ class LmdbEntries:
     async def find_exact(self, exact_key: bytes) -> Entry | None:
         """Return the live entry under an exact key (32 bytes)."""
         dbs = self._core.dbs
-        with self._core.env.begin() as txn:
-            key = txn.get(exact_key, db=dbs.exact)
-            row = None if key is None else txn.get(key, db=dbs.entries)
-        if key is None or row is None:
+        try:
+            with self._core.env.begin() as txn:
+                key = txn.get(exact_key, db=dbs.exact)
+                row = None if key is None else txn.get(key, db=dbs.entries)
+        except PAGE_ERRORS as error:
+            self._core.damage.note([f"exact key {exact_key.hex()}"], str(error))
             return None
-        entry = self._core.live_entry(layout.unpack_id(key), row)
-        return entry if entry is not None and entry.exact_key == exact_key else None
+        if key is None or row is None:
+            return None  # Without a row, the key is one that the deletion of a damaged entry has left behind.
+        entry = self._core.live_entry(key, row)
+        if entry is not None and entry.exact_key != exact_key:
+            self._core.damage.note([f"exact key {exact_key.hex()}"], "it leads to the entry of another request.")
+            return None
+        return entry
 
     async def get_many(self, entry_ids: Sequence[int]) -> Mapping[int, Entry]:
         """Return the live entries among `entry_ids`, by id, as of one moment; the others are left out."""
-        with self._core.env.begin() as txn:
-            rows = [
-                (entry_id, txn.get(layout.pack_id(entry_id), db=self._core.dbs.entries))
-                for entry_id in entry_ids
-                if 0 < entry_id < 1 << 64
-            ]
+        keys = [layout.pack_id(entry_id) for entry_id in entry_ids if 0 < entry_id < 1 << 64]
+        try:
+            with self._core.env.begin() as txn:
+                rows = [(key, txn.get(key, db=self._core.dbs.entries)) for key in keys]
+        except PAGE_ERRORS as error:
+            self._core.damage.note([f"entries beside {keys[0].hex()}"], str(error))
+            return {}
         return {
-            entry_id: entry
-            for entry_id, row in rows
-            if row is not None and (entry := self._core.live_entry(entry_id, row)) is not None
+            entry.entry_id: entry
+            for key, row in rows
+            if row is not None and (entry := self._core.live_entry(key, row)) is not None
         }
 
     async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
@@ -55,8 +64,9 @@ class LmdbEntries:
                 if not ids:
                     break
                 for entry_id in ids:
-                    row = txn.get(layout.pack_id(entry_id), db=dbs.entries)
-                    entry = None if row is None else self._core.live_entry(entry_id, row)
+                    key = layout.pack_id(entry_id)
+                    row = txn.get(key, db=dbs.entries)
+                    entry = None if row is None else self._core.live_entry(key, row)
                     if entry is not None and entry.tenant == tenant:
                         page.append(entry)
                 after = ids[-1]

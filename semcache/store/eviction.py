@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from semcache.model import Entry, LedgerRecord
+from semcache.store import seals
 
 START_RATIO = 0.8
 """Share of `max_bytes` from which on entries are evicted: deletes need free pages too, and readers hold pages back."""
@@ -21,6 +23,8 @@ SMALLEST_SAMPLE = 64
 """Size of the smallest sample. A store of no more entries is looked at whole."""
 _SECONDS_PER_HOUR = 3600.0
 _MAX_SAVED = (1 << 63) - 1
+_ACCESS = struct.Struct("<QQd")
+"""uses, nanodollars that they saved, wall seconds of the last one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,17 @@ class Access:
 
 
 NO_ACCESS = Access()
+
+
+def pack_access(key: bytes, access: Access) -> bytes:
+    """Return the row of an entry's accesses."""
+    return seals.sealed_row(key, _ACCESS.pack(access.uses, access.saved_nanousd, access.last_s))
+
+
+def unpack_access(key: bytes, row: bytes) -> Access | None:
+    """Return the accesses of a row; None when it is damaged."""
+    payload = seals.payload_of(key, row, bare=len(row) == _ACCESS.size)
+    return None if payload is None else Access(*_ACCESS.unpack(payload))
 
 
 def access_of(hit: LedgerRecord) -> Access:

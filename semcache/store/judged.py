@@ -9,8 +9,7 @@ import lmdb
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, ServedHit
 from semcache.settings import StoreSettings
-from semcache.store import layout, opening
-from semcache.store.codec import decode_entry, decode_served
+from semcache.store import damage, layout, opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +45,26 @@ def read_judged(settings: StoreSettings) -> JudgedHits:
     """
     env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
     hits: list[JudgedHit] = []
-    without_verdict = without_entry = damaged = 0
+    without_verdict = without_entry = damaged_rows = 0
     try:
         # A snapshot keeps a server from reusing pages, so this one ends before anything is computed.
         with env.begin() as txn:
-            for _, row in txn.cursor(db=dbs.served):
+            for key, row in txn.cursor(db=dbs.served):
                 try:
-                    hit = decode_served(bytes(row))
+                    hit = damage.served_hit(key, row)
                     if not hit.verdict:
                         without_verdict += 1
                         continue
-                    row_of_entry = txn.get(layout.pack_id(hit.entry_id), db=dbs.entries)
+                    key_of_entry = layout.pack_id(hit.entry_id)
+                    row_of_entry = txn.get(key_of_entry, db=dbs.entries)
                     if row_of_entry is None:
                         without_entry += 1
                         continue
-                    hits.append(JudgedHit(hit, decode_entry(hit.entry_id, bytes(row_of_entry))))
+                    hits.append(JudgedHit(hit, damage.entry(key_of_entry, row_of_entry)))
                 except StoreUnusableError:
                     raise
                 except StoreError:
-                    damaged += 1
+                    damaged_rows += 1
     except lmdb.Error as error:
         raise StoreUnusableError(
             f"the store at {settings.path} can't be read ({error}).",
@@ -72,4 +72,4 @@ def read_judged(settings: StoreSettings) -> JudgedHits:
         ) from error
     finally:
         env.close()
-    return JudgedHits(tuple(hits), without_verdict, without_entry, damaged)
+    return JudgedHits(tuple(hits), without_verdict, without_entry, damaged_rows)

@@ -9,14 +9,18 @@ from hashlib import blake2b
 
 import lmdb
 
-from semcache.model import Entry, LedgerHour, ServedHit
+from semcache.model import Entry, LedgerHour, LedgerRecord, ServedHit
+from semcache.store import embedders, seals
 from semcache.store.embedders import Runs
 
-STORE_FORMAT = 2
+STORE_FORMAT = 3
 """Version of the sub-databases and their keys; the layout of a row has `table.FORMAT`.
 
-A store of format 1 doesn't say which embedder made which entries. Opening brings it up to 2. A semcache that knows only
-format 1 refuses it from then on, because it would count its puts for the wrong embedder."""
+- 1: nothing says which embedder made which entries.
+- 2: `embedder_runs` says it.
+- 3: the rows of `vectors`, `access` and `meta` end with a checksum (`seals`). Those of before are read without one.
+
+Opening brings a store up to date. An older semcache refuses it from then on, because it would misread its rows."""
 
 LIB_VERSION = 0
 """LMDB 0.9's file format. LMDB 1.0 can't read it, nor 0.9 that of 1.0, so the version isn't left to a default."""
@@ -29,26 +33,24 @@ _LARGEST_INLINE_BYTES = (_PAGE_ROOM_BYTES // 2) - _NODE_OVERHEAD_BYTES  # A larg
 SUB_DATABASES = (
     "entries",  # entry id (8) → entry
     "exact",  # exact key (32) → entry id (8)
-    "vectors",  # partition (32), entry id (8) → float32s
+    "vectors",  # partition (32), entry id (8) → float32s, seal
     "tags",  # kind (1), digest of tenant and label (16), entry id (8) → nothing
     "expiry",  # kind (1), µs (8), name → nothing: when entries and served hits end
-    "access",  # entry id (8) → uses, what they saved, last use: for eviction
+    "access",  # entry id (8) → uses, what they saved, last use, seal: for eviction
     "served",  # hit id → served hit
     "log",  # µs (8), request id, repetition (4) → log line
     "hours",  # hour (8), digest of tenant, model, task type, status (16) → rollup row
-    "meta",  # name → value
+    "meta",  # name → value, seal; the format has none, so that every semcache can read it
 )
 
 EXPIRES_ENTRY, EXPIRES_SERVED = b"e", b"s"
 LABEL_TENANT, LABEL_TAG, LABEL_SOURCE = b"n", b"t", b"s"
 
-META_FORMAT, META_COUNTERS, META_SECRETS, META_RUNS = b"format", b"counters", b"secret_key_ids", b"embedder_runs"
+META_FORMAT, META_COUNTERS, META_SECRETS, META_RUNS = b"format", b"counters", b"secret_key_ids", embedders.META_NAME
 META_FINGERPRINTS = b"fingerprints"
 """The names of all embedders, in a store of format 1."""
 COUNTERS = struct.Struct("<4Q")
 """next entry id, entries, bytes of entries, bytes of log and served hits"""
-ACCESS = struct.Struct("<QQd")
-"""uses, nanodollars that they saved, wall seconds of the last one"""
 
 _U64 = struct.Struct(">Q")
 MAX_KEY_BYTES = 511
@@ -98,14 +100,20 @@ class Counters:
     embedder_runs: Runs = ()
 
     @classmethod
-    def unpack(cls, row: bytes | None, embedder_runs: Runs = ()) -> Counters:
-        """Return the counters of a meta row; None stands for a new store."""
-        next_id, entries, size_bytes, history_bytes = (1, 0, 0, 0) if row is None else COUNTERS.unpack(row)
+    def unpack(cls, row: bytes | None, embedder_runs: Runs = ()) -> Counters | None:
+        """Return the counters of a meta row, or None when it is damaged. A store without that row is new."""
+        if row is None:
+            return cls(embedder_runs=embedder_runs)
+        payload = seals.payload_of(META_COUNTERS, row, bare=len(row) == COUNTERS.size)
+        if payload is None:
+            return None
+        next_id, entries, size_bytes, history_bytes = COUNTERS.unpack(payload)
         return cls(next_id, entries, size_bytes, history_bytes, embedder_runs)
 
     def pack(self) -> bytes:
         """Return the meta row, without the runs."""
-        return COUNTERS.pack(self.next_entry_id, self.entries, self.entry_bytes, self.history_bytes)
+        payload = COUNTERS.pack(self.next_entry_id, self.entries, self.entry_bytes, self.history_bytes)
+        return seals.sealed_row(META_COUNTERS, payload)
 
 
 def pack_id(entry_id: int) -> bytes:
@@ -154,6 +162,12 @@ def served_expiry_key(served: ServedHit, ttl_s: float) -> bytes:
 def log_name(request_id: str) -> bytes:
     """Return the part of a log line's key that names its request."""
     return request_id.encode("utf-8", "surrogatepass")[:LOG_ID_BYTES]
+
+
+def is_key_of(key: bytes, line: LedgerRecord) -> bool:
+    """Return whether a key of `log` is that of a line."""
+    name = log_name_of(key)
+    return key[:8] == pack_time(line.at_s) and line.request_id.encode("utf-8", "surrogatepass").startswith(name)
 
 
 def log_name_of(key: bytes) -> bytes:

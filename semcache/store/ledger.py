@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from semcache.model import LedgerHour, LedgerRecord, ServedHit
 from semcache.store import layout
-from semcache.store.codec import decode_hour, decode_record, encode_record
+from semcache.store.codec import encode_record
 from semcache.store.commit_group import Note
 from semcache.store.core import Core
+from semcache.store.damage import ledger_hour, log_line
 from semcache.store.scanning import rows_between
 from semcache.store.transaction import WriteTransaction
 
@@ -45,7 +46,7 @@ class LmdbLedger:
         name = layout.log_name(request_id)
         for key, row in rows_between(self._core.env, self._core.dbs.log, first, end):
             if layout.log_name_of(key) == name:
-                line = self._core.decoded(decode_record, row)
+                line = self._core.damage.read(log_line, key, row)
                 if line is not None and line.request_id == request_id:
                     return line
         return None
@@ -53,16 +54,16 @@ class LmdbLedger:
     def hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
         """Yield rollup rows on disk whose hour starts in [start, end), of one tenant or of all, by hour."""
         first, end = layout.hours_from(start_s), layout.hours_from(end_s)
-        for _, row in rows_between(self._core.env, self._core.dbs.hours, first, end):
-            hour = self._core.decoded(decode_hour, row)
+        for key, row in rows_between(self._core.env, self._core.dbs.hours, first, end):
+            hour = self._core.damage.read(ledger_hour, key, row)
             if hour is not None and tenant in {None, hour.tenant}:
                 yield hour
 
     def records(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerRecord]:
         """Yield log lines on disk in [start, end), of one tenant or of all, oldest first."""
         first, end = layout.pack_time(start_s), layout.pack_time(end_s) + b"\xff"
-        for _, row in rows_between(self._core.env, self._core.dbs.log, first, end):
-            line = self._core.decoded(decode_record, row)
+        for key, row in rows_between(self._core.env, self._core.dbs.log, first, end):
+            line = self._core.damage.read(log_line, key, row)
             if line is not None and tenant in {None, line.tenant} and start_s <= line.at_s < end_s:
                 yield line
 

@@ -15,7 +15,7 @@ from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import LedgerHour, LedgerRecord
 from semcache.settings import StoreSettings
 from semcache.store import layout, opening
-from semcache.store.codec import decode_hour, decode_record
+from semcache.store.damage import ledger_hour, log_line
 from semcache.store.scanning import rows_between, rows_in
 
 _US_PER_S = 1_000_000
@@ -91,7 +91,7 @@ class LedgerReader:
         first, end = layout.hours_from(start_s), layout.hours_from(end_s)
         with self._readable(), self._env.begin() as txn:
             rows = list(rows_in(txn, self._dbs.hours, first, end))
-        decoded = (self._decoded(decode_hour, row) for _, row in rows)
+        decoded = (self._decoded(ledger_hour, key, row) for key, row in rows)
         return tuple(hour for hour in decoded if hour is not None and (not tenants or hour.tenant in tenants))
 
     def records(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> Iterator[LedgerRecord]:
@@ -102,14 +102,14 @@ class LedgerReader:
         """
         first, end = layout.pack_time(start_s), layout.pack_time(end_s)
         with self._readable():
-            for _, row in rows_between(self._env, self._dbs.log, first, end):
-                record = self._decoded(decode_record, row)
+            for key, row in rows_between(self._env, self._dbs.log, first, end):
+                record = self._decoded(log_line, key, row)
                 if record is not None and (not tenants or record.tenant in tenants):
                     yield record
 
-    def _decoded(self, decode: Callable[[bytes], _Row], row: bytes) -> _Row | None:
+    def _decoded(self, decode: Callable[[bytes, bytes], _Row], key: bytes, row: bytes) -> _Row | None:
         try:
-            return decode(row)
+            return decode(key, row)
         except StoreUnusableError:
             raise
         except StoreError:

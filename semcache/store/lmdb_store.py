@@ -11,6 +11,7 @@ from semcache.settings import StoreSettings
 from semcache.store import embedders, opening
 from semcache.store.commit_group import UNFINISHED
 from semcache.store.core import Core
+from semcache.store.damage import Damage
 from semcache.store.entries import LmdbEntries
 from semcache.store.ledger import LmdbLedger
 from semcache.store.opening import OwnerLock
@@ -68,11 +69,14 @@ class LmdbStore:
         """
         opening.make_folder(settings.path)
         lock = opening.lock_folder(settings.path)
+        damage = Damage()
         try:
             env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
             try:
                 env.reader_check()
-                counters = opening.settle_meta(env, dbs, settings.path, secret_key_ids, embedder_fingerprint)
+                counters = opening.settle_meta(
+                    env, dbs, settings.path, secret_key_ids, embedder_fingerprint, damage=damage
+                )
             except BaseException:
                 env.close()
                 raise
@@ -80,7 +84,7 @@ class LmdbStore:
             lock.release()
             raise
         embedders.warn_of_inert(embedders.inert(counters.embedder_runs))
-        return cls(Core(env, dbs, settings, clock, counters), lock)
+        return cls(Core(env, dbs, settings, clock, counters, found_damage=damage), lock)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -105,7 +109,7 @@ class LmdbStore:
             evictions=counts.evicted,
             expirations=counts.expired,
             pending=core.writer.pending,
-            damaged=core.damaged,
+            damaged=core.damage.count,
             commits=counts.commits,
             failed_commits=counts.failed_commits,
             notes_dropped=counts.notes_dropped,

@@ -13,7 +13,8 @@ from typing import Any
 import lmdb
 
 from semcache.errors import StoreUnusableError
-from semcache.store import embedders, layout
+from semcache.store import embedders, layout, seals
+from semcache.store.damage import Damage
 from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
 
@@ -145,7 +146,13 @@ def check_format(row: bytes | None, path: Path) -> None:
 
 
 def settle_meta(
-    env: lmdb.Environment, dbs: Databases, path: Path, secret_key_ids: Sequence[str], embedder_fingerprint: str
+    env: lmdb.Environment,
+    dbs: Databases,
+    path: Path,
+    secret_key_ids: Sequence[str],
+    embedder_fingerprint: str,
+    *,
+    damage: Damage,
 ) -> Counters:
     """Check and record the store's owner, in one commit; return its counters. An older format is brought up to date.
 
@@ -155,7 +162,7 @@ def settle_meta(
     try:
         with env.begin(write=True) as txn:
             check_format(txn.get(layout.META_FORMAT, db=dbs.meta), path)
-            known = _names(txn.get(layout.META_SECRETS, db=dbs.meta))
+            known = _names(txn, dbs, layout.META_SECRETS, damage)
             if known and known.isdisjoint(secret_key_ids):
                 raise StoreUnusableError(
                     f"the store at {path} was written under another secret (key id {', '.join(sorted(known))}).",
@@ -163,8 +170,8 @@ def settle_meta(
                 )
             txn.put(layout.META_FORMAT, layout.STORE_FORMAT.to_bytes(2, "big"), db=dbs.meta)
             _add_name(txn, dbs, layout.META_SECRETS, known, secret_key_ids[0] if secret_key_ids else "")
-            counters = _counters(txn, dbs)
-            runs = embedders.continued(_embedder_runs(txn, dbs), counters.next_entry_id, embedder_fingerprint)
+            counters = _counters(txn, dbs, damage)
+            runs = embedders.continued(_embedder_runs(txn, dbs, damage), counters.next_entry_id, embedder_fingerprint)
             txn.put(layout.META_RUNS, embedders.pack_runs(runs), db=dbs.meta)
             txn.delete(layout.META_FINGERPRINTS, db=dbs.meta)
             return replace(counters, embedder_runs=runs)
@@ -172,20 +179,25 @@ def settle_meta(
         raise _unusable(path, error) from error
 
 
-def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases) -> Runs:
+def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> Runs:
     """Return the recorded runs; where there are none, or they can't be read, all vectors are one run."""
     row = txn.get(layout.META_RUNS, db=dbs.meta)
     runs = None if row is None else embedders.unpack_runs(row)
     if runs is not None:
         return runs
+    if row is not None:
+        damage.note(["meta/embedder_runs"], "it isn't known which embedder made the vectors.")
     # Format 1 has the names of all embedders so far: they say who made the vectors only if there is a single name.
-    names = _names(txn.get(layout.META_FINGERPRINTS, db=dbs.meta))
+    names = _names(txn, dbs, layout.META_FINGERPRINTS, damage)
     return (EmbedderRun(1, names.pop() if len(names) == 1 else "", txn.stat(db=dbs.vectors)["entries"]),)
 
 
-def _counters(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
+def _counters(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> Counters:
     row = txn.get(layout.META_COUNTERS, db=dbs.meta)
-    counters = Counters.unpack(row if row is not None and len(row) == layout.COUNTERS.size else None)
+    counters = Counters.unpack(row)
+    if counters is None:
+        damage.note(["meta/counters"], "sizes are estimated until a repair counts them.")
+        counters = _estimated(txn, dbs)
     with txn.cursor(db=dbs.entries) as cursor:
         last_id = layout.unpack_id(cursor.key()) if cursor.last() else 0
     # Even when the counters are lost, no id is given twice.
@@ -194,13 +206,42 @@ def _counters(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
     )
 
 
-def _names(row: bytes | None) -> set[str]:
-    return set(json.loads(row)) if row else set()
+def _estimated(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
+    """Return counters by the pages of the sub-databases: too high by what their pages leave free."""
+
+    def page_bytes(*databases: lmdb._Database) -> int:
+        stats = [txn.stat(db=database) for database in databases]
+        return sum((stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"] for stat in stats)
+
+    return Counters(
+        entries=txn.stat(db=dbs.entries)["entries"],
+        entry_bytes=page_bytes(dbs.entries, dbs.exact, dbs.vectors, dbs.tags),
+        history_bytes=page_bytes(dbs.log, dbs.served),
+    )
+
+
+def stored_names(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes) -> set[str] | None:
+    """Return the names of a meta row: none where there is no such row, and None when it is damaged."""
+    row = txn.get(key, db=dbs.meta)
+    if row is None:
+        return set()
+    payload = seals.payload_of(key, row, bare=row.endswith(b"]"))
+    try:
+        return None if payload is None else set(json.loads(payload))
+    except (ValueError, TypeError):
+        return None
+
+
+def _names(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes, damage: Damage) -> set[str]:
+    names = stored_names(txn, dbs, key)
+    if names is None:
+        damage.note([f"meta/{key.decode()}"], "it is written anew.")
+    return names or set()
 
 
 def _add_name(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes, names: set[str], name: str) -> None:
     if name and name not in names:
-        txn.put(key, json.dumps(sorted({*names, name})).encode(), db=dbs.meta)
+        txn.put(key, seals.sealed_row(key, json.dumps(sorted({*names, name})).encode()), db=dbs.meta)
 
 
 def _unusable(path: Path, error: Exception) -> StoreUnusableError:

@@ -1,4 +1,4 @@
-"""Rows in the order of their keys, some hundreds per transaction, so that a reader may pause between them.
+"""Rows in the order of their keys: of one transaction, or some hundreds per transaction, so that readers may pause.
 
 A read transaction keeps the writer from reusing pages for as long as it lasts.
 """
@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 import lmdb
+
+from semcache.model import LedgerHour
+from semcache.store import layout
+from semcache.store.damage import Damage, log_line
+from semcache.store.layout import Databases
+from semcache.store.rollup import SECONDS_PER_HOUR, HourName, rolled_up
 
 _ROWS_PER_SNAPSHOT = 512
 """Rows read in one transaction: some milliseconds."""
@@ -37,3 +43,23 @@ def rows_between(env: lmdb.Environment, db: lmdb._Database, first: bytes, end: b
             return
         first = rows[-1][0] + b"\0"
         yield from rows
+
+
+def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, after: int, limit: int) -> list[int]:
+    """Return up to `limit` ids above `after` among the keys of `tags` with a prefix, by id."""
+    ids: list[int] = []
+    with txn.cursor(db=dbs.tags) as cursor:
+        more = cursor.set_range(prefix + layout.pack_id(after + 1))
+        while more and len(ids) < limit and cursor.key().startswith(prefix):
+            ids.append(layout.unpack_id(cursor.key()))
+            more = cursor.next()
+    return ids
+
+
+def hours_from_log(
+    txn: lmdb.Transaction[bytes], dbs: Databases, hour_s: int, damage: Damage
+) -> dict[HourName, LedgerHour]:
+    """Return the rollup rows of one hour (wall seconds of its start), summed again from its undamaged log lines."""
+    first, end = layout.pack_time(hour_s), layout.pack_time(hour_s + SECONDS_PER_HOUR)
+    lines = (damage.read(log_line, key, row) for key, row in rows_in(txn, dbs.log, first, end))
+    return rolled_up(line for line in lines if line is not None)

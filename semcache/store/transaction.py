@@ -8,27 +8,20 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 import lmdb
 import numpy as np
 
-from semcache.errors import StoreError
+from semcache.errors import StoreUnusableError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
-from semcache.store import embedders, eviction, layout
-from semcache.store.codec import (
-    decode_entry,
-    decode_hour,
-    decode_record,
-    decode_served,
-    encode_entry,
-    encode_hour,
-    encode_served,
-)
+from semcache.store import damage, embedders, eviction, layout, scanning, seals
+from semcache.store.codec import encode_entry, encode_hour, encode_served
+from semcache.store.damage import Damage
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
-from semcache.store.rollup import SECONDS_PER_HOUR, HourName, merged, rolled_up
+from semcache.store.rollup import HourName, merged, rolled_up
+from semcache.store.table import sealed_again
 
 MAX_REJECTIONS = 64
 """Rejections that one entry keeps: the latest."""
@@ -41,9 +34,15 @@ class WriteTransaction:
     """The changes of one commit group. Used by the writer's thread alone, between `begin` and commit."""
 
     def __init__(
-        self, txn: lmdb.Transaction[bytes], dbs: Databases, counters: Counters, access: Callable[[int], Access]
+        self,
+        txn: lmdb.Transaction[bytes],
+        dbs: Databases,
+        counters: Counters,
+        access: Callable[[int], Access],
+        found_damage: Damage,
     ) -> None:
         self._txn = txn
+        self._damage = found_damage
         self._dbs = dbs
         self._access = access
         self._before = counters
@@ -85,8 +84,14 @@ class WriteTransaction:
 
     def entry(self, entry_id: int) -> Entry | None:
         """Return the entry, even an expired one; None when it is gone or damaged."""
-        row = self._txn.get(layout.pack_id(entry_id), db=self._dbs.entries)
-        return None if row is None else _undamaged(entry_id, row)
+        key = layout.pack_id(entry_id)
+        return self._undamaged(key, self._txn.get(key, db=self._dbs.entries))
+
+    def _undamaged(self, key: bytes, row: bytes | None) -> Entry | None:
+        try:
+            return None if row is None else self._damage.read(damage.entry, key, row)
+        except StoreUnusableError:  # A newer semcache wrote the row. Its write must not hold up those of others.
+            return None
 
     def put(self, entry: Entry, row: bytes, vector: Vector | None) -> Entry:
         """Store a new entry under the next id, in place of the entry with its exact key; return it with its id.
@@ -105,19 +110,21 @@ class WriteTransaction:
                 row = encode_entry(entry)
         entry = replace(entry, entry_id=self._next_id)
         self._next_id += 1
-        key = layout.pack_id(entry.entry_id)
+        key, row = layout.pack_id(entry.entry_id), sealed_again(row, entry.entry_id)
         self._txn.put(key, row, append=True, db=self._dbs.entries)
         self._txn.put(entry.exact_key, key, db=self._dbs.exact)
         for label in layout.label_keys(entry):
             self._txn.put(label, b"", db=self._dbs.tags)
         self._txn.put(layout.entry_expiry_key(entry), b"", db=self._dbs.expiry)
-        raw = b"" if vector is None else np.ascontiguousarray(vector, dtype=np.float32).tobytes()
+        vector_row = b""
         if vector is not None:
-            self._txn.put(entry.partition + key, raw, db=self._dbs.vectors)
+            raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
+            vector_row = seals.sealed_row(entry.partition + key, raw)
+            self._txn.put(entry.partition + key, vector_row, db=self._dbs.vectors)
             self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
             self._count_vector(entry.entry_id, 1)
         self._entries += 1
-        self._entry_bytes += layout.entry_bytes(entry, len(row), len(raw))
+        self._entry_bytes += layout.entry_bytes(entry, len(row), len(vector_row))
         return entry
 
     def _count_vector(self, entry_id: int, by: int) -> None:
@@ -136,7 +143,7 @@ class WriteTransaction:
             return None
         self._entries -= 1
         self._txn.delete(key, db=self._dbs.access)
-        entry = _undamaged(entry_id, row)
+        entry = self._undamaged(key, row)
         if entry is None:
             self._entry_bytes = max(0, self._entry_bytes - layout.row_bytes(8, len(row)))
             return None
@@ -159,7 +166,7 @@ class WriteTransaction:
         """Append to the entry's rejections; do nothing when the entry is gone or damaged."""
         key = layout.pack_id(entry_id)
         old = self._txn.get(key, db=self._dbs.entries)
-        entry = None if old is None else _undamaged(entry_id, old)
+        entry = self._undamaged(key, old)
         if old is None or entry is None:
             return
         entry = replace(entry, rejections=(*entry.rejections, rejection)[-MAX_REJECTIONS:])
@@ -183,15 +190,15 @@ class WriteTransaction:
         for name, hour in rolled_up(written).items():
             key = layout.hour_key(hour)
             old = self._txn.get(key, db=self._dbs.hours)
-            total = hour if old is None else self._added_up(old, name, hour)
+            total = hour if old is None else self._added_up(key, old, name, hour)
             self._txn.put(key, encode_hour(total), db=self._dbs.hours)
 
-    def _added_up(self, old: bytes, name: HourName, hour: LedgerHour) -> LedgerHour:
-        try:
-            return merged(decode_hour(old), hour)
-        except StoreError:
-            # The row is damaged. The log has all lines of the hour, the new ones among them.
-            return hours_from_log(self._txn, self._dbs, name[0]).get(name, hour)
+    def _added_up(self, key: bytes, old: bytes, name: HourName, hour: LedgerHour) -> LedgerHour:
+        before = self._damage.read(damage.ledger_hour, key, old)
+        if before is not None:
+            return merged(before, hour)
+        # The log has all lines of the hour, the new ones among them.
+        return scanning.hours_from_log(self._txn, self._dbs, name[0], self._damage).get(name, hour)
 
     def remember_served(self, served: ServedHit, ttl_s: float) -> None:
         """Keep a hit for a later verdict, for `ttl_s` seconds; do nothing for an id that no key can hold."""
@@ -212,10 +219,10 @@ class WriteTransaction:
             self._history_bytes = max(0, self._history_bytes - layout.served_bytes(len(key), len(row)))
 
     def served(self, hit_id: str) -> ServedHit | None:
-        """Return a hit as it was served, even one that is no longer remembered."""
+        """Return a hit as it was served, even one that is no longer remembered; None when its row is damaged."""
         key = layout.served_key(hit_id)
         row = None if key is None else self._txn.get(key, db=self._dbs.served)
-        return None if row is None else decode_served(row)
+        return None if key is None or row is None else self._damage.read(damage.served_hit, key, row)
 
     def set_verdict(self, served: ServedHit, verdict: str) -> None:
         """Write the verdict into the served hit."""
@@ -284,11 +291,14 @@ class WriteTransaction:
                 if not cursor.set_key(key):
                     continue
             total = self._saved_access(key).plus(access)
-            self._txn.put(key, layout.ACCESS.pack(total.uses, total.saved_nanousd, total.last_s), db=self._dbs.access)
+            self._txn.put(key, eviction.pack_access(key, total), db=self._dbs.access)
 
     def _saved_access(self, key: bytes) -> Access:
         row = self._txn.get(key, db=self._dbs.access)
-        return eviction.NO_ACCESS if row is None else Access(*layout.ACCESS.unpack(row))
+        access = eviction.NO_ACCESS if row is None else eviction.unpack_access(key, row)
+        if access is None:
+            self._damage.note([f"access {key.hex()}"], "its checksum doesn't match its bytes.")
+        return access or eviction.NO_ACCESS
 
     def drop_history(self, limit_bytes: int, max_rows: int) -> None:
         """Delete the oldest log lines and served hits, at most `max_rows` of each, until `limit_bytes` hold them."""
@@ -350,7 +360,7 @@ class WriteTransaction:
         row = self._txn.get(key, db=self._dbs.entries)
         if row is None:
             return None
-        entry = _undamaged(entry_id, row)
+        entry = self._undamaged(key, row)
         if entry is None:
             # A damaged entry is worth nothing: it is evicted before all others.
             return eviction.Standing(entry_id, 0, 0, float("inf"), max(len(row), 1))
@@ -361,35 +371,4 @@ class WriteTransaction:
 
     def labelled_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
         """Return up to `limit` ids above `after` whose entries carry a label, by id."""
-        return labelled_ids(self._txn, self._dbs, prefix, after, limit)
-
-
-def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, after: int, limit: int) -> list[int]:
-    """Return up to `limit` ids above `after` among the keys of `tags` with a prefix, by id."""
-    ids: list[int] = []
-    with txn.cursor(db=dbs.tags) as cursor:
-        more = cursor.set_range(prefix + layout.pack_id(after + 1))
-        while more and len(ids) < limit and cursor.key().startswith(prefix):
-            ids.append(layout.unpack_id(cursor.key()))
-            more = cursor.next()
-    return ids
-
-
-def hours_from_log(txn: lmdb.Transaction[bytes], dbs: Databases, hour_s: int) -> dict[HourName, LedgerHour]:
-    """Return the rollup rows of one hour (wall seconds of its start), summed again from its log lines."""
-    end = layout.pack_time(hour_s + SECONDS_PER_HOUR)
-    records = []
-    with txn.cursor(db=dbs.log) as cursor:
-        more = cursor.set_range(layout.pack_time(hour_s))
-        while more and cursor.key() < end:
-            with suppress(StoreError):
-                records.append(decode_record(cursor.value()))
-            more = cursor.next()
-    return rolled_up(records)
-
-
-def _undamaged(entry_id: int, row: bytes) -> Entry | None:
-    try:
-        return decode_entry(entry_id, row)
-    except StoreError:
-        return None
+        return scanning.labelled_ids(self._txn, self._dbs, prefix, after, limit)

@@ -7,8 +7,10 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.store import layout
+from semcache.model import format_entry_id
+from semcache.store import layout, seals
 from semcache.store.core import Core
+from semcache.store.damage import PAGE_ERRORS
 
 
 class LmdbVectors:
@@ -35,38 +37,52 @@ class LmdbVectors:
     def load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Read all vectors of a partition: ids (n,) ascending and unit vectors (n, dimension).
 
-        A vector whose length differs from that of most is damaged: it is left out and counted.
+        A damaged vector is left out, counted and logged: its checksum doesn't fit, its length isn't 1 or isn't that of
+        most, or LMDB can't read its page.
 
         Raises:
             StoreError: the store is closed.
         """
         with self._core.long_read():
-            return self._load(partition)
+            try:
+                return self._load(partition)
+            except PAGE_ERRORS as error:
+                self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
+                return np.empty(0, np.int64), np.empty((0, 0), np.float32)
 
     def _load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         # The vectors go straight from the map into their place. A list of 100,000 byte strings would enlarge the
         # process for good.
+        damaged: list[str] = []
         with self._core.env.begin(buffers=True) as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
             lengths: Counter[int] = Counter()
             more = cursor.set_range(partition)
             while more and cursor.key()[: len(partition)] == partition:
-                lengths[len(cursor.value())] += 1
+                lengths[seals.payload_bytes(len(cursor.value()))] += 1
                 more = cursor.next()
-            usual, count = max(
-                ((length, n) for length, n in lengths.items() if length and length % 4 == 0),
-                key=lambda item: item[1],
-                default=(0, 0),
-            )
-            self._core.note_damaged_vectors(lengths.total() - count)
+            total, _ = lengths.total(), lengths.pop(0, 0)
+            usual, count = max(lengths.items(), key=lambda item: item[1], default=(0, 0))
             ids = np.empty(count, dtype=np.int64)
             vectors = np.empty((count, usual // 4), dtype=np.float32)
             row = 0
-            more = count > 0 and cursor.set_range(partition)
-            while row < count and more:
-                value = cursor.value()
-                if len(value) == usual:
-                    ids[row] = layout.unpack_id(bytes(cursor.key()[-8:]))
-                    vectors[row] = np.frombuffer(value, dtype=np.float32)
+            cursor.set_range(partition)
+            for _ in range(total):
+                key, value = bytes(cursor.key()), cursor.value()
+                if seals.payload_bytes(len(value)) == usual > 0 and seals.is_whole_vector(key, value):
+                    ids[row] = layout.unpack_id(key)
+                    vectors[row] = np.frombuffer(value, np.float32, usual // 4)
                     row += 1
-                more = cursor.next()
+                else:
+                    damaged.append(_name(layout.unpack_id(key)))
+                cursor.next()
+        ids, vectors = ids[:row], vectors[:row]
+        units = seals.are_units(vectors)
+        if not units.all():
+            damaged += map(_name, ids[~units].tolist())
+            ids, vectors = ids[units], vectors[units]
+        self._core.damage.note(damaged, "their vectors can't be read; these entries have exact hits alone.")
         return ids, vectors
+
+
+def _name(entry_id: int) -> str:
+    return f"vector of {format_entry_id(entry_id)}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from semcache.errors import NotFoundError
 from semcache.model import LedgerRecord, Rejection, ServedHit, Status
 from semcache.store import layout
-from semcache.store.codec import decode_served, encode_record
+from semcache.store.codec import encode_record
 from semcache.store.core import Core
+from semcache.store.damage import served_hit
 from semcache.store.transaction import WriteTransaction
 
 
@@ -25,7 +26,7 @@ class LmdbVerdicts:
                 return None
             with self._core.env.begin() as txn:
                 row = txn.get(key, db=self._core.dbs.served)
-            hit = None if row is None else self._core.decoded(decode_served, row)
+            hit = None if row is None else self._core.damage.read(served_hit, key, row)
         return hit if hit is not None and self._core.is_remembered(hit) else None
 
     async def reject(self, hit_id: str, rejection: Rejection, verdict: str, line: LedgerRecord | None = None) -> bool:

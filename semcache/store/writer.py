@@ -26,6 +26,7 @@ from semcache.settings import StoreSettings
 from semcache.store import eviction
 from semcache.store.codec import encode_record
 from semcache.store.commit_group import UNFINISHED, Apply, CommitGroup, Note, Write, WriteResult
+from semcache.store.damage import Damage
 from semcache.store.delivery import Delivery
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
@@ -63,13 +64,21 @@ class Writer:
     """Owns every write transaction of an environment, and the thread that makes them."""
 
     def __init__(
-        self, env: lmdb.Environment, dbs: Databases, settings: StoreSettings, clock: Clock, counters: Counters
+        self,
+        env: lmdb.Environment,
+        dbs: Databases,
+        settings: StoreSettings,
+        clock: Clock,
+        counters: Counters,
+        *,
+        damage: Damage,
     ) -> None:
         self._env = env
         self._dbs = dbs
         self._settings = settings
         self._clock = clock
         self._counters = counters
+        self._damage = damage
         self._limit_bytes = eviction.limit_bytes(settings.max_bytes, settings.map_size_bytes)
         self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
         self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
@@ -236,7 +245,7 @@ class Writer:
         changes = Changes()
         try:
             with self._env.begin(write=True) as txn:
-                transaction = WriteTransaction(txn, self._dbs, self._counters, self._access_of)
+                transaction = WriteTransaction(txn, self._dbs, self._counters, self._access_of, self._damage)
                 self._fill(transaction, group, touched)
                 transaction.finish()
             changes = transaction.changes
@@ -334,7 +343,7 @@ class Writer:
         for share in (0.05, 0.005, 0.0):
             try:
                 with self._env.begin(write=True) as txn:
-                    transaction = WriteTransaction(txn, self._dbs, before, self._access_of)
+                    transaction = WriteTransaction(txn, self._dbs, before, self._access_of, self._damage)
                     transaction.evict(
                         limit_bytes=max(0, int(before.entry_bytes * (1 - share)) - 1),
                         max_entries=self._settings.max_entries,

@@ -12,6 +12,7 @@ import pytest
 from semcache.errors import StoreError, StoreFullError, StoreUnusableError
 from semcache.model import Selector, Status
 from semcache.store import LmdbStore, check, layout
+from semcache.store.eviction import unpack_access
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, answer, entry, get, hit, record, served, store_settings, vector
@@ -203,5 +204,5 @@ async def test_a_hit_counts_once_as_a_use_though_its_commit_was_repeated(tmp_pat
     with lmdb.Environment(path, max_dbs=20, readonly=True, lib_version=layout.LIB_VERSION) as env:
         dbs = layout.Databases.open(env, create=False)
         with env.begin() as txn:
-            rows = [layout.ACCESS.unpack(row) for _, row in txn.cursor(db=dbs.access)]
-    assert [(uses, saved) for uses, saved, _ in rows] == [(1, 7)]
+            accesses = [unpack_access(key, row) for key, row in txn.cursor(db=dbs.access)]
+    assert [(access.uses, access.saved_nanousd) for access in accesses] == [(1, 7)]

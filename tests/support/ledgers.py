@@ -10,6 +10,7 @@ from typing import Any
 
 from semcache.model import NANOUSD_PER_USD, NO_COST, ZERO_COST, Cost, LedgerRecord, Purpose, Status, Usage
 from semcache.store import LmdbStore
+from semcache.store.damage import Damage
 from semcache.store.eviction import NO_ACCESS
 from semcache.store.layout import Counters
 from semcache.store.opening import open_environment
@@ -50,7 +51,7 @@ def trim_log(path: Path, count: int) -> None:
     """Delete the oldest lines of the log, as a sweep does; the rollup stays."""
     env, dbs = open_environment(path, store_settings(path).map_size_bytes, readonly=False)
     with env.begin(write=True) as txn:
-        assert WriteTransaction(txn, dbs, Counters(), lambda _: NO_ACCESS).trim_log(1e12, count) == count
+        assert WriteTransaction(txn, dbs, Counters(), lambda _: NO_ACCESS, Damage()).trim_log(1e12, count) == count
     env.close()
 
 

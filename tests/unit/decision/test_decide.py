@@ -122,6 +122,16 @@ def test_an_unservable_candidate_is_passed_over() -> None:
     assert decision.judgements[0].reason == "too_old"
 
 
+@pytest.mark.parametrize("similarity", [1.02, 5.0, float("inf"), float("nan")])
+def test_a_similarity_that_no_vectors_have_is_never_served(similarity: float) -> None:
+    decision = decide(request(), (entry(1, "Reset my password"), similarity))
+    assert decision.served is None
+
+
+def test_a_similarity_of_one_with_its_rounding_is_served() -> None:
+    assert served_id(decide(request(), (entry(1, "Reset my password"), 1.0000002))) == 1
+
+
 def test_a_rejected_request_is_not_served_that_entry_again() -> None:
     keyed = request()
     rejecting = entry(1, PARAPHRASE, rejections=(Rejection(keyed.exact_key, b""),))

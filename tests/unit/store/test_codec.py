@@ -8,11 +8,16 @@ import pytest
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import LedgerHour, Status
 from semcache.store import codec
+from semcache.store.layout import pack_id
+from semcache.store.table import sealed_again
 from tests.support.stored import answer, entry, record, served
 
 HOUR = LedgerHour(3600, "acme", "gpt-4o", "chat", Status.MISS, requests=1)
 ROWS = {
-    "entry": (codec.encode_entry(entry(features={"numbers": ("5",)})), lambda row: codec.decode_entry(31, row)),
+    "entry": (
+        codec.encode_entry(entry(features={"numbers": ("5",)}, entry_id=31)),
+        lambda row: codec.decode_entry(31, row),
+    ),
     "log line": (codec.encode_record(record()), codec.decode_record),
     "ledger hour": (codec.encode_hour(HOUR), codec.decode_hour),
     "served hit": (codec.encode_served(served()), codec.decode_served),
@@ -41,8 +46,9 @@ def test_a_row_cut_short_is_noticed(kind):
 def test_a_newer_row_names_the_way_out(kind):
     row, decode = ROWS[kind]
     newer = bytes([codec.FORMAT + 1]) + row[5:]
+    start = crc32(pack_id(31)) if kind == "entry" else 0
     with pytest.raises(StoreUnusableError, match=f"reads up to {codec.FORMAT}"):
-        decode(struct.pack("<I", crc32(newer)) + newer)
+        decode(struct.pack("<I", crc32(newer, start)) + newer)
 
 
 def test_a_damaged_entry_is_named_as_callers_know_it():
@@ -50,6 +56,13 @@ def test_a_damaged_entry_is_named_as_callers_know_it():
         codec.decode_entry(31, b"garbage")
     assert caught.value.reason == "STORE_DAMAGED"
     assert "--repair" in caught.value.hint
+
+
+def test_the_row_of_an_entry_is_refused_under_another_id():
+    row = codec.encode_entry(entry(entry_id=31))
+    with pytest.raises(StoreError, match="entry e20 is damaged"):
+        codec.decode_entry(32, row)
+    assert codec.decode_entry(32, sealed_again(row, 32)) == entry(entry_id=32)
 
 
 def test_an_answers_text_that_stands_in_its_body_is_not_written_twice():

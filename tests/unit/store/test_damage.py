@@ -8,11 +8,14 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from semcache.model import Rejection, Selector, Status
 from semcache.store import CheckReport, LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
-from semcache.store.layout import Databases, pack_id
+from semcache.store.eviction import Access, pack_access
+from semcache.store.layout import Counters, Databases, pack_id
+from semcache.store.table import sealed_again
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, digest, entry, get, hit, record, served, store_settings, vector
 
@@ -111,12 +114,78 @@ def damage_served(txn, dbs):
 
 
 def double_entry(txn, dbs):
-    txn.put(pack_id(HURT), txn.get(pack_id(KEPT), db=dbs.entries), db=dbs.entries)
+    txn.put(pack_id(HURT), sealed_again(txn.get(pack_id(KEPT), db=dbs.entries), HURT), db=dbs.entries)
     txn.delete(digest("hurt"), db=dbs.exact)
 
 
+def move_entry(txn, dbs):
+    txn.put(pack_id(HURT), txn.get(pack_id(KEPT), db=dbs.entries), db=dbs.entries)
+
+
+def move_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), txn.get(PARTITION + pack_id(KEPT), db=dbs.vectors), db=dbs.vectors)
+
+
+def flip_vector(txn, dbs):
+    row = txn.get(PARTITION + pack_id(HURT), db=dbs.vectors)
+    txn.put(PARTITION + pack_id(HURT), bytes([row[0] ^ 1]) + row[1:], db=dbs.vectors)
+
+
+def flip_seal_of_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), flip(txn.get(PARTITION + pack_id(HURT), db=dbs.vectors)), db=dbs.vectors)
+
+
+def short_of_a_seal(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), txn.get(PARTITION + pack_id(HURT), db=dbs.vectors)[:-1], db=dbs.vectors)
+
+
+def long_bare_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), (1.5 * vector(2)).tobytes(), db=dbs.vectors)
+
+
+def infinite_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), np.full(8, np.inf, np.float32).tobytes(), db=dbs.vectors)
+
+
+def zero_vector(txn, dbs):
+    txn.put(PARTITION + pack_id(HURT), bytes(32), db=dbs.vectors)
+
+
+def flip_access(txn, dbs):
+    txn.put(pack_id(HURT), flip(txn.get(pack_id(HURT), db=dbs.access)), db=dbs.access)
+
+
+def move_served(txn, dbs):
+    txn.put(b"h2", txn.get(b"h1", db=dbs.served), db=dbs.served)
+
+
+def move_log_line(txn, dbs):
+    with txn.cursor(db=dbs.log) as cursor:
+        cursor.first()
+        txn.put(cursor.key()[:8] + b"somebody" + bytes(4), cursor.value(), db=dbs.log)
+
+
+def move_hour(txn, dbs):
+    with txn.cursor(db=dbs.hours) as cursor:
+        cursor.first()
+        txn.put(bytes(24), cursor.value(), db=dbs.hours)
+
+
+def flip_counters(txn, dbs):
+    row = txn.get(layout.META_COUNTERS, db=dbs.meta)
+    txn.put(layout.META_COUNTERS, row[:15] + bytes([row[15] ^ 64]) + row[16:], db=dbs.meta)
+
+
+def flip_runs(txn, dbs):
+    txn.put(layout.META_RUNS, flip(txn.get(layout.META_RUNS, db=dbs.meta)), db=dbs.meta)
+
+
+def flip_secrets(txn, dbs):
+    txn.put(layout.META_SECRETS, flip(txn.get(layout.META_SECRETS, db=dbs.meta)), db=dbs.meta)
+
+
 def strange_access(txn, dbs):
-    txn.put(pack_id(99), layout.ACCESS.pack(1, 2, 3.0), db=dbs.access)
+    txn.put(pack_id(99), pack_access(pack_id(99), Access(1, 2, 3.0)), db=dbs.access)
 
 
 def damage_log(txn, dbs):
@@ -148,6 +217,15 @@ def damage_runs(txn, dbs):
     txn.put(layout.META_RUNS, b"[[1]]", db=dbs.meta)
 
 
+VECTOR_DAMAGES = (
+    move_vector,
+    flip_vector,
+    flip_seal_of_vector,
+    short_of_a_seal,
+    long_bare_vector,
+    infinite_vector,
+    zero_vector,
+)
 DAMAGES: dict[Callable, set[str]] = {
     damage_entry: {
         "entry_damaged",
@@ -178,6 +256,22 @@ DAMAGES: dict[Callable, set[str]] = {
     damage_counters: {"counters_wrong"},
     wrong_runs: {"counters_wrong"},
     damage_runs: {"embedder_runs_damaged"},
+    move_entry: {
+        "entry_damaged",
+        "exact_key_dangling",
+        "vector_dangling",
+        "tag_dangling",
+        "expiry_dangling",
+        "access_dangling",
+    },
+    **{damage: {"vector_damaged"} for damage in VECTOR_DAMAGES},
+    flip_access: {"access_damaged"},
+    move_served: {"served_damaged"},
+    move_log_line: {"log_line_damaged"},
+    move_hour: {"hour_damaged"},
+    flip_counters: {"counters_wrong"},
+    flip_runs: {"embedder_runs_damaged"},
+    flip_secrets: {"secret_key_ids_damaged"},
 }
 
 
@@ -335,4 +429,99 @@ async def test_damaged_history_is_left_out_and_a_damaged_hour_is_made_again_from
     repair(store_settings(tmp_path))
     store = open_store(tmp_path)
     assert [hour.requests for hour in store.ledger.hours(None, 0, 1e11)] == [4]
+    await store.close()
+
+
+@pytest.mark.parametrize("damage", [*VECTOR_DAMAGES, damage_vector, short_vector], ids=lambda damage: damage.__name__)
+async def test_a_damaged_vector_is_never_loaded_and_its_entry_is_named(tmp_path, damage):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage(txn, dbs)
+    store = open_store(tmp_path)
+    with capture_logs() as logs:
+        ids, vectors = store.vectors.load(PARTITION)
+    assert ids.tolist() == [KEPT]
+    np.testing.assert_array_equal(vectors, vector(1)[None, :])
+    assert store.stats().damaged == 1
+    assert [(log["event"], log["rows"], log["count"]) for log in logs] == [("store.damaged", ["vector of e2"], 1)]
+    assert (await store.entries.find_exact(digest("hurt"))).entry_id == HURT
+    await store.close()
+
+
+async def test_a_partition_of_damaged_vectors_alone_is_empty(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        for entry_id in (KEPT, HURT):
+            txn.put(PARTITION + pack_id(entry_id), b"123", db=dbs.vectors)
+    store = open_store(tmp_path)
+    assert store.vectors.load(PARTITION)[0].tolist() == []
+    assert store.stats().damaged == 2
+    await store.close()
+
+
+async def test_rows_of_a_store_of_format_2_are_bare_and_are_read(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        txn.put(layout.META_FORMAT, (2).to_bytes(2, "big"), db=dbs.meta)
+        for db in (dbs.vectors, dbs.access):
+            for key, row in list(txn.cursor(db=db)):
+                txn.put(key, row[:-5], db=db)
+        seals_bytes = 2 * (layout.row_bytes(40, 37) - layout.row_bytes(40, 32))
+        counters = Counters.unpack(txn.get(layout.META_COUNTERS, db=dbs.meta))
+        bare = replace(counters, entry_bytes=counters.entry_bytes - seals_bytes)
+        txn.put(layout.META_COUNTERS, bare.pack(), db=dbs.meta)
+        for name in (layout.META_COUNTERS, layout.META_RUNS, layout.META_SECRETS):
+            txn.put(name, txn.get(name, db=dbs.meta)[:-5], db=dbs.meta)
+    assert check(store_settings(tmp_path)).clean
+    store = open_store(tmp_path)
+    ids, vectors = store.vectors.load(PARTITION)
+    assert ids.tolist() == [KEPT, HURT]
+    np.testing.assert_array_equal(vectors, np.stack([vector(1), vector(2)]))
+    again = await store.entries.put(entry("new"), vector(3))
+    assert store.vectors.load(PARTITION)[0].tolist() == [KEPT, HURT, again.entry_id]
+    assert (store.stats().entries, store.stats().damaged) == (3, 0)
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+
+
+async def test_an_exact_key_that_leads_to_another_entry_is_a_miss_and_counted(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        swap_exact_key(txn, dbs)
+    store = open_store(tmp_path)
+    with capture_logs() as logs:
+        assert await store.entries.find_exact(digest("hurt")) is None
+    assert [log["event"] for log in logs] == ["store.damaged"]
+    assert store.stats().damaged == 1
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "where"), [(damage_counters, "counters"), (flip_counters, "counters"), (flip_runs, "embedder_runs")]
+)
+async def test_damaged_counters_evict_nothing_and_are_named_at_the_start(tmp_path, damage, where):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage(txn, dbs)
+    with capture_logs() as logs:
+        store = open_store(tmp_path)
+    assert [(log["event"], log["rows"]) for log in logs] == [("store.damaged", [f"meta/{where}"])]
+    await store.entries.put(entry("new"), vector(3))
+    stats = store.stats()
+    assert (stats.entries, stats.evictions, stats.damaged) == (3, 0, 1)
+    assert 0 < stats.entry_bytes < 1 << 20
+    await store.close()
+
+
+async def test_moved_history_is_left_out(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        for damage in (move_served, move_log_line, move_hour):
+            damage(txn, dbs)
+    store = open_store(tmp_path)
+    assert await store.verdicts.served("h2") is None
+    assert (await store.verdicts.served("h1")).hit_id == "h1"
+    assert len(list(store.ledger.records(None, 0, 1e11))) == 3
+    assert [hour.requests for hour in store.ledger.hours(None, 0, 1e11)] == [3]
+    assert store.stats().damaged == 3
     await store.close()

@@ -123,7 +123,7 @@ async def test_a_newer_store_is_refused_by_all_and_left_as_it_is(tmp_path):
     write_meta(tmp_path, layout.META_FORMAT, (9).to_bytes(2, "big"))
     before = (tmp_path / "data.mdb").read_bytes()
     for refused in (open_store, lambda path: check(store_settings(path)), lambda path: repair(store_settings(path))):
-        with pytest.raises(StoreUnusableError, match="format 9, and this semcache reads up to 2"):
+        with pytest.raises(StoreUnusableError, match=f"format 9, and this semcache reads up to {layout.STORE_FORMAT}"):
             refused(tmp_path)
     assert (tmp_path / "data.mdb").read_bytes() == before
 
@@ -213,5 +213,5 @@ async def test_a_store_of_the_first_format_is_brought_up_to_date(tmp_path, case)
     assert store.stats().inert == inert
     await store.close()
     assert check(store_settings(tmp_path)).clean
-    assert read_meta(tmp_path, layout.META_FORMAT) == (2).to_bytes(2, "big")
+    assert read_meta(tmp_path, layout.META_FORMAT) == layout.STORE_FORMAT.to_bytes(2, "big")
     assert read_meta(tmp_path, layout.META_FINGERPRINTS) is None

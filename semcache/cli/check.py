@@ -47,6 +47,11 @@ def check(
 def _verdict(report: checking.CheckReport) -> str:
     if report.clean:
         return "The store is clean."
+    if report.kept:
+        return (
+            f"{report.problem_count} problems. What could be read is in a new file, with {report.repaired} rows "
+            f"repaired; the old file is kept as {report.kept}."
+        )
     if report.repaired:
         return f"{report.problem_count} problems, {report.repaired} rows repaired."
     return f"{report.problem_count} problems; `semcache check --repair` repairs them while no server runs."

@@ -16,7 +16,7 @@ import lmdb
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
-from semcache.store import damage, embedders, eviction, layout, opening, seals
+from semcache.store import damage, embedders, eviction, layout, opening, pages, rebuilding, seals
 from semcache.store.codec import encode_hour
 from semcache.store.damage import Damage
 from semcache.store.layout import Counters, Databases
@@ -48,12 +48,14 @@ class CheckReport:
         problems: the first `MAX_PROBLEMS` problems, in the order of the walk.
         problem_count: how many problems there are in all.
         repaired: rows that were deleted or written again; 0 for a check.
+        kept: the old data file, where a repair had to write a new one; else empty.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     repaired: int = 0
+    kept: str = ""
 
     @property
     def clean(self) -> bool:
@@ -62,7 +64,7 @@ class CheckReport:
 
 
 def check(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
-    """Check the store at `settings.path`; change nothing.
+    """Check the store at `settings.path`; change nothing. Rows are read only where the pages are whole.
 
     Args:
         settings: where the store is.
@@ -71,6 +73,9 @@ def check(settings: StoreSettings, progress: Callable[[str], None] | None = None
     Raises:
         StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
     """
+    damaged_pages = _damaged_pages(settings.path)
+    if damaged_pages:
+        return _page_report(damaged_pages)
     env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
     try:
         with env.begin() as txn:
@@ -82,7 +87,10 @@ def check(settings: StoreSettings, progress: Callable[[str], None] | None = None
 
 
 def repair(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
-    """Check the store and repair its problems, in one commit; return the report of the first walk.
+    """Check the store and repair its problems; return what was found first.
+
+    Where pages are damaged, the rows that can be read go into a new data file, and the old one is kept beside it. Rows
+    are repaired in one commit.
 
     Raises:
         StoreUnusableError: there is none, a server has it, a newer semcache wrote it, or it can't be written.
@@ -91,16 +99,44 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
         opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)  # raises, naming the path
     lock = opening.lock_folder(settings.path)
     try:
-        env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
-        try:
-            with env.begin(write=True) as txn:
-                return _repaired(txn, dbs, progress)
-        except lmdb.Error as error:
-            raise _unreadable(settings.path, error) from error
-        finally:
-            env.close()
+        of_pages = _page_report(pages.problems(settings.path / opening.DATA_FILE))
+        if not of_pages.clean:
+            of_pages.kept = str(rebuilding.rebuild(settings.path, settings.map_size_bytes, progress))
+        of_rows = _repair_rows(settings, progress)
+        of_rows.problems = (of_pages.problems + of_rows.problems)[:MAX_PROBLEMS]
+        of_rows.problem_count += of_pages.problem_count
+        of_rows.kept = of_pages.kept
+        return of_rows
     finally:
         lock.release()
+
+
+def _repair_rows(settings: StoreSettings, progress: Callable[[str], None] | None) -> CheckReport:
+    env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
+    try:
+        with env.begin(write=True) as txn:
+            return _repaired(txn, dbs, progress)
+    except lmdb.Error as error:
+        raise _unreadable(settings.path, error) from error
+    finally:
+        env.close()
+
+
+def _damaged_pages(folder: Path) -> list[str]:
+    """Return what is wrong with the pages of a store, if it could be said: a server may write them meanwhile."""
+    path = folder / opening.DATA_FILE
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        before = pages.meta_pages(file)
+        problems = pages.problems(path) if before else []
+        # Pages in use are never written over, unless a commit has freed them.
+        return problems if pages.meta_pages(file) == before else []
+
+
+def _page_report(problems: list[str]) -> CheckReport:
+    found = [Problem("page_damaged", problem) for problem in problems[:MAX_PROBLEMS]]
+    return CheckReport(problems=found, problem_count=len(problems))
 
 
 def _repaired(txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[str], None] | None) -> CheckReport:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import lmdb
@@ -42,6 +43,14 @@ class Damage:
             with self._lock:
                 self.count += len(rows)
             _log.error("store.damaged", rows=list(rows[:_NAMED]), count=len(rows), reason=reason, hint=_HINT)
+
+    @contextmanager
+    def skipped(self, what: str) -> Iterator[None]:
+        """End the block quietly at a page that LMDB can't read: count it, and log what was being read."""
+        try:
+            yield
+        except PAGE_ERRORS as error:
+            self.note([what], str(error))
 
     def read(self, decode: Callable[[bytes, bytes], _Row], key: bytes, row: bytes) -> _Row | None:
         """Return what `decode` makes of a key and its row, or None when the row is damaged.

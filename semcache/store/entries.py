@@ -58,7 +58,7 @@ class LmdbEntries:
         dbs = self._core.dbs
         prefix = layout.label_key(layout.LABEL_TENANT, tenant, "")
         page: list[Entry] = []
-        with self._core.env.begin() as txn:
+        with self._core.damage.skipped(f"entries of tenant {tenant}"), self._core.env.begin() as txn:
             while len(page) < limit:
                 ids = labelled_ids(txn, dbs, prefix, after, limit - len(page))
                 if not ids:

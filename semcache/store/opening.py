@@ -13,7 +13,7 @@ from typing import Any
 import lmdb
 
 from semcache.errors import StoreUnusableError
-from semcache.store import embedders, layout, seals
+from semcache.store import embedders, layout, pages, seals
 from semcache.store.damage import Damage
 from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
@@ -90,18 +90,11 @@ def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tupl
         raise StoreUnusableError(
             f"there is no store at {path}.", hint="Name the folder that store.path names, or start the server once."
         )
-    options: dict[str, Any] = {
-        "map_size": map_size_bytes,
-        "subdir": True,
-        "readonly": readonly,
-        "mode": 0o600,
-        "max_readers": _MAX_READERS,
-        "max_dbs": len(layout.SUB_DATABASES),
-        "lib_version": layout.LIB_VERSION,
-        # The read-ahead of the system stays on: a partition is read in one pass when it is first searched.
-    }
     try:
-        env = lmdb.Environment(str(path), **options)
+        if not (path / DATA_FILE).exists():
+            _make_data_file(path, map_size_bytes)
+        pages.inspect(path / DATA_FILE)
+        env = lmdb.Environment(str(path), subdir=True, readonly=readonly, **_options(map_size_bytes))
     except (lmdb.Error, OSError) as error:
         raise _unusable(path, error) from error
     try:
@@ -120,6 +113,41 @@ def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tupl
     except StoreUnusableError:
         env.close()
         raise
+
+
+def _options(map_size_bytes: int) -> dict[str, Any]:
+    return {
+        "map_size": map_size_bytes,
+        "mode": 0o600,
+        "max_readers": _MAX_READERS,
+        "max_dbs": len(layout.SUB_DATABASES),
+        "lib_version": layout.LIB_VERSION,
+        # The read-ahead of the system stays on: a partition is read in one pass when it is first searched.
+    }
+
+
+def new_file(path: Path, map_size_bytes: int) -> lmdb.Environment:
+    """Return the environment of a new data file; its lock file lies beside it."""
+    return lmdb.Environment(str(path), subdir=False, **_options(map_size_bytes))
+
+
+def _make_data_file(folder: Path, map_size_bytes: int) -> None:
+    """Make an empty data file by one rename, so that a file of no bytes is always damage and never a killed start."""
+    path = folder / f"{DATA_FILE}.new"
+    path.unlink(missing_ok=True)
+    new_file(path, map_size_bytes).close()
+    path.replace(folder / DATA_FILE)
+    path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names of a folder's files are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _stored_format(env: lmdb.Environment, txn: lmdb.Transaction[bytes]) -> bytes | None:

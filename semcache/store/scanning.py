@@ -10,9 +10,10 @@ from itertools import islice
 
 import lmdb
 
+from semcache.errors import StoreError
 from semcache.model import LedgerHour
 from semcache.store import layout
-from semcache.store.damage import Damage, log_line
+from semcache.store.damage import PAGE_ERRORS, Damage, log_line
 from semcache.store.layout import Databases
 from semcache.store.rollup import SECONDS_PER_HOUR, HourName, rolled_up
 
@@ -35,10 +36,20 @@ def rows_between(env: lmdb.Environment, db: lmdb._Database, first: bytes, end: b
     """Yield the keys in [first, end) with their values, from one short transaction after the other.
 
     Rows that are written meanwhile behind the last key read are seen.
+
+    Raises:
+        StoreError: LMDB can't read a page. Sums without its rows would be wrong, and look right.
     """
     while True:
-        with env.begin() as txn:
-            rows = list(islice(rows_in(txn, db, first, end), _ROWS_PER_SNAPSHOT))
+        try:
+            with env.begin() as txn:
+                rows = list(islice(rows_in(txn, db, first, end), _ROWS_PER_SNAPSHOT))
+        except PAGE_ERRORS as error:
+            raise StoreError(
+                f"the ledger has a damaged page ({error}).",
+                hint="Stop the server and run `semcache check --repair`.",
+                reason="STORE_DAMAGED",
+            ) from error
         if not rows:
             return
         first = rows[-1][0] + b"\0"

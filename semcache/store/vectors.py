@@ -21,8 +21,12 @@ class LmdbVectors:
 
     async def has(self, partition: bytes) -> bool:
         """Return whether any vector lies in the partition (32 bytes)."""
-        with self._core.env.begin() as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
-            return cursor.set_range(partition) and cursor.key().startswith(partition)
+        try:
+            with self._core.env.begin() as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
+                return cursor.set_range(partition) and cursor.key().startswith(partition)
+        except PAGE_ERRORS as error:
+            self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
+            return False
 
     async def count(self, partition: bytes) -> int:
         """Return how many vectors lie in the partition. This walks over their keys."""

@@ -66,12 +66,12 @@ def _copy(file: BinaryIO, env: lmdb.Environment, folder: Path, progress: Callabl
         while more:
             with env.begin(write=True) as txn:
                 for _ in range(_ROWS_PER_COMMIT):
-                    key, value = next(rows, (b"", b""))
-                    if not key:
+                    row = next(rows, None)
+                    if row is None:
                         more = False
                         break
-                    if len(key) <= layout.MAX_KEY_BYTES:
-                        txn.put(key, value, db=db)
+                    if 0 < len(row[0]) <= layout.MAX_KEY_BYTES:
+                        txn.put(*row, db=db)
 
 
 def _free_name(folder: Path) -> Path:

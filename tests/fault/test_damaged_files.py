@@ -102,6 +102,9 @@ async def test_flipped_bits_serve_nothing_wrong_and_are_mended(tmp_path, whole, 
             position = position // PAGE * PAGE + chance.randrange(16)
         files.append(flipped(whole, position, 1 << chance.randrange(8)))
     for report in reports(tmp_path, files):
+        if str(report["repair"]).startswith("refused"):
+            assert report["unchanged"], report
+            continue
         assert report["clean"], report
         assert report["after"]["wrong"] == 0, report
         assert report["after"]["right"] >= ENTRIES // 4, report  # A branch page leads to many rows.

@@ -13,18 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semcache.model import LostAnswer
-from semcache.upstream.generated import generated_text
+from semcache.upstream.generated import GeneratedText, generated_text, without_repeats
 from semcache.upstream.sse import EventParser
 from semcache.upstream.usage import completion_usage, find_usage, joined_usage
 from semcache.upstream.wire import well_formed
 
-_TEXT = re.compile(r'"(?:content|text|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"((?:[^"\\]|\\.)*)')
+_THOUGHT = ("text", "reasoning", "reasoning_content", "thinking", "summary")
+"""Names under which servers send what a model thought, some of them one text under several."""
+_TEXT = re.compile(
+    rf'"(content|refusal|transcript|arguments|input|{"|".join(_THOUGHT)})"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL
+)
 """A text in JSON that is cut: its value goes up to the closing quote, or to the end of what came."""
+_ESCAPE = re.compile(r'(\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt]))|\\(?:u[0-9a-fA-F]{0,3})?')
+"""A whole escape of JSON, as its group, or one that is cut or unknown."""
 _USAGE = re.compile(r'"usage"\s*:\s*(?=\{)')
 _MODEL = re.compile(r'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _MAX_NAME_CHARS = 256
 """Longer than any model's name. Upstreams may send anything, and each ledger line holds it."""
 _DECODER = json.JSONDecoder()
+_LOOSE_DECODER = json.JSONDecoder(strict=False)
+"""Takes line breaks within a text, too."""
 
 
 @dataclass(slots=True)
@@ -88,14 +96,14 @@ def read_chunks(chunks: Iterable[bytes], target_model: str) -> LostAnswer:
     """
     whole: dict[str, Any] = {}
     usage: Mapping[str, Any] | None = None
-    texts = []
+    generated = GeneratedText()
     for chunk in chunks:
         value = _lenient(chunk.decode("utf-8", "replace"))
         if isinstance(value, dict):
             usage = joined_usage(usage, find_usage(value))
-            texts.append(generated_text(value))
+            generated.add(value)
             whole = {**value, **whole}
-    return _lost({**whole, "usage": usage}, "".join(texts), target_model)
+    return _lost({**whole, "usage": usage}, generated.text(), target_model)
 
 
 def _of_a_completion(body: bytes, received: ReceivedBody, target_model: str) -> LostAnswer | None:
@@ -115,7 +123,7 @@ def _of_a_completion(body: bytes, received: ReceivedBody, target_model: str) -> 
             cut["usage"], _ = _DECODER.raw_decode(text, found.end())
         except (ValueError, RecursionError):
             continue  # The cut goes through the usage.
-    came = "".join(_unescaped(part) for part in _TEXT.findall(text))
+    came = _text_that_came(text)
     lost = _lost(cut, came, target_model)
     if received.declared_bytes <= len(body):
         return lost
@@ -138,6 +146,20 @@ def _lenient(text: str) -> object:
     return value
 
 
+def _text_that_came(text: str) -> str:
+    """Return all texts of a completion's JSON that is cut, each thought once."""
+    said: list[str] = []
+    thoughts: dict[str, list[str]] = {}
+    for name, part in _TEXT.findall(text):
+        (thoughts.setdefault(name, []) if name in _THOUGHT else said).append(_unescaped(part))
+    return "".join([*without_repeats(["".join(parts) for parts in thoughts.values()]), *said])
+
+
 def _unescaped(text: str) -> str:
-    value = _lenient(f'"{text}"')
-    return well_formed(value) if isinstance(value, str) else text
+    """Return a text of JSON without its escapes; one that is cut at the end is dropped."""
+    value: object = _LOOSE_DECODER.decode(f'"{_ESCAPE.sub(_whole_escape, text)}"')
+    return well_formed(str(value))
+
+
+def _whole_escape(found: re.Match[str]) -> str:
+    return found[1] or ""

@@ -130,7 +130,7 @@ def _tariff(price: ModelPrice, *, lacks_tier: bool) -> Tariff | None:
         for above in (*sorted(starts, reverse=True), -1)
     )
     call_fee = FREE if fee is None else Rate.of(_in_band(fee, -1), per=CALLS_PER_PRICE)
-    return Tariff(bands, BUNDLED_VERSION, call_fee, lacks_tier=lacks_tier)
+    return Tariff(bands, BUNDLED_VERSION, call_fee, lacks_tier=lacks_tier, is_largest_fee=fee is not None)
 
 
 def _in_band(price: Decimal | TieredPrices, above: int) -> Decimal:

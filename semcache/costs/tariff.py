@@ -40,8 +40,12 @@ PART_GROUPS: Mapping[str, PartGroup] = {
     "storage_searches": PartGroup.CALLS,
     "search_sources": PartGroup.CALLS,
     "code_executions": PartGroup.CALLS,
+    "audio_seconds": PartGroup.CALLS,
+    **{f"search_context_{size}": PartGroup.CALLS for size in ("low", "medium", "high")},
 }
 """The parts of a usage that may have a price of their own (`Usage.parts`)."""
+TOLD_FEE = "told_fee"
+"""The part of a usage that is the call's fee as the upstream tells it, in nanodollars."""
 _FREE_SUFFIX = ":free"
 
 
@@ -109,6 +113,8 @@ class Tariff:
         price_version: where the prices are from.
         call_fee: a fixed fee per call.
         lacks_tier: whether it is the standard price for a service tier whose own price isn't known.
+        is_largest_fee: whether the fee is that of the largest search context; a fee that an upstream tells is taken in
+            its place.
         is_flat: whether it holds for every part of a usage, so that none lacks a price of its own.
     """
 
@@ -117,6 +123,7 @@ class Tariff:
     call_fee: Rate = FREE
     lacks_tier: bool = False
     is_flat: bool = False
+    is_largest_fee: bool = False
 
     def charge(self, usage: Usage) -> Cost:
         """Return the cost of one call, each part rounded to the nanodollar by itself: the parts add up to the total.
@@ -142,7 +149,7 @@ class Tariff:
         extra, partly = dict.fromkeys(PartGroup, 0), self.lacks_tier
         if usage.parts and not self.is_flat:
             partly = self._charge_parts(usage.parts, band, left, extra) or partly
-        fee = self.call_fee.charge(1) + extra[PartGroup.CALLS]
+        fee = self._fee(usage) + extra[PartGroup.CALLS]
         writes = band.cache_write.charge(left[PartGroup.CACHE_WRITE]) + extra[PartGroup.CACHE_WRITE]
         return Cost(
             band.input.charge(left[PartGroup.INPUT]) + extra[PartGroup.INPUT] + writes + fee,
@@ -152,6 +159,18 @@ class Tariff:
             price_version=self.price_version,
             partly_priced=partly,
         )
+
+    def _fee(self, usage: Usage) -> int:
+        told = dict(usage.parts).get(TOLD_FEE) if self.is_largest_fee else None
+        return self.call_fee.charge(1) if told is None else told
+
+    def _is_in_fee(self, part: str) -> bool:
+        """Return whether a fee per call has the price of this part in it."""
+        if self.call_fee.numerator == 0:
+            return False
+        if part.startswith("search_context_"):
+            return not self.is_largest_fee or part == "search_context_high"
+        return part in {"web_searches", TOLD_FEE}
 
     def _charge_parts(
         self,
@@ -172,9 +191,8 @@ class Tariff:
         for name, count in parts:
             group, rate = PART_GROUPS.get(name, PartGroup.CALLS), band.parts.get(name)
             if rate is None:
-                # Reasoning has the price of other output, and a fee per call has the call's searches in it.
-                included = name == "output_reasoning" or (name == "web_searches" and self.call_fee.numerator > 0)
-                partly = partly or not included
+                # Reasoning has the price of other output.
+                partly = partly or not (name == "output_reasoning" or self._is_in_fee(name))
                 continue
             charged = min(count, left.get(group, MAX_TOKENS))
             extra[group] += rate.charge(charged)

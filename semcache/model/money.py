@@ -26,7 +26,8 @@ class Usage(NamedTuple):
         cache_write_tokens: tokens that were written to the provider's prompt cache.
         service_tier: the provider's tier that served the call (`flex`, `priority`, `batch`); empty: the standard one.
         parts: (name, count) of what may have a price of its own, sorted by name: tokens that the counts above include
-            (`input_audio`), or calls of tools beside them (`web_searches`). `costs.tariff.PART_GROUPS` has all names.
+            (`input_audio`), or calls of tools beside them (`web_searches`). `costs.tariff.PART_GROUPS` has their
+            names. `told_fee` is the fee for the call in nanodollars, where the upstream tells it.
     """
 
     input_tokens: int = 0

@@ -10,16 +10,12 @@ Anthropic, DeepSeek, Gemini, Moonshot, Perplexity and xAI.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from semcache.model import Usage, standard_or
+from semcache.model import NANOUSD_PER_USD, Usage, standard_or
+from semcache.upstream.counts import MAX_TOKENS, Counts, details, possible
 
-MAX_TOKENS = 10**12
-"""A larger count can't be true, and its price would not fit into 64 bits of nanodollars."""
-
-_Counts = Mapping[str, Any]
 _INPUT = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount", "prompt_token_count")
 _OUTPUT = (
     "completion_tokens",
@@ -30,8 +26,16 @@ _OUTPUT = (
     "candidates_token_count",
 )
 _TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", "promptTokensDetails")
+_OUTPUT_DETAILS = (
+    "completion_tokens_details",
+    "output_tokens_details",
+    "output_token_details",
+    "candidatesTokensDetails",
+    "candidates_tokens_details",
+)
+_CACHED_DETAILS = ("cacheTokensDetails", "cache_tokens_details")
+_TOOLS_INPUT = ("toolUsePromptTokenCount", "tool_use_prompt_token_count")
 _THOUGHTS = ("thoughtsTokenCount", "thoughts_token_count")
 _CACHED_IN_DETAILS = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens", "cache_read")
 _CACHED = (
@@ -62,6 +66,11 @@ _TOOL_CALLS = {
     "search_sources": ("num_sources_used",),
 }
 """Parts of a usage that are calls of the provider's own tools, by the names that providers have for them."""
+_AUDIO_SECONDS = ("prompt_audio_seconds",)
+_MAX_FEE_USD = 100
+"""More than any provider's fee for a call."""
+_SEARCH_CONTEXTS = ("low", "medium", "high")
+_NO_TIER = frozenset({"", "global", "not_available", "unspecified", "traffic_type_unspecified"})
 _TOOL_TABLES = ("server_tool_use", "server_side_tool_usage_details")
 
 
@@ -70,16 +79,16 @@ def completion_usage(completion: Mapping[str, Any]) -> Usage:
 
     A message that cites web pages where no count of searches is reported counts as one search, flagged as estimated.
     """
-    usage = read_usage(find_usage(completion))
-    tier = completion.get("service_tier")
-    if isinstance(tier, str) and tier:
-        usage = usage._replace(service_tier=standard_or(tier))
+    found = find_usage(completion)
+    usage = read_usage(found)._replace(service_tier=_tier(found or {}, completion.get("service_tier")))
+    if isinstance(found, _OfChoices) and any(read_usage(each).estimated for each in found.by_index.values()):
+        usage = usage._replace(estimated=True)
     if _cites_pages(completion) and not any(name in _TOOL_CALLS for name, _ in usage.parts):
         usage = usage._replace(parts=tuple(sorted((*usage.parts, ("web_searches", 1)))), estimated=True)
     return usage
 
 
-def find_usage(completion: Mapping[str, Any]) -> _Counts | None:
+def find_usage(completion: Mapping[str, Any]) -> Counts | None:
     """Return the usage object of a completion or a chunk: its own, Groq's, or that of its choices; None for none."""
     groq = completion.get("x_groq")
     places = (
@@ -90,41 +99,86 @@ def find_usage(completion: Mapping[str, Any]) -> _Counts | None:
     for usage in places:
         if isinstance(usage, dict) and usage:
             return usage
-    usages = list(_in_choices(completion.get("choices")))
-    if len(usages) < 2:
-        return usages[0] if usages else None
-    # Each choice has the same prompt and an output of its own; a sum of both would count the prompt more than once.
-    outputs = [_possible(usage, _OUTPUT)[0] or 0 for usage in usages]
-    whole = {name: value for name, value in usages[0].items() if name not in {*_OUTPUT, *_TOTAL, *_OUTPUT_DETAILS}}
-    return {**whole, _OUTPUT[0]: sum(outputs)}
+    by_index = dict(_in_choices(completion.get("choices")))
+    return _OfChoices(by_index) if by_index else None
 
 
-def joined_usage(earlier: _Counts | None, later: _Counts | None) -> _Counts | None:
+class _OfChoices(dict[str, Any]):
+    """The usage of some choices together. It keeps each of them: a stream may tell them one by one."""
+
+    def __init__(self, by_index: Mapping[object, Counts]) -> None:
+        usages = list(by_index.values())
+        super().__init__(usages[0] if len(usages) == 1 else _added_up(usages))
+        self.by_index = by_index
+
+
+def _added_up(usages: Sequence[Counts]) -> Counts:
+    """Return one usage with the prompt, which all choices have in common, once, and the outputs of all.
+
+    It has no output where that of a choice isn't told.
+    """
+    read = [read_usage(usage) for usage in usages]
+    dropped = {*_OUTPUT, *_TOTAL, *_OUTPUT_DETAILS, *_THOUGHTS, "reasoning_tokens", "citation_tokens"}
+    whole = {name: value for name, value in usages[0].items() if name not in dropped}
+    if any(usage.estimated and not usage.output_tokens for usage in read):
+        return whole
+    output = sum(usage.output_tokens for usage in read)
+    parts: dict[str, int] = {}
+    for usage in usages:
+        told = details(usage, _OUTPUT_DETAILS)
+        for name in told:
+            parts[name] = parts.get(name, 0) + (possible(told, (name,))[0] or 0)
+    whole |= {_OUTPUT[0]: output, _OUTPUT_DETAILS[0]: parts}
+    if possible(usages[0], _TOTAL)[0] is not None and read[0].input_tokens:
+        whole[_TOTAL[0]] = read[0].input_tokens + output
+    return whole
+
+
+def joined_usage(earlier: Counts | None, later: Counts | None) -> Counts | None:
     """Return what a stream has reported after two of its chunks: the later counts, and the earlier ones it lacks.
 
-    A later count of 0 doesn't replace an earlier one: some providers end a stream with an empty usage.
+    A later count of 0, in the details too, doesn't replace an earlier one: some providers end a stream with an empty
+    usage. Usages of several choices are added up.
     """
     if not earlier or not later:
         return later or earlier
-    return {**earlier, **{name: value for name, value in later.items() if value or not earlier.get(name)}}
+    if isinstance(later, _OfChoices):
+        if isinstance(earlier, _OfChoices):
+            newer = {index: joined_usage(earlier.by_index.get(index), usage) for index, usage in later.by_index.items()}
+            return _OfChoices({**earlier.by_index, **{index: usage for index, usage in newer.items() if usage}})
+        if read_usage(later).output_tokens < read_usage(earlier).output_tokens:  # That of all, and then one choice's.
+            earlier, later = later, earlier
+    return _joined(earlier, later)
+
+
+def _joined(earlier: Counts, later: Counts) -> Counts:
+    joined = dict(earlier)
+    for name, value in later.items():
+        before = earlier.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            joined[name] = _joined(before, value)
+        elif value or not before:
+            joined[name] = value
+    return joined
 
 
 def read_usage(value: object) -> Usage:
     """Return the counts of a `usage` object.
 
     A count that is missing or impossible is 0, and the usage is flagged as estimated. Where the total exceeds input
-    and output, the rest is what the details say: cached input or reasoning that stands beside them. Without details
-    it is output.
+    and output, the rest is what the details say: cached input, audio or reasoning that stands beside them. Without
+    details it is output.
     """
     if not isinstance(value, dict):
         return Usage(estimated=True)
-    inputs, outputs = _details(value, _INPUT_DETAILS), _details(value, _OUTPUT_DETAILS)
-    total = _possible(value, _TOTAL)[0]
+    inputs, outputs = details(value, _INPUT_DETAILS), details(value, _OUTPUT_DETAILS)
+    total = possible(value, _TOTAL)[0]
     output_tokens, odd_output = _output(value, outputs)
     cached, odd_cached = _cached(value, inputs)
     written, odd_written = _written(value, inputs)
     input_tokens, odd_input = _input(value, total, output_tokens, cached, written)
     if output_tokens is not None and total is not None and input_tokens:
+        input_tokens += _input_beside(value, inputs, input_tokens, output_tokens, total - input_tokens - output_tokens)
         output_tokens, contradicted = _with_reasoning(value, outputs, output_tokens, total - input_tokens)
     elif output_tokens is not None:
         output_tokens, contradicted = _with_reasoning(value, outputs, output_tokens, output_tokens)
@@ -138,27 +192,39 @@ def read_usage(value: object) -> Usage:
         cached, estimated = 0, True
     if cached + written > input_tokens:
         written, estimated = 0, True
-    citations = _possible(value, ("citation_tokens",))[0] or 0
+    citations = possible(value, ("citation_tokens",))[0] or 0
     output_tokens = (output_tokens or 0) + citations
-    tier = value.get("service_tier")
-    usage = Usage(
-        input_tokens,
-        cached,
-        output_tokens,
-        estimated,
-        written,
-        standard_or(tier) if isinstance(tier, str) else "",
-    )
+    usage = Usage(input_tokens, cached, output_tokens, estimated, written, _tier(value))
     return _with_parts(usage, value, inputs, outputs)
 
 
-def _input(value: _Counts, total: int | None, output: int | None, cached: int, written: int) -> tuple[int, bool]:
+def _tier(value: Counts, served: object = None) -> str:
+    """Return the tier that served a call, with all that changes the price of its tokens; empty for the standard one.
+
+    Args:
+        value: the usage.
+        served: the tier that the completion names beside its usage.
+    """
+    google = details(details(value, ("extra_properties",)), ("google",))
+    names = (
+        served if isinstance(served, str) and served else value.get("service_tier") or value.get("serviceTier"),
+        value.get("speed"),  # Anthropic
+        google.get("traffic_type") or value.get("trafficType") or value.get("traffic_type"),  # Vertex AI
+        value.get("inference_geo"),  # Anthropic
+    )
+    tiers = [standard_or(name).removeprefix("on_demand_") for name in names if isinstance(name, str)]
+    return standard_or("+".join(dict.fromkeys(tier for tier in tiers if tier not in _NO_TIER)))
+
+
+def _input(value: Counts, total: int | None, output: int | None, cached: int, written: int) -> tuple[int, bool]:
     """Return the whole input, with what was read from and written to the provider's cache; 0 where it isn't told."""
-    prompt, odd = _possible(value, _INPUT)
+    prompt, odd = possible(value, _INPUT)
     if not prompt:
-        hits, misses = value.get("prompt_cache_hit_tokens"), _possible(value, ("prompt_cache_miss_tokens",))[0]
+        hits, misses = value.get("prompt_cache_hit_tokens"), possible(value, ("prompt_cache_miss_tokens",))[0]
         if misses is not None and hits is not None:
             prompt = misses + cached
+    if prompt:
+        prompt += possible(value, _TOOLS_INPUT)[0] or 0
     by_anthropic = any(value.get(name) is not None for name in _COUNTED_BESIDE)
     beside = cached + written
     if beside and (prompt or by_anthropic):
@@ -167,10 +233,36 @@ def _input(value: _Counts, total: int | None, output: int | None, cached: int, w
         return prompt + (beside if _stands_beside(value, excess, beside, prompt) else 0), odd
     if not prompt and total is not None and output is not None and total > output:
         return total - output, odd
-    return (prompt or 0) + (_possible(value, ("toolUsePromptTokenCount",))[0] or 0), odd
+    return prompt or 0, odd
 
 
-def _stands_beside(value: _Counts, excess: int | None, beside: int, prompt: int) -> bool:
+def _input_beside(value: Counts, inputs: Counts, prompt: int, output: int, rest: int) -> int:
+    """Return audio and other input that isn't part of the prompt's count.
+
+    Args:
+        value: the usage.
+        inputs: the details of its input.
+        prompt: the input as it was told.
+        output: the output as it was told.
+        rest: the total less both.
+    """
+    reasoning = _reasoning(value, details(value, _OUTPUT_DETAILS))
+    if rest <= 0 or rest == reasoning:
+        return 0
+    kinds = [possible(inputs, (f"{kind}_tokens",))[0] or 0 for kind in _KINDS]
+    for count in (sum(kinds), *kinds):
+        if count and rest in {count, count + reasoning}:
+            return count
+    if sum(kinds) > prompt or possible(value, _AUDIO_SECONDS)[0]:
+        return max(0, rest - reasoning) if reasoning > output else rest
+    return 0
+
+
+def _reasoning(value: Counts, told: Counts) -> int:
+    return possible(told, ("reasoning_tokens",))[0] or possible(value, ("reasoning_tokens",))[0] or 0
+
+
+def _stands_beside(value: Counts, excess: int | None, beside: int, prompt: int) -> bool:
     """Return whether the cached input isn't part of the prompt's count.
 
     Args:
@@ -180,7 +272,7 @@ def _stands_beside(value: _Counts, excess: int | None, beside: int, prompt: int)
         prompt: the prompt's count.
     """
     by_anthropic = any(value.get(name) is not None for name in _COUNTED_BESIDE)
-    reasoning = _possible(_details(value, _OUTPUT_DETAILS), ("reasoning_tokens",))[0] or 0
+    reasoning = possible(details(value, _OUTPUT_DETAILS), ("reasoning_tokens",))[0] or 0
     if reasoning and excess == reasoning:
         return False
     if excess in {beside, beside + reasoning}:
@@ -190,28 +282,28 @@ def _stands_beside(value: _Counts, excess: int | None, beside: int, prompt: int)
     return excess not in {0, reasoning} and by_anthropic and value.get(_INPUT[0]) is None
 
 
-def _output(value: _Counts, details: _Counts) -> tuple[int | None, bool]:
+def _output(value: Counts, told: Counts) -> tuple[int | None, bool]:
     """Return the output as it was told, with Gemini's thoughts; None where it isn't told."""
-    output, odd = _possible(value, _OUTPUT)
-    thoughts = _possible(value, _THOUGHTS)[0]
+    output, odd = possible(value, _OUTPUT)
+    thoughts = possible(value, _THOUGHTS)[0]
     if thoughts is not None:
         return (output or 0) + thoughts, odd
-    if output is None and details:
-        kinds = [_possible(details, (f"{kind}_tokens",))[0] or 0 for kind in ("text", "reasoning", *_KINDS)]
+    if output is None and told:
+        kinds = [possible(told, (f"{kind}_tokens",))[0] or 0 for kind in ("text", "reasoning", *_KINDS)]
         return (sum(kinds), True) if any(kinds) else (None, odd)
     return output, odd
 
 
-def _with_reasoning(value: _Counts, details: _Counts, output: int, rest: int) -> tuple[int, bool]:
+def _with_reasoning(value: Counts, told: Counts, output: int, rest: int) -> tuple[int, bool]:
     """Return the output with reasoning that stands beside it, and whether the numbers contradict each other.
 
     Args:
         value: the usage.
-        details: the details of its output.
+        told: the details of its output.
         output: the output as it was told.
         rest: the total less the input; the output itself where no total is told.
     """
-    reasoning = _possible(details, ("reasoning_tokens",))[0] or _possible(value, ("reasoning_tokens",))[0] or 0
+    reasoning = _reasoning(value, told)
     if "num_search_queries" in value or "citation_tokens" in value:  # Perplexity's total has neither of them.
         return output + reasoning, False
     beside = rest - output
@@ -222,21 +314,21 @@ def _with_reasoning(value: _Counts, details: _Counts, output: int, rest: int) ->
     return output, beside > 0
 
 
-def _cached(value: _Counts, details: _Counts) -> tuple[int, bool]:
-    counts = [_possible(details, _CACHED_IN_DETAILS), _possible(value, _CACHED)]
+def _cached(value: Counts, told: Counts) -> tuple[int, bool]:
+    counts = [possible(told, _CACHED_IN_DETAILS), possible(value, _CACHED)]
     return max(count or 0 for count, _ in counts), any(odd for _, odd in counts)
 
 
-def _written(value: _Counts, details: _Counts) -> tuple[int, bool]:
-    counts = [_possible(details, _WRITTEN_IN_DETAILS), _possible(value, _WRITTEN)]
-    by_time = _details(value, ("cache_creation",))
-    kept = [_possible(by_time, (f"ephemeral_{time}_input_tokens",))[0] or 0 for time in ("5m", "1h")]
+def _written(value: Counts, told: Counts) -> tuple[int, bool]:
+    counts = [possible(told, _WRITTEN_IN_DETAILS), possible(value, _WRITTEN)]
+    by_time = details(value, ("cache_creation",))
+    kept = [possible(by_time, (f"ephemeral_{time}_input_tokens",))[0] or 0 for time in ("5m", "1h")]
     return max(sum(kept), *(count or 0 for count, _ in counts)), any(odd for _, odd in counts)
 
 
-def _with_parts(usage: Usage, value: _Counts, inputs: _Counts, outputs: _Counts) -> Usage:
+def _with_parts(usage: Usage, value: Counts, inputs: Counts, outputs: Counts) -> Usage:
     """Return a usage with what may have a price of its own; it is estimated where such a count is impossible."""
-    cached_kinds = _details(inputs, ("cached_tokens_details",))
+    cached_kinds = details(inputs, ("cached_tokens_details",)) or details(value, _CACHED_DETAILS)
     counts: dict[str, int] = {}
     odd = False
 
@@ -252,61 +344,35 @@ def _with_parts(usage: Usage, value: _Counts, inputs: _Counts, outputs: _Counts)
 
     for kind in _KINDS:
         names = (f"{kind}_tokens",)
-        cached_count = note(f"cached_{kind}", _possible(cached_kinds, names)[0], usage.cached_input_tokens)
-        whole = _possible(inputs, names)[0] or 0
+        cached_count = note(f"cached_{kind}", possible(cached_kinds, names)[0], usage.cached_input_tokens)
+        whole = possible(inputs, names)[0] or 0
         note(f"input_{kind}", max(0, whole - cached_count), usage.input_tokens)
-        note(f"output_{kind}", _possible(outputs, names)[0], usage.output_tokens)
-    long_kept = _possible(_details(value, ("cache_creation",)), ("ephemeral_1h_input_tokens",))[0]
+        note(f"output_{kind}", possible(outputs, names)[0], usage.output_tokens)
+    long_kept = possible(details(value, ("cache_creation",)), ("ephemeral_1h_input_tokens",))[0]
     note("cache_write_1h", long_kept, usage.cache_write_tokens)
     # Perplexity prices reasoning and citations apart from the answer; other providers tell reasoning in the details.
-    note("output_reasoning", _possible(value, ("reasoning_tokens",))[0], usage.output_tokens)
-    note("output_citation", _possible(value, ("citation_tokens",))[0], usage.output_tokens)
-    tables = (value, *(_details(value, (name,)) for name in _TOOL_TABLES))
+    note("output_reasoning", possible(value, ("reasoning_tokens",))[0], usage.output_tokens)
+    note("output_citation", possible(value, ("citation_tokens",))[0], usage.output_tokens)
+    note("audio_seconds", possible(value, _AUDIO_SECONDS)[0], MAX_TOKENS)
+    fee_usd, context = details(value, ("cost",)).get("request_cost"), value.get("search_context_size")
+    if isinstance(fee_usd, int | float) and not isinstance(fee_usd, bool) and 0 < fee_usd < _MAX_FEE_USD:
+        note("told_fee", round(fee_usd * NANOUSD_PER_USD), MAX_TOKENS)
+    elif context in _SEARCH_CONTEXTS:
+        note(f"search_context_{context}", 1, 1)
+    tables = (value, *(details(value, (name,)) for name in _TOOL_TABLES))
     for part, tools in _TOOL_CALLS.items():
-        note(part, max(_possible(table, tools)[0] or 0 for table in tables), MAX_TOKENS)
+        note(part, max(possible(table, tools)[0] or 0 for table in tables), MAX_TOKENS)
     return usage._replace(parts=tuple(sorted(counts.items())), estimated=usage.estimated or odd)
 
 
-def _possible(counts: _Counts, names: Sequence[str]) -> tuple[int | None, bool]:
-    """Return the largest count that is told under any of these names, and whether one was impossible.
-
-    Several names for one count stand side by side in some usages, all but one of them 0.
-    """
-    told: list[int] = []
-    odd = False
-    for name in names:
-        value = counts.get(name)
-        if value is None:
-            continue
-        count = _count(value)
-        if count is None:
-            odd = True
-            continue
-        told.append(count)
-        odd = odd or (isinstance(value, float) and count != value)
-    return (max(told), odd) if told else (None, odd)
-
-
-def _count(value: object) -> int | None:
-    """Return a count of tokens; None for what can't be one. A part of a token is rounded up; a bool is no count."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
-        value = int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        value = math.ceil(value) if value >= 0 else -1
-    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
-
-
-def _details(counts: _Counts, names: Sequence[str]) -> _Counts:
-    return next((counts[name] for name in names if isinstance(counts.get(name), dict)), {})
-
-
-def _in_choices(choices: object) -> Iterator[_Counts]:
-    for choice in choices if isinstance(choices, list) else ():
+def _in_choices(choices: object) -> Iterator[tuple[object, Counts]]:
+    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
         if isinstance(choice, dict):
+            index = choice.get("index")
             for place in (choice, choice.get("message"), choice.get("delta")):
                 usage = place.get("usage") if isinstance(place, dict) else None
                 if isinstance(usage, dict) and usage:
-                    yield usage
+                    yield index if isinstance(index, int | str) else position, usage
                     break
 
 

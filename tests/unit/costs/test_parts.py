@@ -91,6 +91,42 @@ def test_a_fee_per_call_has_the_searches_in_it():
     assert cost.input_nanousd == 1_000 * 1_000 + 12_000_000
 
 
+@pytest.mark.parametrize(
+    ("parts", "fee_nanousd", "partly"),
+    [
+        ([], 12_000_000, False),
+        ([("told_fee", 5_000_000)], 5_000_000, False),
+        ([("search_context_low", 1)], 12_000_000, True),
+        ([("search_context_high", 1), ("web_searches", 1)], 12_000_000, False),
+    ],
+    ids=["nothing told", "a fee", "a small context", "a large context"],
+)
+def test_a_fee_that_is_told_is_the_calls_fee(parts, fee_nanousd, partly):
+    cost = BOOK.cost("perplexity/sonar", Usage(1_000, 0, 10, parts=tuple(parts)), AT_S)
+    assert (cost.input_nanousd, cost.partly_priced) == (1_000 * 1_000 + fee_nanousd, partly)
+
+
+def test_a_fee_that_is_told_for_a_model_without_one_is_flagged():
+    cost = BOOK.cost("gpt-5", Usage(1_000, 0, 10, parts=(("told_fee", 5_000_000),)), AT_S)
+    assert cost == BOOK.cost("gpt-5", Usage(1_000, 0, 10), AT_S)._replace(partly_priced=True)
+
+
+def test_the_operators_own_fee_has_any_context_in_it(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text('[[price]]\nmodel = "perplexity/sonar"\ninput = 1\noutput = 1\nper_call = 0.006\n')
+    book = PriceBook.open(CostSettings(price_file=path))
+    for part in (("search_context_low", 1), ("told_fee", 5_000_000)):
+        cost = book.cost("perplexity/sonar", Usage(1_000, 0, 10, parts=(part,)), AT_S)
+        assert (cost.input_nanousd, cost.partly_priced) == (1_000 * 1_000 + 6_000_000, False)
+
+
+def test_the_fast_mode_of_anthropic_has_its_own_price():
+    cost = BOOK.cost("claude-opus-5", Usage(1_000, 0, 10, service_tier="fast"), AT_S)
+    wanted = library_nanousd("claude-opus-5", {"speed": "fast"}, "anthropic", input_tokens=1_000, output_tokens=10)
+    assert (cost.total_nanousd, cost.partly_priced) == (wanted, False)
+    assert cost.total_nanousd > BOOK.cost("claude-opus-5", Usage(1_000, 0, 10), AT_S).total_nanousd
+
+
 @pytest.mark.parametrize("part", sorted(PART_GROUPS.keys() - {"output_reasoning"}))
 def test_a_part_without_a_known_price_has_the_texts_and_is_flagged(part):
     plain = Usage(1_000, 300, 200, cache_write_tokens=100)

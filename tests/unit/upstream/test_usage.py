@@ -124,6 +124,82 @@ ODD = {
 }
 
 
+def audio(count, **others):
+    return {"prompt_tokens_details": {"audio_tokens": count, **others}}
+
+
+INPUT_BESIDE = {
+    "Mistral: seconds of audio": (
+        told(4, 635, total_tokens=3_264, prompt_audio_seconds=203),
+        Usage(2_629, 0, 635, parts=(("audio_seconds", 203),)),
+    ),
+    "seconds of audio and reasoning": (
+        told(4, 35, total_tokens=3_239, prompt_audio_seconds=203, **reasoning(200)),
+        Usage(3_004, 0, 235, parts=(("audio_seconds", 203),)),
+    ),
+    "seconds of audio within the prompt": (
+        told(2_629, 635, total_tokens=3_264, prompt_audio_seconds=203),
+        Usage(2_629, 0, 635, parts=(("audio_seconds", 203),)),
+    ),
+    "no seconds": (told(4, 635, total_tokens=639, prompt_audio_seconds=None), Usage(4, 0, 635)),
+    "audio, as the total says": (
+        told(100, 100, total_tokens=500, **audio(300)),
+        Usage(400, 0, 100, parts=(("input_audio", 300),)),
+    ),
+    "a little audio, as the total says": (
+        told(1_000, 100, total_tokens=1_400, **audio(300)),
+        Usage(1_300, 0, 100, parts=(("input_audio", 300),)),
+    ),
+    "audio beside, and reasoning beside": (
+        told(100, 100, total_tokens=2_500, **audio(300), **reasoning(2_000)),
+        Usage(400, 0, 2_100, parts=(("input_audio", 300),)),
+    ),
+    "images and audio": (
+        told(100, 100, total_tokens=550, **audio(300, image_tokens=50)),
+        Usage(450, 0, 100, parts=(("input_audio", 300), ("input_image", 50))),
+    ),
+    "audio within, and thoughts that only the total has": (
+        told(1_000, 100, total_tokens=3_100, **audio(300)),
+        Usage(1_000, 0, 2_100, parts=(("input_audio", 300),)),
+    ),
+    "Gemini: a list of kinds": (
+        {
+            "promptTokenCount": 1_000,
+            "candidatesTokenCount": 100,
+            "cachedContentTokenCount": 500,
+            "totalTokenCount": 1_100,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 400}, {"modality": "AUDIO", "tokenCount": 600}],
+            "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 200}],
+            "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 30}, {"modality": "TEXT"}],
+        },
+        Usage(1_000, 500, 100, parts=(("cached_audio", 200), ("input_audio", 400), ("output_image", 30))),
+    ),
+    "Gemini: other spelling": (
+        {
+            "prompt_token_count": 1_000,
+            "candidates_token_count": 100,
+            "prompt_tokens_details": [{"modality": "VIDEO", "token_count": 600}, None, {"modality": 3}],
+        },
+        Usage(1_000, 0, 100, parts=(("input_video", 600),)),
+    ),
+    "Gemini: results of tools beside a cached prompt": (
+        {
+            "promptTokenCount": 1_000,
+            "toolUsePromptTokenCount": 300,
+            "candidatesTokenCount": 100,
+            "cachedContentTokenCount": 500,
+            "totalTokenCount": 1_400,
+        },
+        Usage(1_300, 500, 100),
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "wanted"), INPUT_BESIDE.values(), ids=INPUT_BESIDE)
+def test_audio_and_other_input_is_input_wherever_it_stands(value, wanted):
+    assert read_usage(value) == wanted
+
+
 @pytest.mark.parametrize(("value", "wanted"), WELL_TOLD.values(), ids=WELL_TOLD)
 def test_what_is_told_is_taken(value, wanted):
     assert read_usage(value) == wanted
@@ -173,8 +249,27 @@ def test_an_odd_count_leaves_the_others_and_is_flagged(value, wanted):
             [("social_searches", 1), ("web_searches", 2)],
         ),
         (told(100, 50, prompt_tokens_details={"audio_tokens": 0, "text_tokens": 100}), []),
+        (told(100, 50, search_context_size="low"), [("search_context_low", 1)]),
+        (told(100, 50, search_context_size="low", cost={"request_cost": 0.005}), [("told_fee", 5_000_000)]),
+        (told(100, 50, search_context_size=["low"], cost={"request_cost": "0.005"}), []),
+        (told(100, 50, cost=0.005), []),
+        (told(100, 50, cost={"request_cost": float("nan")}), []),
     ],
-    ids=["audio in", "audio in and cached", "out", "Anthropic", "Perplexity", "xAI sources", "xAI tools", "zeros"],
+    ids=[
+        "audio in",
+        "audio in and cached",
+        "out",
+        "Anthropic",
+        "Perplexity",
+        "xAI sources",
+        "xAI tools",
+        "zeros",
+        "context",
+        "fee",
+        "texts",
+        "a whole cost",
+        "nan",
+    ],
 )
 def test_what_has_a_price_of_its_own_is_a_part(usage, parts):
     assert read_usage(usage).parts == tuple(parts)
@@ -191,8 +286,19 @@ def test_what_has_a_price_of_its_own_is_a_part(usage, parts):
         ({"service_tier": 3}, ""),
         ({"usage": told(5, 2, service_tier="batch")}, "batch"),
         ({"usage": told(5, 2, service_tier="standard")}, ""),
+        ({"usage": told(5, 2, speed="fast")}, "fast"),
+        ({"usage": told(5, 2, service_tier="standard", speed="standard")}, ""),
+        ({"usage": told(5, 2, service_tier="priority", speed="fast", inference_geo="us")}, "priority+fast+us"),
+        ({"service_tier": "default", "usage": told(5, 2, speed="fast")}, "fast"),
+        ({"usage": told(5, 2, inference_geo="us")}, "us"),
+        ({"usage": told(5, 2, inference_geo="global")}, ""),
+        ({"usage": told(5, 2, inference_geo="not_available")}, ""),
+        ({"usage": told(5, 2, extra_properties={"google": {"traffic_type": "ON_DEMAND"}})}, ""),
+        ({"usage": told(5, 2, extra_properties={"google": {"traffic_type": "ON_DEMAND_FLEX"}})}, "flex"),
+        ({"usage": told(5, 2, extra_properties={"google": {"traffic_type": "ON_DEMAND_PRIORITY"}})}, "priority"),
+        ({"usageMetadata": {"promptTokenCount": 5, "trafficType": "PROVISIONED_THROUGHPUT"}}, "provisioned_throughput"),
+        ({"usage": told(5, 2, extra_properties=3, speed=[])}, ""),
     ],
-    ids=["flex", "capitals", "default", "Groq's", "null", "a number", "Anthropic's", "Anthropic's standard"],
 )
 def test_the_tier_that_served_is_read(completion, tier):
     assert completion_usage(completion).service_tier == tier
@@ -218,6 +324,52 @@ def test_usages_of_several_choices_count_the_prompt_once():
     assert completion_usage({"choices": choices}) == Usage(5, 0, 5)
 
 
+BESIDE = told(1_000, 100, **reasoning(1_000))
+PER_CHOICE = {
+    "reasoning beside": ([told(5, 100, total_tokens=1_105, **reasoning(1_000))] * 2, Usage(5, 0, 2_200)),
+    "reasoning beside, no total": ([BESIDE] * 2, Usage(1_000, 0, 2_200, estimated=True)),
+    "reasoning within": ([told(5, 1_100, total_tokens=1_105, **reasoning(1_000))] * 2, Usage(5, 0, 2_200)),
+    "the total alone": ([told(5, 100, total_tokens=1_105)] * 2, Usage(5, 0, 2_200)),
+    "thoughts": (
+        [{"promptTokenCount": 5, "candidatesTokenCount": 100, "thoughtsTokenCount": 500}] * 2,
+        Usage(5, 0, 1_200),
+    ),
+    "different ones": ([told(5, 900), told(5, 700)], Usage(5, 0, 1_600)),
+    "audio": (
+        [told(5, 10, completion_tokens_details={"audio_tokens": 4})] * 2,
+        Usage(5, 0, 20, parts=(("output_audio", 8),)),
+    ),
+    "cached beside": ([told(10, 5, total_tokens=815, **cached(800))] * 2, Usage(810, 800, 10)),
+    "one without an output": ([told(5, 900), {"prompt_tokens": 5}], Usage(5, 0, 0, estimated=True)),
+}
+
+
+@pytest.mark.parametrize(("usages", "wanted"), PER_CHOICE.values(), ids=PER_CHOICE)
+def test_the_outputs_of_choices_are_added_up_with_all_that_stands_beside_them(usages, wanted):
+    choices = [{"index": index, "usage": usage} for index, usage in enumerate(usages)]
+    assert completion_usage({"choices": choices}) == wanted
+
+
+@pytest.mark.parametrize(("usages", "wanted"), PER_CHOICE.values(), ids=PER_CHOICE)
+def test_a_stream_adds_the_usages_of_its_choices_up(usages, wanted):
+    joined = None
+    for index, usage in enumerate(usages):
+        for told_so_far in ({"prompt_tokens": 5}, usage, usage):
+            joined = joined_usage(joined, find_usage({"choices": [{"index": index, "usage": told_so_far}]}))
+            joined = joined_usage(joined, find_usage({"choices": [{"index": index}]}))
+    read = read_usage(joined)
+    assert (read.output_tokens, read.parts) == (wanted.output_tokens, wanted.parts)
+
+
+@pytest.mark.parametrize("whole_first", [False, True])
+def test_a_usage_of_all_choices_isnt_replaced_by_that_of_one(whole_first):
+    chunks = [{"choices": [{"index": 1, "usage": told(5, 700)}]}, {"usage": told(5, 1_600)}]
+    usage = None
+    for chunk in reversed(chunks) if whole_first else chunks:
+        usage = joined_usage(usage, find_usage(chunk))
+    assert read_usage(usage) == Usage(5, 0, 1_600)
+
+
 def test_pages_that_are_cited_are_a_search_that_nobody_counted():
     message = {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://x"}}]}
     completion = {"choices": [{"message": message}], "usage": told(5, 2)}
@@ -234,8 +386,22 @@ def test_pages_that_are_cited_are_a_search_that_nobody_counted():
         ([{"input_tokens": 5, "output_tokens": 1}, {"output_tokens": 7}], Usage(5, 0, 7)),
         ([told(5, 7), None], Usage(5, 0, 7)),
         ([None, told(5, 7)], Usage(5, 0, 7)),
+        ([told(9, 7, **cached(4)), told(9, 8, **cached(0))], Usage(9, 4, 8)),
+        ([told(9, 7, **cached(0)), told(9, 8, **cached(4))], Usage(9, 4, 8)),
+        ([told(9, 7, **cached(4)), told(9, 8, prompt_tokens_details=None)], Usage(9, 4, 8)),
+        ([told(9, 7, **audio(3)), told(9, 8, **cached(4))], Usage(9, 4, 8, parts=(("input_audio", 3),))),
     ],
-    ids=["grows", "ends with zeros", "in halves", "early", "late"],
+    ids=[
+        "grows",
+        "ends with zeros",
+        "in halves",
+        "early",
+        "late",
+        "details that end with zeros",
+        "details that grow",
+        "details that end with null",
+        "details in halves",
+    ],
 )
 def test_the_usages_of_a_streams_chunks_are_joined(chunks, wanted):
     usage = None

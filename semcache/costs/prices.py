@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,10 +29,32 @@ _EPOCH_S = 60.0
 _DATED = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d)$")
 """The date of a snapshot at the end of a model's name: -2024-08-06, -20240806, -0613."""
 
+_PATH = re.compile(r"^(?:(?:.*/)?publishers/)?([^/]+/)?models/", re.IGNORECASE)
+"""What Google's endpoints write around the publisher, before a model's name."""
+_ROUTING = re.compile(r"(?::(?:nitro|floor|exacto|online))+$", re.IGNORECASE)
+"""How a router is to choose among a model's providers; with `:online` it also searches the web."""
+
+
+def bare(model: str) -> str:
+    """Return a model's name without the path of Google's endpoints and without a router's way of choosing."""
+    return _ROUTING.sub("", _PATH.sub(r"\1", model))
+
+
+def _searches(model: str) -> bool:
+    """Return whether a model's name (lower case) has a router search the web."""
+    found = _ROUTING.search(model)
+    return found is not None and ":online" in found[0]
+
 
 def undated(model: str) -> str:
     """Return a model's name without the date of its snapshot."""
     return _DATED.sub("", model)
+
+
+def _names(model: str) -> Sequence[str]:
+    """Return the names by which a model may have an override, its own first."""
+    plain = bare(model)
+    return model, undated(model), plain, undated(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +134,9 @@ class PriceBook:
 
         1. the target's own setting, `free` or `price`;
         2. an override for the model's name (case aside), for its name without a snapshot's date (`gpt-4o` for
-           `gpt-4o-2024-08-06`), or for names that begin alike (`openai/*`);
-        3. the bundled prices of the target's provider.
+           `gpt-4o-2024-08-06`), for its bare name (`gpt-5` for `gpt-5:floor`), or for names that begin alike
+           (`openai/*`);
+        3. the bundled prices of the target's provider, for the model's name or its bare name.
 
         A model whose name ends with `:free` costs nothing, unless the target or an override of that very name says
         otherwise. A model without a price gives `NO_COST` (`priced` is False) and is counted in `unpriced_models`.
@@ -164,7 +187,7 @@ class PriceBook:
         elif is_free(name) and name not in self._overrides.names:
             quote = _Quote(FREE_TARIFF, -math.inf, math.inf)
         else:
-            override, start_s, end_s = self._overrides.find((name, undated(name)), at_s, tier)
+            override, start_s, end_s = self._overrides.find(_names(name), at_s, tier)
             quote = _Quote(override, start_s, end_s)
         if quote.tariff is None and len(model) > _MAX_NAME:
             return quote
@@ -175,10 +198,18 @@ class PriceBook:
                 start_s = max(start_s, at_s // _EPOCH_S * _EPOCH_S)
                 end_s = min(end_s, start_s + _EPOCH_S)
             quote = _Quote(price.tariff, start_s, end_s)
+        tariff = quote.tariff
+        if tariff is not None and not tariff.is_flat and _searches(name) and name not in self._overrides.names:
+            quote = _Quote(replace(tariff, lacks_search=True), quote.start_s, quote.end_s)
         self._quotes[route, model, tier] = quote
         return quote
 
     def _find_bundled(self, model: str, tier: str, at_s: float, seller: Seller) -> BundledPrice:
+        price = self._bundled_of(model, tier, at_s, seller)
+        plain = bare(model)
+        return price if price.tariff is not None or plain == model else self._bundled_of(plain, tier, at_s, seller)
+
+    def _bundled_of(self, model: str, tier: str, at_s: float, seller: Seller) -> BundledPrice:
         price = self._bundled.find(model, at_s, seller.provider, tier)
         if price.tariff is None and seller.provider is not None and seller.by_name:
             price = self._bundled.find(model, at_s, None, tier)  # A router has models that its own list lacks.

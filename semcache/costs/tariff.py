@@ -113,6 +113,7 @@ class Tariff:
         price_version: where the prices are from.
         call_fee: a fixed fee per call.
         lacks_tier: whether it is the standard price for a service tier whose own price isn't known.
+        lacks_search: whether the search of the web that the model's name asks for isn't in it.
         is_largest_fee: whether the fee is that of the largest search context; a fee that an upstream tells is taken in
             its place.
         is_flat: whether it holds for every part of a usage, so that none lacks a price of its own.
@@ -123,6 +124,7 @@ class Tariff:
     call_fee: Rate = FREE
     lacks_tier: bool = False
     is_flat: bool = False
+    lacks_search: bool = False
     is_largest_fee: bool = False
 
     def charge(self, usage: Usage) -> Cost:
@@ -146,7 +148,7 @@ class Tariff:
             PartGroup.CACHE_WRITE: written,
             PartGroup.OUTPUT: output,
         }
-        extra, partly = dict.fromkeys(PartGroup, 0), self.lacks_tier
+        extra, partly = dict.fromkeys(PartGroup, 0), self.lacks_tier or self.lacks_search
         if usage.parts and not self.is_flat:
             partly = self._charge_parts(usage.parts, band, left, extra) or partly
         fee = self._fee(usage) + extra[PartGroup.CALLS]

@@ -175,6 +175,20 @@ async def test_a_stream_that_breaks_off_costs_at_least_the_last_usage_that_was_t
     assert (line.usage.input_tokens, line.usage.output_tokens) == (1_000, 502)
 
 
+async def test_a_stream_that_repeats_all_so_far_in_each_chunk_costs_its_text_once() -> None:
+    words, chunks = TEXT.split(), []
+    for number, word in enumerate(words, start=1):
+        choice = {
+            "index": 0,
+            "delta": {"content": f"{word} "},
+            "message": {"role": "assistant", "content": " ".join(words[:number])},
+        }
+        body = {"id": "i", "model": MODEL, "object": "chat.completion.chunk", "choices": [choice]}
+        chunks.append(with_usage(json.dumps(body).encode(), 1_000, number))
+    (line,), _ = await asked([events(chunks, done=False, ending=Ending.CUT)], streams=True, answered=False)
+    assert line.usage == Usage(1_000, 0, WORDS)
+
+
 async def test_a_stream_that_breaks_off_behind_a_small_usage_costs_its_text() -> None:
     chunks = [with_usage(CHUNKS[0], 1_000, 1), *CHUNKS[1:-1]]
     (line,), _ = await asked([events(chunks, done=False, ending=Ending.CUT)], streams=True, answered=False)

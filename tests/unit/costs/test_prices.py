@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from semcache.costs.prices import PriceBook, PriceMemory
 from semcache.model import NANOUSD_PER_USD, NO_COST, Usage
-from semcache.settings import CostSettings
+from semcache.settings import CostSettings, Target
 
 AT_S = datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp()
 USAGE = Usage(input_tokens=1000, cached_input_tokens=400, output_tokens=10)
@@ -53,6 +53,51 @@ def test_a_known_model_costs_what_the_library_says_split_in_three(book):
     assert cost.priced
     assert cost.price_version == BUNDLED
     assert cost.total_nanousd == library_nanousd(USAGE, "gpt-4o")
+
+
+GOOGLE = Target.model_validate({"name": "g", "base_url": "https://generativelanguage.googleapis.com/v1beta/openai"})
+ROUTER = Target.model_validate({"name": "r", "base_url": "https://openrouter.ai/api/v1"})
+
+
+@pytest.mark.parametrize(
+    ("route", "model", "same"),
+    [
+        ("g", "models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("", "models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("", "google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("g", "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("g", "projects/p/locations/us/publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("r", "gpt-5:floor", "gpt-5"),
+        ("r", "openai/gpt-4o:nitro", "openai/gpt-4o"),
+        ("r", "moonshotai/kimi-k2:exacto", "moonshotai/kimi-k2"),
+        ("", "openai/gpt-5:Floor", "openai/gpt-5"),
+    ],
+)
+def test_a_path_and_a_routers_choice_are_no_part_of_a_name(route, model, same):
+    book = PriceBook.open(CostSettings(), targets=[GOOGLE, ROUTER])
+    cost = book.cost(model, USAGE, AT_S, route)
+    assert cost.priced
+    assert cost == book.cost(same, USAGE, AT_S, route)
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-5:online", "openai/gpt-5:nitro:online"])
+def test_a_search_that_a_name_asks_for_is_flagged(model):
+    book = PriceBook.open(CostSettings(), targets=[ROUTER])
+    plain = book.cost("openai/gpt-5", USAGE, AT_S, "r")
+    assert book.cost(model, USAGE, AT_S, "r") == plain._replace(partly_priced=True)
+
+
+def test_an_override_holds_for_all_ways_of_routing_unless_one_has_its_own(book_with):
+    book = book_with("gpt-5", "gpt-4o:online")
+    assert book.cost("gpt-5:nitro", USAGE, AT_S) == book.cost("gpt-5", USAGE, AT_S)
+    assert book.cost("gpt-5:nitro", USAGE, AT_S).price_version.startswith("override ")
+    assert book.cost("gpt-5:online", USAGE, AT_S).partly_priced
+    assert not book.cost("gpt-4o:online", USAGE, AT_S).partly_priced
+
+
+@pytest.mark.parametrize("model", ["house-model:14b", "gpt-5:14b", "accounts/me/models/gpt-5", "models/house"])
+def test_other_endings_and_paths_stay_a_part_of_a_name(model):
+    assert not PriceBook.open(CostSettings(), targets=[ROUTER]).cost(model, USAGE, AT_S, "r").priced
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-2024-08-06", "openai/gpt-4o", "azure/gpt-4o", "GPT-4o"])

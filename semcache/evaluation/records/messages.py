@@ -118,11 +118,18 @@ def begins_with_markup(text: str) -> str:
     return next((markup for markup in (_CHATML, *_MARKUPS) if text.lstrip().startswith(markup)), "")
 
 
-def with_system(messages: Sequence[ChatMessage], system: Any) -> list[ChatMessage]:
+def with_system(messages: Sequence[ChatMessage], system: str) -> list[ChatMessage]:
     """Return the messages after the system's instructions, unless these are missing or the messages begin with some."""
-    if not isinstance(system, str) or not system.strip() or messages[0]["role"] in {"system", "developer"}:
+    if not system.strip() or messages[0]["role"] in {"system", "developer"}:
         return list(messages)
     return [{"role": "system", "content": system}, *messages]
+
+
+def with_instructions(messages: Sequence[ChatMessage], instructions: str) -> list[ChatMessage]:
+    """Return the messages after a Responses request's instructions, which hold beside a developer's own message."""
+    if not instructions.strip() or messages[0].get("content") == instructions:
+        return list(messages)
+    return [{"role": "system", "content": instructions}, *messages]
 
 
 def _role(item: Mapping[str, Any]) -> str | None:

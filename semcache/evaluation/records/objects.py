@@ -82,13 +82,18 @@ def conversation_in(text: str) -> Any:
     """Return the conversation or the request that a text writes as JSON or Python; None if the text is a prompt."""
     if not text.lstrip().startswith(("{", "[")):
         return None
-    try:
-        value = _value(text.strip())
-    except ValueError:
-        return None
+    value = value_in(text)
     if isinstance(value, list) and value and all(map(is_message, value)):
         return value
     return value if isinstance(value, dict) and "messages" in value else None
+
+
+def value_in(text: str) -> Any:
+    """Return the value that a text writes as JSON or as a Python literal; None if it writes none."""
+    try:
+        return _value(text.strip())
+    except ValueError:
+        return None
 
 
 def _value(text: str) -> Any:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.records.messages import ChatMessage, is_empty, read_messages, with_system
+from semcache.evaluation.records.messages import is_empty, read_messages
 from semcache.evaluation.records.objects import conversation_in, read_value
 from semcache.evaluation.records.record import Record, record_of, refuse, skip
+from semcache.evaluation.records.settings import instructed, settings_beside, settings_in
 
 Body = Mapping[str, Any]
 """The fields of an OpenAI request: at least its messages."""
@@ -100,42 +101,55 @@ def _conversation_in(name: str) -> Callable[[Record], Body]:
     return read
 
 
+def _request_in(name: str) -> Callable[[Record], Body]:
+    """Return a reader of a field that holds a logged request, of which all fields are kept."""
+
+    def read(record: Record) -> Body:
+        value = record.fields[name]
+        is_json = isinstance(value, str) and not is_empty(value)
+        request = read_value(record.where, name, value) if is_json else value
+        if not isinstance(request, dict) or all(is_empty(request.get(field)) for field in _ASKED):
+            return _body(record, name, request)
+        body = _whole(record.where, name, request)
+        return {**settings_beside(record), **body, "messages": instructed(record, body["messages"])}
+
+    return read
+
+
 def _body(record: Record, name: str, value: Any) -> Body:
     if is_empty(value):
         skip(record.where, f"has no prompt, because its {name} is empty", _HINT)
+    settings = settings_beside(record)
     if not isinstance(value, dict):
-        return {"messages": _instructed(record, read_messages(record.where, name, value))}
+        return {**settings, "messages": instructed(record, read_messages(record.where, name, value))}
     inner = record_of(record.where, value)
     if shape_of(inner) is None:
         skip(record.where, f"has no prompt in {name}", _HINT)
-    return {"model": value.get("model"), **read_request(inner)}
+    body = {"model": value.get("model"), **settings, **read_request(inner)}
+    return {**body, "messages": instructed(record, body["messages"])}
 
 
-def _instructed(record: Record, messages: list[ChatMessage]) -> list[ChatMessage]:
-    system = record.fields.get("systemprompt")
-    if system is None and record.fields.keys() & {"messages", "conversations", "conversation"}:
-        system = record.fields.get("system")
-    return with_system(messages, system)
+def _whole(where: str, name: str, request: Mapping[str, Any]) -> Body:
+    """Return a logged request whole, but for streaming: its tools and settings decide what may share an answer."""
+    asked = next(request[field] for field in _ASKED if not is_empty(request.get(field)))
+    messages = instructed(record_of(where, request), read_messages(where, name, asked))
+    return {"model": request.get("model"), **settings_in(request), "messages": messages}
 
 
 def _alpaca(record: Record) -> Body:
     parts = [record.fields.get(name) for name in ("instruction", "input", "context")]
     texts = [part for part in parts if isinstance(part, str) and part.strip()]
-    return {"messages": _instructed(record, read_messages(record.where, "instruction", "\n\n".join(texts)))}
+    messages = read_messages(record.where, "instruction", "\n\n".join(texts))
+    return {**settings_beside(record), "messages": instructed(record, messages)}
 
 
-def _batch(record: Record) -> Body:  # noqa: RET503 - `refuse` never returns
-    """Return a batch's request whole, but for streaming: its tools and settings decide what may share an answer."""
+def _batch(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
     body, url = record.fields["body"], str(record.fields.get("url") or "")
     if url and not url.endswith(("/chat/completions", "/responses")):
-        refuse(record.where, f"is a request to {url[:60]}, and only chats can be replayed", "Leave the record out.")
-    if isinstance(body, dict) and "messages" in body:
-        rest = {name: value for name, value in body.items() if name not in {"stream", "stream_options"}}
-        return {**rest, "messages": read_messages(record.where, "body", body["messages"])}
-    if isinstance(body, dict) and "input" in body:
-        messages = read_messages(record.where, "body", body["input"])
-        return {"model": body.get("model"), "messages": with_system(messages, body.get("instructions"))}
-    refuse(record.where, "has a body without messages", _HINT)
+        skip(record.where, f"is a request to {url[:60]}, and only chats can be replayed", "Leave the record out.")
+    if isinstance(body, dict) and any(not is_empty(body.get(field)) for field in _ASKED):
+        return _whole(record.where, "body", body)
+    skip(record.where, "has a body without messages", _HINT)
 
 
 def _spend_log(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
@@ -149,6 +163,11 @@ def _spend_log(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
     skip(record.where, "is a line of LiteLLM's spend log without its messages", hint)
 
 
+def _response_request(record: Record) -> Body:
+    """Return the request of a record whose `text` is a prompt, or the format of the answer to its `input`."""
+    return _text_in("input" if isinstance(record.fields["text"], dict) else "text")(record)
+
+
 def _observation(record: Record) -> Body:
     kind = record.fields["type"]
     if isinstance(kind, str) and kind.upper() != "GENERATION":
@@ -157,13 +176,17 @@ def _observation(record: Record) -> Body:
     return _text_in("input")(record)
 
 
+_ASKED = ("messages", "input")
+"""Fields of a request that hold what is asked, in OpenAI's two APIs for chats."""
 _NOT_CHATS = ("embedding", "image", "speech", "transcription", "rerank", "moderation")
 """Parts of LiteLLM's call types whose requests can't be replayed."""
 _HINT = "A prompt stands in prompt, text, q, question, query, instruction, input, messages or conversations."
 SHAPES = (
     Shape("an OpenAI batch", frozenset({"customid", "body"}), _batch),
+    Shape("an Anthropic batch", frozenset({"customid", "params"}), _request_in("params")),
     Shape("a LiteLLM spend log", frozenset({"requestid", "spend", "starttime"}), _spend_log),
     Shape("an export of Langfuse", frozenset({"traceid", "type", "input"}), _observation),
+    Shape("requests of OpenAI's Responses", frozenset({"model", "input", "text"}), _response_request),
     Shape("conversations", frozenset({"messages"}), _conversation_in("messages")),
     Shape("conversations of ShareGPT", frozenset({"conversations"}), _conversation_in("conversations")),
     Shape("conversations", frozenset({"conversation"}), _conversation_in("conversation")),
@@ -174,9 +197,9 @@ SHAPES = (
     Shape("questions", frozenset({"question"}), _text_in("question")),
     Shape("queries", frozenset({"query"}), _text_in("query")),
     Shape("inputs of a log", frozenset({"input"}), _text_in("input")),
-    Shape("requests of a log", frozenset({"requestbody"}), _conversation_in("requestbody")),
-    Shape("requests of a log", frozenset({"request"}), _conversation_in("request")),
-    Shape("requests of a log", frozenset({"body"}), _conversation_in("body")),
+    Shape("requests of a log", frozenset({"requestbody"}), _request_in("requestbody")),
+    Shape("requests of a log", frozenset({"request"}), _request_in("request")),
+    Shape("requests of a log", frozenset({"body"}), _request_in("body")),
 )
 _PROMPTLESS = (
     Promptless(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semcache.evaluation.records.markup import CHATML, begins_with_markup
 from semcache.evaluation.records.record import refuse, skip
 
 ChatMessage = Mapping[str, Any]
@@ -26,22 +27,16 @@ _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 """The types of parts that hold text: OpenAI's Responses have names of their own for them."""
 _SAID = frozenset({"content", "value", "tool_calls", "function_call"})
 _TURN = re.compile(r"<\|im_start\|>[ \t]*(\w+)[^\S\n]*\n?(.*?)(?:<\|im_end\|>\s*|\Z)", re.DOTALL)
-_CHATML = "<|im_start|>"
-_MARKUPS = (
-    "[INST]",
-    "<s>[INST]",
-    "<|begin_of_text|>",
-    "<|start_header_id|>",
-    "<start_of_turn>",
-    "<|user|>",
-    "<|system|>",
-)
-"""Beginnings of prompts to which a chat template was applied already, so that their turns can't be told for certain."""
 
 
 def is_message(value: Any) -> bool:
     """Return whether a value has a role and something said, under any of the names that programs give them."""
     return isinstance(value, dict) and _role(value) is not None and bool(_SAID & value.keys())
+
+
+def is_role(value: Any) -> bool:
+    """Return whether a value is a role of the OpenAI API, or another program's word for one."""
+    return isinstance(value, str) and value.casefold() in {*_ROLES, *_ROLES.values(), "system", "developer", "tool"}
 
 
 def read_message(item: Mapping[str, Any]) -> ChatMessage:
@@ -84,7 +79,7 @@ def messages_of_text(where: str, field: str, text: str) -> list[ChatMessage]:
     Raises:
         InvalidRequestError: BAD_FILE: the text begins with the markup of another chat template.
     """
-    if text.lstrip().startswith(_CHATML):
+    if text.lstrip().startswith(CHATML):
         turns = list(_TURN.finditer(text.strip()))
         if "".join(turn[0] for turn in turns) == text.strip():
             return [read_message({"role": turn[1], "content": turn[2].strip()}) for turn in turns]
@@ -111,11 +106,6 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip() in {"", "{}", "[]", "null"}
     return value is None or (isinstance(value, list | dict) and not value)
-
-
-def begins_with_markup(text: str) -> str:
-    """Return the markup of a chat template with which a text begins; empty if there is none."""
-    return next((markup for markup in (_CHATML, *_MARKUPS) if text.lstrip().startswith(markup)), "")
 
 
 def with_system(messages: Sequence[ChatMessage], system: str) -> list[ChatMessage]:

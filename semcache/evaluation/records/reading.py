@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semcache.evaluation.records.messages import begins_with_markup
+from semcache.evaluation.records.markup import begins_with_markup, log_in
 from semcache.evaluation.records.objects import begins_json, read_objects
 from semcache.evaluation.records.record import Record, record_of, refuse
 from semcache.evaluation.records.shapes import HEADERS
@@ -44,8 +44,14 @@ def read_records(path: Path, headers: Sequence[frozenset[str]] = ()) -> list[Rec
         refuse(
             f"{path}:1", "begins text with a chat template's markup, which doesn't say where a conversation ends", hint
         )
+    lines = _with_line_feeds(text)
+    log = "" if json_inside or suffix in JSON_SUFFIXES else log_in(lines)
+    if log:
+        refuse(
+            f"{path}:1", f"begins {log}, without prompts", "Name a log of requests as JSON lines, with their messages."
+        )
     strict = json_inside or suffix in JSON_SUFFIXES
-    records = read_objects(str(path), _with_line_feeds(text), strict=strict, prose=suffix != ".json")
+    records = read_objects(str(path), lines, strict=strict, prose=suffix != ".json")
     if not records:
         refuse(str(path), "holds nothing", "Name a file with one record on each line.")
     return _rows_of(records[0], known) if len(records) == 1 else records

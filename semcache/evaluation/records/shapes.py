@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semcache.evaluation.records.messages import is_empty, read_messages
+from semcache.evaluation.records.messages import is_empty, is_role, read_messages
 from semcache.evaluation.records.objects import conversation_in, read_value
 from semcache.evaluation.records.record import Record, record_of, refuse, skip
 from semcache.evaluation.records.settings import instructed, settings_beside, settings_in
@@ -62,6 +62,18 @@ def refuse_promptless(path: Path, record: Record) -> None:
     for kind in _PROMPTLESS:
         if kind.fields <= record.fields.keys():
             refuse(f"{path}:1", f"begins {kind.name}, without prompts", kind.hint)
+
+
+def refuse_turn(record: Record) -> None:
+    """Refuse a record that is one message of a conversation: an assistant's message isn't a prompt.
+
+    Raises:
+        InvalidRequestError: BAD_FILE.
+    """
+    said = any(isinstance(record.fields.get(name), str) for name in _SAID)
+    spoken = any(is_role(record.fields.get(name)) for name in _SPEAKERS)
+    if said and spoken and not record.fields.keys() & _WHOLE:
+        refuse(record.where, "is one message of a conversation, not a prompt", _TURN_HINT)
 
 
 def read_request(record: Record) -> Body:  # noqa: RET503 - `skip` never returns
@@ -181,6 +193,12 @@ _ASKED = ("messages", "input")
 _NOT_CHATS = ("embedding", "image", "speech", "transcription", "rerank", "moderation")
 """Parts of LiteLLM's call types whose requests can't be replayed."""
 _HINT = "A prompt stands in prompt, text, q, question, query, instruction, input, messages or conversations."
+_TURN_HINT = 'Write one conversation on each line: {"messages": [{"role": "user", "content": "…"}]}.'
+_SPEAKERS = ("role", "from", "speaker", "sender", "author", "authorrole", "messagerole")
+_SAID = ("text", "content", "value", "message", "body", "utterance")
+"""Plain names of who speaks and of what is said, in files of one message a line."""
+_WHOLE = frozenset({"messages", "conversation", "conversations", "prompt", "question", "query", "q", "instruction"})
+"""Plain names of fields beside which a role says nothing about what is asked."""
 SHAPES = (
     Shape("an OpenAI batch", frozenset({"customid", "body"}), _batch),
     Shape("an Anthropic batch", frozenset({"customid", "params"}), _request_in("params")),
@@ -220,7 +238,7 @@ _PROMPTLESS = (
     Promptless(
         "a conversation of one message a line",
         frozenset({"role", "content"}),
-        'Write one conversation on each line: {"messages": [{"role": "user", "content": "…"}]}.',
+        _TURN_HINT,
     ),
 )
 HEADERS = (*(kind.fields for kind in _PROMPTLESS), *(shape.fields for shape in SHAPES))

@@ -13,7 +13,7 @@ from typing import Any
 from semcache.evaluation.labels.files import LABELLED_HEADERS, PAIR_HEADERS
 from semcache.evaluation.records.reading import read_records
 from semcache.evaluation.records.record import Record, name_of, plain, read_each, refuse, say_nothing
-from semcache.evaluation.records.shapes import read_request, refuse_promptless, shape_of
+from semcache.evaluation.records.shapes import read_request, refuse_promptless, refuse_turn, shape_of
 from semcache.evaluation.records.times import OWN, read_time
 
 _LABEL_NAMES = ("answer", "cluster", "label")
@@ -98,6 +98,7 @@ def _has_value(record: Record, name: str) -> bool:
 
 
 def _request(record: Record, model: str) -> WorkloadRequest:
+    refuse_turn(record)
     body = read_request(record)
     asked = record.fields.get("model") or body.get("model") or model
     if not isinstance(asked, str) or not _MODEL.fullmatch(asked):

@@ -8,11 +8,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from semcache.evaluation.records.messages import is_empty
 from semcache.evaluation.records.record import Record, refuse
 
 OWN = "at"
-EXPORTED = ("starttime", "timestamp", "createdat", "created", "tstamp")
+EXPORTED = (
+    *("starttime", "timestamp", "@timestamp", "createdat", "created", "createtime", "creationtime", "tstamp", "ts"),
+    *("datetime", "startedat", "requestedat", "receivedat", "requesttimestamp", "eventtime", "arrivaltime", "loggedat"),
+)
 """Plain names of the time in exports, best first."""
+_AMBIGUOUS = ("time", "requesttime")
+"""Plain names that mean a duration in other logs, so that only a moment with a date counts."""
+_BLANKS = frozenset({"nat", "nan", "none", "n/a", "-"})
+"""What programs write for a missing time, in lower case."""
+_EARLIEST_S = 1e9
+"""The least number that is a moment under an ambiguous name: a day in 2001. A duration is shorter."""
 _UNITS: Mapping[float, float] = {1e17: 1e-9, 1e14: 1e-6, 1e11: 1e-3}
 """Seconds in a unit, by the value from which on a number counts in it: nano-, micro- and milliseconds since 1970.
 
@@ -29,25 +39,44 @@ def read_time(record: Record) -> float | None:
     Raises:
         InvalidRequestError: BAD_FILE: a field of a time holds something else.
     """
-    for field in (OWN, *EXPORTED):
+    own = record.fields.get(OWN)
+    if own is not None and own != "":
+        return _seconds(record.where, own)
+    for field in EXPORTED:
         value = record.fields.get(field)
-        if value is not None and value != "":
+        if not _is_blank(value):
             return _seconds(record.where, value)
-    return None
+    return next(filter(None, (_moment(record.fields.get(field)) for field in _AMBIGUOUS)), None)
+
+
+def _is_blank(value: Any) -> bool:
+    return is_empty(value) or str(value).strip().casefold() in _BLANKS
+
+
+def _moment(value: Any) -> float | None:
+    """Return the seconds of a value that can only be a moment; None for a duration, a time of day and other texts."""
+    try:
+        seconds = _parsed(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if _EARLIEST_S <= seconds <= _LATEST_S else None
 
 
 def _seconds(where: str, value: Any) -> float:
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = _from_number(float(value))
-        else:
-            seconds = _from_text(str(value).strip())
+        seconds = _parsed(value)
     except (ValueError, OverflowError):
         seconds = math.nan
     if not abs(seconds) <= _LATEST_S:
         hint = "Write seconds, or ISO 8601 as in 2026-11-24T20:00:00Z."
         refuse(where, f"has the time {str(value)[:40]!r}", hint)
     return seconds
+
+
+def _parsed(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _from_number(float(value))
+    return _from_text(str(value).strip())
 
 
 def _from_text(text: str) -> float:

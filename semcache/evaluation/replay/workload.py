@@ -55,8 +55,8 @@ def load_workload(
     names in which case, spaces, hyphens and underscores don't matter:
 
     - `model`, `namespace`, `task_type`, `template` ({id, slots}): as in the API.
-    - `at`: the time of arrival. Exports write it as `startTime`, `timestamp`, `created_at` or `created`.
-      It is in seconds, milli-, micro- or nanoseconds, or ISO 8601.
+    - `at`: the time of arrival. Exports write it as `startTime`, `timestamp`, `created_at`, `ts` and under the other
+      names in `records/times.py`. It is in seconds, milli-, micro- or nanoseconds, or ISO 8601.
     - `answer`, `cluster` or `label`: a value that requests with one answer share.
 
     Records with `at` stand in the order of their times; exports are sorted.
@@ -64,7 +64,7 @@ def load_workload(
     Args:
         path: the file.
         model: the model alias of records that name none.
-        on_skipped: called with a sentence for each record that is left out because it asks nothing.
+        on_skipped: called with a sentence for each record that is left out, as it asks nothing or lacks a time.
 
     Raises:
         InvalidRequestError: BAD_FILE, with the file and the line.
@@ -76,8 +76,10 @@ def load_workload(
     if shape_of(first) is None:
         refuse_promptless(path, first)
     requests = read_each(records, lambda record: _request(record, model), on_skipped)
-    if OWN not in first.fields and all(request.at_s is not None for _, request in requests):
-        requests.sort(key=lambda item: item[1].at_s or 0.0)  # Exports begin with the newest record.
+    if all(OWN not in record.fields for record in records):
+        requests = _timed(requests, on_skipped)
+        if all(request.at_s is not None for _, request in requests):
+            requests.sort(key=lambda item: item[1].at_s or 0.0)  # Exports begin with the newest record.
     _check_times(requests)
     return tuple(request for _, request in requests)
 
@@ -142,6 +144,19 @@ def _label(record: Record) -> str | None:
     if label is not None and name is None:
         refuse(record.where, f"has the label {str(label)[:40]!r}", "A label is a text or a whole number.")
     return name
+
+
+def _timed(
+    requests: Sequence[tuple[Record, WorkloadRequest]], on_skipped: Callable[[str], None]
+) -> list[tuple[Record, WorkloadRequest]]:
+    """Return an export's requests without those that lack a time, if at least half of all have one; else all."""
+    timed = [item for item in requests if item[1].at_s is not None]
+    if len(timed) * 2 < len(requests) or not timed:
+        return list(requests)
+    for record, request in requests:
+        if request.at_s is None:
+            on_skipped(f"{record.where} has no time, and other records have one, so it is left out.")
+    return timed
 
 
 def _check_times(requests: Sequence[tuple[Record, WorkloadRequest]]) -> None:

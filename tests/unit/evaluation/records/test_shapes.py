@@ -177,3 +177,46 @@ def test_an_export_is_played_in_the_order_of_its_times(tmp_path: Path) -> None:
         {"input": "first", "timestamp": "2026-01-05T10:00:00Z"},
     )
     assert [json.loads(item.body)["messages"][0]["content"] for item in (later, earlier)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        pytest.param(
+            [{"prompt": "a", "created_at": 1}, {"prompt": "b", "created_at": None}, {"prompt": "c", "created_at": 2}],
+            "has no time, and other records have one",
+            id="no time",
+        ),
+        pytest.param(
+            [{"prompt": "a", "ts": 1}, {"prompt": "b"}, {"prompt": "c", "ts": 2}],
+            "has no time, and other records have one",
+            id="no field of a time",
+        ),
+        *(
+            pytest.param(
+                [{"custom_id": "1", "body": {"messages": CHAT}}, other, {"custom_id": "3", "body": {"messages": CHAT}}],
+                problem,
+                id=problem,
+            )
+            for other, problem in [
+                (
+                    {"custom_id": "2", "url": "/v1/embeddings", "body": {"input": "x"}},
+                    "is a request to /v1/embeddings, and only chats can be replayed",
+                ),
+                ({"custom_id": "2", "url": "/v1/chat/completions", "body": {}}, "has a body without messages"),
+                ({"custom_id": "2", "body": None}, "has a body without messages"),
+            ]
+        ),
+    ],
+)
+def test_one_record_without_its_part_leaves_the_others(tmp_path: Path, records: list[Any], problem: str) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)), "utf-8")
+    skipped: list[str] = []
+    assert len(load_workload(path, model="m", on_skipped=skipped.append)) == 2
+    assert skipped == [f"{path}:2 {problem}, so it is left out."]
+
+
+def test_an_export_in_which_most_lack_a_time_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=":2 has no time, and other records have one"):
+        load(tmp_path, {"prompt": "a", "created": 1}, {"prompt": "b"}, {"prompt": "c"})

@@ -36,7 +36,13 @@ MOMENT_S = 1767607200.0
         "20260105T100000Z",
     ],
 )
-@pytest.mark.parametrize("field", ["at", "startTime", "start_time", "timestamp", "created_at", "createdAt", "created"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("at", "startTime", "start_time", "timestamp", "created_at", "createdAt", "created"),
+        *("time", "ts", "@timestamp", "datetime", "request_time", "arrival_time", "received_at"),
+    ],
+)
 def test_one_moment(field: str, value: object) -> None:
     assert read_time(record_of("f:1", {field: value})) == MOMENT_S
 
@@ -62,3 +68,15 @@ def test_the_own_field_counts_first() -> None:
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(InvalidRequestError, match="f:1 has the time"):
         read_time(record_of("f:1", {"at": value}))
+
+
+@pytest.mark.parametrize("field", ["time", "request_time"])
+@pytest.mark.parametrize("value", [0.42, "0.42", 12, "10:00", "noon", "05/Jan/2026", None, "", True, [1], {"a": 1}])
+def test_an_ambiguous_name_counts_only_for_a_moment(field: str, value: object) -> None:
+    assert read_time(record_of("f:1", {field: value})) is None
+    assert read_time(record_of("f:1", {field: value, "timestamp": 5})) == 5.0
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "null", "NaT", "NaN", "None", float("nan")])
+def test_an_exports_missing_time_is_no_time(value: object) -> None:
+    assert read_time(record_of("f:1", {"created_at": value})) is None

@@ -15,9 +15,12 @@ _NESTED = ("modelparameters", "invocationparams", "optionalparams", "proxyserver
 """Plain names of objects that hold the settings beside a prompt, as Langfuse, LangSmith and LiteLLM export them."""
 _SYSTEM = ("systemprompt", "system", "systemmessage", "systeminstruction")
 """Plain names of a system's instructions, best first."""
-_BARE = frozenset({"model", "input", "messages", "instructions", "system", "stream", "stream_options"})
+_BARE = frozenset({"model", "input", "messages", "instructions", *_SYSTEM, "stream", "streamoptions"})
+"""Plain names of a request's fields that are read elsewhere, or that say how its answer is sent."""
 _BOOKKEEPING = frozenset({"id", "requestid", "traceid", "sessionid", "timestamp", "createdat", "created", "starttime"})
 """Plain names that a log adds to a request. As settings, they would keep two equal requests apart."""
+_LONGEST_SCALAR = 24
+"""Characters of the longest number or boolean in a cell: longer text without a bracket is prose."""
 
 
 def _is_number(value: object) -> bool:
@@ -66,7 +69,7 @@ def settings_beside(record: Record) -> dict[str, Any]:
 
 def settings_in(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return all fields of a whole request but its messages and how its answer is sent: any may decide the answer."""
-    kept = {name: value for name, value in request.items() if name not in _BARE and plain(name) not in _BOOKKEEPING}
+    kept = {name: value for name, value in request.items() if plain(name) not in _BARE | _BOOKKEEPING}
     return _as_chat(kept)
 
 
@@ -82,11 +85,13 @@ def instructed(record: Record, messages: list[ChatMessage]) -> list[ChatMessage]
 
 def _instructions(record: Record, name: str) -> str:
     value = record.fields.get(name)
+    if is_empty(value):
+        return ""
     if isinstance(value, str):
-        parts = value_in(value)
+        parts = _value_in(value)
         text = _text_of(parts) if isinstance(parts, list | dict) else ""
         return text or value
-    if is_empty(value) or not isinstance(value, list | dict):
+    if not isinstance(value, list | dict):
         return ""
     text = _text_of(value)
     if not text:
@@ -110,17 +115,23 @@ def _places(record: Record) -> Iterator[Mapping[Any, Any]]:
     yield record.fields
     for name in _NESTED:
         value = record.fields.get(name)
-        parsed = value_in(value) if isinstance(value, str) else value
+        parsed = _value_in(value) if isinstance(value, str) else value
         if isinstance(parsed, dict):
             yield parsed
 
 
 def _typed(value: Any, check: Callable[[object], bool]) -> Any:
     """Return a value of the type that a check knows, also out of JSON text; None if it is of another type or empty."""
-    parsed = value_in(value) if isinstance(value, str) else None
+    parsed = _value_in(value) if isinstance(value, str) else None
     items = (parsed, value) if isinstance(parsed, list | dict) else (value, parsed)
     fitting = (item for item in items if not is_empty(item) and _is_finite(item) and check(item))
     return next(fitting, None)
+
+
+def _value_in(text: str) -> Any:
+    """Return the value that a cell writes as JSON; None for prose."""
+    bare = text.strip()
+    return value_in(bare) if bare.startswith(("{", "[")) or len(bare) <= _LONGEST_SCALAR else None
 
 
 def _is_finite(value: Any) -> bool:

@@ -43,10 +43,10 @@ def read_time(record: Record) -> float | None:
     if own is not None and own != "":
         return _seconds(record.where, own)
     for field in EXPORTED:
-        value = record.fields.get(field)
-        if not _is_blank(value):
-            return _seconds(record.where, value)
-    return next(filter(None, (_moment(record.fields.get(field)) for field in _AMBIGUOUS)), None)
+        if field in record.fields and not _is_blank(record.fields[field]):
+            return _seconds(record.where, record.fields[field])
+    moments = (_moment(record.fields[field]) for field in _AMBIGUOUS if field in record.fields)
+    return next(filter(None, moments), None)
 
 
 def _is_blank(value: Any) -> bool:

@@ -85,7 +85,9 @@ def test_settings_are_kept(tmp_path: Path, record: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_no_setting_is_left(tmp_path: Path, record: dict[str, Any]) -> None:
-    assert rest_of(body_of(tmp_path, record)) == {}
+    body = body_of(tmp_path, record)
+    assert rest_of(body) == {}
+    assert len(body["messages"]) == 1
 
 
 @pytest.mark.parametrize("wrap", [lambda body: body, lambda body: {"request": body}], ids=["direct", "request"])

@@ -7,6 +7,8 @@ Four classes of requests aren't repeatable. Each is a list in the settings of th
 - `continuation`: the message means nothing without an earlier turn, and there is none ("continue").
 - `personal`: the request has a person's name, number or address.
 
+A follow-up ("and in Paris?") has the class of the message that it follows.
+
 Tables are searched in three steps, each linear in the length of the text. Most texts end at the first:
 
 1. All wordings of all classes are searched at once.
@@ -23,6 +25,7 @@ from typing import NamedTuple
 
 import re2
 
+from semcache.request.follow_up import follows_up
 from semcache.request.patterns import Patterns
 from semcache.request.wordings import fold, load_patterns, load_phrases
 from semcache.settings import SHIPPED, CacheabilitySettings
@@ -79,19 +82,38 @@ class Repeatability:
         text = fold(message.asked)
         if message.begins and len(text) <= _PHRASE_CHARS and _phrase(text) in self._phrases:
             return "continuation"
-        found = _first(self._classes, text)
+        found = self._of_wording(message.asked, text, begins=message.begins)
         if found:
             return found
-        own = [self._own_classes[position] for position in self._own.find(message.asked)]
-        own = [name for name in own if message.begins or name != "continuation"]
-        if own:
-            return own[0]
-        personal = any(self._is_personal(earlier) for earlier in message.earlier)
-        return "personal" if personal else ""
+        if any(self._is_personal(earlier) for earlier in message.earlier):
+            return "personal"
+        return self._of_earlier(text, message.earlier)
+
+    def _of_wording(self, text: str, folded: str, *, begins: bool) -> str:
+        found = _first(self._classes, folded)
+        if found:
+            return found
+        own = (self._own_classes[position] for position in self._own.find(text))
+        return next((name for name in own if begins or name != "continuation"), "")
+
+    def _of_earlier(self, folded: str, earlier: Sequence[str]) -> str:
+        """Return the class of the message that a follow-up follows, over as many follow-ups as there are."""
+        for before in reversed(earlier):
+            if not _follows(folded):
+                return ""
+            folded = fold(before)
+            found = self._of_wording(before, folded, begins=False)
+            if found:
+                return found
+        return ""
 
     def _is_personal(self, text: str) -> bool:
         shipped = "personal" in self._classes and _first(("personal",), fold(text))
         return bool(shipped or self._own_personal.find(text))
+
+
+def _follows(folded: str) -> bool:
+    return (len(folded) <= _PHRASE_CHARS and _phrase(folded) in _continuations()) or follows_up(folded)
 
 
 def _phrase(text: str) -> str:

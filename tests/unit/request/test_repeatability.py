@@ -118,6 +118,54 @@ def test_an_earlier_turn_makes_a_request_personal_but_not_time_sensitive() -> No
     assert own.class_of(asked("Is it valid?", "I have badge 7", begins=False)) == "personal"
 
 
+FOLLOW_UPS = [
+    ("time_sensitive", "What's the weather in Rome?", "And in Paris?"),
+    ("time_sensitive", "What's the weather in Rome?", "What about the south of France?"),
+    ("time_sensitive", "bitcoin price", "and ethereum?"),
+    ("time_sensitive", "bitcoin price", "ethereum?"),
+    ("time_sensitive", "What's the weather in Rome?", "is it warm there"),
+    ("time_sensitive", "What time is it in Tokyo?", "in New York?"),
+    ("random", "Flip a coin", "again"),
+    ("random", "Roll two dice", "one more time"),
+    ("random", "Flip a coin", "now do it again"),
+    ("time_sensitive", "Wie ist das Wetter in Rom?", "Und in Paris?"),
+    ("time_sensitive", "¿Qué tiempo hace en Roma?", "¿Y en París?"),
+    ("time_sensitive", "Quel temps fait-il à Rome ?", "Et à Paris ?"),
+    ("time_sensitive", "Che tempo fa a Roma?", "E a Parigi?"),
+    ("time_sensitive", "Como está o tempo em Roma?", "E em Paris?"),
+    ("time_sensitive", "Wat is het weer in Rome?", "En in Parijs?"),
+    ("time_sensitive", "Jaka jest pogoda w Rzymie?", "A w Paryżu?"),
+    ("time_sensitive", "Какая погода в Риме?", "А в Париже?"),
+    ("time_sensitive", "ローマの天気は？", "じゃあパリは？"),
+    ("time_sensitive", "罗马天气怎么样？", "那巴黎呢？"),
+    ("time_sensitive", "로마 날씨 어때?", "그럼 파리는?"),
+    ("random", "Wirf eine Münze", "nochmal"),
+    ("random", "Подбрось монету", "ещё раз"),
+    ("random", "抛硬币", "再来一次"),
+    ("", "What's the weather in Rome?", "Thanks!"),
+    ("", "What's the weather in Rome?", "What is recursion?"),
+    ("", "What's the weather in Rome?", "Explain how a barometer measures the pressure of air"),
+    ("", "Wie ist das Wetter in Rom?", "Danke dir"),
+    ("", "ローマの天気は？", "ありがとう"),
+    ("", "罗马天气怎么样？", "谢谢"),
+    ("", "What is the capital of Italy?", "And of France?"),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "text"), FOLLOW_UPS, ids=[f"{b} {t}" for _, b, t in FOLLOW_UPS])
+def test_a_follow_up_has_the_class_of_the_message_it_follows(name: str, before: str, text: str) -> None:
+    assert SHIPPED_CLASSES.class_of(asked(text, before, begins=False)) == name
+
+
+def test_follow_ups_are_followed_back_to_the_message_that_asks() -> None:
+    assert SHIPPED_CLASSES.class_of(asked("and Oslo?", "weather in Rome", "and Paris?", begins=False)) == (
+        "time_sensitive"
+    )
+    assert SHIPPED_CLASSES.class_of(asked("and Oslo?", "weather in Rome", "What is recursion?", begins=False)) == ""
+    own = Repeatability(CacheabilitySettings(random=(SHIPPED, r"\blottery\b")))
+    assert own.class_of(asked("and again", "lottery please", begins=False)) == "random"
+
+
 def test_no_text_takes_long() -> None:
     hard = "is what the how name ... of random weather time price please " * 20_000
     started_s = time.monotonic()

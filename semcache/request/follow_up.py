@@ -6,11 +6,8 @@ Such a message has nothing of its own to ask, so its answer is as repeatable as 
 from __future__ import annotations
 
 import re
-from functools import cache
 
-import re2
-
-from semcache.request.wordings import load_patterns
+from semcache.request.wordings import load_table
 
 _MAX_CHARS = 60
 _MAX_WORDS = 7
@@ -29,13 +26,13 @@ def follows_up(text: str) -> bool:
     if len(text) > _MAX_CHARS:
         return False
     words, dense = len(_WORD.findall(text)), len(_DENSE.findall(text))
-    if not words or words > _MAX_WORDS or dense > _DENSE_CHARS or _searched("own_request").search(text):
+    if not words or words > _MAX_WORDS or dense > _DENSE_CHARS or load_table("own_request").search(text):
         return False
     if words <= _BARE_WORDS and dense <= _BARE_DENSE_CHARS:
         return True
-    return bool(_searched("follow_up").search(text))
+    return bool(load_table("follow_up").search(text))
 
 
-@cache
-def _searched(table: str) -> re2._Regexp:
-    return re2.compile("|".join(load_patterns(table)))
+def points_back(text: str) -> bool:
+    """Return whether a text by `fold` is short and means nothing without an earlier turn, though it names a thing."""
+    return len(text) <= _MAX_CHARS and bool(load_table("points_back").search(text.strip()))

@@ -23,11 +23,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-import re2
-
-from semcache.request.follow_up import follows_up
+from semcache.request.follow_up import follows_up, points_back
 from semcache.request.patterns import Patterns
-from semcache.request.wordings import fold, load_patterns, load_phrases
+from semcache.request.wordings import MEMORY_BYTES, fold, load_patterns, load_phrases, load_table
 from semcache.settings import SHIPPED, CacheabilitySettings
 
 _TABLES: Mapping[str, Sequence[str]] = {
@@ -39,8 +37,6 @@ _TABLES: Mapping[str, Sequence[str]] = {
 _PHRASE_CHARS = 48
 """Characters beyond which a message isn't looked up among the continuations: none is so long."""
 _BETWEEN_WORDS = re.compile(r"[^\w'-]+")
-_MEMORY_BYTES = 64 * 1024 * 1024
-"""Limit of RE2's memory for the tables. It takes what the texts need, mostly a few megabytes."""
 _TAKEN_OUT = "\0"
 """What stands for a wording that was taken out: neither a word, nor white space, nor the end of a sentence."""
 
@@ -80,7 +76,7 @@ class Repeatability:
     def class_of(self, message: Message) -> str:
         """Return the class of a request that isn't repeatable, a stable snake_case token; empty if it is repeatable."""
         text = fold(message.asked)
-        if message.begins and len(text) <= _PHRASE_CHARS and _phrase(text) in self._phrases:
+        if message.begins and self._phrases and (_phrase_of(text) in self._phrases or points_back(text)):
             return "continuation"
         found = self._of_wording(message.asked, text, begins=message.begins)
         if found:
@@ -113,7 +109,11 @@ class Repeatability:
 
 
 def _follows(folded: str) -> bool:
-    return (len(folded) <= _PHRASE_CHARS and _phrase(folded) in _continuations()) or follows_up(folded)
+    return _phrase_of(folded) in _continuations() or follows_up(folded)
+
+
+def _phrase_of(folded: str) -> str:
+    return _phrase(folded) if len(folded) <= _PHRASE_CHARS else ""
 
 
 def _phrase(text: str) -> str:
@@ -126,7 +126,7 @@ def _first(classes: tuple[str, ...], text: str) -> str:
     patterns = _patterns(classes)
     if not patterns.find(text):
         return ""
-    matches = patterns.find(_exceptions().sub(_TAKEN_OUT, text))
+    matches = patterns.find(load_table("repeatable").sub(_TAKEN_OUT, text))
     return classes[matches[0]] if matches else ""
 
 
@@ -134,15 +134,8 @@ def _first(classes: tuple[str, ...], text: str) -> str:
 def _patterns(classes: tuple[str, ...]) -> Patterns:
     """Return one pattern for each class: RE2 compiles the tables in half a second, so a process does it once."""
     return Patterns(
-        ["|".join(load_patterns(*_TABLES[name])) for name in classes], case_sensitive=True, memory_bytes=_MEMORY_BYTES
+        ["|".join(load_patterns(*_TABLES[name])) for name in classes], case_sensitive=True, memory_bytes=MEMORY_BYTES
     )
-
-
-@cache
-def _exceptions() -> re2._Regexp:
-    options = re2.Options()
-    options.max_mem = _MEMORY_BYTES
-    return re2.compile("|".join(load_patterns("repeatable")), options)
 
 
 @cache

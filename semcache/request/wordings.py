@@ -15,8 +15,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+import re2
 
 from semcache.request.tables import lines
+
+MEMORY_BYTES = 64 * 1024 * 1024
+"""Limit of RE2's memory for a table. It takes what the texts need, mostly a few megabytes."""
 
 _EDGES: Mapping[str, str] = {
     **dict.fromkeys(("ja", "zh", "ko", "th"), ""),
@@ -77,6 +83,14 @@ def load_patterns(*names: str) -> Sequence[str]:
         KeyError: a pattern uses a name that its table doesn't give.
     """
     return [pattern for name in names for pattern in _patterns(name)]
+
+
+@cache
+def load_table(name: str) -> re2._Regexp:
+    """Return all patterns of a table as one, to be searched in texts by `fold`."""
+    options = re2.Options()
+    options.max_mem = MEMORY_BYTES
+    return re2.compile("|".join(load_patterns(name)), options)
 
 
 def load_phrases(name: str) -> frozenset[str]:

@@ -30,7 +30,7 @@ from semcache.model.entry import (
     format_entry_id,
     parse_entry_id,
 )
-from semcache.model.finish import UNKNOWN_FINISH, Finish, finish_of, finish_text, unknown_finish
+from semcache.model.finish import UNKNOWN_FINISH, Finish, finish_of, finish_text, unknown_finish, worse_finish
 from semcache.model.ledger import LedgerHour, LedgerRecord, Purpose, ServedHit
 from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage, standard_or
 from semcache.model.request import (
@@ -129,4 +129,5 @@ __all__ = [
     "standard_or",
     "text_of",
     "unknown_finish",
+    "worse_finish",
 ]

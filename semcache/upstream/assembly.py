@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from semcache.model import Finish, finish_of, finish_text
+from semcache.model import finish_text, worse_finish
 from semcache.upstream.content import GrowingContent
-from semcache.upstream.tool_calls import ToolCall, ToolCalls, check_index
+from semcache.upstream.tool_calls import ToolCall, ToolCalls, check_index, read_index
 from semcache.upstream.usage import find_usage, joined_usage
 from semcache.upstream.wire import dump, read_json, refuse, well_formed
 
 _OF_A_CHUNK = frozenset({"object", "choices", "usage"})
 _OF_A_CHOICE = frozenset({"index", "delta", "finish_reason", "logprobs", "message"})
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+_GROWING = frozenset({"text", "thinking", "summary", "data", "signature"})
+"""Fields of a part that comes in pieces, such as a thought: two equal pieces are two."""
 
 
 class _Choice:
@@ -19,8 +22,7 @@ class _Choice:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self.is_sound = True
-        """Whether what came can be put together: no field was text in one chunk and something else in another."""
+        self._is_mergeable = True
         self._content = GrowingContent()
         self._texts: dict[str, list[str]] = {}
         self._fields: dict[str, Any] = {}
@@ -28,6 +30,14 @@ class _Choice:
         self._function = ToolCall()
         self._logprobs: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether what came can be put together.
+
+        No field was text in one chunk and something else in another, and the arguments of each call are JSON.
+        """
+        return self._is_mergeable and self._content.is_sound and self._calls.is_sound and self._function.is_sound
 
     @property
     def is_finished(self) -> bool:
@@ -48,16 +58,16 @@ class _Choice:
         for name, value in (delta or {}).items():
             if value is not None:
                 self._add_field(name, value, chunk)
-        finish_reason = finish_text(choice.get("finish_reason"))
-        if finish_of(finish_reason) is not Finish.UNSAID:
-            self.finish_reason = finish_reason
+        # Some upstreams say in their last chunk that they stopped, though the answer was cut or filtered before.
+        worse = worse_finish(self.finish_reason or "", finish_text(choice.get("finish_reason")))
+        self.finish_reason = worse or None
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             for name, value in logprobs.items():
-                _extend(self._logprobs, name, value)
+                _append(self._logprobs, name, value)
         for name, value in choice.items():
-            if name not in _OF_A_CHOICE and value is not None:
-                self._extra[name] = value
+            if name not in _OF_A_CHOICE and not (value in _EMPTY and name in self._extra):
+                _extend(self._extra, name, value)
 
     def message(self) -> dict[str, Any]:
         """Return the message; its `content` is null when the stream had none."""
@@ -88,7 +98,6 @@ class _Choice:
     def _add_field(self, name: str, value: object, chunk: bytes) -> None:
         if name == "content":
             self._content.add(value)
-            self.is_sound = self.is_sound and self._content.is_sound
         elif name == "tool_calls":
             self._calls.add(value, chunk)
         elif name == "function_call":
@@ -96,10 +105,10 @@ class _Choice:
         elif name == "role":
             self._fields.setdefault("role", value)
         elif isinstance(value, str):
-            self.is_sound = self.is_sound and name not in self._fields
+            self._is_mergeable = self._is_mergeable and name not in self._fields
             self._texts.setdefault(name, []).append(value)
         else:
-            self.is_sound = self.is_sound and name not in self._texts
+            self._is_mergeable = self._is_mergeable and name not in self._texts
             _extend(self._fields, name, value)
 
 
@@ -127,11 +136,15 @@ class Assembler:
         for position, choice in enumerate(choices or ()):
             if not isinstance(choice, dict):
                 refuse("a chunk whose choice is no object", chunk)
-            named = choice.get("index")
-            index = check_index(position if named is None else named, chunk)
+            named = read_index(choice.get("index"), chunk)
+            index = check_index(position, chunk) if named is None else named
             self._choices.setdefault(index, _Choice()).add(choice, chunk)
         for name, part in value.items():
-            if name not in _OF_A_CHUNK and part not in (None, ""):
+            if name in _OF_A_CHUNK or part in _EMPTY:
+                continue
+            if isinstance(part, list | dict) and isinstance(part, type(self._head.get(name, part))):
+                _extend(self._head, name, part)
+            else:
                 self._head.setdefault(name, part)
         self._usage = joined_usage(self._usage, find_usage(value))
 
@@ -166,10 +179,33 @@ class Assembler:
 
 
 def _extend(fields: dict[str, Any], name: str, value: object) -> None:
-    """Set a field: a list is added to the list that is there; any other value replaces it."""
-    if not isinstance(value, list):
-        fields[name] = value
-    elif isinstance(fields.get(name), list):
+    """Set a field.
+
+    - A list that repeats the list that is there replaces it; any other list is added to it.
+    - An object is merged into the object that is there, whose fields stay where the new ones are empty.
+    - Any other value replaces the one that is there.
+    """
+    there = fields.get(name)
+    if isinstance(value, list) and isinstance(there, list) and value and not _repeats(value, there):
+        there.extend(item for item in value if _is_piece(item) or item not in there)
+    elif isinstance(value, dict) and isinstance(there, dict):
+        fields[name] = {**there, **{key: item for key, item in value.items() if item not in _EMPTY or key not in there}}
+    elif not (value == [] and isinstance(there, list)):
+        fields[name] = list(value) if isinstance(value, list) else value
+
+
+def _append(fields: dict[str, Any], name: str, value: object) -> None:
+    """Set a field: a list is added to the list that is there, also where it has the same items."""
+    if isinstance(value, list) and isinstance(fields.get(name), list):
         fields[name].extend(value)
     else:
-        fields[name] = list(value)
+        fields[name] = list(value) if isinstance(value, list) else value
+
+
+def _repeats(value: list[Any], there: list[Any]) -> bool:
+    """Whether a list begins with all items of another, as a list does that is sent anew whenever it has grown."""
+    return len(value) > len(there) and value[: len(there)] == there
+
+
+def _is_piece(item: object) -> bool:
+    return isinstance(item, dict) and not _GROWING.isdisjoint(item)

@@ -10,6 +10,7 @@ from semcache.upstream.wire import refuse, well_formed
 
 MAX_INDEX = 4096
 """Choices, and tool calls, of one answer: no provider sends more, and each one takes memory."""
+_MAX_DIGITS = 9
 
 
 class ToolCall:
@@ -20,6 +21,7 @@ class ToolCall:
         self.seen = False
         self.name = ""
         self._arguments: list[str] = []
+        self._is_custom = False
         self._fields: dict[str, Any] = {}
 
     @property
@@ -33,29 +35,53 @@ class ToolCall:
         return any(self._arguments)
 
     @property
+    def is_sound(self) -> bool:
+        """Whether the arguments are JSON, or there are none. A custom tool takes any text."""
+        return self._is_custom or not self.has_arguments or _is_json("".join(self._arguments))
+
+    @property
     def is_whole(self) -> bool:
         """Whether the arguments are a whole JSON object, which nothing can follow."""
         # Most pieces show by their end that more follows, and the others would cost a whole reading each.
-        if not self._arguments or not self._arguments[-1].rstrip().endswith("}"):
+        if self._is_custom or not self._arguments or not self._arguments[-1].rstrip().endswith("}"):
             return False
-        try:
-            json.loads("".join(self._arguments))
-        except (ValueError, RecursionError):
+        return _is_json("".join(self._arguments))
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the arguments are an empty object, which may stand for those that come later."""
+        return not self._is_custom and "".join(self._arguments).split() in (["{}"], ["{", "}"])
+
+    def is_repeated_by(self, piece: str) -> bool:
+        """Whether a piece takes the place of the arguments that have come, rather than follows them.
+
+        Some upstreams send {} first, and others send all that they have with each piece. No JSON object goes on with
+        the beginning of one.
+        """
+        if self._is_custom or not self.has_arguments or not piece.lstrip().startswith("{"):
             return False
-        return True
+        return piece.startswith("".join(self._arguments)) or self.is_whole
 
     def add(self, part: dict[str, Any], function: object) -> None:
-        """Add a part: its fields as far as they are new, the function's name, and a piece of its arguments."""
+        """Add a part: its fields as far as they are new, the tool's name, and a piece of its arguments.
+
+        Args:
+            part: the part of a tool call; empty for the older function call.
+            function: what names the function; None for a custom tool, which the part itself has.
+        """
         self.seen = True
         for name, value in part.items():
-            if name not in {"index", "function"} and value not in (None, ""):
+            if name not in {"index", "function", "custom"} and value not in (None, ""):
                 self._fields.setdefault(name, value)
-        if isinstance(function, dict):
-            name = _text(function.get("name"))
-            # Some upstreams repeat the name with each piece of the arguments, others send the name itself in pieces.
-            if name != self.name and not self.has_arguments:
-                self.name += name
-            self._arguments.append(_text(function.get("arguments")))
+        self._is_custom = self._is_custom or (not isinstance(function, dict) and isinstance(part.get("custom"), dict))
+        name, piece = _named({**part, "function": function})
+        # Some upstreams repeat the name with each piece of the arguments, others send the name itself in pieces, or as
+        # much of it as they have.
+        if name != self.name and not self.has_arguments:
+            self.name = name if name.startswith(self.name) else self.name + name
+        if self.is_repeated_by(piece):
+            self._arguments = []
+        self._arguments.append(piece)
 
     def function(self) -> dict[str, str]:
         """Return the function's name and arguments."""
@@ -63,7 +89,10 @@ class ToolCall:
 
     def assembled(self) -> dict[str, Any]:
         """Return the call as a completion has it."""
-        return {**self._fields, "function": self.function()} if self.name or self._arguments else dict(self._fields)
+        if self._is_custom:
+            custom = {"name": well_formed(self.name), "input": well_formed("".join(self._arguments))}
+            return {**self._fields, "custom": custom}
+        return {**self._fields, "function": self.function()} if self.name or self.has_arguments else dict(self._fields)
 
 
 class ToolCalls:
@@ -91,6 +120,11 @@ class ToolCalls:
         """Whether there is any call."""
         return bool(self._calls)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether each call could be put together."""
+        return all(call.is_sound for call in self._calls)
+
     def add(self, value: object, chunk: bytes) -> None:
         """Add the parts of one delta.
 
@@ -99,20 +133,18 @@ class ToolCalls:
             chunk: the chunk's bytes, for an error.
 
         Raises:
-            UpstreamError: a part is no object, its index is impossible, or there are too many calls.
+            UpstreamError: a part is no object, its index is too large, or there are too many calls.
         """
         parts = value if isinstance(value, list) else [value]
         calls: list[ToolCall] = []
         for position, part in enumerate(parts):
             if not isinstance(part, dict):
                 refuse("a chunk whose tool call is no object", chunk)
-            index = part.get("index")
-            if index is not None:
-                check_index(index, chunk)
+            index = read_index(part.get("index"), chunk)
             call = self._continued(part, index, position, len(parts))
             # Two parts of one delta that nothing tells apart are two calls.
             twice = call in calls and index is None and part.get("id") in (None, "")
-            if call is None or twice or _begins(part, call):
+            if call is None or twice or _begins(part, index, call):
                 call = self._begin(index, chunk)
             call.add(part, part.get("function"))
             if call.call_id is not None:
@@ -147,22 +179,33 @@ class ToolCalls:
         return call
 
 
-def check_index(index: object, chunk: bytes) -> int:
-    """Return the index of a choice or of a tool call.
+def read_index(index: object, chunk: bytes) -> int | None:
+    """Return the index of a choice or of a tool call; None where there is none, or one that can't be an index.
 
     Raises:
-        UpstreamError: it is impossible.
+        UpstreamError: it is too large.
     """
-    if type(index) is not int or not 0 <= index < MAX_INDEX:
+    if isinstance(index, str) and index.isascii() and index.isdecimal():
+        index = int(index[:_MAX_DIGITS])
+    if isinstance(index, float) and index.is_integer():
+        index = int(index)
+    return check_index(index, chunk) if type(index) is int and index >= 0 else None
+
+
+def check_index(index: int, chunk: bytes) -> int:
+    """Return an index.
+
+    Raises:
+        UpstreamError: it is too large.
+    """
+    if index >= MAX_INDEX:
         refuse("a chunk with an impossible index", chunk)
     return index
 
 
-def _begins(part: dict[str, Any], call: ToolCall) -> bool:
+def _begins(part: dict[str, Any], index: int | None, call: ToolCall) -> bool:
     """Whether a part begins a call, rather than continues the one that it would belong to."""
-    function = part.get("function")
-    fields = function if isinstance(function, dict) else {}
-    name, arguments = _text(fields.get("name")), _text(fields.get("arguments"))
+    name, arguments = _named(part)
     call_id = part.get("id")
     if call_id not in (None, "", call.call_id):
         if call.call_id is not None:
@@ -171,8 +214,30 @@ def _begins(part: dict[str, Any], call: ToolCall) -> bool:
     if not name or not call.name:
         return False
     if name != call.name:
-        return call.has_arguments or bool(arguments)
+        # Nothing but its name can tell such a part from the call before.
+        is_bare = index is None and call.call_id is None and not name.startswith(call.name)
+        return call.has_arguments or bool(arguments) or is_bare
+    # The same call again, with more of its arguments.
+    if call.is_repeated_by(arguments) and (call_id not in (None, "") or call.is_placeholder):
+        return False
     return bool(arguments) and call.is_whole
+
+
+def _named(part: dict[str, Any]) -> tuple[str, str]:
+    """Return the name of a part's tool, and the piece of its arguments. A custom tool's are its input."""
+    for kind, arguments in (("function", "arguments"), ("custom", "input")):
+        fields = part.get(kind)
+        if isinstance(fields, dict):
+            return _text(fields.get("name")), _text(fields.get(arguments))
+    return "", ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _text(value: object) -> str:

@@ -6,13 +6,16 @@ from semcache.model import Finish, finish_of, finish_text, unknown_finish
 
 WORDS = {
     Finish.STOP: "stop STOP Stop eos eos_token end end_turn stop_sequence STOP_SEQUENCE COMPLETE complete FINISH "
-    "endoftext FINISH_REASON_STOP stop-sequence end-turn",
-    Finish.LENGTH: "length LENGTH max_tokens MAX_TOKENS max_output_tokens FINISH_REASON_MAX_TOKENS token_limit",
-    Finish.TOOL_CALLS: "tool_calls tool_use function_call TOOL_CALL",
-    Finish.FILTERED: "content_filter SAFETY RECITATION content_filtered guardrail_intervened refusal ERROR_TOXIC",
+    "endoftext FINISH_REASON_STOP stop-sequence end-turn "
+    "EndTurn stopSequence endOfText DONE [DONE] stop_word </s> <|im_end|> <|eot_id|> <|END|> <eos> FinishReasonStop",
+    Finish.LENGTH: "length LENGTH max_tokens MAX_TOKENS max_output_tokens FINISH_REASON_MAX_TOKENS token_limit "
+    "maxTokens MaxTokens max-tokens",
+    Finish.TOOL_CALLS: "tool_calls tool_use function_call TOOL_CALL toolUse ToolCalls",
+    Finish.FILTERED: "content_filter SAFETY RECITATION content_filtered guardrail_intervened refusal ERROR_TOXIC "
+    "contentFilter GuardrailIntervened",
     Finish.CUT_OFF: "error model_length abort ERROR_LIMIT not_finished insufficient_system_resource timeout",
     Finish.UNSAID: "null NONE FINISH_REASON_UNSPECIFIED",
-    Finish.UNKNOWN: "eos2 weird stopped_by_moon stopp",
+    Finish.UNKNOWN: "eos2 weird stopped_by_moon stopp <|moon|> STOPSEQUENCE",
 }
 
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.errors import UpstreamError
-from semcache.upstream.assembly import Assembler
 from semcache.upstream.wire import read_answer, replay_chunks
+from tests.unit.upstream.chunks import OSLO, assembled, chunk, message_of, part
 
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}
 THINKING_ON = {"type": "thinking", "thinking": [{"type": "text", "text": ", yes."}]}
@@ -18,21 +17,6 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
 
 def text(words):
     return {"type": "text", "text": words}
-
-
-def chunk(index=0, finish_reason=None, **delta):
-    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
-
-
-def assembled(chunks):
-    assembler = Assembler()
-    for value in chunks:
-        assembler.add(value if isinstance(value, bytes) else json.dumps(value).encode())
-    return assembler
-
-
-def message_of(assembler):
-    return json.loads(assembler.completion())["choices"][0]["message"]
 
 
 def contents(*pieces):
@@ -87,6 +71,81 @@ def test_a_field_that_changes_its_form_is_a_flaw(values):
     assert assembled([*chunks, chunk(finish_reason="stop")]).flaw == "not_mergeable"
 
 
+SOURCE, OTHER = {"url": "u1"}, {"url": "u2"}
+
+
+@pytest.mark.parametrize("name", ["citations", "search_results"])
+@pytest.mark.parametrize(
+    ("values", "list_of_all"),
+    [
+        ([[], ["u1"]], ["u1"]),
+        ([["u1"], []], ["u1"]),
+        ([["u1"], ["u1", "u2"]], ["u1", "u2"]),
+        ([["u1"], ["u1"], ["u1", "u2"], ["u1", "u2"]], ["u1", "u2"]),
+        ([["u1"], ["u2"]], ["u1", "u2"]),
+        ([["u1", "u2"], ["u2", "u3"]], ["u1", "u2", "u3"]),
+        ([[SOURCE], [SOURCE, OTHER]], [SOURCE, OTHER]),
+        ([[SOURCE], [OTHER], [SOURCE, OTHER]], [SOURCE, OTHER]),
+        ([None, ["u1"], None], ["u1"]),
+    ],
+)
+def test_a_list_that_is_sent_again_is_one_list(name, values, list_of_all):
+    in_head = assembled([{**chunk(content="a"), name: value} for value in values])
+    assert json.loads(in_head.completion())[name] == list_of_all
+    in_delta = assembled([chunk(content="a", **{name: value}) for value in values])
+    assert message_of(in_delta)[name] == list_of_all
+    in_choice = assembled([{"choices": [{"delta": {}, name: value}]} for value in values])
+    assert json.loads(in_choice.completion())["choices"][0][name] == list_of_all
+    assert in_head.flaw == in_delta.flaw == in_choice.flaw == ""
+
+
+def test_equal_pieces_of_thoughts_and_of_logprobs_are_two():
+    thought = {"type": "reasoning.text", "text": "Hm. "}
+    token = {"token": "a", "logprob": -1.0}
+    body = json.loads(
+        assembled(
+            [{"choices": [{"delta": {"reasoning_details": [thought]}, "logprobs": {"content": [token]}}]}] * 2
+        ).completion()
+    )
+    assert body["choices"][0]["message"]["reasoning_details"] == [thought, thought]
+    assert body["choices"][0]["logprobs"]["content"] == [token, token]
+
+
+def test_an_object_of_the_head_grows():
+    infos = [{}, {"search": [], "engine": "e"}, {"search": ["u1"], "engine": ""}]
+    body = json.loads(assembled([{**chunk(content="a"), "search_info": info} for info in infos]).completion())
+    assert body["search_info"] == {"search": ["u1"], "engine": "e"}
+
+
+def test_the_first_name_of_a_stream_stays():
+    body = assembled([{**chunk(content="a"), "id": name, "created": name} for name in ("", "a", "b")]).completion()
+    assert (json.loads(body)["id"], json.loads(body)["created"]) == ("a", "a")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "reason"),
+    [
+        (["length", "stop"], "length"),
+        (["content_filter", "stop"], "content_filter"),
+        (["stop", "length"], "length"),
+        (["length", "content_filter", "stop"], "content_filter"),
+        (["content_filter", "length"], "content_filter"),
+        (["MAX_TOKENS", "STOP", None], "MAX_TOKENS"),
+        (["tool_calls", "stop"], "tool_calls"),
+        (["error", "stop"], "error"),
+        (["weird", "stop"], "weird"),
+        (["stop", "eos"], "eos"),
+        (["not_finished", "not_finished", "stop"], "stop"),
+        (["stop", "not_finished"], "stop"),
+        (["null", "stop", ""], "stop"),
+    ],
+)
+def test_the_worst_reason_of_a_stream_stays(reasons, reason):
+    body = assembled([chunk(content="a", finish_reason=said) for said in reasons]).completion()
+    assert json.loads(body)["choices"][0]["finish_reason"] == reason
+    assert read_answer(body).finish_reason == reason
+
+
 def test_lists_of_another_field_stay_lists():
     assembler = assembled([chunk(content="a", citations=["x"]), chunk(citations=["y"]), chunk(finish_reason="stop")])
     assert message_of(assembler)["citations"] == ["x", "y"]
@@ -118,155 +177,6 @@ def test_no_text_is_lost_and_a_replay_gives_the_same_again(pieces):
 def _listed(completion):
     content = completion["choices"][0]["message"]["content"]
     return content if isinstance(content, list) else []
-
-
-def part(name=None, arguments=None, **fields):
-    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    return {**fields, "function": function} if function else fields
-
-
-def call(call_id, name, arguments):
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-OSLO, ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
-F = {"type": "function"}
-CALLS = {
-    "one index and other ids": (
-        [[part("w", OSLO, index=0, id="a", **F)], [part("w", ROME, index=0, id="b", **F)]],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "one index and other ids, each in pieces": (
-        [
-            [part("w", "", index=0, id="a", **F)],
-            [part(None, '{"city": ', index=0)],
-            [part(None, '"Oslo"}', index=0)],
-            [part("w", "", index=0, id="b", **F)],
-            [part(None, '{"city": ', index=0, id="")],
-            [part(None, '"Rome"}', index=0)],
-        ],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "one index and other ids in one delta": (
-        [[part("w", OSLO, index=0, id="a", **F), part("w", ROME, index=0, id="b", **F)]],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "one index, and back to the first id": (
-        [
-            [part("w", '{"city": ', index=0, id="a", **F)],
-            [part("v", ROME, index=0, id="b", **F)],
-            [part(None, '"Oslo"}', index=0, id="a")],
-        ],
-        [call("a", "w", OSLO), call("b", "v", ROME)],
-    ),
-    "no index and new ids": (
-        [[part("w", OSLO, id="a", **F)], [part("w", ROME, id="b", **F)]],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "no index, new ids, and pieces without an id": (
-        [
-            [part("w", "", id="a", **F)],
-            [part(None, '{"city": ')],
-            [part(None, '"Oslo"}')],
-            [part("w", "", id="b", **F)],
-            [part(None, ROME)],
-        ],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "several in one delta without indexes and ids": (
-        [[part("w", OSLO, **F), part("w", ROME, **F)]],
-        [{**F, "function": {"name": "w", "arguments": OSLO}}, {**F, "function": {"name": "w", "arguments": ROME}}],
-    ),
-    "several in each delta without indexes and ids": (
-        [
-            [part("w", '{"city": ', **F), part("v", '{"city": ', **F)],
-            [part(None, '"Oslo"}'), part(None, '"Rome"}')],
-        ],
-        [{**F, "function": {"name": "w", "arguments": OSLO}}, {**F, "function": {"name": "v", "arguments": ROME}}],
-    ),
-    "whole calls one after the other under one index with empty ids": (
-        [[part("w", OSLO, index=0, id="", **F)], [part("w", ROME, index=0, id="", **F)]],
-        [{**F, "function": {"name": "w", "arguments": OSLO}}, {**F, "function": {"name": "w", "arguments": ROME}}],
-    ),
-    "whole calls one after the other without anything": (
-        [[part("w", OSLO)], [part("v", ROME)]],
-        [{"function": {"name": "w", "arguments": OSLO}}, {"function": {"name": "v", "arguments": ROME}}],
-    ),
-    "ids and names repeated with each piece": (
-        [
-            [part("w", "", index=0, id="a", **F)],
-            [part("w", '{"city": ', index=0, id="a", **F)],
-            [part("w", '"Oslo"}', index=0, id="a", **F)],
-        ],
-        [call("a", "w", OSLO)],
-    ),
-    "ids repeated without an index": (
-        [[part("w", '{"city": ', id="a", **F)], [part(None, '"Oslo"}', id="a", **F)]],
-        [call("a", "w", OSLO)],
-    ),
-    "a new id with each piece": (
-        [
-            [part("w", "", index=0, id="a", **F)],
-            [part(None, '{"city": ', index=0, id="x")],
-            [part(None, '"Oslo"}', index=0, id="y")],
-        ],
-        [call("a", "w", OSLO)],
-    ),
-    "one id for calls under two indexes": (
-        [[part("w", OSLO, index=0, id="w", **F)], [part("w", ROME, index=1, id="w", **F)]],
-        [call("w", "w", OSLO), call("w", "w", ROME)],
-    ),
-    "an id that comes late": (
-        [[part("w", '{"city": ', index=0, id="", **F)], [part(None, '"Oslo"}', index=0, id="a")]],
-        [{"type": "function", "id": "a", "function": {"name": "w", "arguments": OSLO}}],
-    ),
-    "a name in pieces": (
-        [[part("get_", "", index=0, id="a", **F)], [part("weather", index=0)], [part(None, OSLO, index=0)]],
-        [call("a", "get_weather", OSLO)],
-    ),
-    "arguments as an object": (
-        [[part("w", {"city": "Oslo"}, id="a", **F)]],
-        [call("a", "w", OSLO)],
-    ),
-    "indexes in another order": (
-        [[part("w", ROME, index=1, id="b", **F)], [part("w", OSLO, index=0, id="a", **F)]],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-    "null as index": (
-        [[part("w", OSLO, index=None, id="a", **F)], [part("w", ROME, index=None, id="b", **F)]],
-        [call("a", "w", OSLO), call("b", "w", ROME)],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_each_tool_call_is_put_together_by_itself(name):
-    deltas, calls = CALLS[name]
-    chunks = [chunk(tool_calls=delta) for delta in deltas]
-    body = assembled([*chunks, chunk(finish_reason="tool_calls")]).completion()
-    assert json.loads(body)["choices"][0]["message"]["tool_calls"] == calls
-    assert read_answer(body).tool_calls
-
-
-def test_a_replay_numbers_the_calls_of_a_plain_answer_anew():
-    calls = [{"index": 0, **call("a", "w", OSLO)}, {"index": 0, **call("b", "w", ROME)}]
-    body = json.dumps(
-        {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]}
-    ).encode()
-    again = assembled(replay_chunks(body, include_usage=False))
-    assert message_of(again)["tool_calls"] == [call("a", "w", OSLO), call("b", "w", ROME)]
-
-
-@pytest.mark.parametrize("index", [-1, 4096, "0", True, 1.0])
-def test_an_impossible_index_of_a_tool_call_is_refused(index):
-    with pytest.raises(UpstreamError, match="impossible index"):
-        assembled([chunk(tool_calls=[part("w", OSLO, index=index, id="a")])])
-
-
-def test_more_calls_than_any_provider_sends_are_refused():
-    calls = [part("w", "{}", id=f"c{number}") for number in range(4097)]
-    with pytest.raises(UpstreamError, match="too many"):
-        assembled([chunk(tool_calls=calls)])
 
 
 @pytest.mark.parametrize("silent", [None, "", "null", "NONE"])

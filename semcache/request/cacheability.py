@@ -9,6 +9,7 @@ from semcache.model import Cacheability, Tier
 from semcache.request.hidden import has_hidden_characters
 from semcache.request.parsing import ChatBody, message_text
 from semcache.request.repeatability import Message, Repeatability
+from semcache.request.wishes import wants_web_search
 from semcache.settings import CacheabilitySettings
 
 _BYPASS: Mapping[str, Cacheability] = {
@@ -78,7 +79,7 @@ def _bypass_reason(body: ChatBody, max_temperature: float) -> str:
         return "not_text"
     if _calls_tools(body):
         return "tool_calls"
-    if "web_search_options" in fields:
+    if wants_web_search(fields):
         return "web_search"
     return "temperature" if fields.get("temperature", 0) > max_temperature else ""
 

@@ -6,6 +6,7 @@ different values of it never share an answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -114,7 +115,8 @@ FIELDS: Mapping[str, Field] = {
     # Who asks, of the caller's own users.
     "user": _end_user(),
     "safety_identifier": _end_user(),
-    # Bookkeeping between the caller and the provider, without effect on the answer.
+    # Bookkeeping between the caller and the provider, without effect on the answer. An end user that `metadata` names
+    # counts as one that `user` names.
     "metadata": _ignored(),
     "store": _ignored(),
     "service_tier": _ignored(),
@@ -125,3 +127,23 @@ FIELDS: Mapping[str, Field] = {
     "stream": _ignored(),
     "stream_options": _ignored(),
 }
+
+_OF_AN_END_USER = re.compile(r"user|customer|e-?mail|account|member|employee|patient|safety.?identifier", re.IGNORECASE)
+
+
+def named_end_users(metadata: object) -> object:
+    """Return what of a request's `metadata` names the end user, with its place in it; empty where nothing does.
+
+    Anthropic's field is `user_id`, and tracing tools read others, such as `trace_user_id`. A name that is missing here
+    would give one end user another's answer; one too many costs only hits.
+    """
+    if isinstance(metadata, list):
+        return [named for item in metadata if (named := named_end_users(item))]
+    if not isinstance(metadata, dict):
+        return {}
+    found = {
+        name: item if _OF_AN_END_USER.search(name) else named_end_users(item)
+        for name, item in metadata.items()
+        if item is not None
+    }
+    return {name: item for name, item in found.items() if item not in ("", [], {})}

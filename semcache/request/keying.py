@@ -18,7 +18,7 @@ from semcache.errors import InvalidRequestError
 from semcache.model import Cacheability, KeyedRequest, Request, Template, Tier, canonical_json
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.emoji import split_emoji
-from semcache.request.fields import FIELDS, Role
+from semcache.request.fields import FIELDS, Role, named_end_users
 from semcache.request.memo import RequestMemo
 from semcache.request.parsing import ChatBody, message_text, parse_body
 from semcache.request.templates import Templates
@@ -27,6 +27,8 @@ from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
 _END_USER = frozenset(name for name, field in FIELDS.items() if field.role is Role.END_USER)
+_WITH_SCHEMAS = frozenset({"response_format"})
+"""Known fields that hold a schema of the answer. Fields that aren't known may hold one too, such as `guided_json`."""
 _ODD = Cacheability(Tier.NONE, "unknown_form")
 _OF_A_PLAIN_PART = frozenset({"type", "text", "cache_control"})
 """Fields of a text part beside which it has nothing that could change the answer: `cache_control` is about the
@@ -75,6 +77,7 @@ class Keying:
         self._cacheability = cacheability
         in_document = {Role.PARTITION, Role.END_USER} if per_end_user else {Role.PARTITION}
         self._not_in_document = frozenset(name for name, field in FIELDS.items() if field.role not in in_document)
+        self._per_end_user = per_end_user
         self._memo = memo if memo is not None else RequestMemo()
 
     def key(self, request: Request) -> KeyedRequest:
@@ -129,11 +132,13 @@ class Keying:
 
     def _parameters(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Return the fields beside the messages that keep requests apart. An end user without a name is none."""
-        return {
-            name: _normal(value)
+        parameters = {
+            name: _normal(_with_order(value) if name in _WITH_SCHEMAS or name not in FIELDS else value)
             for name, value in fields.items()
             if name not in self._not_in_document and not (value == "" and name in _END_USER)
         }
+        named = named_end_users(fields.get("metadata")) if self._per_end_user else None
+        return {**parameters, "metadata": named} if named else parameters
 
     def _partitions(self, document: bytes) -> tuple[bytes, ...]:
         """Return the partition of a document under each secret, the current one first."""
@@ -175,3 +180,17 @@ def _beside_text(content: object) -> list[object]:
 def _normal(value: object) -> object:
     # Every provider treats 1 and 1.0 as one number.
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _with_order(value: object) -> object:
+    """Return a value in which the properties of each schema are a list: their order is the order in the answer."""
+    if isinstance(value, list):
+        return [_with_order(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: [[key, _with_order(schema)] for key, schema in item.items()]
+        if name == "properties" and isinstance(item, dict)
+        else _with_order(item)
+        for name, item in value.items()
+    }

@@ -56,8 +56,8 @@ class CacheabilitySettings(Section):
     max_ttl_s: Seconds = 30 * 86_400.0
     """A caller's longer ttl is cut to this."""
     per_end_user: bool = True
-    """Requests that name their end user, by `user` or `safety_identifier`, share answers with this end user's alone.
-    False: all end users of a tenant share. Set it where no answer depends on who asks."""
+    """Requests that name their end user, by `user`, `safety_identifier` or in `metadata`, share answers with this end
+    user's alone. False: all end users of a tenant share. Set it where no answer depends on who asks."""
     long_slot_chars: Count = 24
     """A template's slot with more characters is compared by meaning, a shorter one exactly."""
     templates: tuple[DeclaredTemplate, ...] = ()

@@ -1,5 +1,7 @@
 """Exact keys and partitions: which parts of a request must be equal, and which are compared by meaning."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -236,3 +238,48 @@ def turns(*texts: str) -> dict[str, Any]:
 def test_how_much_of_the_cache_a_request_may_use(body: dict[str, Any], tier: Tier, reason: str) -> None:
     cacheability = key(body).cacheability
     assert (cacheability.tier, cacheability.reason) == (tier, reason)
+
+
+def schema(properties: dict[str, object]) -> dict[str, object]:
+    return {"type": "object", "properties": properties}
+
+
+FIRST: dict[str, object] = {"why": {"type": "string"}, "answer": {"type": "string"}}
+TURNED = dict(reversed(FIRST.items()))
+FORMS: dict[str, Callable[[dict[str, object]], dict[str, object]]] = {
+    "response_format": lambda said: {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema(said)}}
+    },
+    "deeper": lambda said: {"response_format": {"schema": schema({"of": {"type": "array", "items": schema(said)}})}},
+    "in definitions": lambda said: {"response_format": {"schema": {"$defs": {"a": schema(said)}, "anyOf": [1]}}},
+    "a property named properties": lambda said: {"response_format": {"schema": schema({"properties": schema(said)})}},
+    "guided_json": lambda said: {"guided_json": schema(said)},
+    "structured_outputs": lambda said: {"structured_outputs": {"json": schema(said)}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_order_of_a_schemas_properties_keeps_requests_apart(form: str) -> None:
+    one, other = key({**BASE, **FORMS[form](FIRST)}), key({**BASE, **FORMS[form](TURNED)})
+    assert one.exact_key != other.exact_key
+    assert one.partition != other.partition
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_order_of_a_schemas_other_fields_doesnt(form: str) -> None:
+    def turned(value: object, *, of_properties: bool = False) -> object:
+        if isinstance(value, list):
+            return [turned(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        items = list(value.items())
+        return {
+            name: turned(item, of_properties=name == "properties" and not of_properties)
+            for name, item in (items if of_properties else reversed(items))
+        }
+
+    fields = FORMS[form](FIRST)
+    again = {name: turned(value) for name, value in fields.items()}
+    assert json.dumps(again) != json.dumps(fields)
+    assert key({**BASE, **again}).exact_key == key({**BASE, **fields}).exact_key
+    assert key({**BASE, **again}).partition == key({**BASE, **fields}).partition

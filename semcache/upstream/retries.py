@@ -21,11 +21,13 @@ INCOMPLETE = "UPSTREAM_INCOMPLETE"
 TOO_LARGE = "ANSWER_TOO_LARGE"
 """The answer passed `limits.answer_bytes`."""
 
+NO_STREAM_USAGE = "UPSTREAM_REFUSED_STREAM_USAGE"
+"""The target began to answer and then refused the field that asks for a stream's usage. The next try leaves it out."""
 UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
 """No target was asked: every target that could answer failed too often lately."""
 
 _STATUSES = frozenset({429, 502, 503, 504})
-_REASONS = frozenset({UNREACHABLE, BROKE_OFF})
+_REASONS = frozenset({UNREACHABLE, BROKE_OFF, NO_STREAM_USAGE})
 _TOO_MANY_REQUESTS = 429
 _OF_THE_TARGET = frozenset({401, 402, 408})
 """The target refused the server's own key or account (401, 402), or didn't wait for the request (408)."""

@@ -6,11 +6,11 @@ import random
 import pytest
 from structlog.testing import capture_logs
 
-from semcache.errors import UpstreamRefusedError
+from semcache.errors import UpstreamError, UpstreamRefusedError
 from semcache.model import Answer, UpstreamCall
 from semcache.settings import Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
-from semcache.testing.upstream_server import ScriptedServer, echo, failure
+from semcache.testing.upstream_server import ScriptedServer, echo, failure, plain
 from semcache.upstream import HttpUpstream
 
 ASKED = {"include_usage": True}
@@ -108,7 +108,7 @@ async def test_a_target_that_has_taken_the_field_is_asked_without_it_only_when_i
     assert len(server.requests) == tries
 
 
-@pytest.mark.parametrize("status", [401, 404, 413])
+@pytest.mark.parametrize("status", [401, 403, 408, 413])
 async def test_other_refusals_are_no_reason_to_ask_again(status):
     async with ScriptedServer([failure(status, "stream_options")]) as server:
         rig = Rig(server)
@@ -116,6 +116,59 @@ async def test_other_refusals_are_no_reason_to_ask_again(status):
             await rig.ask()
         await rig.upstream.close()
     assert rig.options() == [ASKED]
+
+
+@pytest.mark.parametrize("status", [404, 405, 409, 500, 501, 502, 503])
+async def test_an_error_that_names_the_field_counts_whatever_its_status(status):
+    async with ScriptedServer(refuses(status)) as server:
+        rig = Rig(server)
+        first, second = await rig.ask(), await rig.ask()
+        await rig.upstream.close()
+    assert first.text == second.text == "Answer to: hi"
+    assert first.usage.estimated
+    assert rig.options() == [ASKED, None, None]
+
+
+async def test_a_limit_of_requests_is_no_refusal_though_its_body_names_the_field():
+    replies = iter([failure(429, "stream_options")])
+    async with ScriptedServer(lambda request: next(replies, None) or echo(request)) as server:
+        rig = Rig(server)
+        await rig.ask()
+        await rig.upstream.close()
+    assert rig.options() == [ASKED, ASKED]
+
+
+@pytest.mark.parametrize("status", [404, 501])
+async def test_an_error_that_doesnt_name_the_field_is_no_reason_to_ask_without_it(status):
+    async with ScriptedServer([failure(status, "not found")] * 2) as server:
+        rig = Rig(server)
+        with pytest.raises(UpstreamError):
+            await rig.ask()
+        await rig.upstream.close()
+    assert set(map(str, rig.options())) == {str(ASKED)}
+
+
+ERROR = {"error": {"message": "Unknown field: stream_options", "code": 400}}
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "named"])
+async def test_an_error_in_place_of_a_stream_is_a_refusal_when_it_names_the_field(kind):
+    data = json.dumps(ERROR).encode()
+
+    def handler(request):
+        if "stream_options" not in request.json:
+            return echo(request)
+        if kind == "application/json":
+            return plain(data)
+        event = b"event: error\n" if kind == "named" else b""
+        return plain(event + b"data: " + data + b"\n\n", content_type="text/event-stream")
+
+    async with ScriptedServer(handler) as server:
+        rig = Rig(server)
+        first, second = await rig.ask(), await rig.ask()
+        await rig.upstream.close()
+    assert first.text == second.text == "Answer to: hi"
+    assert rig.options() == [ASKED, None, None]
 
 
 @pytest.mark.parametrize("options", [{"include_usage": False}, {"include_usage": False, "other": 1}])

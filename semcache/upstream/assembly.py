@@ -181,7 +181,8 @@ class Assembler:
 def _extend(fields: dict[str, Any], name: str, value: object) -> None:
     """Set a field.
 
-    - A list that repeats the list that is there replaces it; any other list is added to it.
+    - A list that repeats the list that is there replaces it. Of any other list, the items that aren't there are added.
+      Pieces of a part and numbers are always added.
     - An object is merged into the object that is there, whose fields stay where the new ones are empty.
     - Any other value replaces the one that is there.
     """
@@ -204,8 +205,8 @@ def _append(fields: dict[str, Any], name: str, value: object) -> None:
 
 def _repeats(value: list[Any], there: list[Any]) -> bool:
     """Whether a list begins with all items of another, as a list does that is sent anew whenever it has grown."""
-    return len(value) > len(there) and value[: len(there)] == there
+    return len(value) > len(there) and value[: len(there)] == there and not any(map(_is_piece, there))
 
 
 def _is_piece(item: object) -> bool:
-    return isinstance(item, dict) and not _GROWING.isdisjoint(item)
+    return not _GROWING.isdisjoint(item) if isinstance(item, dict) else not isinstance(item, str)

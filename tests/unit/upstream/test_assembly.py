@@ -111,6 +111,12 @@ def test_equal_pieces_of_thoughts_and_of_logprobs_are_two():
     assert body["choices"][0]["logprobs"]["content"] == [token, token]
 
 
+@pytest.mark.parametrize("values", [([7], [7, 7]), ([7], [7], [7]), ([], [7, 7], [7])])
+def test_equal_numbers_are_several(values):
+    assembler = assembled([{"choices": [{"delta": {}, "token_ids": value}]} for value in values])
+    assert json.loads(assembler.completion())["choices"][0]["token_ids"] == [7, 7, 7]
+
+
 def test_an_object_of_the_head_grows():
     infos = [{}, {"search": [], "engine": "e"}, {"search": ["u1"], "engine": ""}]
     body = json.loads(assembled([{**chunk(content="a"), "search_info": info} for info in infos]).completion())

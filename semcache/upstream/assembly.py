@@ -66,7 +66,8 @@ class _Choice:
             for name, value in logprobs.items():
                 _append(self._logprobs, name, value)
         for name, value in choice.items():
-            if name not in _OF_A_CHOICE and not (value in _EMPTY and name in self._extra):
+            is_news = value is not None and not (value in _EMPTY and name in self._extra)
+            if is_news and name not in _OF_A_CHOICE:
                 _extend(self._extra, name, value)
 
     def message(self) -> dict[str, Any]:

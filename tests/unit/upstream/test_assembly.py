@@ -117,6 +117,12 @@ def test_equal_numbers_are_several(values):
     assert json.loads(assembler.completion())["choices"][0]["token_ids"] == [7, 7, 7]
 
 
+def test_a_field_of_a_choice_that_is_null_is_none():
+    body = json.loads(assembled([{"choices": [{"delta": {}, "stop_reason": None, "filter": {}}]}]).completion())
+    assert "stop_reason" not in body["choices"][0]
+    assert body["choices"][0]["filter"] == {}
+
+
 def test_an_object_of_the_head_grows():
     infos = [{}, {"search": [], "engine": "e"}, {"search": ["u1"], "engine": ""}]
     body = json.loads(assembled([{**chunk(content="a"), "search_info": info} for info in infos]).completion())

@@ -32,7 +32,7 @@ def test_any_flipped_bit_is_noticed(name):
         assert read(bytes(damaged)) is None, position
 
 
-@pytest.mark.parametrize("name", READERS.keys() - {"a vector"})
+@pytest.mark.parametrize("name", [name for name in READERS if name != "a vector"])
 def test_a_row_cut_short_is_noticed_unless_its_seal_alone_is_missing(name):
     row, read = READERS[name]
     for length in range(len(row)):

@@ -396,7 +396,7 @@ async def test_a_success_that_is_no_answer_says_what_came(kind, body, content_ty
         (b'{"choices": {}}', "no list"),
         (b'{"choices": [1]}', "no object"),
         (b'{"choices": [{"delta": []}]}', "no object"),
-        (b'{"choices": [{"index": -1}]}', "index"),
+        (b'{"choices": [{"index": 4096}]}', "index"),
         (b'{"choices": [{"index": 1e9}]}', "index"),
         (b'{"choices": [{"delta": {"tool_calls": ["x"]}}]}', "no object"),
         (b'{"error": {"message": "the model fell over"}}', "the model fell over"),

@@ -62,14 +62,14 @@ class BundledPrices:
                 the tariff says so.
         """
         at = datetime.fromtimestamp(at_s, tz=UTC)
-        found = self._calculate(model, at, provider, None)
-        if found is None:
+        price = self._calculate(model, at, provider, None)
+        if price is None:
             return BundledPrice(None, varies=False)
-        varies = bool(tier) or not isinstance(found.model.prices, ModelPrice)
-        context = _context(found.model, tier, at)
+        varies = bool(tier) or not isinstance(price.model.prices, ModelPrice)
+        context = _context(price.model, tier, at)
         if context is not None:
-            found = self._calculate(model, at, provider, context) or found
-        return BundledPrice(_tariff(found.model_price, lacks_tier=bool(tier) and context is None), varies)
+            price = self._calculate(model, at, provider, context) or price
+        return BundledPrice(_tariff(price.model_price, lacks_tier=bool(tier) and context is None), varies)
 
     def provider_at(self, url: str) -> str | None:
         """Return the id of the provider whose API has this URL; None for none."""

@@ -42,8 +42,8 @@ def bare(model: str) -> str:
 
 def _searches(model: str) -> bool:
     """Return whether a model's name (lower case) has a router search the web."""
-    found = _ROUTING.search(model)
-    return found is not None and ":online" in found[0]
+    routing = _ROUTING.search(model)
+    return routing is not None and ":online" in routing[0]
 
 
 def undated(model: str) -> str:

@@ -31,6 +31,8 @@ _LETTERED = word_list("lettered_nouns")
 """Nouns after which a letter is a name: "hepatitis a", "plan b"."""
 _KEYS = frozenset({"ctrl", "cmd", "strg"})
 """"ctrl+C" is "ctrl+c"."""
+_BEFORE_A_LETTER = _KEYS | _LETTERED
+"""Words after which a letter's case says nothing."""
 _NORMAL_FORMS = {word: meaning[0] for word, meaning in meanings("normal_forms").items()}
 _HOW = frozenset({"how", "where", "who"})
 _HELPING = frozenset({"can", "do", "should", "will"})
@@ -91,8 +93,9 @@ def read_content(words: Iterable[str], language: str = "", small: AbstractSet[st
         language: the text's language code; empty when it is unknown.
         small: small words of that language beside the English ones. They are no content words.
     """
-    reader = _ContentReader(tuple(words), language, small)
-    for raw in reader.raw_words:
+    words = tuple(words)
+    reader = _ContentReader(words, language, small)
+    for raw in words:
         if len(reader.content) >= MAX_WORDS:
             break
         reader.take(raw)
@@ -103,13 +106,11 @@ class _ContentReader:
     """Takes the words of one text in order, and remembers what the next word's reading depends on.
 
     Attributes:
-        raw_words: the words of the text, as written.
         content: the content words so far.
         skeleton: the skeleton so far.
     """
 
     def __init__(self, words: tuple[str, ...], language: str, small: AbstractSet[str]) -> None:
-        self.raw_words = words
         self.content: list[Word] = []
         self.skeleton: list[str] = []
         self._small = small
@@ -122,9 +123,8 @@ class _ContentReader:
         self._link = ""
         self._before = ""  # The folded word before, whether small or not.
         self._after_article = False
-        self._joins = self._follows = (
-            False  # Together they find two content words with only "and" or "or" between them.
-        )
+        # Together they find two content words with only "and" or "or" between them.
+        self._joins = self._follows = False
 
     def take(self, raw: str) -> None:
         """Read the next word."""
@@ -167,7 +167,7 @@ class _ContentReader:
         flags = bare.flags
         if capital and self._capitals_name:
             flags = "n" + flags
-        if raw.isupper() and not self._all_capitals and not self._at_start and self._before not in _KEYS | _LETTERED:
+        if raw.isupper() and not self._all_capitals and not self._at_start and self._before not in _BEFORE_A_LETTER:
             flags = "c" + flags
         if not self._is_english:
             flags += "f"

@@ -15,6 +15,7 @@ from semcache.text.courtesy import join_compounds, strip_courtesy
 from semcache.text.dates import FIGURE
 from semcache.text.lexicon import CJK_NEGATIONS, unaccented
 from semcache.text.numbers import TextNumbers, read_numbers
+from semcache.text.quotations import find_quotations
 from semcache.text.tables import meanings
 
 _MARKS = str.maketrans(
@@ -156,7 +157,12 @@ class Text:
         """The spans marked with backticks, in order."""
         return () if self.is_prose else find_marked_code(self.plain_with_backticks)
 
-    @property
+    @cached_property
+    def quotations(self) -> tuple[str, ...]:
+        """The quotations, in order, as `find_quotations` writes them."""
+        return () if self.is_prose else find_quotations(self.plain, self.plain_with_backticks)
+
+    @cached_property
     def signs(self) -> str:
         """The characters that are neither letters, digits nor the punctuation of prose: "C++" isn't "C".
 

@@ -20,7 +20,7 @@ still ranks the candidate by its similarity.
 MAX_LEFT_OVER = 4
 """Words without a counterpart up to which two texts are nearly the same, so that another figure is another request."""
 _OTHER_WORDING = 2
-"""Words without a counterpart above which a text is another wording: such a text may give a number in words."""
+"""Words without a counterpart above which a text is another wording: such a text may give a value in words."""
 _MAX_DETAIL_CHARS = 200
 
 
@@ -74,9 +74,20 @@ def judge_difference(name: str, asked_only: list[str], stored_only: list[str], p
     if not asked_only and not stored_only:
         return passed(name)
     detail = f"request has {', '.join(asked_only) or 'none'}, entry has {', '.join(stored_only) or 'none'}"
-    left_over = pair.alignment.unmatched_count
     if asked_only and stored_only:
+        left_over = pair.alignment.unmatched_count
         return vetoed(name, detail) if left_over <= MAX_LEFT_OVER else moved(name, -PENALTY, detail)
+    return judge_by_wording(name, detail, pair)
+
+
+def judge_by_wording(name: str, detail: str, pair: Pair) -> GuardVerdict:
+    """Return the verdict on a difference that another wording may express in words.
+
+    - All words have counterparts: a veto.
+    - Few words have no counterpart: the score is lowered.
+    - The wording is another: passed.
+    """
+    left_over = pair.alignment.unmatched_count
     if not left_over:
         return vetoed(name, detail)
     if left_over > _OTHER_WORDING:

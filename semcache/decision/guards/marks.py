@@ -27,7 +27,7 @@ class MarksGuard:
     passes_equal = True
 
     def read(self, text: Text) -> tuple[str, ...]:
-        """Return the words with marks, folded, in order; before them "en" if the text is clearly English."""
+        """Return the words with marks, folded, in order; before them "=en" if the text is clearly English."""
         if text.plain.isascii():
             return ()
         marked = marked_words(text.words)

@@ -6,13 +6,10 @@ all words have counterparts, other signs ask something else. Punctuation, and an
 
 from __future__ import annotations
 
-from semcache.decision.guards.guard import PENALTY, moved, passed, vetoed
+from semcache.decision.guards.guard import judge_by_wording, passed
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 from semcache.text.texts import Text
-
-_OTHER_WORDING = 2
-"""Words without a counterpart above which a text is another wording: such a text may give a sign in words."""
 
 
 class SignsGuard:
@@ -29,11 +26,9 @@ class SignsGuard:
         return (signs, emoji) if signs or emoji else ()
 
     def compare(self, pair: Pair) -> GuardVerdict:
-        """Veto other signs where all words have counterparts; lower the score where few have none."""
+        """Judge other signs by `judge_by_wording`."""
         (signs, emoji), (stored_signs, stored_emoji) = (side or ("", "") for side in pair.features(self.feature))
         if signs == stored_signs and (emoji == stored_emoji or not emoji or not stored_emoji):
             return passed(self.name)
-        if pair.alignment.unmatched_count > _OTHER_WORDING:
-            return passed(self.name)
         detail = f"request has {signs + emoji or 'none'}, entry has {stored_signs + stored_emoji or 'none'}"
-        return vetoed(self.name, detail) if not pair.alignment.unmatched_count else moved(self.name, -PENALTY, detail)
+        return judge_by_wording(self.name, detail, pair)

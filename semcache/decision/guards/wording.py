@@ -17,7 +17,6 @@ from collections import Counter
 from itertools import zip_longest
 
 from semcache.decision.guards.guard import PENALTY, moved, passed
-from semcache.decision.guards.quotes import find_quotations
 from semcache.decision.pair import Pair
 from semcache.model import GuardVerdict
 from semcache.text.content import FIGURE_PLACE, MAX_WORDS, WORD_PLACE, Word, is_common_word
@@ -60,7 +59,7 @@ class WordingGuard:
         words = [word.casefold() for word in text.request_words]
         small = ["=" + " ".join(words)] if words and SMALL_WORDS.issuperset(words) else []
         closed = ["not,"] if _CLOSED_NEGATION.search(text.plain) else []
-        return (*values, *closed, *text.code_tokens, *text.marked_code, *find_quotations(text), text.signs, *small)
+        return (*values, *closed, *text.code_tokens, *text.marked_code, *text.quotations, text.signs, *small)
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where a word differs between texts that are nearly the same."""
@@ -80,8 +79,7 @@ class WordingGuard:
         alignment = pair.alignment
         asked, stored = pair.asked.stance, pair.stored.stance
         changed = bool(alignment.slips or alignment.synonyms)
-        if alignment.other_forms:
-            first, second = alignment.other_forms[0]
+        for first, second in alignment.other_forms[:1]:
             return f"request says {first.folded}, entry says {second.folded}"
         cased = _describe_case(pair) if asked.is_cased and stored.is_cased else ""
         if cased:

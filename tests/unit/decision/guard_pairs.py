@@ -233,6 +233,13 @@ CAPITALS = [
 
 LOWERED = {
     "numbers": [("How big is room 12?", "How large a room is it, really big?")],
+    "names": [
+        ("Do Brazilian citizens need a visa for Germany?", "Do German citizens need a visa for Brazil?"),
+        ("Do French citizens need a visa for China?", "Do Chinese citizens need a visa for France?"),
+        ("Can Italian companies sell wine in Poland?", "Can Polish companies sell wine in Italy?"),
+        ("Ship a parcel to Canada from a Mexican address", "Ship a parcel from a Canadian address to Mexico"),
+        ("How many Japanese live in Korea?", "How many Koreans live in Japan?"),
+    ],
     "units": [("the cost of fuel", "the cost of jet fuel for 5 years")],
     "dates": [("Is the shop open?", "Is the corner shop open on Sunday?")],
     "identifiers": [("Where is my order?", "Where is my late order HH-55102?")],
@@ -376,6 +383,8 @@ PASSED = {
         ("flights to Boston", "flights to boston"),
         ("Cheap flights", "Flights that are cheap"),
         ("a café in Málaga", "a cafe in Malaga"),
+        ("What do Germans eat?", "What do people eat in Germany?"),
+        ("Cheap flights from Germany to Brazil", "Cheap flights to Brazilian airports from German ones"),
     ],
     "marks": [
         ("Akıllı saat nasıl ayarlanır", "Akilli saat nasil ayarlanir"),

@@ -83,9 +83,9 @@ class DecisionSettings(Section):
 
     policy: str = "threshold"
     """The name of the policy that judges candidates. `threshold` serves those whose score reaches `threshold`."""
-    threshold: Cosine = 0.97
-    """The score that a candidate must reach, in units of the cosine. At .97 the cosine alone serves about 4 % of hard
-    traps, and the guards veto most of these (docs/quality.md)."""
+    threshold: Cosine = 0.88
+    """The score that a candidate must reach, in units of the cosine. The guards keep texts that are nearly the same
+    below it; what it decides is how freely a request may be worded anew (docs/quality.md)."""
     overrides: tuple[NamespaceThreshold, ...] = ()
     """Other thresholds for a namespace, a task type or both. The most specific one wins: first namespace and task type,
     then namespace, then task type."""

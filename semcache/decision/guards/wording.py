@@ -8,6 +8,9 @@ Evidence: typing slips lower a cosine to .7 and less, where most traps are above
 other difference between texts that are nearly the same is more often a trap than not. It lowers the score: an exchanged
 word, exchanged roles ("Can I sue my landlord?", "Can my landlord sue me?"), another small word ("can", "must"), another
 form of a word ("train", "training"). benchmarks/README.md has the rates.
+
+Texts that aren't English are lowered for any word without a counterpart: the embedding model was trained on English,
+and in other languages its cosine doesn't tell what is worded anew from what asks something else.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from semcache.text.stance import describe_conflict
 from semcache.text.tables import words as word_list
 from semcache.text.texts import Text
 
-LIFT = 0.3
-"""Cosine added for a near repeat: it passes the shipped threshold from a cosine of .67 on."""
-SYNONYM_LIFT = 0.15
+LIFT = 0.2
+"""Cosine added for a near repeat: it passes the shipped threshold from a cosine of .68 on."""
+SYNONYM_LIFT = 0.1
 """Cosine added where a synonym replaces a word: less, so that the cosine itself has to be higher."""
 _MIN_WORDS = 2
 """Matched words that a near repeat with a slip or a synonym needs: one word is no evidence."""
@@ -35,6 +38,7 @@ _CLOSED_NEGATION = re.compile(r"(?:\bnot|n't)[,;:]", re.IGNORECASE)
 """A negation that ends its clause: "Please don't, stop it" isn't "Please don't stop it"."""
 _CAPITONYMS = word_list("capitonyms")
 """Words that mean something else with a capital."""
+_ENGLISH = "en"
 _NEUTRAL = frozenset({"that", "of", "from", "there", "to"})
 """Small words that may be added or left out without another meaning, though not always: they only withhold the lift."""
 _MAX_OF_FEW = 3
@@ -47,24 +51,36 @@ class WordingGuard:
     """Raises the score of near repeats, and lowers it where nearly the same words ask something else."""
 
     name = "wording"
-    feature = "wording/3"
+    feature = "wording/4"
     max_lift = LIFT
     passes_equal = False
 
     def read(self, text: Text) -> tuple[str, ...]:
-        """Return the values that must be equal, by kind: figures, code, quotations, signs, the words of a greeting."""
+        """Return whether the text is English, then the values that must be equal in near repeats.
+
+        These are figures, a negation that ends its clause, code, quotations, signs, and the words of a greeting.
+        """
         numbers = text.numbers
         kinds = (numbers.dates, numbers.times, numbers.identifiers, numbers.quantities, numbers.bare)
         values = [value for kind in kinds for value in kind]
         words = [word.casefold() for word in text.request_words]
         small = ["=" + " ".join(words)] if words and SMALL_WORDS.issuperset(words) else []
         closed = ["not,"] if _CLOSED_NEGATION.search(text.plain) else []
-        return (*values, *closed, *text.code_tokens, *text.marked_code, *text.quotations, text.signs, *small)
+        return (
+            _ENGLISH if text.is_english else "",
+            *values,
+            *closed,
+            *text.code_tokens,
+            *text.marked_code,
+            *text.quotations,
+            text.signs,
+            *small,
+        )
 
     def compare(self, pair: Pair) -> GuardVerdict:
         """Raise the score of a near repeat; lower it where a word differs between texts that are nearly the same."""
         alignment = pair.alignment
-        difference = _describe_unmatched(pair) if alignment.unmatched_count else self._describe_difference(pair)
+        difference = self._describe_unmatched(pair) if alignment.unmatched_count else self._describe_difference(pair)
         if difference is None:
             return passed(self.name)
         if difference:
@@ -74,19 +90,32 @@ class WordingGuard:
             return moved(self.name, lift, f"a near repeat, {asked.folded} for {stored.folded}")
         return moved(self.name, LIFT, "a near repeat")
 
+    def _describe_unmatched(self, pair: Pair) -> str | None:
+        """Return the words without a counterpart where they lower the score; None where the text is worded anew."""
+        alignment = pair.alignment
+        if alignment.unmatched_count > max(_MAX_OF_FEW, len(alignment.order)) and self._are_english(pair):
+            return None
+        conflict = describe_conflict(pair.asked.stance, pair.stored.stance) if alignment.unmatched_count == 1 else ""
+        return conflict or f"request adds {_list(alignment.asked_only)}, entry adds {_list(alignment.stored_only)}"
+
+    def _are_english(self, pair: Pair) -> bool:
+        (asked, *_), (stored, *_) = pair.features(self.feature)
+        return asked == stored == _ENGLISH
+
     def _describe_difference(self, pair: Pair) -> str | None:
         """Return what differs although all content words have counterparts; "" for nothing, None if it is unclear."""
         alignment = pair.alignment
         asked, stored = pair.asked.stance, pair.stored.stance
         changed = bool(alignment.slips or alignment.synonyms)
-        for first, second in alignment.other_forms[:1]:
+        # A negation may take back one opposite ("not open", "closed"). Two opposites ask for something else.
+        for first, second in (*alignment.other_forms[:1], *alignment.opposites[1:2]):
             return f"request says {first.folded}, entry says {second.folded}"
         cased = _describe_case(pair) if asked.is_cased and stored.is_cased else ""
         if cased:
             return cased
         if asked.skeleton != stored.skeleton and not pair.is_phrase_moved:
             return _describe_skeletons(asked.skeleton, stored.skeleton)
-        values, stored_values = pair.features(self.feature)
+        (_, *values), (_, *stored_values) = pair.features(self.feature)
         if (
             pair.is_reversed
             or any(first.is_negative != second.is_negative for first, second in alignment.matched)
@@ -99,15 +128,6 @@ class WordingGuard:
         ):
             return None
         return ""
-
-
-def _describe_unmatched(pair: Pair) -> str | None:
-    """Return the words without a counterpart where the texts are nearly the same; None where they are worded anew."""
-    alignment = pair.alignment
-    if alignment.unmatched_count > max(_MAX_OF_FEW, len(alignment.order)):
-        return None
-    conflict = describe_conflict(pair.asked.stance, pair.stored.stance) if alignment.unmatched_count == 1 else ""
-    return conflict or (f"request adds {_list(alignment.asked_only)}, entry adds {_list(alignment.stored_only)}")
 
 
 def _list(words: tuple[Word, ...]) -> str:

@@ -262,6 +262,22 @@ LOWERED = {
     ],
     "code": [("list files", "list hidden files --all")],
     "wording": [
+        ("How early does online check-in open?", "How late does online check-in close?"),
+        ("cheapest way to cool one room in summer", "cheapest way to heat one room in winter"),
+        (
+            "Wie ändere ich die Lieferadresse einer bereits aufgegebenen Bestellung?",
+            "Wie ändere ich die Lieferadresse, bevor ich eine Bestellung aufgebe?",
+        ),
+        ("Hoe leer ik mijn kind fietsen zonder zijwieltjes?", "Hoe monteer ik op de fiets van mijn kind zijwieltjes?"),
+        (
+            "Как вернуть товар, если он не подошёл по размеру?",
+            "Сколько дней даётся на возврат товара, если он не подошёл по размеру?",
+        ),
+        ("비행기에 고데기를 들고 탈 수 있나요?", "비행기에 보조배터리 들고 타도 돼?"),
+        (
+            "Comment enlever les doublons d'un tableau JavaScript ?",
+            "Comment savoir si un tableau contient au moins un doublon en JavaScript ?",
+        ),
         ("delivery for orders under £50", "delivery for orders over £50"),
         ("What is your name?", "What is my name?"),
         ("Do all of your plans have it?", "Do some of your plans have it?"),
@@ -402,6 +418,11 @@ PASSED = {
         ("What does ** mean?", "How is a power written in the language Python?"),
     ],
     "wording": [
+        (
+            "How do I change the delivery address of an order that I have placed?",
+            "Is it possible to correct the shipping destination after buying?",
+        ),
+        ("What does it take to remove a scratch from a car door?", "How can I get rid of marks in my vehicle's paint?"),
         ("Fix my chain", "How can a broken bicycle be repaired at home?"),
         ("how to exit vim", "how to exit from vim"),
         ("teh", "the"),

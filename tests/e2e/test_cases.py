@@ -20,7 +20,6 @@ MISSED = {
     "m64": "the shipped embedder reads no Japanese, so there is no cosine to lift",
     "m285": 'a sign isn\'t compared with its name, "+" with "plus"',
     "m301": "another wording",
-    "m302": "another wording",
     "m310": "an abbreviation that no table knows",
     **dict.fromkeys(
         ("m392", "m401", "m404", "m405", "m406", "m407", "m412"),

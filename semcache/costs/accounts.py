@@ -32,8 +32,20 @@ class Accounts:
         clock: Clock,
         settings: CostSettings,
         spans: Spans,
+        needs_ledger: bool = False,
     ) -> None:
-        """Take what the books need."""
+        """Take what the books need.
+
+        Args:
+            store: has the entries and the ledger.
+            prices: what models cost.
+            budgets: what may be spent.
+            metrics: what is counted.
+            clock: when a line is made.
+            settings: the section `costs`.
+            spans: where finished requests go for tracing.
+            needs_ledger: whether no call is made, and no answer leaves, while its line can't be written.
+        """
         self.ledger = store.ledger
         self.prices = prices
         self.budgets = budgets
@@ -48,6 +60,7 @@ class Accounts:
             clock=clock,
             embedding=Rate.of(settings.overhead.embedding_usd_per_million),
             spans=spans,
+            needs_ledger=needs_ledger,
         )
         self._assumed_output_tokens = settings.assumed_output_tokens
         self._wrong_answer = Rate.of(settings.overhead.wrong_answer_usd, per=1)

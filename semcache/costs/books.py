@@ -24,6 +24,7 @@ class Books:
         metrics: what is counted.
         clock: when a line is made, and how long a request took.
         embedding: the configured rate of embedding a text.
+        needs_ledger: whether a call is refused, and an answer withheld, while its line can't be written.
         spans: where finished stages and requests go for tracing.
     """
 
@@ -35,3 +36,4 @@ class Books:
     clock: Clock
     embedding: Rate
     spans: Spans
+    needs_ledger: bool = False

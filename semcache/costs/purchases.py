@@ -21,6 +21,7 @@ Nobody else books an upstream call.
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
@@ -65,7 +66,9 @@ class Purchase(ABC):
         self._budgets = books.budgets
         self._estimates = estimates
         self._reservation = Reservation()
+        self._needs_ledger = books.needs_ledger
         self._unwritten: LedgerRecord | None = None
+        self._not_durable: SemcacheError | None = None
         self.barred: frozenset[str] = frozenset()
         self.line: LedgerRecord | None = None
 
@@ -74,7 +77,11 @@ class Purchase(ABC):
 
         Raises:
             BudgetExceededError: no model of the estimates has room; nothing was asked.
+            StoreError: the ledger can't be written, and the settings let no call be made without it.
         """
+        trouble = self._ledger.trouble
+        if trouble is not None and self._needs_ledger:
+            raise copy.copy(trouble)
         if self._estimates:
             self._reservation = self._budgets.reserve(self._account.request.tenant, self._estimates)
             self.barred = self._reservation.barred
@@ -164,10 +171,15 @@ class Purchase(ABC):
             except SemcacheError as error:
                 _log.error("costs.line_not_durable", request_id=self._account.request_id, error=str(error))
                 self._ledger.record(line)
-                self._unwritten = None
+                self._unwritten, self._not_durable = None, error
 
         if self._unwritten is not None:
             await _see_through(write_or_note(self._unwritten))
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the line of a call that was left is on disk, not in memory."""
+        return self._not_durable is None
 
     async def _write(self, line: LedgerRecord) -> None:
         await self._ledger.record_durably(line)
@@ -253,6 +265,16 @@ class RequestPurchase(Purchase):
         # From here on the account has its end, whatever becomes of the write: nothing books it a second time.
         account.line = line = account.make_paid_line(status, answer)
         return line
+
+    async def _settle(self, line: LedgerRecord) -> None:
+        """Settle the call.
+
+        Raises:
+            StoreError, OverloadedError: the line isn't on disk, and the settings let no answer leave before.
+        """
+        await super()._settle(line)
+        if self._not_durable is not None and self._needs_ledger:
+            raise copy.copy(self._not_durable)
 
     def _count(self, line: LedgerRecord) -> None:
         """Count the request that the line ends."""

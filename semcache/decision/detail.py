@@ -64,6 +64,8 @@ _NOT_STORED: Mapping[str, str] = {
     "invalidated": "An invalidation named the answer before it was stored.",
     "degraded": "The answer was made in degraded mode, and a full answer is already stored.",
     "store_failed": "The store could not take the answer; the log has the cause.",
+    "store_full": "The disk or the store is full; what room is left is kept for the ledger.",
+    "spend_not_durable": "The store can't be written: the answer isn't stored, and what it cost waits in memory.",
     "verifier_off": "The task type needs a verifier, and degraded mode has switched verifiers off.",
     "not_verified": "The task type needs a verifier, and the verifier gave no usable reply.",
     "rejected_by_verifier": "The verifier found the answer wrong.",

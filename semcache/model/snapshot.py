@@ -30,6 +30,10 @@ class StoreStats:
         failed_commits: commits that failed since the start.
         notes_dropped: ledger lines lost because too many waited, since the start.
         history_dropped: history rows deleted for room since the start.
+        ledger_room_bytes: room that entries leave to the ledger, as far as there is any.
+        is_writable: whether the last commit reached the disk.
+        reopened: how often the data file was opened again after the disk failed, since the start.
+        clock_jumps: jumps of the wall clock that were noticed since the start.
     """
 
     entries: int = 0
@@ -49,6 +53,10 @@ class StoreStats:
     failed_commits: int = 0
     notes_dropped: int = 0
     history_dropped: int = 0
+    ledger_room_bytes: int = 0
+    is_writable: bool = True
+    reopened: int = 0
+    clock_jumps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

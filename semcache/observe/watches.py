@@ -74,6 +74,20 @@ def _store_families(stats: StoreStats) -> Iterator[Family]:
         "Damaged rows that readers met and left out since the start, each as often as it was met.",
         stats.damaged,
     )
+    yield GaugeMetricFamily(
+        "semcache_ledger_room_bytes",
+        "Room that entries leave to the ledger, as far as it is left.",
+        stats.ledger_room_bytes,
+    )
+    yield GaugeMetricFamily(
+        "semcache_store_writable", "1 while commits reach the disk, 0 while they fail.", int(stats.is_writable)
+    )
+    yield CounterMetricFamily(
+        "semcache_store_reopened", "Times the data file was opened again after the disk failed.", stats.reopened
+    )
+    yield CounterMetricFamily(
+        "semcache_clock_jumps", "Jumps of the wall clock; deletions by age wait after each.", stats.clock_jumps
+    )
 
 
 def _index_families(stats: IndexStats) -> Iterator[Family]:

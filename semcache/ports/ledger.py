@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from semcache.errors import SemcacheError
 from semcache.model import LedgerHour, LedgerRecord, ServedHit
 
 
@@ -49,6 +50,11 @@ class Ledger(Protocol):
         Raises:
             StoreFullError: the disk has no room for it; it stays noted.
         """
+        ...
+
+    @property
+    def trouble(self) -> SemcacheError | None:
+        """Why lines can't be written at the moment; None while they can."""
         ...
 
     @property

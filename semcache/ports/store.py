@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from semcache.errors import SemcacheError
 from semcache.model import StoreStats
 from semcache.ports.entries import Entries
 from semcache.ports.ledger import Ledger
@@ -66,6 +67,10 @@ class Store(Protocol):
 
     async def sweep(self) -> int:
         """Delete what has ended (entries, served hits, old log lines); return how many entries that were."""
+        ...
+
+    async def failed(self) -> SemcacheError:
+        """Wait until the store can't be used any more and no retry helped; return why. Most never return."""
         ...
 
     async def close(self) -> None:

@@ -34,6 +34,9 @@ class Application:
         self._listener = listener
         self._closing = closing
         self._drained = False
+        self._watching = asyncio.create_task(self._watch_store())
+        self.store_failure: asyncio.Future[SemcacheError] = asyncio.get_running_loop().create_future()
+        """Why the store can't be used any more, once that is so; health says NOT_SERVING from then on."""
         self.metrics_port = metrics_port
         """Where Prometheus scrapes; None when metrics are off."""
 
@@ -94,6 +97,7 @@ class Application:
         Args:
             grace_s: seconds; None: the configured grace.
         """
+        await _end(self._watching)
         if not self._drained:
             await self._drain(self._composition.settings.server.grace_s if grace_s is None else grace_s)
             self._drained = True
@@ -112,7 +116,17 @@ class Application:
             _log.warning("server.grace_over", in_flight=gate.in_flight)
         # What remains is responses on their way out, and clients that watch the health for as long as they may.
         await self._listener.stop(min(_LAST_RESPONSES_S, max(0.0, deadline_s - monotonic())))
-        await self._composition.cache.drain(max(_FLUSH_S, deadline_s - monotonic()))
+        try:
+            await self._composition.cache.drain(max(_FLUSH_S, deadline_s - monotonic()))
+        except SemcacheError as error:  # The store can't take what waits; it logs what is lost when it closes.
+            _log.error("server.flush_failed", error=str(error))
+
+    async def _watch_store(self) -> None:
+        """Say NOT_SERVING once the store can't be used any more, so that callers go to another replica."""
+        error = await self._composition.adapters.store.failed()
+        _log.error("server.store_failed", error=str(error), effect="the server ends")
+        await self._listener.say_not_serving()
+        self.store_failure.set_result(error)
 
 
 async def _sweep_repeatedly(composition: Composition) -> None:

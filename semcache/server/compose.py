@@ -184,6 +184,7 @@ def assemble(
         clock=clock,
         settings=settings.costs,
         spans=adapters.spans,
+        needs_ledger=settings.store.without_ledger == "refuse",
     )
     memo = RequestMemo()
     gate = Gate(settings.server, settings.limits)

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
-from typing import Unpack
+from typing import Any, Unpack
 
 import structlog
 
@@ -29,7 +29,9 @@ async def serve(
     on_ready: Callable[[Application], None] | None = None,
     **replacements: Unpack[Replacements],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the grace at once.
+    """Serve until SIGTERM or SIGINT, or until the store fails for good, then drain.
+
+    A second signal ends the grace at once.
 
     Args:
         settings: the whole tree.
@@ -38,6 +40,7 @@ async def serve(
 
     Raises:
         StartError, StoreUnusableError, ModelMissingError, SettingsError: the server can't start.
+        SemcacheError: the store failed for good, and the server has stopped.
     """
     if settings.server.batch_scheduling:
         _ask_for_batch_scheduling()
@@ -54,7 +57,10 @@ async def serve(
     _collect_garbage_less_often()
     if on_ready is not None:
         on_ready(application)
-    await stop.wait()
+    stopping = asyncio.ensure_future(stop.wait())
+    ends: list[asyncio.Future[Any]] = [stopping, application.store_failure]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
     draining = asyncio.ensure_future(application.stop())
     impatient = asyncio.ensure_future(hurry.wait())
     await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)
@@ -63,6 +69,8 @@ async def serve(
         await asyncio.wait([draining])
         await application.stop(0.0)
     impatient.cancel()
+    if application.store_failure.done():
+        raise application.store_failure.result()
 
 
 def _ask_for_batch_scheduling() -> None:

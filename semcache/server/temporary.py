@@ -23,7 +23,7 @@ def temporary_sections(path: Path) -> dict[str, dict[str, Any]]:
     return {
         "server": {"port": 0, "grace_s": 5.0},
         "metrics": {"port": 0},
-        "store": {"path": path, "map_size_bytes": 2 * _GIB, "max_bytes": _GIB},
+        "store": {"path": path, "map_size_bytes": 2 * _GIB, "max_bytes": _GIB, "ledger_room_bytes": 1 << 20},
     }
 
 

@@ -20,6 +20,13 @@ class StoreSettings(Section):
     """Address space, not disk: the file grows as it fills. Set it once; evictions keep the file below it."""
     max_bytes: Bytes = 8 * 1024**3
     """Bytes of entries and history. Eviction starts at 80 % of it, because deletes need free pages too."""
+    ledger_room_bytes: Bytes = 64 * 1024**2
+    """Disk that is allocated at the end of the data file and kept for the ledger: entries are refused before they take
+    it. 64 MiB hold about 100,000 lines. On a small disk or map it is an eighth of that."""
+    without_ledger: Literal["answer", "refuse"] = "answer"
+    """What a request gets that needs the upstream while the ledger can't be written, because its room is used up or
+    the disk failed. answer: it is answered, its line waits in memory, and a kill loses the line. refuse: it is refused
+    before it costs money, and no answer leaves before its spend is on disk."""
     max_entries: Count = 5_000_000
     eviction: Literal["cost", "lru"] = "cost"
     """The entry that is evicted first. cost: the one that saves least per byte and use; lru: the one used longest
@@ -31,7 +38,8 @@ class StoreSettings(Section):
     max_queue: Count = 20_000
     """Writes that may wait; beyond them a Store is refused with OVERLOADED."""
     sweep_interval_s: Seconds = 30.0
-    """How often expired entries are deleted. They stop being served at once."""
+    """How often expired entries are deleted, once the clock has gone evenly for an hour. They stop being served at
+    once."""
     served_ttl_s: Seconds = 7 * 86_400.0
     """How long a caller can report a verdict on a hit."""
     log_ttl_s: Seconds = 30 * 86_400.0

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import lmdb
 
+from semcache.disk import pages
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
-from semcache.store import damage, embedders, eviction, layout, opening, pages, rebuilding, seals
+from semcache.store import damage, embedders, eviction, layout, opening, rebuilding, seals
 from semcache.store.codec import encode_hour
 from semcache.store.damage import Damage
 from semcache.store.layout import Counters, Databases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -45,12 +46,16 @@ class Write:
         future: gets the result, or the error, on the loop that it belongs to.
         note: a log line of the same commit.
         urgent: whether the group starts without waiting for more writes.
+        growth_bytes: what an entry takes of the file; 0 for a write that may use the ledger's room.
+        undo: takes back what `apply` keeps for itself between groups, when its group is written once more.
     """
 
     apply: Apply
     future: asyncio.Future[Any]
     note: Note | None = None
     urgent: bool = False
+    growth_bytes: int = 0
+    undo: Callable[[], None] | None = None
 
 
 class WriteResult(NamedTuple):
@@ -78,3 +83,20 @@ class CommitGroup:
     whole: bool
     results: list[WriteResult] = field(default_factory=list)
     unfinished: list[Write] = field(default_factory=list)
+
+    def start_again(self) -> None:
+        """Forget what a failed attempt to commit the group has come to."""
+        for write in self.writes:
+            if write.undo is not None:
+                write.undo()
+        self.results, self.unfinished = [], []
+
+    def fail(self, failure: SemcacheError) -> None:
+        """Let every write end with an error of its own, of one cause."""
+        self.results = [failed(write, failure) for write in self.writes]
+        self.unfinished = []
+
+
+def failed(write: Write, failure: SemcacheError) -> WriteResult:
+    """Return the end of a write that failed; its error is its own, because each caller adds its traceback."""
+    return WriteResult(write.future, None, copy.copy(failure))

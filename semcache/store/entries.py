@@ -22,9 +22,8 @@ class LmdbEntries:
 
     async def find_exact(self, exact_key: bytes) -> Entry | None:
         """Return the live entry under an exact key (32 bytes)."""
-        dbs = self._core.dbs
         try:
-            with self._core.env.begin() as txn:
+            with self._core.file.reading() as (txn, dbs):
                 key = txn.get(exact_key, db=dbs.exact)
                 row = None if key is None else txn.get(key, db=dbs.entries)
         except PAGE_ERRORS as error:
@@ -42,8 +41,8 @@ class LmdbEntries:
         """Return the live entries among `entry_ids`, by id, as of one moment; the others are left out."""
         keys = [layout.pack_id(entry_id) for entry_id in entry_ids if 0 < entry_id < 1 << 64]
         try:
-            with self._core.env.begin() as txn:
-                rows = [(key, txn.get(key, db=self._core.dbs.entries)) for key in keys]
+            with self._core.file.reading() as (txn, dbs):
+                rows = [(key, txn.get(key, db=dbs.entries)) for key in keys]
         except PAGE_ERRORS as error:
             self._core.damage.note([f"entries beside {keys[0].hex()}"], str(error))
             return {}
@@ -55,10 +54,9 @@ class LmdbEntries:
 
     async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
         """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
-        dbs = self._core.dbs
         prefix = layout.label_key(layout.LABEL_TENANT, tenant, "")
         page: list[Entry] = []
-        with self._core.damage.skipped(f"entries of tenant {tenant}"), self._core.env.begin() as txn:
+        with self._core.damage.skipped(f"entries of tenant {tenant}"), self._core.file.reading() as (txn, dbs):
             while len(page) < limit:
                 ids = labelled_ids(txn, dbs, prefix, after, limit - len(page))
                 if not ids:
@@ -88,7 +86,11 @@ class LmdbEntries:
         """
         row = encode_entry(entry)
         note = None if line is None else Note(line, row=encode_record(line))
-        stored: Entry = await self._core.writer.write(lambda group: group.put(entry, row, vector), note=note)
+        stored: Entry = await self._core.writer.write(
+            lambda group: group.put(entry, row, vector),
+            note=note,
+            growth_bytes=layout.entry_bytes(entry, len(row), 0 if vector is None else vector.nbytes),
+        )
         return stored
 
     async def invalidate(self, selector: Selector, *, apply: bool) -> int:
@@ -97,7 +99,7 @@ class LmdbEntries:
         It works in slices of some hundred entries, one commit each, so that puts go on in between.
         """
         work = Invalidation(selector, self._core.clock.wall(), apply=apply)
-        count: int = await self._core.writer.write(work.step, urgent=True)
+        count: int = await self._core.writer.write(work.step, urgent=True, undo=work.undo)
         return count
 
     def subscribe(self, listener: Callable[[Changes], None]) -> None:

@@ -26,9 +26,20 @@ class Invalidation:
         self._prefixes = list(_prefixes(selector))
         self._after = 0
         self._ids = sorted({entry_id for entry_id in selector.entry_ids if 0 < entry_id < 1 << 64})
+        self._before = self._place()
+
+    def _place(self) -> tuple[int, list[bytes], int, list[int]]:
+        return self._count, list(self._prefixes), self._after, self._ids
+
+    def undo(self) -> None:
+        """Go back to before the last slice, whose group could not be committed. What was only counted stays counted."""
+        if self._apply:
+            self._count, self._prefixes, self._after, self._ids = self._before
+            self._before = self._place()
 
     def step(self, group: WriteTransaction) -> object:
         """Do one slice; return UNFINISHED, or how many live entries matched once no slice is left."""
+        self._before = self._place()
         if self._end_id is None:
             self._end_id = group.counters.next_entry_id
         ids = self._next_ids(group)

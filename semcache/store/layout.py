@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 import lmdb
 
+from semcache.disk.pages import PAGE_BYTES
 from semcache.model import Entry, LedgerHour, LedgerRecord, ServedHit
 from semcache.store import embedders, seals
 from semcache.store.embedders import Runs
@@ -25,7 +26,6 @@ Opening brings a store up to date. An older semcache refuses it from then on, be
 LIB_VERSION = 0
 """LMDB 0.9's file format. LMDB 1.0 can't read it, nor 0.9 that of 1.0, so the version isn't left to a default."""
 
-PAGE_BYTES = 4096
 _NODE_OVERHEAD_BYTES = 10  # LMDB's node header and the node's slot in its page
 _PAGE_ROOM_BYTES = PAGE_BYTES - 16
 _LARGEST_INLINE_BYTES = (_PAGE_ROOM_BYTES // 2) - _NODE_OVERHEAD_BYTES  # A larger value gets whole pages of its own.

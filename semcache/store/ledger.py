@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from semcache.errors import SemcacheError
 from semcache.model import LedgerHour, LedgerRecord, ServedHit
 from semcache.store import layout
 from semcache.store.codec import encode_record
@@ -44,7 +45,7 @@ class LmdbLedger:
         """Return the oldest line on disk of a request that was logged within a millisecond of `at_s` (wall seconds)."""
         first, end = layout.pack_time(at_s - _FIND_TOLERANCE_S), layout.pack_time(at_s + _FIND_TOLERANCE_S)
         name = layout.log_name(request_id)
-        for key, row in rows_between(self._core.env, self._core.dbs.log, first, end):
+        for key, row in rows_between(self._core.file, "log", first, end):
             if layout.log_name_of(key) == name:
                 line = self._core.damage.read(log_line, key, row)
                 if line is not None and line.request_id == request_id:
@@ -54,7 +55,7 @@ class LmdbLedger:
     def hours(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerHour]:
         """Yield rollup rows on disk whose hour starts in [start, end), of one tenant or of all, by hour."""
         first, end = layout.hours_from(start_s), layout.hours_from(end_s)
-        for key, row in rows_between(self._core.env, self._core.dbs.hours, first, end):
+        for key, row in rows_between(self._core.file, "hours", first, end):
             hour = self._core.damage.read(ledger_hour, key, row)
             if hour is not None and tenant in {None, hour.tenant}:
                 yield hour
@@ -62,7 +63,7 @@ class LmdbLedger:
     def records(self, tenant: str | None, start_s: float, end_s: float) -> Iterator[LedgerRecord]:
         """Yield log lines on disk in [start, end), of one tenant or of all, oldest first."""
         first, end = layout.pack_time(start_s), layout.pack_time(end_s) + b"\xff"
-        for key, row in rows_between(self._core.env, self._core.dbs.log, first, end):
+        for key, row in rows_between(self._core.file, "log", first, end):
             line = self._core.damage.read(log_line, key, row)
             if line is not None and tenant in {None, line.tenant} and start_s <= line.at_s < end_s:
                 yield line
@@ -75,6 +76,11 @@ class LmdbLedger:
             ShuttingDownError: the store is closed.
         """
         await self._core.writer.write(_nothing, urgent=True)
+
+    @property
+    def trouble(self) -> SemcacheError | None:
+        """Why lines can't be written at the moment; None while they can."""
+        return self._core.writer.trouble
 
     @property
     def durable_through_s(self) -> float:

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 import lmdb
 
+from semcache.disk import Environment
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import LedgerHour, LedgerRecord
 from semcache.settings import StoreSettings
@@ -53,7 +54,9 @@ class LedgerReader:
         """
         self.path: Path = settings.path
         self.damaged = 0
-        self._env, self._dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+        self._file = Environment(
+            lambda: opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -61,13 +64,13 @@ class LedgerReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._env.close()
+        self._file.close()
 
     def extent(self) -> LedgerExtent:
         """Return the first and last moment of the ledger."""
-        with self._readable(), self._env.begin() as txn:
-            first_hour, last_hour = _ends(txn, self._dbs.hours)
-            first_us, last_us = _ends(txn, self._dbs.log)
+        with self._readable(), self._file.reading() as (txn, dbs):
+            first_hour, last_hour = _ends(txn, dbs.hours)
+            first_us, last_us = _ends(txn, dbs.log)
         return LedgerExtent(
             first_hour,
             last_hour,
@@ -77,8 +80,7 @@ class LedgerReader:
 
     def file_bytes(self) -> int:
         """Return the size of the store's file: entries, vectors and ledger together."""
-        size: int = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        return size
+        return self._file.sizes()[0]
 
     def hours(self, start_s: float, end_s: float, tenants: Collection[str] = ()) -> tuple[LedgerHour, ...]:
         """Return rollup rows whose hour starts in [start, end), by hour, as of one moment.
@@ -89,8 +91,8 @@ class LedgerReader:
             StoreUnusableError: the store can't be read.
         """
         first, end = layout.hours_from(start_s), layout.hours_from(end_s)
-        with self._readable(), self._env.begin() as txn:
-            rows = list(rows_in(txn, self._dbs.hours, first, end))
+        with self._readable(), self._file.reading() as (txn, dbs):
+            rows = list(rows_in(txn, dbs.hours, first, end))
         decoded = (self._decoded(ledger_hour, key, row) for key, row in rows)
         return tuple(hour for hour in decoded if hour is not None and (not tenants or hour.tenant in tenants))
 
@@ -102,7 +104,7 @@ class LedgerReader:
         """
         first, end = layout.pack_time(start_s), layout.pack_time(end_s)
         with self._readable():
-            for key, row in rows_between(self._env, self._dbs.log, first, end):
+            for key, row in rows_between(self._file, "log", first, end):
                 record = self._decoded(log_line, key, row)
                 if record is not None and (not tenants or record.tenant in tenants):
                     yield record

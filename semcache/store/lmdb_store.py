@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Self
 
+from semcache.disk import Environment, FileRoom
+from semcache.errors import SemcacheError
 from semcache.model import StoreStats
 from semcache.ports import Capabilities, Clock
 from semcache.settings import StoreSettings
@@ -14,6 +17,7 @@ from semcache.store.core import Core
 from semcache.store.damage import Damage
 from semcache.store.entries import LmdbEntries
 from semcache.store.ledger import LmdbLedger
+from semcache.store.ledger_room import LedgerRoom
 from semcache.store.opening import OwnerLock
 from semcache.store.transaction import WriteTransaction
 from semcache.store.vectors import LmdbVectors
@@ -71,20 +75,22 @@ class LmdbStore:
         lock = opening.lock_folder(settings.path)
         damage = Damage()
         try:
-            env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
+            opening.narrow_modes(settings.path)
+            file = Environment(lambda: opening.open_environment(settings.path, settings.map_size_bytes, readonly=False))
             try:
-                env.reader_check()
-                counters = opening.settle_meta(
-                    env, dbs, settings.path, secret_key_ids, embedder_fingerprint, damage=damage
+                file.free_readers()
+                counters = opening.settle_meta(file, settings.path, secret_key_ids, embedder_fingerprint, damage=damage)
+                room = LedgerRoom(
+                    FileRoom(settings.path / opening.DATA_FILE, *file.sizes()), settings.ledger_room_bytes
                 )
             except BaseException:
-                env.close()
+                file.close()
                 raise
         except BaseException:
             lock.release()
             raise
         embedders.warn_of_inert(embedders.inert(counters.embedder_runs))
-        return cls(Core(env, dbs, settings, clock, counters, found_damage=damage), lock)
+        return cls(Core(file, room, settings, clock, counters, found_damage=damage), lock)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,7 +100,7 @@ class LmdbStore:
     def stats(self) -> StoreStats:
         """Return counts and sizes, after `close` the last ones. Any thread may call this; it costs microseconds."""
         core = self._core
-        file_bytes, map_size_bytes = core.sizes()
+        file_bytes, map_size_bytes = core.file.sizes()
         counters, counts = core.writer.counters, core.writer.counts
         return StoreStats(
             entries=counters.entries,
@@ -114,22 +120,35 @@ class LmdbStore:
             failed_commits=counts.failed_commits,
             notes_dropped=counts.notes_dropped,
             history_dropped=counts.history_dropped,
+            ledger_room_bytes=core.room.left_bytes,
+            is_writable=core.writer.trouble is None,
+            reopened=core.file.reopened,
+            clock_jumps=core.clock_watch.jumps,
         )
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, old log lines), in slices; return how many entries that were."""
+        """Delete what has ended (entries, served hits, old log lines), in slices; return how many entries that were.
+
+        Nothing is deleted while the clock may be wrong (`ClockWatch`).
+        """
         core = self._core
-        core.env.reader_check()  # frees the pages that readers of killed processes hold back
+        core.file.free_readers()
         before = core.writer.counts.expired
-        now_s = core.clock.wall()
 
         def apply(group: WriteTransaction) -> object:
+            now_s = core.clock_watch.settled_wall_s()
+            if now_s is None:
+                return None
             handled = group.expire(now_s, SWEEP_ROWS)
             trimmed = group.trim_log(now_s - core.settings.log_ttl_s, SWEEP_ROWS)
             return UNFINISHED if handled >= SWEEP_ROWS or trimmed >= SWEEP_ROWS else None
 
         await core.writer.write(apply, urgent=True)
         return core.writer.counts.expired - before
+
+    async def failed(self) -> SemcacheError:
+        """Wait until the disk has failed for so long that the store is given up; return why."""
+        return await asyncio.shield(asyncio.wrap_future(self._core.writer.broken))
 
     async def close(self) -> None:
         """Write what waits and close; a second time does nothing. Later writes raise ShuttingDownError."""

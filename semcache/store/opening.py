@@ -12,14 +12,17 @@ from typing import Any
 
 import lmdb
 
+from semcache.disk import Environment, narrow, pages
 from semcache.errors import StoreUnusableError
-from semcache.store import embedders, layout, pages, seals
+from semcache.store import embedders, layout, seals
 from semcache.store.damage import Damage
 from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
 
 LOCK_FILE = "semcache.lock"
 DATA_FILE = "data.mdb"
+_OWN_FILES = (LOCK_FILE, DATA_FILE, "data.rebuilt", "lock.mdb", "partition.")
+"""How the names of semcache's own files in its folder begin."""
 _MAX_READERS = 512
 """Threads that may read at once: the event loop, the index's workers, a `check` beside them."""
 
@@ -51,6 +54,18 @@ class OwnerLock:
     def release(self) -> None:
         """Free the lock for another process."""
         os.close(self._descriptor)
+
+
+def narrow_modes(path: Path) -> None:
+    """Take the access of group and others from the files of the store's folder that are semcache's own.
+
+    Raises:
+        StoreUnusableError: the folder can't be read.
+    """
+    try:
+        narrow(path, lambda name: name.startswith(_OWN_FILES))
+    except OSError as error:
+        raise _unusable(path, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -174,8 +189,7 @@ def check_format(row: bytes | None, path: Path) -> None:
 
 
 def settle_meta(
-    env: lmdb.Environment,
-    dbs: Databases,
+    file: Environment[Databases],
     path: Path,
     secret_key_ids: Sequence[str],
     embedder_fingerprint: str,
@@ -188,7 +202,7 @@ def settle_meta(
         StoreUnusableError: a newer format, none of the secrets, or a disk that refuses.
     """
     try:
-        with env.begin(write=True) as txn:
+        with file.writing() as (txn, dbs, _):
             check_format(txn.get(layout.META_FORMAT, db=dbs.meta), path)
             known = _names(txn, dbs, layout.META_SECRETS, damage)
             if known and known.isdisjoint(secret_key_ids):

@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 import lmdb
 
+from semcache.disk import pages
 from semcache.errors import StoreUnusableError
-from semcache.store import layout, opening, pages
+from semcache.store import layout, opening
 from semcache.store.opening import DATA_FILE
 
 _NEW_FILE = "data.rebuilt"

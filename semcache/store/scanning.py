@@ -10,6 +10,7 @@ from itertools import islice
 
 import lmdb
 
+from semcache.disk import Environment
 from semcache.errors import StoreError
 from semcache.model import LedgerHour
 from semcache.store import layout
@@ -32,8 +33,8 @@ def rows_in(
             more = cursor.next()
 
 
-def rows_between(env: lmdb.Environment, db: lmdb._Database, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys in [first, end) with their values, from one short transaction after the other.
+def rows_between(file: Environment[Databases], name: str, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys in [first, end) of a sub-database with their values, from one short transaction after the other.
 
     Rows that are written meanwhile behind the last key read are seen.
 
@@ -42,8 +43,8 @@ def rows_between(env: lmdb.Environment, db: lmdb._Database, first: bytes, end: b
     """
     while True:
         try:
-            with env.begin() as txn:
-                rows = list(islice(rows_in(txn, db, first, end), _ROWS_PER_SNAPSHOT))
+            with file.reading() as (txn, dbs):
+                rows = list(islice(rows_in(txn, getattr(dbs, name), first, end), _ROWS_PER_SNAPSHOT))
         except PAGE_ERRORS as error:
             raise StoreError(
                 f"the ledger has a damaged page ({error}).",

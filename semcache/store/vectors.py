@@ -22,7 +22,7 @@ class LmdbVectors:
     async def has(self, partition: bytes) -> bool:
         """Return whether any vector lies in the partition (32 bytes)."""
         try:
-            with self._core.env.begin() as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
+            with self._core.file.reading() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
                 return cursor.set_range(partition) and cursor.key().startswith(partition)
         except PAGE_ERRORS as error:
             self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
@@ -30,7 +30,7 @@ class LmdbVectors:
 
     async def count(self, partition: bytes) -> int:
         """Return how many vectors lie in the partition. This walks over their keys."""
-        with self._core.env.begin(buffers=True) as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
+        with self._core.file.reading_buffers() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
             count = 0
             more = cursor.set_range(partition)
             while more and cursor.key()[: len(partition)] == partition:
@@ -47,18 +47,17 @@ class LmdbVectors:
         Raises:
             StoreError: the store is closed.
         """
-        with self._core.long_read():
-            try:
-                return self._load(partition)
-            except PAGE_ERRORS as error:
-                self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
-                return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+        try:
+            return self._load(partition)
+        except PAGE_ERRORS as error:
+            self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
+            return np.empty(0, np.int64), np.empty((0, 0), np.float32)
 
     def _load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         # The vectors go straight from the map into their place. A list of 100,000 byte strings would enlarge the
         # process for good.
         damaged: list[str] = []
-        with self._core.env.begin(buffers=True) as txn, txn.cursor(db=self._core.dbs.vectors) as cursor:
+        with self._core.file.reading_buffers() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
             lengths: Counter[int] = Counter()
             more = cursor.set_range(partition)
             while more and cursor.key()[: len(partition)] == partition:

@@ -25,8 +25,8 @@ class LmdbVerdicts:
             if key is None:
                 return None
             row = None
-            with self._core.damage.skipped(f"served hit {hit_id}"), self._core.env.begin() as txn:
-                row = txn.get(key, db=self._core.dbs.served)
+            with self._core.damage.skipped(f"served hit {hit_id}"), self._core.file.reading() as (txn, dbs):
+                row = txn.get(key, db=dbs.served)
             hit = None if row is None else self._core.damage.read(served_hit, key, row)
         return hit if hit is not None and self._core.is_remembered(hit) else None
 

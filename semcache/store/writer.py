@@ -8,29 +8,23 @@ of that group are kept for the next.
 from __future__ import annotations
 
 import asyncio
-import copy
-import random
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-import lmdb
 import structlog
 
-from semcache.errors import OverloadedError, SemcacheError, ShuttingDownError, StoreError, StoreFullError
+from semcache.errors import OverloadedError, SemcacheError, ShuttingDownError
 from semcache.model import Changes, ServedHit
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
-from semcache.store import eviction
 from semcache.store.codec import encode_record
-from semcache.store.commit_group import UNFINISHED, Apply, CommitGroup, Note, Write, WriteResult
-from semcache.store.damage import Damage
+from semcache.store.commit_group import Apply, CommitGroup, Note, Write
+from semcache.store.committing import Committer, WriterCounts
 from semcache.store.delivery import Delivery
-from semcache.store.eviction import Access
-from semcache.store.layout import Counters, Databases
-from semcache.store.transaction import WriteTransaction
+from semcache.store.layout import Counters
 
 _log = structlog.get_logger(__name__)
 
@@ -38,50 +32,19 @@ NOTE_WAIT_S = 0.25
 """Seconds that a note waits for an awaited write to share its commit."""
 RETRY_WAIT_S = 1.0
 """Seconds that notes wait after a failed commit, so that a full disk isn't tried a thousand times a second."""
-ACCESS_INTERVAL_S = 30.0
-"""Seconds between two writes of access statistics; they share a commit that happens anyway."""
-MAX_ACCESS_IN_MEMORY = 10_000
-"""Entries whose accesses are counted in memory; with more, they are written before their time."""
-HISTORY_ROWS_PER_GROUP = 1024
-"""Rows of history that one group deletes at most, so that its commit stays short."""
-
-_FULL_ERRORS = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
-
-
-@dataclass(slots=True)
-class WriterCounts:
-    """Counts since the store was opened."""
-
-    commits: int = 0
-    failed_commits: int = 0
-    evicted: int = 0
-    expired: int = 0
-    notes_dropped: int = 0
-    history_dropped: int = 0
 
 
 class Writer:
-    """Owns every write transaction of an environment, and the thread that makes them."""
+    """Owns the thread that writes, and what waits for it.
 
-    def __init__(
-        self,
-        env: lmdb.Environment,
-        dbs: Databases,
-        settings: StoreSettings,
-        clock: Clock,
-        counters: Counters,
-        *,
-        damage: Damage,
-    ) -> None:
-        self._env = env
-        self._dbs = dbs
+    Attributes:
+        broken: gets the reason when the disk has failed for so long that the store is given up.
+    """
+
+    def __init__(self, committer: Committer, settings: StoreSettings, clock: Clock) -> None:
+        self._committer = committer
         self._settings = settings
         self._clock = clock
-        self._counters = counters
-        self._damage = damage
-        self._limit_bytes = eviction.limit_bytes(settings.max_bytes, settings.map_size_bytes)
-        self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
-        self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
         self._delivery = Delivery()
         self._changed = threading.Condition()
         self._writes: deque[Write] = deque()
@@ -89,13 +52,10 @@ class Writer:
         self._urgent = 0
         self._closing = False
         self._busy = False
-        self._retrying = False
         self._durable_through_s = clock.wall()
         self._served: dict[str, ServedHit] = {}
-        self._touched: dict[int, Access] = {}  # Only the writer's thread uses it.
-        self._access_saved_s = clock.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.counts = WriterCounts()
+        self.broken: Future[SemcacheError] = Future()
         self._thread = threading.Thread(target=self._run, name="semcache-store-writer", daemon=True)
         self._thread.start()
 
@@ -105,13 +65,23 @@ class Writer:
         """Call `listener` on the event loop after each commit that changed entries, before its writers are told."""
         self._delivery.subscribe(listener)
 
-    async def write(self, apply: Apply, *, note: Note | None = None, urgent: bool = False) -> Any:
+    async def write(
+        self,
+        apply: Apply,
+        *,
+        note: Note | None = None,
+        urgent: bool = False,
+        growth_bytes: int = 0,
+        undo: Callable[[], None] | None = None,
+    ) -> Any:
         """Do `apply` in the next group; return its result once the group is on disk.
 
         Args:
             apply: runs on the writer's thread.
             note: a log line of the same commit.
             urgent: start the group without waiting for more writes.
+            growth_bytes: what an entry takes of the file; it is refused where this is the ledger's room.
+            undo: takes back what `apply` keeps for itself, before it is called again for a group that failed.
 
         Raises:
             OverloadedError: too many writes wait.
@@ -120,7 +90,7 @@ class Writer:
             StoreError: the commit failed for another reason; nothing was written.
         """
         loop = asyncio.get_running_loop()
-        write = Write(apply, loop.create_future(), note, urgent)
+        write = Write(apply, loop.create_future(), note, urgent, growth_bytes, undo)
         with self._changed:
             if self._closing:
                 raise ShuttingDownError("the store is closed.", hint="Another replica answers.")
@@ -161,7 +131,17 @@ class Writer:
     @property
     def counters(self) -> Counters:
         """The counters as of the last commit."""
-        return self._counters
+        return self._committer.counters
+
+    @property
+    def counts(self) -> WriterCounts:
+        """Counts since the store was opened."""
+        return self._committer.counts
+
+    @property
+    def trouble(self) -> SemcacheError | None:
+        """Why the last group could not be written; None while groups are written."""
+        return self._committer.trouble
 
     @property
     def pending(self) -> int:
@@ -189,26 +169,33 @@ class Writer:
     def _run(self) -> None:
         while (group := self._gather()) is not None:
             self._encode(group)
-            changes = self._commit(group)
+            changes = self._committer.commit(group, closing=self._closing)
+            if self._committer.trouble is None:
+                self._written(group)
+            else:
+                self._keep(group)
             with self._changed:
                 self._busy = False
             # Results come last: a caller that was told that its write is on disk finds it in `durable_through_s` too.
             self._delivery.send(changes, group.results, self._loop)
+            if self._committer.broken is not None and not self.broken.done():
+                self.broken.set_result(self._committer.broken)
 
     def _gather(self) -> CommitGroup | None:
         """Wait for the next group and return it; None when the store is closed and nothing waits."""
         with self._changed:
-            while not (self._writes or self._notes or self._closing):
+            troubled = self._committer.trouble is not None
+            while not (self._writes or self._notes or self._closing or troubled):
                 self._changed.wait()
             if not self._writes:
-                wait_s = RETRY_WAIT_S if self._retrying else NOTE_WAIT_S
+                wait_s = RETRY_WAIT_S if troubled else NOTE_WAIT_S
                 self._changed.wait_for(lambda: self._writes or self._closing, wait_s)
             if self._writes:
                 self._changed.wait_for(
                     lambda: len(self._writes) >= self._settings.commit_items or self._urgent or self._closing,
                     self._settings.commit_wait_s,
                 )
-            if self._closing and not self._writes and not self._notes and not self._touched:
+            if self._closing and not self._writes and not self._notes and not self._committer.accesses:
                 return None
             writes = [self._writes.popleft() for _ in range(min(len(self._writes), self._settings.commit_items))]
             self._urgent -= sum(write.urgent for write in writes)
@@ -234,98 +221,39 @@ class Writer:
                 _log.error("store.note_unwritable", request_id=note.line.request_id, error=str(error))
                 continue
             group.notes.append(note._replace(row=row))
-            if note.line.uses_entry:
-                entry_id = note.line.entry_id
-                self._touched[entry_id] = self._access_of(entry_id).plus(eviction.access_of(note.line))
+            self._committer.accesses.count(note.line)
 
-    def _commit(self, group: CommitGroup) -> Changes:
-        """Write a group and fill its `results`; return the changes to entries."""
-        touched = self._take_touched()
-        failure: SemcacheError | None = None
-        changes = Changes()
-        try:
-            with self._env.begin(write=True) as txn:
-                transaction = WriteTransaction(txn, self._dbs, self._counters, self._access_of, self._damage)
-                self._fill(transaction, group, touched)
-                transaction.finish()
-            changes = transaction.changes
-            self._succeeded(group, transaction)
-        except lmdb.Error as error:
-            failure = _translated(error)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive any write's failure
-            _log.exception("store.group_failed")
-            failure = StoreError(f"a write failed ({type(error).__name__}: {error}).", hint="The log has the details.")
-        if failure is not None:
-            self._failed(group, touched, failure)
-            if failure.reason == StoreFullError.default_reason:
-                changes = self._make_room()
-        return changes
-
-    def _fill(self, transaction: WriteTransaction, group: CommitGroup, touched: dict[int, Access]) -> None:
-        """Do all that a group holds within its transaction, then evict and drop what is too much."""
-        notes = list(group.notes)
-        for note in notes:
-            if note.served is not None:
-                transaction.remember_served(note.served, self._settings.served_ttl_s)
-        for write in group.writes:
-            try:
-                result = write.apply(transaction)
-            except SemcacheError as error:
-                group.results.append(WriteResult(write.future, None, error))
-                continue
-            if result is UNFINISHED:
-                group.unfinished.append(write)
-                continue
-            if write.note is not None:
-                notes.append(write.note)
-            group.results.append(WriteResult(write.future, result, None))
-        transaction.log((note.line, note.row) for note in notes)
-        if touched:
-            transaction.save_access(touched)
-        if group.writes:
-            transaction.evict(
-                limit_bytes=self._limit_bytes - min(transaction.counters.history_bytes, self._history_limit_bytes),
-                max_entries=self._settings.max_entries,
-                policy=self._settings.eviction,
-                now_s=self._clock.wall(),
-                chance=self._chance,
-            )
-        transaction.drop_history(self._history_limit_bytes, HISTORY_ROWS_PER_GROUP)
-
-    def _succeeded(self, group: CommitGroup, transaction: WriteTransaction) -> None:
-        self._counters = transaction.counters
-        self.counts.commits += 1
-        self.counts.evicted += transaction.evicted
-        self.counts.expired += transaction.expired
-        self.counts.history_dropped += transaction.history_dropped
+    def _written(self, group: CommitGroup) -> None:
         for note in group.notes:
             if note.served is not None and self._served.get(note.served.hit_id) is note.served:
                 self._served.pop(note.served.hit_id, None)
         with self._changed:
-            self._retrying = False
             if group.whole:
                 self._durable_through_s = group.drained_at_s
             self._requeue(group.unfinished)
 
-    def _failed(self, group: CommitGroup, touched: dict[int, Access], failure: SemcacheError) -> None:
-        self.counts.failed_commits += 1
-        _log.error("store.commit_failed", error=str(failure), writes=len(group.writes), notes=len(group.notes))
-        group.results = [WriteResult(write.future, None, copy.copy(failure)) for write in group.writes]
-        for entry_id, access in touched.items():
-            self._touched[entry_id] = access.plus(self._access_of(entry_id))
+    def _keep(self, group: CommitGroup) -> None:
+        """Keep the notes of a group that could not be written for the next one, as far as there is room."""
         with self._changed:
-            self._retrying = True
             if self._closing and not group.writes:
                 # The store is closing, no caller waits, and the disk refuses: the notes can't be kept.
-                self.counts.notes_dropped += len(group.notes)
-                self._touched.clear()
+                self._drop(group.notes)
+                self._committer.accesses.clear()
                 return
             self._notes.extendleft(reversed(group.notes))
-            while len(self._notes) > self._settings.max_queue:
-                dropped = self._notes.popleft()
-                self.counts.notes_dropped += 1
-                if dropped.served is not None:
-                    self._served.pop(dropped.served.hit_id, None)
+            excess = max(0, len(self._notes) - self._settings.max_queue)
+            self._drop([self._notes.popleft() for _ in range(excess)])
+
+    def _drop(self, notes: Sequence[Note]) -> None:
+        """Give notes up: count them, and say in the log how much spend is in no ledger now."""
+        if not notes:
+            return
+        self.counts.notes_dropped += len(notes)
+        for note in notes:
+            if note.served is not None:
+                self._served.pop(note.served.hit_id, None)
+        spent_nanousd = sum(note.line.spent.total_nanousd for note in notes)
+        _log.error("store.lines_lost", lines=len(notes), spent_nanousd=spent_nanousd, error=str(self.trouble))
 
     def _requeue(self, writes: list[Write]) -> None:
         """Put unfinished writes first in the queue; they go on in the next group without waiting for more writes."""
@@ -333,58 +261,3 @@ class Writer:
             write.urgent = True
         self._urgent += len(writes)
         self._writes.extendleft(reversed(writes))
-
-    def _make_room(self) -> Changes:
-        """After a commit was refused, evict some entries in a transaction of its own; return its changes.
-
-        Deletes copy pages before they free any. Where a twentieth of the bytes is too much at once, less may fit.
-        """
-        before = self._counters
-        for share in (0.05, 0.005, 0.0):
-            try:
-                with self._env.begin(write=True) as txn:
-                    transaction = WriteTransaction(txn, self._dbs, before, self._access_of, self._damage)
-                    transaction.evict(
-                        limit_bytes=max(0, int(before.entry_bytes * (1 - share)) - 1),
-                        max_entries=self._settings.max_entries,
-                        policy=self._settings.eviction,
-                        now_s=self._clock.wall(),
-                        chance=self._chance,
-                    )
-                    transaction.finish()
-            except lmdb.Error as error:
-                _log.warning("store.no_room_made", error=str(error))
-                continue
-            self._counters = transaction.counters
-            self.counts.evicted += transaction.evicted
-            return transaction.changes
-        return Changes()
-
-    def _take_touched(self) -> dict[int, Access]:
-        now_s = self._clock.monotonic()
-        due = (
-            self._closing
-            or now_s - self._access_saved_s >= ACCESS_INTERVAL_S
-            or len(self._touched) >= MAX_ACCESS_IN_MEMORY
-        )
-        if not due:
-            return {}
-        self._access_saved_s = now_s
-        touched, self._touched = self._touched, {}
-        return touched
-
-    def _access_of(self, entry_id: int) -> Access:
-        return self._touched.get(entry_id, eviction.NO_ACCESS)
-
-
-def _translated(error: lmdb.Error) -> SemcacheError:
-    if isinstance(error, _FULL_ERRORS):
-        what = "the disk refused the write" if isinstance(error, lmdb.DiskError) else "its map is full"
-        return StoreFullError(
-            f"the store can't take more: {what} ({error}).",
-            hint="Free disk space, or lower store.max_bytes below the disk's and store.map_size_bytes.",
-        )
-    return StoreError(
-        f"the store's commit failed ({error}).",
-        hint="Restart the server; `semcache check` says what is wrong with the store.",
-    )

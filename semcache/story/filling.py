@@ -17,7 +17,7 @@ from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
 from semcache.costs.usage import estimate_usage, lost_usage, with_estimates
 from semcache.decision import store_detail
-from semcache.errors import SemcacheError, UpstreamError
+from semcache.errors import SemcacheError, StoreFullError, UpstreamError
 from semcache.model import (
     Answer,
     CacheMode,
@@ -101,6 +101,7 @@ class Filling:
         Raises:
             BudgetExceededError: nothing was asked.
             UpstreamError, UnknownModelError, InvalidRequestError: as the upstream's.
+            StoreError: the ledger can't be written, and `store.without_ledger` says to refuse.
         """
         status, reason = status_upstream(keyed, decision)
         try:
@@ -117,6 +118,8 @@ class Filling:
                 paid = _Paid(keyed, answer, vector, generation, line.spent)
                 entry, store_reason = await self._keep(account, paid, purchase)
                 account.lap("store")
+            if not purchase.is_durable:
+                store_reason = "spend_not_durable"
         finally:
             if late_vector is not None:
                 late_vector.cancel()  # A task that has ended ignores this; one that nobody will await any more stops.
@@ -233,8 +236,9 @@ class Filling:
             return await self._store(paid, purchase)
         except Exception as error:  # noqa: BLE001 - a store that can't take an answer stops storing, not serving
             _log.error("story.put_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
-            self._accounts.metrics.store_skipped("store_failed")
-            return None, "store_failed"
+            reason = "store_full" if isinstance(error, StoreFullError) else "store_failed"
+            self._accounts.metrics.store_skipped(reason)
+            return None, reason
 
     async def _worse(self, keyed: KeyedRequest, answer: Answer) -> str:
         """Return "degraded" where a degraded answer would replace a full one, as a refresh's might; otherwise empty."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from semcache.errors import SemcacheError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, Selector, ServedHit, Status, Vector
 from semcache.store.codec import encode_entry, encode_record, encode_served
 from semcache.testing.memory import Memory
@@ -145,6 +146,11 @@ class MemoryLedger:
         """
         self._memory.begin()
         await self._memory.commit()
+
+    @property
+    def trouble(self) -> SemcacheError | None:
+        """Return what `fail_writes` holds."""
+        return self._memory.fail_writes
 
     @property
     def durable_through_s(self) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
+
 from semcache.errors import SemcacheError
 from semcache.model import StoreStats
+from semcache.observe.clock_watch import ClockWatch
 from semcache.ports import Capabilities, Clock
 from semcache.settings import StoreSettings
 from semcache.store import embedders
@@ -21,11 +25,14 @@ class MemoryStore:
         vectors: stored vectors.
         ledger: the request log and its rollup.
         verdicts: hits as they were served, and what was said of them.
+        broken: what `failed` returns, once a test sets it.
     """
 
     def __init__(self, clock: Clock, settings: StoreSettings | None = None, *, embedder_fingerprint: str = "") -> None:
         self._memory = memory = Memory(clock, settings or StoreSettings(), embedder_fingerprint)
         self._expirations = 0
+        self._clock_watch = ClockWatch(clock)
+        self.broken: Future[SemcacheError] = Future()
         self.entries = MemoryEntries(memory)
         self.vectors = MemoryVectors(memory)
         self.ledger = MemoryLedger(memory)
@@ -61,13 +68,18 @@ class MemoryStore:
             expirations=self._expirations,
             commits=memory.commits,
             failed_commits=memory.failed_commits,
+            is_writable=memory.fail_writes is None,
+            clock_jumps=self._clock_watch.jumps,
         )
 
     async def sweep(self) -> int:
         """Delete what has ended (entries, served hits, old log lines); return how many entries that were."""
         memory = self._memory
         memory.begin()
-        now_s = memory.clock.wall()
+        now_s = self._clock_watch.settled_wall_s()
+        if now_s is None:
+            await memory.commit()
+            return 0
         ended = [entry for entry in memory.entries.values() if entry.expires_s <= now_s]
         memory.delete_all(ended)
         self._expirations += len(ended)
@@ -76,6 +88,10 @@ class MemoryStore:
         await memory.commit()
         return len(ended)
 
+    async def failed(self) -> SemcacheError:
+        """Wait until `broken` is set; return its error."""
+        return await asyncio.shield(asyncio.wrap_future(self.broken))
+
     async def close(self) -> None:
         """Refuse further writes."""
         self._memory.closed = True
@@ -83,5 +99,6 @@ class MemoryStore:
     def reopen(self, embedder_fingerprint: str = "") -> None:
         """Take writes again as after a restart, perhaps under another embedder; what was put is there."""
         self._memory.closed = False
+        self._clock_watch = ClockWatch(self._memory.clock)
         self._memory.embedder_fingerprint = embedder_fingerprint
         embedders.warn_of_inert(self._memory.inert())

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from semcache.errors import ShuttingDownError
 from semcache.model import Cost, Rejection, Selector
+from semcache.observe.clock_watch import SETTLING_S
 from semcache.testing.clock import START_WALL_S
 from tests.support.stored import answer, digest, entry, get, hit, record, served, vector
 
@@ -118,6 +119,42 @@ async def test_nothing_is_inert_without_an_embedder_or_of_an_unknown_one(make, r
     await store.entries.put(entry("b"), vector(2))
     store = await reopened(store, "model B")
     assert store.stats().inert == 1
+
+
+# -- the clock
+
+
+@pytest.mark.parametrize("days", [32, -32])
+async def test_while_the_clock_has_jumped_nothing_is_deleted_for_its_age(make, clock, days):
+    store = await make()
+    clock.advance(SETTLING_S)
+    await store.entries.put(entry("a", created_s=clock.wall(), expires_s=clock.wall() + 60), vector(1), record("spend"))
+    store.ledger.record(record("hit"), served("hit", at_s=clock.wall()))
+    await store.ledger.flush()
+    clock.jump_wall(days * 86_400)
+    if days > 0:
+        # What has ended by the new time isn't served: a miss harms nobody.
+        assert await store.entries.find_exact(digest("a")) is None
+    assert await store.sweep() == 0
+    clock.advance(3)
+    clock.jump_wall(-days * 86_400)
+    assert await store.sweep() == 0
+    assert await store.entries.find_exact(digest("a")) is not None
+    assert await store.verdicts.served("hit") is not None
+    assert sorted(line.request_id for line in store.ledger.records(None, 0, 1e11)) == ["hit", "spend"]
+    assert store.stats().clock_jumps == 2
+    clock.advance(SETTLING_S)
+    assert await store.sweep() == 1
+
+
+async def test_after_a_start_nothing_is_deleted_until_the_clock_has_gone_on_for_a_while(make, reopened, clock):
+    store = await make()
+    await store.entries.put(entry("a"), vector(1))
+    clock.jump_wall(32 * 86_400)
+    store = await reopened(store, "")
+    assert await store.sweep() == 0
+    clock.advance(SETTLING_S)
+    assert await store.sweep() == 1
 
 
 # -- limits

@@ -253,7 +253,38 @@ async def test_a_store_that_refuses_costs_no_answer_and_no_booking(kind: str, er
     response = await ask(served, kind, FAR)
     assert response.answer is not None
     assert response.answer.text == "answered"
-    assert (response.stored, response.store_reason) == (False, "store_failed")
+    assert (response.stored, response.store_reason) == (False, "spend_not_durable")
+    served.store.fail_writes = None
+    await settled(served)
+    assert check_books(served, requests=1) == ANSWER_NANOUSD
+
+
+@PLAIN_AND_STREAM
+async def test_without_a_ledger_nothing_is_bought_where_the_settings_refuse(kind: str) -> None:
+    served = rig(ScriptedUpstream(answers), without_ledger="refuse")
+    known = await ask(served, kind, SEED)
+    assert known.stored
+    served.store.fail_writes = StoreFullError("full")
+    with pytest.raises(StoreFullError):
+        await ask(served, kind, FAR)
+    assert len(served.upstream.calls) == 1
+    hit = await ask(served, kind, SEED)
+    assert hit.status is Status.EXACT_HIT
+    served.store.fail_writes = None
+    assert (await ask(served, kind, FAR)).stored
+    await settled(served)
+    assert check_books(served, requests=4) == 2 * ANSWER_NANOUSD
+
+
+@PLAIN_AND_STREAM
+async def test_an_answer_whose_spend_is_not_on_disk_is_withheld_where_the_settings_refuse(kind: str) -> None:
+    def fill_the_disk(call: UpstreamCall) -> Scripted:
+        served.store.fail_writes = StoreFullError("full")
+        return answers(call)
+
+    served = rig(ScriptedUpstream(fill_the_disk), without_ledger="refuse")
+    with pytest.raises(StoreFullError):
+        await ask(served, kind, FAR)
     served.store.fail_writes = None
     await settled(served)
     assert check_books(served, requests=1) == ANSWER_NANOUSD

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from semcache.store import pages
+from semcache.disk import pages
 from tests.fault.reading import ENTRIES, fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,8 +18,12 @@ FLIPS = 24
 
 @pytest.fixture
 async def whole(tmp_path) -> bytes:
+    """A data file without the room that is allocated behind its last page."""
     await fill(tmp_path / "whole")
-    return (tmp_path / "whole" / "data.mdb").read_bytes()
+    with (tmp_path / "whole" / "data.mdb").open("rb") as file:
+        used_bytes = (pages.meta_pages(file)[0].last_page + 1) * PAGE
+        file.seek(0)
+        return file.read(used_bytes)
 
 
 def reports(folder: Path, files: list[bytes]) -> list[dict]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from semcache.store.eviction import unpack_access
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, answer, entry, get, hit, record, served, store_settings, vector
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -70,6 +73,44 @@ async def test_on_a_full_disk_serving_goes_on_and_with_room_storing_does(small_d
     assert report.clean, report.problems
 
 
+@pytest.mark.parametrize(("room", "count"), [("taken", 200), ("own", 1000)])
+async def test_a_kill_on_a_full_disk_loses_no_spend_that_was_told(small_disk, room, count):
+    """Another file takes the room at once, which leaves the ledger its own; or entries do, which are then evicted."""
+    told, refused = spend_until_killed(small_disk / "store", room, count)
+    assert len(told) >= count
+    assert refused == {"STORE_FULL"}
+    await assert_in_ledger(small_disk / "store", told)
+
+
+async def test_a_kill_at_the_largest_size_of_files_loses_no_spend_that_was_told(tmp_path):
+    told, refused = spend_until_killed(tmp_path / "store", "limited", 400)
+    assert len(told) >= 400
+    assert refused == {"STORE_FULL"}
+    await assert_in_ledger(tmp_path / "store", told)
+
+
+def spend_until_killed(path: Path, room: str, count: int) -> tuple[set[str], set[str]]:
+    """Names that a process told as spent before it was killed, and the reasons of what it was refused."""
+    command = [sys.executable, "-m", "tests.fault.spending", str(path), room]
+    told, refused = set(), set()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        while len(told) < count and (line := process.stdout.readline()):
+            kind, name = line.split()
+            (told if kind == "spent" else refused).add(name)
+        process.kill()
+        # A line that was cut in half wasn't told.
+        rest = [line.split() for line in process.stdout.readlines() if line.endswith("\n")]
+    return told | {name for kind, name in rest if kind == "spent"}, refused
+
+
+async def assert_in_ledger(path: Path, told: set[str]) -> None:
+    report = check(store_settings(path))
+    assert report.clean, report.problems
+    store = open_store(path)
+    assert told <= {line.request_id for line in store.ledger.records(None, 0, 1e11)}
+    await store.close()
+
+
 async def test_a_store_on_a_full_disk_says_so(small_disk):
     (small_disk / "ballast").write_bytes(b"\0" * ((4 << 20) - 8192))
     with pytest.raises(StoreError, match="can't be opened"):
@@ -88,15 +129,21 @@ async def test_a_full_map_makes_room_for_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("semcache.store.eviction.START_RATIO", 10.0)  # eviction never starts by itself
     store = open_store(tmp_path / "store", map_size_bytes=2 << 20)
     stored = await fill(store)
-    assert store.stats().failed_commits == 1
-    assert store.stats().evictions > 0
+    # Entries are refused before the map is full, and the few that are evicted make room for the next ones.
+    assert store.stats().failed_commits == 0
+    assert 0 < store.stats().evictions < len(stored) / 10
     assert await get(store, stored[-1].entry_id) == stored[-1]
+    refused = 0
     for number in range(50):
         try:
             await store.entries.put(entry(f"more{number}", answer=answer("x" * 5000)), vector())
         except StoreFullError:
-            continue
-    assert store.stats().failed_commits < 25
+            refused += 1
+    assert refused < 25
+    # The ledger has the room that is left, and then that of the entries.
+    for number in range(700):
+        await store.ledger.record_durably(record(f"spend{number}"))
+    assert store.stats().failed_commits == 0
     await store.close()
     report = check(store_settings(tmp_path / "store"))
     assert report.clean, report.problems

@@ -36,7 +36,18 @@ class StillClock:
 def page():
     registry = CollectorRegistry()
     metrics = Metrics(registry, MetricsSettings(), StillClock(), ["gpt-4o"])
-    stats = StoreStats(entries=3, inert=5, used_bytes=4096, evictions=1, expirations=2, notes_dropped=6, damaged=7)
+    stats = StoreStats(
+        entries=3,
+        inert=5,
+        used_bytes=4096,
+        evictions=1,
+        expirations=2,
+        notes_dropped=6,
+        damaged=7,
+        ledger_room_bytes=8192,
+        reopened=8,
+        clock_jumps=9,
+    )
     metrics.watch_store(lambda: stats)
     metrics.watch_index(lambda: IndexStats(by_strategy={"numpy": IndexSize(partitions=2, vectors=3)}))
     metrics.watch_queues(lambda: [QueueStats("store", depth=1, capacity=9), QueueStats("embed", depth=0, capacity=9)])

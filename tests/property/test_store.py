@@ -25,6 +25,7 @@ from semcache.model import (
     Usage,
     Vector,
 )
+from semcache.observe.clock_watch import SETTLING_S
 from semcache.store import LmdbStore, check, codec
 from semcache.store.rollup import rolled_up
 from semcache.testing.clock import START_WALL_S, FakeClock
@@ -175,6 +176,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
     @initialize(embedder=EMBEDDERS)
     def open(self, embedder: str) -> None:
         self.embedder = embedder
+        self.settled_s = self.clock.monotonic() + SETTLING_S
         self.store = LmdbStore.open(
             store_settings(Path(self.folder.name)), self.clock, secret_key_ids=[SECRET], embedder_fingerprint=embedder
         )
@@ -218,13 +220,15 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.vectors.pop(entry_id, None)
         self.embedder_of.pop(entry_id, None)
 
-    @rule(seconds=st.integers(0, 30))
+    @rule(seconds=st.integers(0, 30) | st.just(int(SETTLING_S)))
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
     @rule()
     def sweep(self) -> None:
         ended = [one.entry_id for one in self.entries.values() if one.expires_s <= self.clock.wall()]
+        if self.clock.monotonic() < self.settled_s:
+            ended = []
         assert self.run(self.store.sweep()) == len(ended)
         for entry_id in ended:
             self.forget(entry_id)

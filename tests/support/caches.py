@@ -54,9 +54,11 @@ def rig(
     tasks: Mapping[str, Any] | None = None,
     decision: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
+    without_ledger: str = "answer",
 ) -> Rig:
     decides = {"threshold": threshold, **(decision or {})}
-    settings = load_settings(None, {"decision": decides, "costs": costs or {}, "tasks": tasks or {}})
+    sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}}
+    settings = load_settings(None, {**sections, "store": {"without_ledger": without_ledger}})
     clock = clock or FakeClock()
     store, embedder = store or MemoryStore(clock), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()

@@ -348,8 +348,8 @@ async def test_a_damaged_entry_leaves_when_its_time_is_over(tmp_path):
     with writing(tmp_path) as (txn, dbs):
         damage_entry(txn, dbs)
     clock = FakeClock()
-    clock.advance(4000)
     store = open_store(tmp_path, clock)
+    clock.advance(4000)
     assert await store.sweep() == 1
     assert store.stats().entries == 0
     assert await store.entries.invalidate(Selector("acme", everything=True), apply=True) == 0

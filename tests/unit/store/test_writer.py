@@ -72,13 +72,13 @@ async def test_notes_go_to_disk_by_themselves(tmp_path):
     store = open_store(tmp_path)
     committed = asyncio.Event()
     loop = asyncio.get_running_loop()
-    succeeded = store._core.writer._succeeded
+    succeeded = store._core.writer._written
 
     def tell(*args):
         succeeded(*args)
         loop.call_soon_threadsafe(committed.set)
 
-    store._core.writer._succeeded = tell
+    store._core.writer._written = tell
     store.ledger.record(record("r1"), served("h1"))
     assert await store.verdicts.served("h1") == served("h1")
     await committed.wait()

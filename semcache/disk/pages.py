@@ -17,8 +17,8 @@ from typing import BinaryIO
 from lmdb.verify import VerifyError, verify
 
 from semcache.errors import StoreUnusableError
-from semcache.store.layout import PAGE_BYTES
 
+PAGE_BYTES = 4096
 _HEADER = struct.Struct("=QHHHH")
 _META = struct.Struct("=IIQQ48s48sQQ")
 _TREE = struct.Struct("=IHHQQQQQ")
@@ -94,8 +94,13 @@ def problems(path: Path) -> list[str]:
 
 
 def meta_pages(file: BinaryIO) -> list[MetaPage]:
-    """Return the whole meta pages of a file, the one that counts first."""
-    found = []
+    """Return the whole meta pages of a file, the one that counts first.
+
+    When LMDB fails to write a meta page, it leaves new trees there beside the numbers of the former commit. Such a page
+    doesn't count as long as the other one is later, and the next commit writes over it: it isn't damage.
+    """
+    found: list[MetaPage] = []
+    torn: list[MetaPage] = []
     for number in (0, 1):
         page = _page_at(file, number)
         if page is None:
@@ -104,8 +109,10 @@ def meta_pages(file: BinaryIO) -> list[MetaPage]:
         tree = Tree.unpack(main)
         whole = (magic, version, _TREE.unpack(free)[0]) == (_MAGIC, _VERSION, PAGE_BYTES)
         in_turn = transaction == 0 or transaction % 2 == number
-        if whole and in_turn and 1 <= last_page < _MOST_PAGES and (tree.root <= last_page or tree.root == _NO_ROOT):
-            found.append(MetaPage(last_page, transaction, tree))
+        if whole and in_turn and 1 <= last_page < _MOST_PAGES:
+            fits = tree.root <= last_page or tree.root == _NO_ROOT
+            (found if fits else torn).append(MetaPage(last_page, transaction, tree))
+    found += [meta for meta in torn if found and meta.transaction < found[0].transaction]
     return sorted(found, key=lambda meta: meta.transaction, reverse=True)
 
 

@@ -23,6 +23,7 @@ from semcache.model import (
     StoreStats,
     TenantCounts,
 )
+from semcache.observe.calls import FrontState, MethodCalls
 from semcache.observe.histogram import Series
 from semcache.observe.instruments import Instruments
 from semcache.observe.tally import OTHER, Count, LabelValues
@@ -278,6 +279,14 @@ class Metrics:
     def watch_queues(self, read: Callable[[], Iterable[QueueStats]]) -> None:
         """Export the depth of each queue that `read` returns at each scrape."""
         self._watches.queues(read)
+
+    def watch_calls(self, read: Callable[[], Mapping[str, MethodCalls]]) -> None:
+        """Export the calls of each method that `read` returns at each scrape."""
+        self._watches.calls(read)
+
+    def watch_front(self, read: Callable[[], FrontState]) -> None:
+        """Export what the front measures of itself, which `read` returns at each scrape."""
+        self._watches.front(read)
 
     def watch_replaced_texts(self, read: Callable[[], int]) -> None:
         """Export the number of texts told with a replaced character that `read` returns at each scrape."""

@@ -21,6 +21,7 @@ from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
+from semcache.observe.calls import CallCounts, FrontState
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans, Spans
 from semcache.ports import Clock, Coordination, Embedder, Store, Upstream, VectorIndex
@@ -38,9 +39,12 @@ from semcache.server.auth import Authenticator
 from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.resets import Resets
+from semcache.server.grpc.server import Front
 from semcache.server.grpc.service import Service
 from semcache.server.grpc.wire.texts import replaced_texts
 from semcache.server.secret import partition_secrets
+from semcache.server.shedding import Shedding
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
@@ -86,6 +90,7 @@ class Composition:
     gate: Gate
     admission: Admission
     service: Service
+    front: Front
 
 
 async def compose(settings: Settings, closing: AsyncExitStack, **replacements: Unpack[Replacements]) -> Composition:
@@ -110,7 +115,10 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
     embedder = replacements.get("embedder")
     if embedder is None:
         embedder = await asyncio.to_thread(
-            open_embedder, settings.embedding, on_batch=lambda size, _: metrics.batch_embedded(size)
+            open_embedder,
+            settings.embedding,
+            on_batch=lambda size, _: metrics.batch_embedded(size),
+            max_wait_s=settings.server.max_wait_s,
         )
         closing.push_async_callback(embedder.close)
     store = replacements.get("store")
@@ -129,7 +137,15 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         closing.push_async_callback(index.close)
     upstream = replacements.get("upstream")
     if upstream is None:
-        upstream = HttpUpstream(settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes)
+        upstream = HttpUpstream(
+            settings.upstream,
+            clock,
+            observer=metrics,
+            answer_bytes=settings.limits.answer_bytes,
+            max_wait_s=settings.server.max_wait_s,
+            # Without authentication there is one tenant, with which nobody shares.
+            fair=settings.auth.enabled,
+        )
         closing.push_async_callback(upstream.close)
     composition = assemble(
         settings,
@@ -206,11 +222,13 @@ def assemble(
     admission = Admission(
         Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
     )
+    counts, shedding, resets = CallCounts(), Shedding(embedder.expected_wait_s), Resets(clock.monotonic)
+    calls = Calls(admission, memo, counts, shedding, monotonic=clock.monotonic, on_reset=resets.note)
     service = Service(
         settings=settings,
         clock=clock,
         cache=cache,
-        calls=Calls(admission, memo),
+        calls=calls,
         on_failure=metrics.call_failed,
     )
 
@@ -219,7 +237,10 @@ def assemble(
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
+    metrics.watch_calls(counts.by_method)
+    metrics.watch_front(lambda: FrontState(shedding.delay_s, shedding.share, resets.closed))
+    front = Front(calls, counts, shedding, resets)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
 
 
 def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:

@@ -1,0 +1,97 @@
+"""Which calls are refused while the server can't keep up: a share of those that aren't exact hits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from semcache.errors import OverloadedError
+
+TARGET_S = 0.03
+"""The front's delay that is kept under overload, seconds. A refusal waits as long as any other call, and shall take
+less than 50 ms; a server with 64 callers in a closed loop stays below it ("overload" in `benchmarks/README.md`)."""
+_BURST_S = 0.15
+"""How long the delay may be longer before anything is refused: a burst is over by then (RFC 8033, MAX_BURST)."""
+_PER_SECOND_ABOVE = 15.0
+"""How fast the share grows for each second of delay above the target, in 1/s."""
+_PER_SECOND_GROWN = 5.0
+"""How much the share grows for each second by which the delay has grown."""
+_DECAY_S = 0.2
+"""Seconds in which the share falls to a third once the delay is below half of the target."""
+_NOTICEABLE_S = 0.05
+"""The wait for the embedder above which it is held against the deadlines of calls."""
+_NONE = 0.005
+"""A share below this becomes 0."""
+
+
+class Shedding:
+    """Decides by the measured delay of the front, by a proportional-integral controller as PIE has (RFC 8033).
+
+    It is pure: the delay and the time are arguments. The delay is what a new call waits before the front sees it. The
+    share grows while the delay is above `TARGET_S` and falls while it is below, so that the delay settles there: the
+    server then does as much as it can.
+
+    Args:
+        embedder_wait_s: returns the seconds that a text would wait for the embedder now.
+        random_share: draws from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        embedder_wait_s: Callable[[], float],
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._embedder_wait_s = embedder_wait_s
+        self._random_share = random_share
+        self._delay_s = 0.0
+        self._burst_s = _BURST_S
+        self.share = 0.0
+        """The share of calls that are refused, 0 to 1, of those that aren't exact hits."""
+        self.alert = False
+        """Whether any call may be refused: fronts ask `refusal` only then, since an exact hit has no time to lose."""
+
+    @property
+    def delay_s(self) -> float:
+        """The front's delay as of the last report, seconds."""
+        return self._delay_s
+
+    def report(self, delay_s: float, elapsed_s: float) -> None:
+        """Take in a measured delay.
+
+        Args:
+            delay_s: what a new call waits before the front sees it, seconds.
+            elapsed_s: seconds since the last report.
+        """
+        before_s, self._delay_s = self._delay_s, delay_s
+        if delay_s < TARGET_S / 2:
+            self.share *= max(0.0, 1 - elapsed_s / _DECAY_S)
+            if self.share < _NONE:
+                self.share, self._burst_s = 0.0, _BURST_S
+        elif self._burst_s > 0:
+            self._burst_s -= elapsed_s
+        else:
+            grown = _PER_SECOND_ABOVE * (delay_s - TARGET_S) * elapsed_s + _PER_SECOND_GROWN * (delay_s - before_s)
+            self.share = min(1.0, max(0.0, self.share + grown))
+        self.alert = self.share > 0 or self._embedder_wait_s() > _NOTICEABLE_S
+
+    def refusal(self, remaining_s: float | None) -> OverloadedError | None:
+        """Return the error of a call that is to be refused unless it is an exact hit; None for one that may go on.
+
+        Args:
+            remaining_s: seconds until the caller's deadline; None for no deadline.
+        """
+        if self.share and self._random_share() < self.share:
+            return OverloadedError(
+                f"The server gets more calls than it can answer: it refuses {self.share:.0%} of those that aren't "
+                "exact hits.",
+                hint="Try again later, or add a replica.",
+            )
+        if remaining_s is not None:
+            wait_s = self._embedder_wait_s()
+            if wait_s > remaining_s:
+                return OverloadedError(
+                    f"The embedder would be free in {wait_s:.2f} s, after the call's deadline.",
+                    retry_after_s=wait_s,
+                    hint="Try again later, or with a later deadline.",
+                )
+        return None

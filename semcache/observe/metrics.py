@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from semcache.model import (
     HIT_STATUSES,
     NANOUSD_PER_USD,
+    CallStats,
+    FrontStats,
     IndexStats,
     LedgerRecord,
     QueueStats,
@@ -23,7 +25,6 @@ from semcache.model import (
     StoreStats,
     TenantCounts,
 )
-from semcache.observe.calls import FrontState, MethodCalls
 from semcache.observe.histogram import Series
 from semcache.observe.instruments import Instruments
 from semcache.observe.tally import OTHER, Count, LabelValues
@@ -280,11 +281,11 @@ class Metrics:
         """Export the depth of each queue that `read` returns at each scrape."""
         self._watches.queues(read)
 
-    def watch_calls(self, read: Callable[[], Mapping[str, MethodCalls]]) -> None:
+    def watch_calls(self, read: Callable[[], Mapping[str, CallStats]]) -> None:
         """Export the calls of each method that `read` returns at each scrape."""
         self._watches.calls(read)
 
-    def watch_front(self, read: Callable[[], FrontState]) -> None:
+    def watch_front(self, read: Callable[[], FrontStats]) -> None:
         """Export what the front measures of itself, which `read` returns at each scrape."""
         self._watches.front(read)
 

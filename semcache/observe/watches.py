@@ -9,8 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from semcache.model import IndexStats, QueueStats, StoreStats
-from semcache.observe.calls import FrontState, MethodCalls
+from semcache.model import CallStats, FrontStats, IndexStats, QueueStats, StoreStats
 
 _log = structlog.get_logger(__name__)
 
@@ -44,11 +43,11 @@ class Watches(Collector):
         """Watch how many texts were told with a replaced character."""
         self._sources["texts"] = lambda: _text_families(read())
 
-    def calls(self, read: Callable[[], Mapping[str, MethodCalls]]) -> None:
+    def calls(self, read: Callable[[], Mapping[str, CallStats]]) -> None:
         """Watch the calls of each method, by how they ended."""
         self._sources["calls"] = lambda: _call_families(read())
 
-    def front(self, read: Callable[[], FrontState]) -> None:
+    def front(self, read: Callable[[], FrontStats]) -> None:
         """Watch what the front measures of itself."""
         self._sources["front"] = lambda: _front_families(read())
 
@@ -120,19 +119,19 @@ def _text_families(replaced: int) -> Iterator[Family]:
     )
 
 
-def _call_families(methods: Mapping[str, MethodCalls]) -> Iterator[Family]:
+def _call_families(methods: Mapping[str, CallStats]) -> Iterator[Family]:
     started = CounterMetricFamily("semcache_calls_started", "Calls that were handed over.", labels=("method",))
     ended = CounterMetricFamily("semcache_calls", "Calls that ended, by gRPC code.", labels=("method", "code"))
     running = GaugeMetricFamily("semcache_calls_in_flight", "Calls that haven't ended.", labels=("method",))
     for method, calls in sorted(methods.items()):
         started.add_metric((method,), calls.started)
         running.add_metric((method,), calls.running)
-        for code, count in sorted(calls.ended.copy().items()):
+        for code, count in sorted(calls.ended.items()):
             ended.add_metric((method, code), count)
     yield from (started, ended, running)
 
 
-def _front_families(state: FrontState) -> Iterator[Family]:
+def _front_families(state: FrontStats) -> Iterator[Family]:
     yield GaugeMetricFamily(
         "semcache_front_delay_seconds", "What a new call waits before the front sees it.", state.delay_s
     )

@@ -21,7 +21,7 @@ from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
-from semcache.observe.calls import CallCounts, FrontState
+from semcache.model import FrontStats
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans, Spans
 from semcache.ports import Clock, Coordination, Embedder, Store, Upstream, VectorIndex
@@ -36,6 +36,7 @@ from semcache.request import (
 )
 from semcache.server.admission import Admission
 from semcache.server.auth import Authenticator
+from semcache.server.call_counts import CallCounts
 from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
@@ -238,7 +239,7 @@ def assemble(
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
     metrics.watch_calls(counts.by_method)
-    metrics.watch_front(lambda: FrontState(shedding.delay_s, shedding.share, resets.closed))
+    metrics.watch_front(lambda: FrontStats(shedding.delay_s, shedding.share, resets.closed))
     front = Front(calls, counts, shedding, resets)
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
 

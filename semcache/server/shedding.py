@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from math import inf
 
 from semcache.errors import OverloadedError
 
 TARGET_S = 0.03
-"""The front's delay that is kept under overload, seconds. A refusal waits as long as any other call, and shall take
-less than 50 ms; a server with 64 callers in a closed loop stays below it ("overload" in `benchmarks/README.md`)."""
+"""The front's delay that is kept under overload, seconds: a refusal waits as long as any other call, and shall take
+less than 50 ms ("overload" in `benchmarks/README.md`)."""
+WAITING = 48
+"""Calls that may wait unseen before any is refused: what 64 callers in a closed loop leave there. On a machine that
+other programs keep busy a few calls wait for long, and refusing some would help none."""
 _BURST_S = 0.15
 """How long the delay may be longer before anything is refused: a burst is over by then (RFC 8033, MAX_BURST)."""
-_PER_SECOND_ABOVE = 15.0
-"""How fast the share grows for each second of delay above the target, in 1/s."""
-_PER_SECOND_GROWN = 5.0
-"""How much the share grows for each second by which the delay has grown."""
+_AT_ONCE = 5.0
+"""Share that is refused at once for each second of delay above the target, in 1/s: the proportional part."""
+_SETTLING = 15.0
+"""How fast the share grows for each second of delay above the target, in 1/s²: the integral part, which settles at the
+share that has to be refused."""
 _DECAY_S = 0.2
 """Seconds in which the share falls to a third once the delay is below half of the target."""
 _NOTICEABLE_S = 0.05
@@ -28,8 +33,9 @@ class Shedding:
     """Decides by the measured delay of the front, by a proportional-integral controller as PIE has (RFC 8033).
 
     It is pure: the delay and the time are arguments. The delay is what a new call waits before the front sees it. The
-    share grows while the delay is above `TARGET_S` and falls while it is below, so that the delay settles there: the
-    server then does as much as it can.
+    share grows while the delay is above the target and falls while it is below, so that the delay settles there: the
+    server then does as much as it can. The target is `TARGET_S`, or the time in which `WAITING` calls are handed over
+    where that is longer.
 
     Args:
         embedder_wait_s: returns the seconds that a text would wait for the embedder now.
@@ -45,6 +51,7 @@ class Shedding:
         self._random_share = random_share
         self._delay_s = 0.0
         self._burst_s = _BURST_S
+        self._settled = 0.0
         self.share = 0.0
         """The share of calls that are refused, 0 to 1, of those that aren't exact hits."""
         self.alert = False
@@ -55,23 +62,26 @@ class Shedding:
         """The front's delay as of the last report, seconds."""
         return self._delay_s
 
-    def report(self, delay_s: float, elapsed_s: float) -> None:
+    def report(self, delay_s: float, elapsed_s: float, calls_per_s: float) -> None:
         """Take in a measured delay.
 
         Args:
             delay_s: what a new call waits before the front sees it, seconds.
             elapsed_s: seconds since the last report.
+            calls_per_s: calls that the front gets to see.
         """
-        before_s, self._delay_s = self._delay_s, delay_s
-        if delay_s < TARGET_S / 2:
-            self.share *= max(0.0, 1 - elapsed_s / _DECAY_S)
-            if self.share < _NONE:
-                self.share, self._burst_s = 0.0, _BURST_S
+        self._delay_s = delay_s
+        target_s = max(TARGET_S, WAITING / calls_per_s if calls_per_s > 0 else inf)
+        above_s = delay_s - target_s
+        if delay_s < target_s / 2:
+            self._settled *= max(0.0, 1 - elapsed_s / _DECAY_S)
+            if self._settled < _NONE:
+                self._settled, self._burst_s = 0.0, _BURST_S
         elif self._burst_s > 0:
             self._burst_s -= elapsed_s
         else:
-            grown = _PER_SECOND_ABOVE * (delay_s - TARGET_S) * elapsed_s + _PER_SECOND_GROWN * (delay_s - before_s)
-            self.share = min(1.0, max(0.0, self.share + grown))
+            self._settled = _within_1(self._settled + _SETTLING * above_s * elapsed_s)
+        self.share = _within_1(self._settled + _AT_ONCE * above_s) if self._burst_s <= 0 else 0.0
         self.alert = self.share > 0 or self._embedder_wait_s() > _NOTICEABLE_S
 
     def refusal(self, remaining_s: float | None) -> OverloadedError | None:
@@ -95,3 +105,7 @@ class Shedding:
                     hint="Try again later, or with a later deadline.",
                 )
         return None
+
+
+def _within_1(share: float) -> float:
+    return min(1.0, max(0.0, share))

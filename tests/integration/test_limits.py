@@ -13,10 +13,10 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
 from semcache.errors import OverloadedError
-from semcache.observe.calls import CallCounts
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
 from semcache.server.auth import Authenticator, Caller
+from semcache.server.call_counts import CallCounts
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.shedding import Shedding

@@ -12,11 +12,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from semcache.errors import InvalidRequestError, SemcacheError
-from semcache.observe.calls import CallCounts
 from semcache.request import RequestMemo
 from semcache.request.memo import AnyCall
 from semcache.server.admission import Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
+from semcache.server.call_counts import CallCounts
 from semcache.server.certificates import common_names
 from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
 from semcache.server.grpc.status import abort, code_of, left
@@ -154,7 +154,7 @@ class Calls:
         needs, counts, reading = ROLES[kind], self._counts.of(method_name(kind)), _Reading(kind, read, holds)
 
         async def method(_: object, context: Context) -> bytes:
-            code, failure = "", None
+            code, response, failure = "", b"", None
             counts.start()
             try:
                 with self._enter(context, needs) as caller:

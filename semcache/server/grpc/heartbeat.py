@@ -12,7 +12,7 @@ from typing import Self
 import grpc
 import structlog
 
-from semcache.observe.calls import CallCounts
+from semcache.server.call_counts import CallCounts
 from semcache.server.shedding import TARGET_S, Shedding
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +23,8 @@ _CALM_S = 0.05
 """Seconds between two beats. A probe costs about 0.4 ms, so 20 a second take a hundredth of a core."""
 _TENSE_S = 0.02
 """Seconds between two beats while the delay is long: it shall be known before it is twice `TARGET_S`."""
+_RATE_S = 0.5
+"""Seconds over which the rate of calls is averaged."""
 
 Probe = Callable[[], Awaitable[object]]
 
@@ -61,6 +63,7 @@ class Heartbeat:
         self._monotonic = monotonic
         self._sleep = sleep
         self._started = 0
+        self._calls_per_s = 0.0
         self._sent_s = 0.0
         self._measured_s = 0.0
         self._pending: asyncio.Task[None] | None = None
@@ -86,13 +89,15 @@ class Heartbeat:
             lag_s: by how much this beat is late: a loop that is held up answers nobody.
         """
         self._on_beat()
+        started, self._started = self._started, self._counts.started
+        weight = min(1.0, elapsed_s / _RATE_S)
+        self._calls_per_s += weight * ((self._started - started) / elapsed_s - self._calls_per_s)
         # A probe on its way has waited so long already, whenever its answer comes.
         waited_s = self._monotonic() - self._sent_s if self._pending is not None else 0.0
-        self._shedding.report(max(self._measured_s, waited_s, lag_s), elapsed_s)
+        self._shedding.report(max(self._measured_s, waited_s, lag_s), elapsed_s, self._calls_per_s)
         if self._pending is not None:
             return
-        if self._counts.started != self._started:
-            self._started = self._counts.started
+        if started != self._started:
             self._sent_s = self._monotonic()
             self._pending = asyncio.get_running_loop().create_task(self._measure())
         else:

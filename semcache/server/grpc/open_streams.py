@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from semcache.errors import OverLimitError
-from semcache.observe.calls import CallCounts
+from semcache.server.call_counts import CallCounts
 from semcache.server.grpc.status import abort, left
 
 STREAMS = 1000

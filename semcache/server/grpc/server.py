@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semcache.errors import StartError
-from semcache.observe.calls import CallCounts
 from semcache.ports import Clock
+from semcache.server.call_counts import CallCounts
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.heartbeat import FrontDoor, Heartbeat, OtherMethods
 from semcache.server.grpc.open_streams import Health, OpenStreams, Reflection

@@ -7,10 +7,10 @@ import pytest
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Request
-from semcache.observe.calls import CallCounts
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
 from semcache.server.auth import SOLE_CALLER, Authenticator, Caller, Credentials
+from semcache.server.call_counts import CallCounts
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import READ_S, Calls
 from semcache.server.grpc.wire.incoming import CompleteCall
@@ -236,7 +236,7 @@ async def test_a_call_whose_message_does_not_come_gives_its_place_back(rig):
 
 def overload(rig):
     while rig.shedding.share < 0.5:
-        rig.shedding.report(1.0, 0.1)
+        rig.shedding.report(1.0, 0.1, 1000.0)
 
 
 async def test_under_overload_exact_hits_alone_are_answered(rig):
@@ -270,7 +270,7 @@ async def test_a_call_that_is_no_hit_is_refused_unread_and_operators_are_served(
 
 async def test_a_call_is_refused_whose_deadline_passes_before_the_embedder_is_free(rig):
     rig.embedder_wait_s = 2.0
-    rig.shedding.report(0.0, 0.05)
+    rig.shedding.report(0.0, 0.05, 10.0)
     with pytest.raises(ConnectionAbortedError, match="UNAVAILABLE"):
         await rig.ask("a", Context(remaining_s=1.0))
     assert await rig.ask("a", Context(remaining_s=3.0)) == b"a"

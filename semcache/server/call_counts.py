@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+
+from semcache.model import CallStats
 
 
 class MethodCalls:
@@ -35,21 +37,6 @@ class MethodCalls:
         self.ended[code] += 1
 
 
-@dataclass(frozen=True, slots=True)
-class FrontState:
-    """What a front measures of itself.
-
-    Attributes:
-        delay_s: what a new call waits before the front sees it, seconds.
-        refused_share: the share of calls that is refused for load, 0 to 1, of those that aren't exact hits.
-        closed_connections: connections that were closed since the start, since they reset too many calls.
-    """
-
-    delay_s: float
-    refused_share: float
-    closed_connections: int
-
-
 class CallCounts:
     """The calls of all methods."""
 
@@ -65,6 +52,9 @@ class CallCounts:
         """Calls that were handed over since the start, of all methods."""
         return sum(calls.started for calls in self._methods.values())
 
-    def by_method(self) -> dict[str, MethodCalls]:
-        """Return the counts of each method."""
-        return dict(self._methods)
+    def by_method(self) -> Mapping[str, CallStats]:
+        """Return the counts of each method now."""
+        return {
+            method: CallStats(calls.started, calls.running, calls.ended.copy())
+            for method, calls in self._methods.copy().items()
+        }

@@ -138,15 +138,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         closing.push_async_callback(index.close)
     upstream = replacements.get("upstream")
     if upstream is None:
-        upstream = HttpUpstream(
-            settings.upstream,
-            clock,
-            observer=metrics,
-            answer_bytes=settings.limits.answer_bytes,
-            max_wait_s=settings.server.max_wait_s,
-            # Without authentication there is one tenant, with which nobody shares.
-            fair=settings.auth.enabled,
-        )
+        upstream = _open_upstream(settings, clock, metrics)
         closing.push_async_callback(upstream.close)
     composition = assemble(
         settings,
@@ -233,15 +225,34 @@ def assemble(
         on_failure=metrics.call_failed,
     )
 
+    front = Front(calls, counts, shedding, resets)
+    _watch(metrics, store, index, cache, budgets, front)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
+
+
+def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUpstream:
+    return HttpUpstream(
+        settings.upstream,
+        clock,
+        observer=metrics,
+        answer_bytes=settings.limits.answer_bytes,
+        max_wait_s=settings.server.max_wait_s,
+        # Without authentication there is one tenant, with which nobody shares.
+        fair=settings.auth.enabled,
+    )
+
+
+def _watch(
+    metrics: Metrics, store: Store, index: VectorIndex, cache: SemanticCache, budgets: Budgets, front: Front
+) -> None:
+    """Let the metrics read what other objects hold."""
     metrics.watch_store(store.stats)
     metrics.watch_index(index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
-    metrics.watch_calls(counts.by_method)
-    metrics.watch_front(lambda: FrontStats(shedding.delay_s, shedding.share, resets.closed))
-    front = Front(calls, counts, shedding, resets)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
+    metrics.watch_calls(front.counts.by_method)
+    metrics.watch_front(lambda: FrontStats(front.shedding.delay_s, front.shedding.share, front.resets.closed))
 
 
 def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:

@@ -226,7 +226,7 @@ def assemble(
     )
 
     front = Front(calls, counts, shedding, resets)
-    _watch(metrics, store, index, cache, budgets, front)
+    _watch(metrics, adapters, cache, budgets, front)
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
 
 
@@ -242,12 +242,10 @@ def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUp
     )
 
 
-def _watch(
-    metrics: Metrics, store: Store, index: VectorIndex, cache: SemanticCache, budgets: Budgets, front: Front
-) -> None:
+def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:
     """Let the metrics read what other objects hold."""
-    metrics.watch_store(store.stats)
-    metrics.watch_index(index.stats)
+    metrics.watch_store(adapters.store.stats)
+    metrics.watch_index(adapters.index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)

@@ -54,6 +54,8 @@ class Shedding:
         self._settled = 0.0
         self.share = 0.0
         """The share of calls that are refused, 0 to 1, of those that aren't exact hits."""
+        self.tense = False
+        """Whether the delay is near its target or above it, so that it should be measured often."""
         self.alert = False
         """Whether any call may be refused: fronts ask `refusal` only then, since an exact hit has no time to lose."""
 
@@ -73,6 +75,7 @@ class Shedding:
         self._delay_s = delay_s
         target_s = max(TARGET_S, WAITING / calls_per_s if calls_per_s > 0 else inf)
         above_s = delay_s - target_s
+        self.tense = delay_s >= target_s / 2
         if delay_s < target_s / 2:
             self._settled *= max(0.0, 1 - elapsed_s / _DECAY_S)
             if self._settled < _NONE:

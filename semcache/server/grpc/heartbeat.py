@@ -23,6 +23,10 @@ _CALM_S = 0.1
 """Seconds between two beats. A probe costs about three exact hits, so ten a second take 1/200 of a busy core."""
 _TENSE_S = 0.02
 """Seconds between two beats while the delay is near its target or above: the controller needs it as it is now."""
+_CALLS_A_PROBE = 16
+"""Calls for each probe at least, while the delay is short: what probes cost is a small part of what calls do, however
+slow the machine is. Fewer calls than these wait for nobody."""
+_CALLS_A_TENSE_PROBE = 4
 _RATE_S = 0.5
 """Seconds over which the rate of calls is averaged."""
 
@@ -62,7 +66,7 @@ class Heartbeat:
         self._on_beat = on_beat
         self._monotonic = monotonic
         self._sleep = sleep
-        self._started = 0
+        self._started = self._probed = 0
         self._calls_per_s = 0.0
         self._sent_s = 0.0
         self._measured_s = 0.0
@@ -97,10 +101,12 @@ class Heartbeat:
         self._shedding.report(max(self._measured_s, waited_s, lag_s), elapsed_s, self._calls_per_s)
         if self._pending is not None:
             return
-        if started != self._started:
+        calls = self._started - self._probed
+        if calls >= (_CALLS_A_TENSE_PROBE if self._shedding.tense else _CALLS_A_PROBE):
+            self._probed = self._started
             self._sent_s = self._monotonic()
             self._pending = asyncio.get_running_loop().create_task(self._measure())
-        else:
+        elif started == self._started:
             self._measured_s = 0.0
 
     async def _measure(self) -> None:

@@ -15,7 +15,7 @@ BEAT_S = 0.05
 class Reports:
     """Takes the place of the shedding."""
 
-    share = 0.0
+    tense = False
 
     def __init__(self):
         self.delays_s, self.rates = [], []
@@ -47,7 +47,7 @@ class Rig:
         if self.failure is not None:
             raise self.failure
 
-    async def beat(self, *, calls=1, lag_s=0.0):
+    async def beat(self, *, calls=16, lag_s=0.0):
         for _ in range(calls):
             self.counts.of("Complete").start()
         self.clock.advance(BEAT_S)
@@ -83,6 +83,17 @@ async def test_no_probe_is_sent_while_no_calls_come_and_an_old_delay_is_forgotte
     await rig.beat(calls=0)
     assert rig.reports.delays_s == [0.0, 0.3, 0.0]
     assert len(rig.probes) == 1
+
+
+@pytest.mark.parametrize(("tense", "probes"), [(False, 1), (True, 4)])
+async def test_probes_are_few_beside_the_calls(tense, probes):
+    rig = Rig()
+    rig.reports.tense = tense
+    for _ in range(16):
+        await rig.beat(calls=1)
+        if rig.probes:
+            await rig.answer()
+    assert len(rig.probes) == probes
 
 
 async def test_a_loop_that_is_held_up_counts_without_a_probe():

@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "recall": [],
     "templates": [],
     "guards": [],
+    "overload": ["--minutes", "0.5"],
     "hit_rate": [],
     "gpu": [],
 }

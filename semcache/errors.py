@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -72,9 +73,25 @@ class PermissionDeniedError(SemcacheError):
 
 
 class OverLimitError(SemcacheError):
-    """The caller passed a limit of its own, such as its tenant's calls in flight. Other callers are served."""
+    """The caller passed a limit of its own, such as its tenant's calls in flight. Other callers are served.
+
+    Attributes:
+        retry_after_s: seconds after which to try again; None where waiting doesn't help.
+    """
 
     default_reason = "OVER_LIMIT"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        hint: str = "",
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, reason=reason, metadata=metadata)
+        self.retry_after_s = retry_after_s
 
 
 class MessageTooLargeError(OverLimitError):
@@ -116,6 +133,12 @@ class OverloadedError(SemcacheError):
     ) -> None:
         super().__init__(message, hint=hint, reason=reason)
         self.retry_after_s = retry_after_s
+
+
+class ServerExhaustedError(OverloadedError):
+    """This process has no memory, file descriptor or port left. Whatever it worked on isn't to blame."""
+
+    default_reason = "SERVER_EXHAUSTED"
 
 
 class ShuttingDownError(SemcacheError):
@@ -231,3 +254,46 @@ class StartError(SemcacheError):
     """The server can't start, for example because a port is in use or a library is missing."""
 
     default_reason = "START_FAILED"
+
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+"""What the kernel answers when this process or its machine has no descriptor, memory or local port left."""
+
+
+def exhaustion_behind(error: BaseException) -> ServerExhaustedError | None:
+    """Return the error of this process that has run out of something, if that is what `error` comes of; else None.
+
+    Libraries wrap such failures in errors of their own: an HTTP client reports a lack of descriptors as a failed
+    connection. So the causes of `error` are looked at too.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, MemoryError):
+            lack = "memory"
+        elif isinstance(cause, RecursionError):
+            lack = "space on its stack"
+        elif isinstance(cause, OSError) and cause.errno in _EXHAUSTED:
+            lack = f"resources of its machine ({errno.errorcode[cause.errno or 0]})"
+        else:
+            continue
+        exhaustion = ServerExhaustedError(
+            f"The server itself ran out of {lack}.",
+            hint="Try again later; the operator should give it more memory or file descriptors, or fewer calls.",
+        )
+        exhaustion.__cause__ = error
+        return exhaustion
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and everything that it was raised from or holds, each once."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += (cause.__cause__, None if cause.__suppress_context__ else cause.__context__)
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions

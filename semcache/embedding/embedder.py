@@ -72,7 +72,7 @@ class ModelEmbedder:
         """Return unit vectors (len(texts), dimension), in order; a text beyond the window is cut.
 
         Raises:
-            OverloadedError: the queue is full.
+            OverloadedError: the queue is full, or the wait would be too long.
             EmbeddingFailedError: the model failed on a batch.
             ShuttingDownError: the embedder is closing.
         """
@@ -85,6 +85,10 @@ class ModelEmbedder:
     def queue_depth(self) -> int:
         """Return how many texts wait for the device or are computed."""
         return self._queue.depth
+
+    def expected_wait_s(self) -> float:
+        """Return the seconds that a text which comes now would wait for the device."""
+        return self._queue.expected_wait_s()
 
     def keep_batches_small(self, *, small: bool) -> None:
         """Limit batches to an eighth of the configured texts from the next one on, or lift that limit."""

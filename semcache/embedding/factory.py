@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 
 import structlog
@@ -201,7 +202,11 @@ def open_backend(settings: EmbeddingSettings, choice: Choice, files: ModelFiles,
 
 
 def open_embedder(
-    settings: EmbeddingSettings, *, on_batch: OnBatch | None = None, monotonic: Callable[[], float] = time.monotonic
+    settings: EmbeddingSettings,
+    *,
+    on_batch: OnBatch | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    max_wait_s: float = inf,
 ) -> ModelEmbedder:
     """Find the model, load it on the backend that fits the machine and start the lanes. Takes seconds.
 
@@ -209,6 +214,7 @@ def open_embedder(
         settings: the embedding section.
         on_batch: called on a lane after each forward pass with its texts and its seconds.
         monotonic: seconds.
+        max_wait_s: seconds; a text that would wait longer for the device is refused.
 
     Raises:
         ModelMissingError: no place has the model.
@@ -241,6 +247,7 @@ def open_embedder(
         lanes=backend.lanes,
         max_queue=settings.max_queue,
         monotonic=monotonic,
+        max_wait_s=max_wait_s,
     )
     lanes = Lanes(backend, queue, dimension=files.dimension, monotonic=monotonic, on_batch=on_batch)
     return ModelEmbedder(files, tokenizer, queue, lanes, info)

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 import structlog
@@ -83,6 +84,7 @@ class TextQueue:
         lanes: threads that call `take`.
         max_queue: texts waiting or being computed; beyond it `submit` refuses.
         monotonic: seconds.
+        max_wait_s: seconds; a call whose texts would wait longer is refused by `submit`.
         planner: returns what a free lane does; tests replace it.
     """
 
@@ -94,6 +96,7 @@ class TextQueue:
         lanes: int,
         max_queue: int,
         monotonic: Callable[[], float],
+        max_wait_s: float = inf,
         planner: Planner = plan,
     ) -> None:
         self._dimension = dimension
@@ -101,6 +104,7 @@ class TextQueue:
         self._lanes = lanes
         self._max_queue = max_queue
         self._monotonic = monotonic
+        self._max_wait_s = max_wait_s
         self._planner = planner
         self._changed = threading.Condition()
         self._gathered: list[WaitingText] = []  # submitted in this turn of the event loop
@@ -109,6 +113,8 @@ class TextQueue:
         self._ready: deque[Batch] = deque()  # planned for lanes that are about to wake
         self._running: set[Batch] = set()  # the ready ones included
         self._depth = 0
+        self._tokens = 0  # of the texts that `_depth` counts
+        self._gathered_tokens = 0  # of those in `_gathered`
         self._timed = 0  # lanes that wake by themselves to plan again
         self._closing = False
         self._text_s, self._token_s = 0.002, 0.0001  # guesses until the first pass has ended
@@ -117,6 +123,14 @@ class TextQueue:
     def depth(self) -> int:
         """Texts waiting or being computed."""
         return self._depth
+
+    def expected_wait_s(self) -> float:
+        """Return the seconds that a text which comes now would wait, by the tokens before it and the measured rate.
+
+        Texts of the same turn of the event loop don't count: they go together, and the items of one batch would
+        otherwise refuse each other.
+        """
+        return max(0, self._tokens - self._gathered_tokens) * self._token_s / self._lanes
 
     def keep_batches_small(self, *, small: bool) -> None:
         """From the next batch on take an eighth of the texts at once, or all that the rule allows again."""
@@ -127,7 +141,7 @@ class TextQueue:
         """Return vectors (len(texts), dimension) of token ids, in order. The texts of a cancelled caller are skipped.
 
         Raises:
-            OverloadedError: more would wait than `max_queue`.
+            OverloadedError: more texts would wait than `max_queue`, or these would wait longer than `max_wait_s`.
             EmbeddingFailedError: the backend failed on a batch that held one of these texts.
             ShuttingDownError: `close` was called.
         """
@@ -137,7 +151,10 @@ class TextQueue:
             self._refuse(len(texts))
             if not texts:
                 return vectors
+            tokens = sum(map(len, texts))
             self._depth += len(texts)
+            self._tokens += tokens
+            self._gathered_tokens += tokens
             job = Job(loop, loop.create_future(), vectors, missing=len(texts))
             if not self._gathered:
                 # Texts of one turn of the loop go together: the first alone would start a pass.
@@ -155,11 +172,19 @@ class TextQueue:
                 retry_after_s=max(0.05, self._depth * self._text_s / self._lanes),
                 hint="Try again later, with fewer texts in one call, or raise the limit.",
             )
+        expected_s = self.expected_wait_s()
+        if expected_s > self._max_wait_s:
+            raise OverloadedError(
+                f"A text would wait {expected_s:.2f} s for its embedding, and server.max_wait_s is "
+                f"{self._max_wait_s:g}.",
+                retry_after_s=expected_s,
+                hint="Try again later, or raise the limit.",
+            )
 
     def _hand_over(self) -> None:
         """Move the texts of this turn of the event loop to the waiting ones."""
         with self._changed:
-            texts, self._gathered = self._gathered, []
+            texts, self._gathered, self._gathered_tokens = self._gathered, [], 0
             if not self._waiting:
                 self._since_s = self._monotonic()
             self._waiting += texts
@@ -211,6 +236,7 @@ class TextQueue:
         complete: list[Answer] = []
         with self._changed:
             self._depth -= len(batch.texts)
+            self._tokens -= batch.tokens
             for text, vector in zip(batch.texts, vectors, strict=True):
                 job = text.job
                 job.vectors[text.row] = vector
@@ -227,6 +253,7 @@ class TextQueue:
         jobs = {text.job for text in batch.texts}
         with self._changed:
             self._depth -= len(batch.texts)
+            self._tokens -= batch.tokens
             self._forget(lambda text: text.job in jobs)
         _reply([(job, _failure(batch, cause)) for job in jobs])
 
@@ -261,6 +288,8 @@ class TextQueue:
         """Drop the waiting texts whose vectors nobody needs any more."""
         kept = [text for text in self._waiting if not is_useless(text)]
         self._depth -= len(self._waiting) - len(kept)
+        if len(kept) < len(self._waiting):
+            self._tokens -= sum(len(text.ids) for text in self._waiting) - sum(len(text.ids) for text in kept)
         self._waiting = kept
 
 

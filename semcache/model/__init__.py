@@ -47,7 +47,9 @@ from semcache.model.request import (
 )
 from semcache.model.response import Finished, Invalidated, LookupResult, Response, Started, VerdictOutcome
 from semcache.model.snapshot import (
+    CallStats,
     EmbedderStats,
+    FrontStats,
     IndexSize,
     IndexStats,
     QueueStats,
@@ -75,6 +77,7 @@ __all__ = [
     "CacheControl",
     "CacheMode",
     "Cacheability",
+    "CallStats",
     "Candidate",
     "Changes",
     "Cost",
@@ -88,6 +91,7 @@ __all__ = [
     "Explanation",
     "Finish",
     "Finished",
+    "FrontStats",
     "GuardVerdict",
     "IndexSize",
     "IndexStats",

@@ -72,6 +72,7 @@ class UpstreamCall:
         complexity: chooses among the alias's routes; empty when unknown.
         degraded: whether the route's degraded alias is asked first.
         barred: models that may not be asked, on whichever target, because a budget has no room for them.
+        tenant: who asks; tenants share the places at a target.
         lost: the upstream adds the charged answer of each try that couldn't be used, however the call ends.
     """
 
@@ -83,6 +84,7 @@ class UpstreamCall:
     complexity: str = ""
     degraded: bool = False
     barred: frozenset[str] = frozenset()
+    tenant: str = ""
     lost: list[LostAnswer] = field(default_factory=list, compare=False)
 
 

@@ -150,3 +150,33 @@ class Snapshot:
     spent_nanousd: int
     saved_nanousd: int
     verdicts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CallStats:
+    """The calls of one method since the start: `started` is the sum of `ended` and `running`.
+
+    Attributes:
+        started: calls that were handed over.
+        running: those that haven't ended.
+        ended: how many ended with each gRPC code, by its name.
+    """
+
+    started: int
+    running: int
+    ended: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontStats:
+    """What a front measures of itself.
+
+    Attributes:
+        delay_s: what a new call waits before the front sees it, seconds.
+        refused_share: the share of calls that is refused for load, 0 to 1, of those that aren't exact hits.
+        closed_connections: connections that were closed since the start, since they reset too many calls.
+    """
+
+    delay_s: float
+    refused_share: float
+    closed_connections: int

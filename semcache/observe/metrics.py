@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from semcache.model import (
     HIT_STATUSES,
     NANOUSD_PER_USD,
+    CallStats,
+    FrontStats,
     IndexStats,
     LedgerRecord,
     QueueStats,
@@ -278,6 +280,14 @@ class Metrics:
     def watch_queues(self, read: Callable[[], Iterable[QueueStats]]) -> None:
         """Export the depth of each queue that `read` returns at each scrape."""
         self._watches.queues(read)
+
+    def watch_calls(self, read: Callable[[], Mapping[str, CallStats]]) -> None:
+        """Export the calls of each method that `read` returns at each scrape."""
+        self._watches.calls(read)
+
+    def watch_front(self, read: Callable[[], FrontStats]) -> None:
+        """Export what the front measures of itself, which `read` returns at each scrape."""
+        self._watches.front(read)
 
     def watch_replaced_texts(self, read: Callable[[], int]) -> None:
         """Export the number of texts told with a replaced character that `read` returns at each scrape."""

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from semcache.model import IndexStats, QueueStats, StoreStats
+from semcache.model import CallStats, FrontStats, IndexStats, QueueStats, StoreStats
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +42,14 @@ class Watches(Collector):
     def replaced_texts(self, read: Callable[[], int]) -> None:
         """Watch how many texts were told with a replaced character."""
         self._sources["texts"] = lambda: _text_families(read())
+
+    def calls(self, read: Callable[[], Mapping[str, CallStats]]) -> None:
+        """Watch the calls of each method, by how they ended."""
+        self._sources["calls"] = lambda: _call_families(read())
+
+    def front(self, read: Callable[[], FrontStats]) -> None:
+        """Watch what the front measures of itself."""
+        self._sources["front"] = lambda: _front_families(read())
 
     def describe(self) -> Iterator[Family]:
         """Yield nothing: the registry must not read from other rooms while the server is being put together."""
@@ -122,4 +130,32 @@ def _budget_families(shares: Mapping[str, float]) -> Iterator[Family]:
 def _text_families(replaced: int) -> Iterator[Family]:
     yield CounterMetricFamily(
         "semcache_replaced_texts", "Texts told with a replaced character, since UTF-8 can't hold them.", replaced
+    )
+
+
+def _call_families(methods: Mapping[str, CallStats]) -> Iterator[Family]:
+    started = CounterMetricFamily("semcache_calls_started", "Calls that were handed over.", labels=("method",))
+    ended = CounterMetricFamily("semcache_calls", "Calls that ended, by gRPC code.", labels=("method", "code"))
+    running = GaugeMetricFamily("semcache_calls_in_flight", "Calls that haven't ended.", labels=("method",))
+    for method, calls in sorted(methods.items()):
+        started.add_metric((method,), calls.started)
+        running.add_metric((method,), calls.running)
+        for code, count in sorted(calls.ended.items()):
+            ended.add_metric((method, code), count)
+    yield from (started, ended, running)
+
+
+def _front_families(state: FrontStats) -> Iterator[Family]:
+    yield GaugeMetricFamily(
+        "semcache_front_delay_seconds", "What a new call waits before the front sees it.", state.delay_s
+    )
+    yield GaugeMetricFamily(
+        "semcache_refused_share",
+        "The share of calls that is refused for load, of those that aren't exact hits.",
+        state.refused_share,
+    )
+    yield CounterMetricFamily(
+        "semcache_connections_closed",
+        "Connections that were closed because they reset too many calls.",
+        state.closed_connections,
     )

@@ -40,7 +40,7 @@ class Embedder(Protocol):
         """Return vectors of shape (len(texts), dimension), unit length, in order.
 
         Raises:
-            OverloadedError: the queue is full.
+            OverloadedError: the queue is full, or the wait would be too long.
             EmbeddingFailedError: the model failed on the batch.
             ShuttingDownError: the embedder is closing.
         """
@@ -48,6 +48,10 @@ class Embedder(Protocol):
 
     def queue_depth(self) -> int:
         """Return how many texts wait for the device or are computed."""
+        ...
+
+    def expected_wait_s(self) -> float:
+        """Return the seconds that a text which comes now would wait for the device, as far as is known."""
         ...
 
     def keep_batches_small(self, *, small: bool) -> None:

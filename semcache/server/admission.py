@@ -7,7 +7,7 @@ from types import TracebackType
 
 import structlog
 
-from semcache.errors import DeadlineExceededError, MessageTooLargeError, SemcacheError
+from semcache.errors import DeadlineExceededError, MessageTooLargeError, SemcacheError, exhaustion_behind
 from semcache.server.auth import Authenticator, Caller, Credentials
 from semcache.server.errors_table import internal_error
 from semcache.server.gate import Gate
@@ -17,12 +17,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Admission:
-    """Lets calls in, in this order: caller, role, gate, size, deadline.
+    """Lets calls in, in this order: caller, role, gate, deadline; then the message's size, once it is known.
 
-    What fails in a call leaves it as a `SemcacheError`.
+    A call enters when the transport hands it over, before its message is read, so that all calls in the process are
+    counted. What fails in a call leaves it as a `SemcacheError`.
 
     ```
-    with admission.enter(credentials, len(raw), remaining_s) as caller:
+    with admission.enter(credentials, remaining_s) as caller:
+        raw = await read()
+        admission.check_size(len(raw))
         ...
     ```
     """
@@ -40,44 +43,44 @@ class Admission:
         self._gate = gate
         self._max_message_bytes = max_message_bytes
 
-    def enter(
-        self, credentials: Credentials, size_bytes: int, remaining_s: float | None = None, *, needs: Role = "read"
-    ) -> Admitted:
+    def enter(self, credentials: Credentials, remaining_s: float | None = None, *, needs: Role = "read") -> Admitted:
         """Return the context of one call; entering it gives the caller.
 
         It is a synchronous context, since nothing in it waits: a full gate refuses at once.
 
         Args:
             credentials: what the caller shows of itself.
-            size_bytes: the message's size.
             remaining_s: seconds until the caller's deadline; None for no deadline.
             needs: the role that the call needs.
 
         Raises:
             UnauthenticatedError, PermissionDeniedError: the caller isn't known, or may not do this.
             ShuttingDownError, OverloadedError, OverLimitError: the gate is closed or full.
-            MessageTooLargeError: the message is larger than `server.max_message_bytes`.
-            DeadlineExceededError: the deadline had passed when the call arrived.
+            DeadlineExceededError: the deadline had passed when the call was handed over.
         """
-        return Admitted(self, credentials, size_bytes, remaining_s, needs)
+        return Admitted(self, credentials, remaining_s, needs)
 
-    def admit(self, credentials: Credentials, size_bytes: int, remaining_s: float | None, needs: Role) -> Caller:
+    def admit(self, credentials: Credentials, remaining_s: float | None, needs: Role) -> Caller:
         """Let one call in and return its caller; `release` must follow. Nothing is held when it raises."""
         caller = self._authenticator.caller(credentials)
         caller.require(needs)
         self._gate.enter(caller.tenant)
-        try:
-            if size_bytes > self._max_message_bytes:
-                raise MessageTooLargeError(
-                    f"The message has {size_bytes} bytes; the limit is {self._max_message_bytes}.",
-                    hint="Send less, or raise server.max_message_bytes.",
-                )
-            if remaining_s is not None and remaining_s <= 0:
-                raise DeadlineExceededError("The call's deadline had passed when it arrived.")
-        except SemcacheError:
+        if remaining_s is not None and remaining_s <= 0:
             self._gate.leave(caller.tenant)
-            raise
+            raise DeadlineExceededError("The call's deadline had passed when it arrived.")
         return caller
+
+    def check_size(self, size_bytes: int) -> None:
+        """Refuse a message that is too large.
+
+        Raises:
+            MessageTooLargeError: the message is larger than `server.max_message_bytes`.
+        """
+        if size_bytes > self._max_message_bytes:
+            raise MessageTooLargeError(
+                f"The message has {size_bytes} bytes; the limit is {self._max_message_bytes}.",
+                hint="Send less, or raise server.max_message_bytes.",
+            )
 
     def release(self, caller: Caller) -> None:
         """Count one call of the caller's tenant out."""
@@ -93,7 +96,7 @@ class Admission:
             self._on_failure(error.reason)
             return
         _log.error("server.call_failed", exc_info=error)
-        failure = internal_error()
+        failure = exhaustion_behind(error) or internal_error()
         self._on_failure(failure.reason)
         raise failure from error
 
@@ -101,21 +104,18 @@ class Admission:
 class Admitted:
     """One call's stay. Leaving it makes room for another call and turns a defect into an error for the caller."""
 
-    __slots__ = ("_admission", "_caller", "_credentials", "_needs", "_remaining_s", "_size_bytes")
+    __slots__ = ("_admission", "_caller", "_credentials", "_needs", "_remaining_s")
 
-    def __init__(
-        self, admission: Admission, credentials: Credentials, size_bytes: int, remaining_s: float | None, needs: Role
-    ) -> None:
+    def __init__(self, admission: Admission, credentials: Credentials, remaining_s: float | None, needs: Role) -> None:
         self._admission = admission
         self._credentials = credentials
-        self._size_bytes = size_bytes
         self._remaining_s = remaining_s
         self._needs = needs
 
     def __enter__(self) -> Caller:
         admission = self._admission
         try:
-            self._caller = caller = admission.admit(self._credentials, self._size_bytes, self._remaining_s, self._needs)
+            self._caller = caller = admission.admit(self._credentials, self._remaining_s, self._needs)
         except Exception as error:
             admission.raise_for_caller(error)
             raise

@@ -60,7 +60,7 @@ class Application:
                 closing.push_async_callback(asyncio.to_thread, exporter.close)
                 metrics_port = exporter.port
             clock, handler = composition.adapters.clock, composition.service.handler()
-            listener = await Listener.open(settings.server, clock, handler)
+            listener = await Listener.open(settings.server, clock, handler, composition.front)
             embedder = composition.adapters.embedder.stats()
             application = cls(composition, listener, metrics_port, closing.pop_all())
         _log.info(

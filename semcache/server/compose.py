@@ -21,6 +21,7 @@ from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
+from semcache.model import FrontStats
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans, Spans
 from semcache.ports import Clock, Coordination, Embedder, Store, Upstream, VectorIndex
@@ -35,12 +36,16 @@ from semcache.request import (
 )
 from semcache.server.admission import Admission
 from semcache.server.auth import Authenticator
+from semcache.server.call_counts import CallCounts
 from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.resets import Resets
+from semcache.server.grpc.server import Front
 from semcache.server.grpc.service import Service
 from semcache.server.grpc.wire.texts import replaced_texts
 from semcache.server.secret import partition_secrets
+from semcache.server.shedding import Shedding
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
@@ -86,6 +91,7 @@ class Composition:
     gate: Gate
     admission: Admission
     service: Service
+    front: Front
 
 
 async def compose(settings: Settings, closing: AsyncExitStack, **replacements: Unpack[Replacements]) -> Composition:
@@ -110,7 +116,10 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
     embedder = replacements.get("embedder")
     if embedder is None:
         embedder = await asyncio.to_thread(
-            open_embedder, settings.embedding, on_batch=lambda size, _: metrics.batch_embedded(size)
+            open_embedder,
+            settings.embedding,
+            on_batch=lambda size, _: metrics.batch_embedded(size),
+            max_wait_s=settings.server.max_wait_s,
         )
         closing.push_async_callback(embedder.close)
     store = replacements.get("store")
@@ -129,7 +138,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         closing.push_async_callback(index.close)
     upstream = replacements.get("upstream")
     if upstream is None:
-        upstream = HttpUpstream(settings.upstream, clock, observer=metrics, answer_bytes=settings.limits.answer_bytes)
+        upstream = _open_upstream(settings, clock, metrics)
         closing.push_async_callback(upstream.close)
     composition = assemble(
         settings,
@@ -207,20 +216,42 @@ def assemble(
     admission = Admission(
         Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
     )
+    counts, shedding, resets = CallCounts(), Shedding(embedder.expected_wait_s), Resets(clock.monotonic)
+    calls = Calls(admission, memo, counts, shedding, monotonic=clock.monotonic, on_reset=resets.note)
     service = Service(
         settings=settings,
         clock=clock,
         cache=cache,
-        calls=Calls(admission, memo),
+        calls=calls,
         on_failure=metrics.call_failed,
     )
 
-    metrics.watch_store(store.stats)
-    metrics.watch_index(index.stats)
+    front = Front(calls, counts, shedding, resets)
+    _watch(metrics, adapters, cache, budgets, front)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
+
+
+def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUpstream:
+    return HttpUpstream(
+        settings.upstream,
+        clock,
+        observer=metrics,
+        answer_bytes=settings.limits.answer_bytes,
+        max_wait_s=settings.server.max_wait_s,
+        # Without authentication there is one tenant, with which nobody shares.
+        fair=settings.auth.enabled,
+    )
+
+
+def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:
+    """Let the metrics read what other objects hold."""
+    metrics.watch_store(adapters.store.stats)
+    metrics.watch_index(adapters.index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
+    metrics.watch_calls(front.counts.by_method)
+    metrics.watch_front(lambda: FrontStats(front.shedding.delay_s, front.shedding.share, front.resets.closed))
 
 
 def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:

@@ -54,6 +54,7 @@ ERRORS: Mapping[type[errors.SemcacheError], ErrorRow] = {
     errors.MessageTooLargeError: ErrorRow("RESOURCE_EXHAUSTED", 413, "invalid_request_error"),
     errors.BudgetExceededError: ErrorRow("RESOURCE_EXHAUSTED", 429, "insufficient_quota"),
     errors.OverloadedError: ErrorRow("UNAVAILABLE", 503, "server_error"),
+    errors.ServerExhaustedError: ErrorRow("UNAVAILABLE", 503, "server_error"),
     errors.ShuttingDownError: ErrorRow("UNAVAILABLE", 503, "server_error"),
     errors.DeadlineExceededError: ErrorRow("DEADLINE_EXCEEDED", 504, "server_error"),
     errors.PreconditionFailedError: ErrorRow("FAILED_PRECONDITION", 412, "invalid_request_error"),

@@ -45,6 +45,7 @@ class Gate:
             raise OverLimitError(
                 f"The tenant has {running} calls in flight, its limit.",
                 reason="TENANT_IN_FLIGHT",
+                retry_after_s=1.0,
                 hint="Wait for some to end, or raise limits.tenant_in_flight.",
             )
         self._by_tenant[tenant] = running + 1

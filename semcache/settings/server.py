@@ -60,6 +60,17 @@ class ServerSettings(Section):
     """The largest message: gRPC's own default. A prompt of 4 MiB is about a million tokens."""
     max_in_flight: Count = 1024
     """Calls at once; beyond them a call is refused with OVERLOADED instead of waiting."""
+    max_wait_s: Seconds = 1.0
+    """The longest that a call may wait for the embedder, or for a place at a target. A call that would wait longer is
+    refused at once, with OVERLOADED and the time after which to try again: under overload what is accepted stays
+    fast."""
+    max_connections: Count = 4096
+    """Connections at once; further ones are closed at once. A connection needs a file descriptor: `ulimit -n` must be
+    above it."""
+    max_connection_streams: Count = 512
+    """Calls at once over one connection, those included that the client has reset and the server hasn't seen yet:
+    twice a tenant's calls in flight, so that a client hears of its limit. A client keeps further calls back until
+    others have ended."""
     max_connections_age_s: Seconds = 3600.0
     """The age at which a connection is renewed, so that load balancers can move it."""
     keepalive_s: Seconds = 30.0

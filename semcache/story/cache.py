@@ -151,6 +151,15 @@ class SemanticCache:
         respond = self._steps.answers.tell_leader if leads else self._steps.answers.tell_follower
         return respond(account, keyed, outcome)
 
+    async def holds(self, request: Request) -> bool:
+        """Return whether an exact hit would answer the request now. Nothing is recorded of it.
+
+        Raises:
+            InvalidRequestError: the body isn't a request that can be cached or forwarded.
+        """
+        keyed = self._steps.keying.key(request)
+        return may_read(keyed) and await self._steps.exact.find(keyed) is not None
+
     # -- beside the story: each of these is told in a module of its own
 
     def key(self, request: Request) -> KeyedRequest:

@@ -185,6 +185,7 @@ class Filling:
             complexity=keyed.task.complexity,
             degraded=degraded,
             barred=barred,
+            tenant=account.request.tenant,
         )
 
     async def _buy(
@@ -264,6 +265,7 @@ class Filling:
                     deadline_s=self._clock.monotonic() + self._settings.upstream.deadline_s,
                     request_id=account.request_id,
                     barred=purchase.barred,
+                    tenant=account.request.tenant,
                 )
                 try:
                     reply = self._completed(keyed, await self._upstream.complete(call))

@@ -27,6 +27,7 @@ class HashingEmbedder:
 
     Attributes:
         batches: the texts of each call to `embed`, oldest first.
+        waits_s: what `expected_wait_s` returns; a test sets it.
         small_batches: the last value given to `keep_batches_small`.
     """
 
@@ -37,6 +38,7 @@ class HashingEmbedder:
         self._failure: Exception | None = None
         self._gate: asyncio.Event | None = None
         self.small_batches = False
+        self.waits_s = 0.0
         self._closed = False
         self.batches: list[tuple[str, ...]] = []
 
@@ -107,6 +109,10 @@ class HashingEmbedder:
     def queue_depth(self) -> int:
         """Return 0: nothing waits for a device."""
         return 0
+
+    def expected_wait_s(self) -> float:
+        """Return the value of `waits_s`."""
+        return self.waits_s
 
     def stats(self) -> EmbedderStats:
         """Return what it is."""

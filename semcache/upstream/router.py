@@ -6,13 +6,13 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
-from semcache.errors import UpstreamError, UpstreamTimedOutError
+from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamTimedOutError
 from semcache.model import Answer, Mode, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
@@ -22,6 +22,7 @@ from semcache.upstream.finishes import UnknownFinishes
 from semcache.upstream.fleet import Fleet
 from semcache.upstream.lost import ReceivedBody, read_lost
 from semcache.upstream.modes import DegradedMode
+from semcache.upstream.places import Places
 from semcache.upstream.relay import WholeBody, relay
 from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
 from semcache.upstream.retry_budget import RetryBudget
@@ -40,7 +41,13 @@ class UpstreamObserver(Protocol):
     """Counts tries and calls: `observe.metrics.Metrics` has these methods."""
 
     def upstream_attempted(self, target: str, outcome: str) -> None:
-        """Count a try that ended: `ok`, an HTTP status, `timeout`, `unreachable`, `broken`, `failed` or `cancelled`."""
+        """Count a try that ended.
+
+        Args:
+            target: who was asked.
+            outcome: `ok`, an HTTP status, `timeout`, `unreachable`, `broken`, `failed`, `cancelled`, or `own_failure`
+                where this process had no memory or descriptors left.
+        """
         ...
 
     def upstream_done(self, target: str, duration_s: float) -> None:
@@ -68,6 +75,8 @@ class HttpUpstream:
         clock: the deadlines of calls are in its monotonic seconds.
         observer: counts each try and each call, and every change of a breaker or of the mode; None: nothing does.
         answer_bytes: the size of the largest answer that is read.
+        max_wait_s: the longest wait for a place at a target, seconds.
+        fair: whether tenants share the places at a target.
         rng: draws targets by their weight, and the jitter.
         sleep: waits between tries.
         environ: the variables that `api_key_env` names; None: the process's environment.
@@ -83,6 +92,8 @@ class HttpUpstream:
         *,
         observer: UpstreamObserver | None = None,
         answer_bytes: int = 16 * 1024 * 1024,
+        max_wait_s: float = 1.0,
+        fair: bool = True,
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         environ: Mapping[str, str] | None = None,
@@ -101,6 +112,12 @@ class HttpUpstream:
         self._targets = {
             target.name: HttpTarget(
                 target, clock, answer_bytes=answer_bytes, environ=os.environ if environ is None else environ
+            )
+            for target in settings.targets
+        }
+        self._places = {
+            target.name: Places(
+                target.name, target.max_connections, max_wait_s=max_wait_s, monotonic=clock.monotonic, fair=fair
             )
             for target in settings.targets
         }
@@ -140,17 +157,22 @@ class HttpUpstream:
             OverLimitError: `call.barred` leaves no model.
             InvalidRequestError: the body is no JSON object.
             UpstreamRefusedError, UpstreamTimedOutError, UpstreamError: the last try's failure, or UPSTREAM_UNAVAILABLE.
+            OverloadedError: there is no place at the target within `max_wait_s`, or this process has run out of memory
+                or descriptors.
         """
         tries = self._tries(call)
         with self._timed(tries) as started_s:
             while True:
                 place = await self._next(tries, call)
-                body = edit_body(call.body, model=place.model, stream=False)
                 received = ReceivedBody()
                 try:
-                    with self._attempt(tries, place, call, received) as limit_s:
-                        whole = await self._targets[place.target].fetch(body, call, limit_s, received)
-                        return self._read(whole, place, tries, started_s)
+                    async with self._held(place, call) as waited:
+                        if waited and not tries.admits(place, self._clock.monotonic()):
+                            continue
+                        body = edit_body(call.body, model=place.model, stream=False)
+                        with self._attempt(tries, place, call, received) as limit_s:
+                            whole = await self._targets[place.target].fetch(body, call, limit_s, received)
+                            return self._read(whole, place, tries, started_s)
                 except UpstreamError as error:
                     self._log_failure(error, tries, call)
 
@@ -168,24 +190,27 @@ class HttpUpstream:
         with self._timed(tries) as started_s:
             while True:
                 place = await self._next(tries, call)
-                target = self._targets[place.target]
                 received = ReceivedBody()
                 try:
-                    with self._attempt(tries, place, call, received) as limit_s:
-                        until_s = self._clock.monotonic() + limit_s
-                        async with (
-                            self._streams[place.target].open(call, place.model, limit_s, received) as reply,
-                            aclosing(relay(reply, target)) as pieces,
-                        ):
-                            # The share of the time ends with the first chunk: after it no other target is tried.
-                            async with target.time_limit(until_s - self._clock.monotonic(), call):
-                                piece = await anext(pieces)
-                            tries.lives()
-                            while not isinstance(piece, WholeBody):
-                                received.chunks.append(piece)
-                                yield piece
-                                piece = await anext(pieces)
-                        answer = self._read(piece.body, place, tries, started_s, flaw=piece.flaw)
+                    async with self._held(place, call) as waited:
+                        if waited and not tries.admits(place, self._clock.monotonic()):
+                            continue
+                        target = self._targets[place.target]
+                        with self._attempt(tries, place, call, received) as limit_s:
+                            until_s = self._clock.monotonic() + limit_s
+                            async with (
+                                self._streams[place.target].open(call, place.model, limit_s, received) as reply,
+                                aclosing(relay(reply, target)) as pieces,
+                            ):
+                                # The share of the time ends with the first chunk: after it no other target is tried.
+                                async with target.time_limit(until_s - self._clock.monotonic(), call):
+                                    piece = await anext(pieces)
+                                tries.lives()
+                                while not isinstance(piece, WholeBody):
+                                    received.chunks.append(piece)
+                                    yield piece
+                                    piece = await anext(pieces)
+                            answer = self._read(piece.body, place, tries, started_s, flaw=piece.flaw)
                 except UpstreamError as error:
                     if received.chunks:
                         raise
@@ -229,6 +254,10 @@ class HttpUpstream:
                     target, wait_s = step.destination.target, round(step.wait_s, 3)
                     _log.info("upstream.retrying", request_id=call.request_id, target=target, wait_s=wait_s)
                 return step.destination
+
+    def _held(self, place: Destination, call: UpstreamCall) -> AbstractAsyncContextManager[bool]:
+        """Return the context in which the call holds a place at a target; entering it says whether the call waited."""
+        return self._places[place.target].held(call.tenant, call.deadline_s - self._clock.monotonic())
 
     def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float, *, flaw: str = "") -> Answer:
         answer = read_answer(
@@ -278,6 +307,10 @@ class HttpUpstream:
         except UpstreamError as error:
             outcome = _outcome(error)
             tries.failed(error, self._clock.monotonic())
+            raise
+        except (ServerExhaustedError, MemoryError):  # Not the target's fault: the try counts as given up.
+            outcome = "own_failure"
+            tries.abandoned()
             raise
         finally:
             if not outcome:

@@ -10,7 +10,13 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 
-from semcache.errors import SettingsError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
+from semcache.errors import (
+    SettingsError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamTimedOutError,
+    exhaustion_behind,
+)
 from semcache.model import UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import Target
@@ -115,6 +121,7 @@ class HttpTarget:
             UpstreamRefusedError: a 4xx.
             UpstreamTimedOutError: the target's timeout or the call's deadline passed.
             UpstreamError: anything else that is no success, no connection, or ANSWER_TOO_LARGE.
+            ServerExhaustedError: this process has run out of something, which isn't the target's fault.
         """
         async with (
             self.time_limit(min(self.settings.timeout_s, limit_s), call),
@@ -178,7 +185,7 @@ class HttpTarget:
             received.begun = True
             yield response
         except httpx2.HTTPError as error:
-            raise self._broken(error, begun=response is not None) from error
+            raise exhaustion_behind(error) or self._broken(error, begun=response is not None) from error
         finally:
             if response is not None:
                 await response.aclose()

@@ -1,14 +1,16 @@
 """Faults of a target, over a real socket: each ends in its own error, and no connection leaks."""
 
 import asyncio
+import errno
 import gzip
 import json
 import random
 from email.utils import formatdate
 
+import httpx2
 import pytest
 
-from semcache.errors import UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
+from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.model import Answer, UpstreamCall
 from semcache.settings import RetrySettings, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
@@ -596,3 +598,77 @@ async def test_a_kept_connection_that_the_target_closed_is_replaced(kind):
         await server.abandoned()
         await rig.ask(kind)
     assert [request.connection for request in server.requests] == [1, 2]
+
+
+def _wrapped(kind, cause):
+    error = kind("wrapped by the HTTP client")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "failure",
+    [
+        MemoryError(),
+        _wrapped(httpx2.ReadError, MemoryError()),
+        _wrapped(httpx2.ConnectError, OSError(errno.EMFILE, "too many open files")),
+        _wrapped(httpx2.ConnectError, ExceptionGroup("tries", [OSError(errno.ENOBUFS, "no buffers")])),
+        _wrapped(httpx2.ConnectError, OSError(errno.EADDRNOTAVAIL, "no local port")),
+    ],
+    ids=["memory", "memory-read", "descriptors", "buffers", "ports"],
+)
+async def test_what_this_process_lacks_is_no_targets_fault(kind, failure, monkeypatch):
+    async with ScriptedServer([good(kind)]) as server, Rig(server) as rig:
+
+        async def send(*_, **__):
+            raise failure
+
+        with monkeypatch.context() as patch:
+            patch.setattr(httpx2.AsyncClient, "send", send)
+            for _ in range(10):  # Twice what opens a breaker.
+                with pytest.raises((ServerExhaustedError, MemoryError)):
+                    await rig.ask(kind)
+        assert rig.seen.outcomes == ["own_failure"] * 10
+        assert rig.seen.breakers == [("t", 0)]
+        assert rig.sleep.slept_s == []
+        answer, _ = await rig.ask(kind)
+        assert answer.attempts == 1
+
+
+async def test_a_refused_connection_still_is_the_targets(monkeypatch):
+    async def send(*_, **__):
+        raise _wrapped(httpx2.ConnectError, OSError(errno.ECONNREFUSED, "refused"))
+
+    async with ScriptedServer([]) as server, Rig(server, max_retries=0) as rig:
+        monkeypatch.setattr(httpx2.AsyncClient, "send", send)
+        for _ in range(5):
+            with pytest.raises(UpstreamError, match="can't be reached"):
+                await rig.ask("plain")
+        assert rig.seen.breakers[-1] == ("t", 2)
+
+
+async def test_slow_calls_of_one_tenant_leave_places_for_another():
+    gate = asyncio.Event()
+
+    def script(request):
+        slow = request.headers["x-request-id"] == "slow"
+        return plain(WHOLE, gate=gate if slow else None)
+
+    async with ScriptedServer(script) as server, Rig(server, max_connections=8) as rig:
+        slow = [
+            asyncio.create_task(
+                rig.upstream.complete(
+                    UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="slow", tenant="a")
+                )
+            )
+            for _ in range(8)
+        ]
+        await server.received(6)
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="quick", tenant="b")
+                assert (await rig.upstream.complete(call)).attempts == 1
+        assert not any(task.done() for task in slow)
+        gate.set()
+        assert [answer.attempts for answer in await asyncio.gather(*slow)] == [1] * 8

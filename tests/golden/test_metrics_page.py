@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from semcache.model import (
     NO_COST,
     ZERO_COST,
+    CallStats,
     Cost,
+    FrontStats,
     IndexSize,
     IndexStats,
     LedgerRecord,
@@ -52,6 +54,9 @@ def page():
     metrics.watch_index(lambda: IndexStats(by_strategy={"numpy": IndexSize(partitions=2, vectors=3)}))
     metrics.watch_queues(lambda: [QueueStats("store", depth=1, capacity=9), QueueStats("embed", depth=0, capacity=9)])
     metrics.watch_budgets(lambda: {"all": 0.5})
+    calls = {"Complete": CallStats(3, 1, {"OK": 1, "CANCELLED": 1}), "Watch": CallStats(1, 1, {})}
+    metrics.watch_calls(lambda: calls)
+    metrics.watch_front(lambda: FrontStats(delay_s=0.25, refused_share=0.5, closed_connections=2))
     price = Cost(input_nanousd=250_000, output_nanousd=100_000, priced=True, price_version="test")
     for status, spent, saved in [
         (Status.MISS, price, ZERO_COST),

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 
 import numpy as np
 
@@ -24,13 +25,20 @@ class Device:
         backend: Backend,
         *,
         max_queue: int = 100,
+        max_wait_s: float = inf,
         monotonic: Callable[[], float] | None = None,
         on_batch: OnBatch | None = None,
         planner: Planner = plan,
     ) -> None:
         monotonic = monotonic or FakeClock().monotonic
         self.queue = TextQueue(
-            dimension=2, rule=RULE, lanes=backend.lanes, max_queue=max_queue, monotonic=monotonic, planner=planner
+            dimension=2,
+            rule=RULE,
+            lanes=backend.lanes,
+            max_queue=max_queue,
+            monotonic=monotonic,
+            max_wait_s=max_wait_s,
+            planner=planner,
         )
         self._lanes = Lanes(backend, self.queue, dimension=2, monotonic=monotonic, on_batch=on_batch)
 

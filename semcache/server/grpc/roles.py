@@ -28,5 +28,10 @@ ROLES: Mapping[type[Message], Role] = {
 Complete spends money and stores its answer, so it is a write. A Lookup that asks for a lease needs `LEASE_ROLE` too.
 """
 
+ALWAYS_SERVED: frozenset[type[Message]] = frozenset(
+    {pb.ReportVerdictRequest, pb.InvalidateRequest, pb.GetStatsRequest, pb.GetSavingsRequest}
+)
+"""Calls that are never refused for load: they stop wrong answers, and tell an operator what goes on."""
+
 LEASE_ROLE: Role = "write"
 """Others wait for the holder of a lease, who has to be able to store the answer."""

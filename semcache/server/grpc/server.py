@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import Self
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semcache.errors import StartError
 from semcache.ports import Clock
+from semcache.server.call_counts import CallCounts
+from semcache.server.grpc.calls import Calls
+from semcache.server.grpc.heartbeat import FrontDoor, Heartbeat, OtherMethods
+from semcache.server.grpc.open_streams import Health, OpenStreams, Reflection
+from semcache.server.grpc.resets import Resets
 from semcache.server.grpc.service import SERVICE_NAME
+from semcache.server.shedding import Shedding
 from semcache.server.tls import ReloadingCertificates
 from semcache.settings import ServerSettings
 
@@ -18,41 +27,77 @@ _HARD_LIMIT_FACTOR = 4
 """gRPC itself refuses messages beyond this many limits, without a reason. Up to there semcache says why."""
 
 
+_UNSEEN_PER_CALL = 16
+"""Calls that gRPC may hold before the event loop has seen them, for each that may be in flight: some 10 kB each. Beyond
+twice as many it cancels new ones, whoever sent them, without a reason; a few connections can't bring so many about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What stands between the listener and the calls, put together by the composition root.
+
+    Attributes:
+        calls: what every call of the API goes through.
+        counts: the calls by method and end.
+        shedding: refuses calls while the server can't keep up.
+        resets: closes connections that reset too many calls.
+    """
+
+    calls: Calls
+    counts: CallCounts
+    shedding: Shedding
+    resets: Resets
+
+
 class Listener:
     """A gRPC server on one port."""
 
-    def __init__(self, server: grpc.aio.Server, servicer: health.aio.HealthServicer, host: str, port: int) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, servicer: Health, host: str, port: int, closing: AsyncExitStack
+    ) -> None:
         """`open` makes one."""
         self._server = server
         self._health = servicer
         self._host = host
+        self._closing = closing
         self.port = port
         """The port that it listens on, also where the settings asked for any free one."""
 
     @classmethod
-    async def open(cls, settings: ServerSettings, clock: Clock, handler: grpc.GenericRpcHandler) -> Self:
+    async def open(cls, settings: ServerSettings, clock: Clock, handler: grpc.GenericRpcHandler, front: Front) -> Self:
         """Listen, and say SERVING.
 
         Args:
             settings: where and how.
-            clock: the time, for certificates that are read again.
+            clock: the time, for certificates that are read again, and of the heartbeat.
             handler: the calls.
+            front: what the calls go through; its delay is measured from now on.
 
         Raises:
             StartError: PORT_IN_USE, or a certificate can't be read.
         """
         server = grpc.aio.server(options=_options(settings))
         server.add_generic_rpc_handlers((handler,))
-        servicer = health.aio.HealthServicer()
+        streams = OpenStreams()
+        servicer = Health(streams, front.counts)
+        # gRPC has a queue of their own for these two, so that a check is answered before calls that wait.
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-        listener = cls(server, servicer, settings.host, _add_port(server, settings, clock))
-        await server.start()
-        for name in ("", SERVICE_NAME):
-            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return listener
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+                Reflection(streams, front.counts, (*names, reflection.SERVICE_NAME)), server
+            )
+        server.add_generic_rpc_handlers((OtherMethods(front.counts),))
+        port = front.resets.port = _add_port(server, settings, clock)
+        async with AsyncExitStack() as closing:
+            door = FrontDoor.open(server)
+            await server.start()
+            if door is not None:
+                closing.push_async_callback(door.close)
+                closing.push_async_callback(_end, asyncio.create_task(_heartbeat(front, door, clock).run()))
+            for name in ("", SERVICE_NAME):
+                await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+            return cls(server, servicer, settings.host, port, closing.pop_all())
 
     @property
     def address(self) -> str:
@@ -65,7 +110,24 @@ class Listener:
 
     async def stop(self, grace_s: float) -> None:
         """Close the port; calls that still run after `grace_s` are cancelled."""
+        await self._closing.aclose()
         await self._server.stop(grace_s)
+
+
+def _heartbeat(front: Front, door: FrontDoor, clock: Clock) -> Heartbeat:
+    return Heartbeat(
+        probe=door.probe,
+        counts=front.counts,
+        shedding=front.shedding,
+        on_beat=front.calls.end_late_readers,
+        monotonic=clock.monotonic,
+    )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
@@ -73,6 +135,11 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # A port in use must be an error. With 1 two servers would share it silently.
         ("grpc.max_receive_message_length", _int32(settings.max_message_bytes * _HARD_LIMIT_FACTOR)),
         ("grpc.max_send_message_length", -1),
+        # Calls of a connection that gRPC holds, those included that the client has reset: gRPC refuses further ones.
+        ("grpc.max_concurrent_streams", _int32(settings.max_connection_streams)),
+        ("grpc.max_allowed_incoming_connections", _int32(settings.max_connections)),
+        ("grpc.server.max_pending_requests", _int32(settings.max_in_flight * _UNSEEN_PER_CALL)),
+        ("grpc.server.max_pending_requests_hard_limit", _int32(settings.max_in_flight * _UNSEEN_PER_CALL * 2)),
         ("grpc.keepalive_time_ms", _int32(settings.keepalive_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

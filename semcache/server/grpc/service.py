@@ -79,11 +79,11 @@ class Service:
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
-                "Complete": calls.repeating(pb.CompleteRequest, self.read_complete, self.complete),
+                "Complete": calls.repeating(pb.CompleteRequest, self.read_complete, self.complete, self._holds),
                 "CompleteStream": calls.repeating_streaming(
-                    pb.CompleteStreamRequest, self.read_complete, self.complete_stream
+                    pb.CompleteStreamRequest, self.read_complete, self.complete_stream, self._holds
                 ),
-                "Lookup": calls.repeating(pb.LookupRequest, self.read_lookup, self.lookup),
+                "Lookup": calls.repeating(pb.LookupRequest, self.read_lookup, self.lookup, self._holds),
                 "Store": calls.unary(pb.StoreRequest, self.store),
                 "LookupBatch": calls.unary(pb.LookupBatchRequest, self.lookup_batch),
                 "StoreBatch": calls.unary(pb.StoreBatchRequest, self.store_batch),
@@ -95,6 +95,9 @@ class Service:
                 "GetSavings": calls.unary(pb.GetSavingsRequest, self.get_savings),
             },
         )
+
+    async def _holds(self, call: incoming.CompleteCall | incoming.LookupCall) -> bool:
+        return await self._cache.holds(call.request)
 
     def read_complete(
         self, message: pb.CompleteRequest | pb.CompleteStreamRequest, tenant: str

@@ -1,0 +1,114 @@
+"""Which calls are refused while the server can't keep up: a share of those that aren't exact hits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from math import inf
+
+from semcache.errors import OverloadedError
+
+TARGET_S = 0.03
+"""The front's delay that is kept under overload, seconds: a refusal waits as long as any other call, and shall take
+less than 50 ms ("overload" in `benchmarks/README.md`)."""
+WAITING = 48
+"""Calls that may wait unseen before any is refused: what 64 callers in a closed loop leave there. On a machine that
+other programs keep busy a few calls wait for long, and refusing some would help none."""
+_BURST_S = 0.15
+"""How long the delay may be longer before anything is refused: a burst is over by then (RFC 8033, MAX_BURST)."""
+_AT_ONCE = 5.0
+"""Share that is refused at once for each second of delay above the target, in 1/s: the proportional part."""
+_SETTLING = 15.0
+"""How fast the share grows for each second of delay above the target, in 1/s²: the integral part, which settles at the
+share that has to be refused."""
+_DECAY_S = 0.2
+"""Seconds in which the share falls to a third once the delay is below half of the target."""
+_NOTICEABLE_S = 0.05
+"""The wait for the embedder above which it is held against the deadlines of calls."""
+_NONE = 0.005
+"""A share below this becomes 0."""
+
+
+class Shedding:
+    """Decides by the measured delay of the front, by a proportional-integral controller as PIE has (RFC 8033).
+
+    It is pure: the delay and the time are arguments. The delay is what a new call waits before the front sees it. The
+    share grows while the delay is above the target and falls while it is below, so that the delay settles there: the
+    server then does as much as it can. The target is `TARGET_S`, or the time in which `WAITING` calls are handed over
+    where that is longer.
+
+    Args:
+        embedder_wait_s: returns the seconds that a text would wait for the embedder now.
+        random_share: draws from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        embedder_wait_s: Callable[[], float],
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._embedder_wait_s = embedder_wait_s
+        self._random_share = random_share
+        self._delay_s = 0.0
+        self._burst_s = _BURST_S
+        self._settled = 0.0
+        self.share = 0.0
+        """The share of calls that are refused, 0 to 1, of those that aren't exact hits."""
+        self.tense = False
+        """Whether the delay is near its target or above it, so that it should be measured often."""
+        self.alert = False
+        """Whether any call may be refused: fronts ask `refusal` only then, since an exact hit has no time to lose."""
+
+    @property
+    def delay_s(self) -> float:
+        """The front's delay as of the last report, seconds."""
+        return self._delay_s
+
+    def report(self, delay_s: float, elapsed_s: float, calls_per_s: float) -> None:
+        """Take in a measured delay.
+
+        Args:
+            delay_s: what a new call waits before the front sees it, seconds.
+            elapsed_s: seconds since the last report.
+            calls_per_s: calls that the front gets to see.
+        """
+        self._delay_s = delay_s
+        target_s = max(TARGET_S, WAITING / calls_per_s if calls_per_s > 0 else inf)
+        above_s = delay_s - target_s
+        self.tense = delay_s >= target_s / 2
+        if delay_s < target_s / 2:
+            self._settled *= max(0.0, 1 - elapsed_s / _DECAY_S)
+            if self._settled < _NONE:
+                self._settled, self._burst_s = 0.0, _BURST_S
+        elif self._burst_s > 0:
+            self._burst_s -= elapsed_s
+        else:
+            self._settled = _within_1(self._settled + _SETTLING * above_s * elapsed_s)
+        self.share = _within_1(self._settled + _AT_ONCE * above_s) if self._burst_s <= 0 else 0.0
+        self.alert = self.share > 0 or self._embedder_wait_s() > _NOTICEABLE_S
+
+    def refusal(self, remaining_s: float | None) -> OverloadedError | None:
+        """Return the error of a call that is to be refused unless it is an exact hit; None for one that may go on.
+
+        Args:
+            remaining_s: seconds until the caller's deadline; None for no deadline.
+        """
+        if self.share and self._random_share() < self.share:
+            return OverloadedError(
+                f"The server gets more calls than it can answer: it refuses {self.share:.0%} of those that aren't "
+                "exact hits.",
+                hint="Try again later, or add a replica.",
+            )
+        if remaining_s is not None:
+            wait_s = self._embedder_wait_s()
+            if wait_s > remaining_s:
+                return OverloadedError(
+                    f"The embedder would be free in {wait_s:.2f} s, after the call's deadline.",
+                    retry_after_s=wait_s,
+                    hint="Try again later, or with a later deadline.",
+                )
+        return None
+
+
+def _within_1(share: float) -> float:
+    return min(1.0, max(0.0, share))

@@ -40,6 +40,7 @@ from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.service import Service
 from semcache.server.grpc.wire.texts import replaced_texts
+from semcache.server.http.app import HttpApp, http_app
 from semcache.server.secret import partition_secrets
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
@@ -86,6 +87,7 @@ class Composition:
     gate: Gate
     admission: Admission
     service: Service
+    http: HttpApp
 
 
 async def compose(settings: Settings, closing: AsyncExitStack, **replacements: Unpack[Replacements]) -> Composition:
@@ -214,12 +216,22 @@ def assemble(
         on_failure=metrics.call_failed,
     )
 
+    http = http_app(
+        settings,
+        clock=clock,
+        cache=cache,
+        memo=memo,
+        admission=admission,
+        service=service,
+        serving=lambda: not gate.closed,
+    )
+
     metrics.watch_store(store.stats)
     metrics.watch_index(index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, http)
 
 
 def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:

@@ -28,6 +28,7 @@ _MODES: dict[int, CacheMode] = {
     pb.CACHE_MODE_BYPASS: CacheMode.BYPASS,
     pb.CACHE_MODE_REFRESH: CacheMode.REFRESH,
     pb.CACHE_MODE_CACHE_ONLY: CacheMode.CACHE_ONLY,
+    pb.CACHE_MODE_EXACT_ONLY: CacheMode.EXACT_ONLY,
 }
 
 

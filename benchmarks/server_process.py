@@ -170,6 +170,7 @@ def main() -> None:
         say(
             {
                 "address": application.address,
+                "http_address": application.http_address,
                 "import_s": imported - started,
                 "start_s": time.monotonic() - imported,
             }

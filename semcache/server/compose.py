@@ -39,13 +39,13 @@ from semcache.server.clock import SystemClock
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.service import Service
-from semcache.server.grpc.wire.texts import replaced_texts
 from semcache.server.http.app import HttpApp, http_app
 from semcache.server.secret import partition_secrets
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
 from semcache.upstream import HttpUpstream
+from semcache.wire.texts import replaced_texts
 
 
 class Replacements(TypedDict, total=False):
@@ -225,13 +225,17 @@ def assemble(
         service=service,
         serving=lambda: not gate.closed,
     )
+    _watch(metrics, adapters, cache, budgets)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, http)
 
-    metrics.watch_store(store.stats)
-    metrics.watch_index(index.stats)
+
+def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets) -> None:
+    """Let the metrics read what is counted elsewhere."""
+    metrics.watch_store(adapters.store.stats)
+    metrics.watch_index(adapters.index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, http)
 
 
 def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:

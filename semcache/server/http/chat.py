@@ -16,7 +16,7 @@ from semcache.request import RequestMemo, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.http.calls import HttpCall
-from semcache.server.http.failures import JSON_TYPE
+from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.telling import told_comment, told_headers
 from semcache.server.http.wishes import read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
@@ -97,12 +97,25 @@ class Chat:
     async def _stream(
         self, call: HttpCall, caller: Caller, frames: AsyncGenerator[Started | bytes | Finished, None]
     ) -> None:
-        """Send a stream's frames as server-sent events. What fails before the first one is an error of its own."""
+        """Send a stream's frames as server-sent events.
+
+        The head is sent with the first chunk, so that what fails before it is an error with a status of its own.
+        """
+        head: Headers = []
         replayed = zeroes = False
         pause_s = 0.0
         pieces: list[bytes] = []
         size = 0
         async for frame in frames:
+            if isinstance(frame, Started):
+                response = frame.response
+                _name(call, response)
+                replayed, zeroes = response.answer is not None, self._zeroes(response)
+                pause_s = self._settings.replay_pause_s if replayed else 0.0
+                head = [_EVENTS, _UNCACHED, _UNBUFFERED, *told_headers(response)]
+                continue
+            if not call.started:
+                await call.begin_stream(head)
             if isinstance(frame, bytes):
                 pieces.append(event(without_usage(frame) if zeroes and b'"usage"' in frame else frame))
                 size += len(frame)
@@ -111,12 +124,6 @@ class Chat:
                     pieces, size = [], 0
                 if pause_s:
                     await asyncio.sleep(pause_s)
-            elif isinstance(frame, Started):
-                response = frame.response
-                _name(call, response)
-                replayed, zeroes = response.answer is not None, self._zeroes(response)
-                pause_s = self._settings.replay_pause_s if replayed else 0.0
-                await call.begin_stream([_EVENTS, _UNCACHED, _UNBUFFERED, *told_headers(response)])
             else:
                 audit.filled(caller, frame.response)
                 pieces += [told_comment(frame.response), _DONE]

@@ -12,6 +12,7 @@ import logging
 import ssl
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -23,7 +24,7 @@ _SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One client's connection.
 
     - A head beyond `server.http.max_header_bytes` is refused with 431, and a request that isn't whole after
@@ -46,6 +47,7 @@ class Connection(HttpToolsProtocol):
         self._incomplete = True
         self._in_head = True
         self._head_bytes = 0
+        self._body_left = 0
         self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,7 +77,11 @@ class Connection(HttpToolsProtocol):
         """Parse what came, and watch that the rest of the request follows."""
         if self._deaf or self.transport.is_closing():
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        if self._body_left:
+            self._take_body(data)
+        else:
+            self._parse(data)
         if self._in_head and self._incomplete:
             self._head_bytes += len(data)
             if self._head_bytes > self._settings.http.max_header_bytes:
@@ -86,13 +92,6 @@ class Connection(HttpToolsProtocol):
                 self._arrival = None
         elif self._arrival is None:
             self._await_request()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Refuse what the parser couldn't read; uvicorn calls it."""
-        if self._in_head and self._head_bytes > self._settings.http.max_header_bytes:
-            self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
-        else:
-            self._refuse(400, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
 
     def on_message_begin(self) -> None:
         """Begin a request; httptools calls it."""
@@ -117,8 +116,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of a request; httptools calls it."""
-        self._incomplete = False
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._complete()
 
     def pause_writing(self) -> None:
         """Watch a client that reads more slowly than it is answered."""
@@ -141,9 +140,42 @@ class Connection(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        # The answer comes over HTTP/1.1. The parser reads nothing after an upgrade, so no second request can follow.
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self._in_head and self._head_bytes > self._settings.http.max_header_bytes:
+                self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
+            else:
+                self._refuse(400, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the body of a request that offers another protocol, as Java's client does with HTTP/2 by default.
+
+        httptools ends such a request with its head. It is answered over HTTP/1.1, and no other request can follow.
+        """
+        headers = dict(self.headers)
+        if b"transfer-encoding" in headers:
+            self._refuse(400, "INVALID_HTTP", "A request that offers another protocol needs a Content-Length.")
+            return
         self.cycle.keep_alive = False
+        self._body_left = int(headers.get(b"content-length", b"0"))
+        self._take_body(rest)
+
+    def _take_body(self, data: bytes) -> None:
+        piece = data[: self._body_left]
+        self._body_left -= len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._body_left:
+            self._complete()
+            self._deaf = True
+
+    def _complete(self) -> None:
+        self._incomplete = False
+        super().on_message_complete()
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

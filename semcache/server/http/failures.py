@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from semcache.errors import InvalidRequestError, SemcacheError, UpstreamError
 from semcache.server.errors_table import row_of
-from semcache.server.grpc.wire.texts import utf8
+from semcache.wire.texts import utf8
 
 Headers = list[tuple[bytes, bytes]]
 """Pairs of name, in lower case, and value."""

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from semcache.errors import StartError
 from semcache.ports import Clock
 from semcache.server.grpc.server import host_port
-from semcache.server.http.connection import Connection
+from semcache.server.http.connection import HttpConnection
 from semcache.server.tls import ReloadingContext
 from semcache.settings import ServerSettings
 
@@ -55,7 +55,7 @@ class HttpListener:
         tls = ReloadingContext.following(settings.tls, clock) if settings.tls.enabled else None
         config = Config(
             app,
-            http=Connection,
+            http=HttpConnection,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -68,7 +68,7 @@ class HttpListener:
         state = ServerState()
         port = _bind(http.host, http.port)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(settings, config, state),
+            lambda: HttpConnection(settings, config, state),
             sock=port,
             backlog=_BACKLOG,
             ssl=tls,

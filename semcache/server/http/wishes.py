@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import CacheControl, CacheMode, Request, Template
-from semcache.server.grpc.wire.checks import check_control, check_name, check_names, check_template
-from semcache.server.grpc.wire.incoming import DEFAULT_NAMESPACE
 from semcache.settings import LimitSettings
+from semcache.wire.checks import check_control, check_name, check_names, check_template
+from semcache.wire.incoming import DEFAULT_NAMESPACE
 
 _PREFIX = b"x-semcache-"
 _CACHE_CONTROL = b"cache-control"

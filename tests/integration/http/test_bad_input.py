@@ -242,7 +242,9 @@ async def test_a_request_in_disguise_behind_a_refused_one_isnt_read(served: Serv
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])
 async def test_an_upgrade_is_answered_as_it_is(protocol: str) -> None:
     async with serving() as served, wire_to(served) as wire:
-        await wire.send(request_bytes(BODY, "Connection: Upgrade", f"Upgrade: {protocol}"))
+        sent = request_bytes(BODY, "Connection: Upgrade", f"Upgrade: {protocol}")
+        await wire.send(sent[:-5])
+        await wire.send(sent[-5:] + request_bytes(BODY))
         assert (await wire.answer())[0] == 200
         assert await wire.ended()
 

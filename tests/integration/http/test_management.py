@@ -10,6 +10,7 @@ import pytest
 import structlog
 from google.protobuf import json_format
 
+from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.v1 import semcache_pb2 as pb
 from tests.integration.calls import complete, prompt
@@ -18,7 +19,7 @@ from tests.integration.http.calling import CHAT, asking, client_of, error_of
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    async with serving() as running:
+    async with serving(clock=FakeClock()) as running:
         yield running
 
 

@@ -12,9 +12,9 @@ from semcache.server.admission import Admission
 from semcache.server.auth import SOLE_CALLER, Authenticator, Caller, Credentials
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import Calls
-from semcache.server.grpc.wire.incoming import CompleteCall
 from semcache.settings import load_settings
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.incoming import CompleteCall
 
 LONG = 5_000
 

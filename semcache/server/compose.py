@@ -216,15 +216,7 @@ def assemble(
         on_failure=metrics.call_failed,
     )
 
-    http = http_app(
-        settings,
-        clock=clock,
-        cache=cache,
-        memo=memo,
-        admission=admission,
-        service=service,
-        serving=lambda: not gate.closed,
-    )
+    http = http_app(settings, clock=clock, cache=cache, memo=memo, admission=admission, service=service, gate=gate)
     _watch(metrics, adapters, cache, budgets)
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, http)
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from semcache.ports import Clock
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
+from semcache.server.gate import Gate
 from semcache.server.grpc.service import Service
 from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_method
 from semcache.server.http.chat import Chat
@@ -31,7 +32,7 @@ def http_app(
     memo: RequestMemo,
     admission: Admission,
     service: Service,
-    serving: Callable[[], bool],
+    gate: Gate,
 ) -> ASGIApp:
     """Return the application.
 
@@ -42,7 +43,7 @@ def http_app(
         memo: remembers requests that come again.
         admission: lets calls in.
         service: answers the calls of management.
-        serving: whether the server takes calls.
+        gate: says whether the server takes calls.
     """
     calls = HttpCalls(admission, max_bytes=settings.server.max_message_bytes, new_id=cache.new_id)
     chat = Chat(cache, memo, settings.server.http, settings.limits)
@@ -51,7 +52,7 @@ def http_app(
     paths: dict[str, tuple[str, ASGIApp]] = {
         "/v1/chat/completions": ("POST", calls.endpoint(chat.answer, needs="write")),
         "/healthz": ("GET", _health(lambda: True, cache.new_id)),
-        "/readyz": ("GET", _health(serving, cache.new_id)),
+        "/readyz": ("GET", _health(lambda: not gate.closed, cache.new_id)),
         "/v1/models": ("GET", calls.endpoint(models.list, needs="read")),
         "/v1/models/{model:path}": ("GET", calls.endpoint(models.one, needs="read")),
         **{path: ("POST", endpoint) for path, endpoint in management.posts.items()},

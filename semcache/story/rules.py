@@ -59,6 +59,8 @@ class Servability:
         max_age_s = keyed.request.control.max_age_s
         if max_age_s is not None and self._clock.wall() - entry.created_s > max_age_s:
             return "too_old"
+        if entry.answer.tool_calls and entry.exact_key != keyed.exact_key:
+            return "tool_calls"  # Its arguments are those of the other's words.
         if entry.answer.target_model:
             models = self._upstream.models(keyed.alias)
             if models is not None and entry.answer.target_model not in models:

@@ -105,9 +105,13 @@ class HttpConnection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; httptools calls it."""
+        """Take a header; httptools calls it. A trailer, behind a body in chunks, is dropped.
+
+        A proxy that takes a header away may let a trailer of the same name through.
+        """
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Take the end of a head; httptools calls it."""
@@ -123,7 +127,7 @@ class HttpConnection(HttpToolsProtocol):
         """Watch a client that reads more slowly than it is answered."""
         super().pause_writing()
         if self._reading is None:
-            self._reading = self.loop.call_later(self._stall_s, self.transport.abort)
+            self._await_reading()
 
     def resume_writing(self) -> None:
         """Stop watching a client that reads again."""
@@ -131,6 +135,16 @@ class HttpConnection(HttpToolsProtocol):
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+
+    def _await_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self._stall_s, self._read_late, unread)
+
+    def _read_late(self, unread_before: int) -> None:
+        if self.transport.get_write_buffer_size() < unread_before:  # It reads slowly, but it reads.
+            self._await_reading()
+        else:
+            self.transport.abort()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.loop.time() > self._renew_s:

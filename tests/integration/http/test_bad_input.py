@@ -255,6 +255,18 @@ async def test_a_web_page_cant_ask_a_server_without_authentication_under_its_own
         assert await wire.error() == (403, "HOST_NOT_LOCAL")
 
 
+async def test_a_trailer_is_no_header() -> None:
+    async with serving() as served, wire_to(served) as wire:
+        for _ in range(2):
+            trailing = chunked(BODY)[:-2] + b"x-semcache-namespace: other\r\nx-semcache-made-up: a\r\n\r\n"
+            await wire.send(request_bytes(trailing, "Transfer-Encoding: chunked"))
+            status, headers, _ = await wire.answer()
+            assert status == 200
+        await wire.send(request_bytes(BODY))
+        _, headers, _ = await wire.answer()
+        assert headers["x-cache-status"] == "HIT"
+
+
 async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     async with serving(STALL) as served:
         async with wire_to(served) as filling:

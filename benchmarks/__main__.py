@@ -36,7 +36,19 @@ BENCHMARKS: dict[str, list[str]] = {
     "gpu": [],
 }
 LIMIT_S = 600
-PACKAGES = ("grpcio", "uvicorn", "starlette", "httptools", "torch", "faiss-cpu", "faiss-gpu", "openvino", "sentence-transformers", "lmdb", "numpy")
+PACKAGES = (
+    "grpcio",
+    "uvicorn",
+    "starlette",
+    "httptools",
+    "torch",
+    "faiss-cpu",
+    "faiss-gpu",
+    "openvino",
+    "sentence-transformers",
+    "lmdb",
+    "numpy",
+)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

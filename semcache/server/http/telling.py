@@ -81,5 +81,8 @@ def _match(response: Response) -> bytes:
 
 def _usd(cost: Cost) -> bytes:
     """Return an amount in dollars, to the nanodollar, without needless zeros."""
-    dollars, nanousd = divmod(cost.total_nanousd, NANOUSD_PER_USD)
+    total_nanousd = cost.total_nanousd
+    if not total_nanousd:
+        return b"0"  # What every hit costs.
+    dollars, nanousd = divmod(total_nanousd, NANOUSD_PER_USD)
     return (f"{dollars}.{nanousd:09d}".rstrip("0").rstrip(".")).encode()

@@ -10,8 +10,9 @@ import httpx2
 import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError
+from semcache.model import UpstreamCall
 from semcache.testing.serving import Served, serving
-from semcache.testing.upstream import Scripted, ScriptedUpstream
+from semcache.testing.upstream import Scripted, ScriptedUpstream, prompt_of
 from tests.integration.calls import complete, counts, in_flight
 from tests.integration.http.calling import (
     CHAT,
@@ -229,6 +230,34 @@ async def test_a_client_that_leaves_a_live_stream_frees_its_place() -> None:
             await in_flight(served, 1)
         await in_flight(served, 0)
         gate.set()
+
+
+async def test_many_live_streams_dont_stall_those_of_the_cache_nor_each_other() -> None:
+    live, stored = 60, 60
+    gates = [asyncio.Event() for _ in range(live)]
+
+    def script(call: UpstreamCall) -> Scripted:
+        number = prompt_of(call.body).removeprefix("live ")
+        if not number.isdigit():
+            return Scripted(text="kept")
+        return Scripted(text="one two", pieces=("one ", "two"), piece_gates=(None, None, gates[int(number)]))
+
+    async def stream(text: str) -> str:
+        async with wire_to(served) as wire:
+            await wire.send(request_bytes(json.dumps(asking(text, stream=True)).encode(), "Connection: close"))
+            return (await wire.reader.read()).decode()
+
+    no_paraphrases = {"decision": {"threshold": 1.0}, "limits": {"tenant_in_flight": 1000}}
+    async with serving(no_paraphrases, upstream=ScriptedUpstream(script)) as served, client_of(served) as client:
+        await client.post(CHAT, json=asking("stored"))
+        running = [asyncio.ensure_future(stream(f"live {number}")) for number in range(live)]
+        await served.upstream.called(live + 1)
+        replayed = await asyncio.gather(*[stream("stored") for _ in range(stored)])
+        assert all("kept" in answer and "[DONE]" in answer for answer in replayed)
+        for gate, answer in reversed(list(zip(gates, running, strict=True))):
+            gate.set()
+            assert "[DONE]" in await answer
+        await in_flight(served, 0)
 
 
 async def test_identical_requests_share_one_upstream_call() -> None:

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
 import pytest
-from tests.unit.server.grpc.wire.test_outgoing import ENTRY, RESPONSE
+from tests.unit.wire.test_outgoing import ENTRY, RESPONSE
 
 from semcache.errors import InvalidRequestError, UpstreamError
 from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery

@@ -4,7 +4,6 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
 import pytest
-from tests.unit.wire.test_outgoing import ENTRY, RESPONSE
 
 from semcache.errors import InvalidRequestError, UpstreamError
 from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery
@@ -13,6 +12,7 @@ from semcache.server.grpc.status import sentence_of, status_of
 from semcache.wire import outgoing
 from semcache.wire.savings import savings_response
 from semcache.wire.texts import check_text, replaced_texts, utf8
+from tests.unit.wire.test_outgoing import ENTRY, RESPONSE
 
 HALF = "x\ud800"
 

@@ -15,7 +15,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check litellm bench gpu fmt protos lock clean install-cpu install-dev \
+.PHONY: help demo check litellm sdks bench gpu fmt protos lock clean install-cpu install-dev \
 	format lint types layers proto-lint proto-drift client-drift dockerfile test
 
 # The first interpreter that runs and is new enough. A name on the PATH may be a shim that starts nothing.
@@ -58,6 +58,16 @@ $(LITELLM)/bin/litellm:
 	@rm -rf tests/e2e/.cache/litellm-*
 	@$(PYTHON) -m venv $(LITELLM)
 	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-litellm.txt
+
+# Clients that call semcache over HTTP, in the releases that are tested.
+OPENAI := tests/e2e/.cache/openai-$(call checksum,tests/e2e/requirements-openai.txt)
+sdks: $(OPENAI)/bin/openai  ## OpenAI's client in an environment of its own, for the tests with it
+
+$(OPENAI)/bin/openai:
+	$(call say,OpenAI's client)
+	@rm -rf tests/e2e/.cache/openai-*
+	@$(PYTHON) -m venv $(OPENAI)
+	@$(OPENAI)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-openai.txt
 
 bench: install-dev  ## The benchmarks' tables (minutes)
 	$(call say,bench)

@@ -18,6 +18,7 @@ from benchmarks.worker import ROOT
 
 BENCHMARKS: dict[str, list[str]] = {
     "exact_hit": [],
+    "http": [],
     "semantic_hit": [],
     "batch": [],
     "latency": [],
@@ -36,7 +37,19 @@ BENCHMARKS: dict[str, list[str]] = {
     "gpu": [],
 }
 LIMIT_S = 600
-PACKAGES = ("grpcio", "torch", "faiss-cpu", "faiss-gpu", "openvino", "sentence-transformers", "lmdb", "numpy")
+PACKAGES = (
+    "grpcio",
+    "uvicorn",
+    "starlette",
+    "httptools",
+    "torch",
+    "faiss-cpu",
+    "faiss-gpu",
+    "openvino",
+    "sentence-transformers",
+    "lmdb",
+    "numpy",
+)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -283,7 +283,7 @@ async def serve(path: Path) -> None:
     settings = load_settings(
         None,
         {
-            "server": {"port": 0, "grace_s": 5.0},
+            "server": {"port": 0, "http": {"port": 0}, "grace_s": 5.0},
             "metrics": {"enabled": False},
             "store": {"path": path, "map_size_bytes": 4 << 30},
             "costs": {"budgets": [budget]},

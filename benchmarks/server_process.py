@@ -90,7 +90,7 @@ class ServerProcess(Worker):
 
     def __init__(self, folder: Path, *, cores: Iterable[int] | None = None, **sections: dict[str, object]) -> None:
         settings = {
-            "server": {"port": 0},
+            "server": {"port": 0, "http": {"port": 0}},
             "metrics": {"port": 0},
             "store": {"path": str(folder / "store")},
             "log": {"format": "json", "level": "info"},
@@ -170,6 +170,7 @@ def main() -> None:
         say(
             {
                 "address": application.address,
+                "http_address": application.http_address,
                 "import_s": imported - started,
                 "start_s": time.monotonic() - imported,
             }

@@ -65,7 +65,7 @@ async def play(name: str, prompts: Sequence[str]) -> Stage:
             for target in values["upstream"]["targets"]:
                 target["base_url"] = router.base_url
             own = {
-                "server": {"port": 0},
+                "server": {"port": 0, "http": {"port": 0}},
                 "metrics": {"enabled": False},
                 "store": {"path": Path(folder), "map_size_bytes": 1 << 30},
                 "log": {"level": "error"},

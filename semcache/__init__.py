@@ -1,4 +1,4 @@
-"""A gRPC semantic cache for LLM requests.
+"""A semantic cache for LLM requests, over HTTP and gRPC.
 
 `import semcache` offers the clients and loads neither gRPC nor a model. `docs/architecture.md` lists the rooms.
 """

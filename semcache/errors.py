@@ -165,6 +165,7 @@ class UpstreamError(SemcacheError):
     Attributes:
         http_status: the HTTP status of the upstream's response; None when no response arrived.
         body: the upstream's own error, as it sent it. The metadata holds at most its first 2,048 bytes.
+        content_type: what the upstream says that this body is; empty where it doesn't say.
         retry_after_s: the upstream's Retry-After in seconds; None when it sent none.
     """
 
@@ -176,6 +177,7 @@ class UpstreamError(SemcacheError):
         *,
         http_status: int | None = None,
         body: bytes = b"",
+        content_type: str = "",
         retry_after_s: float | None = None,
         hint: str = "",
         reason: str = "",
@@ -186,6 +188,7 @@ class UpstreamError(SemcacheError):
         super().__init__(message, hint=hint, reason=reason, metadata=metadata)
         self.http_status = http_status
         self.body = body
+        self.content_type = content_type
         self.retry_after_s = retry_after_s
 
 

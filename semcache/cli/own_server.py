@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from semcache.server.temporary import temporary_server
-from semcache.settings import DecisionSettings, MetricsSettings, ServerSettings, Settings, StoreSettings
+from semcache.settings import DecisionSettings, HttpSettings, MetricsSettings, ServerSettings, Settings, StoreSettings
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def own_server(settings: Settings, decision: DecisionSettings) -> AsyncIte
     """
     async with temporary_server(
         settings,
-        server=ServerSettings(port=0, grace_s=1.0),
+        server=ServerSettings(port=0, grace_s=1.0, http=HttpSettings(enabled=False)),
         metrics=MetricsSettings(enabled=False),
         store=StoreSettings(),  # A test set may be larger than a temporary store usually is.
         decision=decision,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypedDict
 
 Seconds = timedelta | float
-Mode = Literal["default", "bypass", "refresh", "cache_only"]
+Mode = Literal["default", "bypass", "refresh", "cache_only", "exact_only"]
 Grouping = Literal["hour", "day", "model", "task_type", "tenant"]
 
 

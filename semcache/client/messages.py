@@ -28,6 +28,7 @@ _MODES: Mapping[str, pb.CacheMode.ValueType] = {
     "bypass": pb.CACHE_MODE_BYPASS,
     "refresh": pb.CACHE_MODE_REFRESH,
     "cache_only": pb.CACHE_MODE_CACHE_ONLY,
+    "exact_only": pb.CACHE_MODE_EXACT_ONLY,
 }
 _GROUPINGS: Mapping[str, pb.SavingsGroup.ValueType] = {
     "hour": pb.SAVINGS_GROUP_HOUR,

@@ -11,12 +11,14 @@ class CacheMode(StrEnum):
     """What a caller allows the cache to do for one request.
 
     DEFAULT reads and stores. BYPASS does neither. REFRESH asks the upstream and stores. CACHE_ONLY asks no upstream.
+    EXACT_ONLY reads and stores in the exact tier alone.
     """
 
     DEFAULT = "default"
     BYPASS = "bypass"
     REFRESH = "refresh"
     CACHE_ONLY = "cache_only"
+    EXACT_ONLY = "exact_only"
 
 
 class Tier(StrEnum):

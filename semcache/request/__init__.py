@@ -15,6 +15,7 @@ recent documents.
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.memo import RequestMemo
+from semcache.request.parsing import decode_json, parse_body
 from semcache.request.storable import skip_reason
 from semcache.request.tasks import Tasks, exemplar_texts
 from semcache.request.templates import Templates
@@ -25,7 +26,9 @@ __all__ = [
     "RequestMemo",
     "Tasks",
     "Templates",
+    "decode_json",
     "exemplar_texts",
+    "parse_body",
     "secret_key_id",
     "skip_reason",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from semcache.model import Cacheability, Tier
@@ -28,6 +29,10 @@ _BYPASS: Mapping[str, Cacheability] = {
     )
 }
 _SEMANTIC = Cacheability(Tier.SEMANTIC, "cacheable")
+_CALLED_TOOLS = Cacheability(Tier.EXACT, "tool_calls")
+_IMAGES = Cacheability(Tier.EXACT, "images")
+_COMPARABLE_PARTS = frozenset({"text", "refusal"})
+_IMAGE_PARTS = frozenset({"image_url"})
 
 
 class CacheabilityRules:
@@ -43,7 +48,7 @@ class CacheabilityRules:
             fits: returns whether the embedding model reads all of a text.
             knows: returns whether the embedding model knows every character of a text; asked where `fits` is false.
         """
-        self._max_temperature = settings.max_temperature
+        self._settings = settings
         self._repeatability = Repeatability(settings)
         self._fits = fits
         self._knows = knows
@@ -56,9 +61,14 @@ class CacheabilityRules:
             text: the text that would be compared by meaning; empty when there is none.
         """
         message = _message(body)
-        reason = _bypass_reason(body, self._max_temperature) or self._repeatability.class_of(message)
+        reason = _bypass_reason(body, self._settings) or self._repeatability.class_of(message)
         if reason:
             return _BYPASS[reason]
+        # What a tool or an image says is compared by no model of texts, so only an equal conversation is the same.
+        if _called_tools(body) or _must_call_tools(body):
+            return _CALLED_TOOLS
+        if _has_parts(body.messages, beside=_COMPARABLE_PARTS):
+            return _IMAGES
         if not text:
             return Cacheability(Tier.EXACT, "nothing_to_compare")
         if has_hidden_characters(message.asked):
@@ -69,19 +79,23 @@ class CacheabilityRules:
         return _SEMANTIC
 
 
-def _bypass_reason(body: ChatBody, max_temperature: float) -> str:
+def _bypass_reason(body: ChatBody, settings: CacheabilitySettings) -> str:
     fields = body.fields
     if fields.get("n", 1) > 1:
         return "several_choices"
     if fields.get("logprobs") or fields.get("top_logprobs"):
         return "logprobs"
-    if "audio" in fields or set(fields.get("modalities", ())) - {"text"} or _has_media(body.messages):
+    if (
+        "audio" in fields
+        or set(fields.get("modalities", ())) - {"text"}
+        or _has_parts(body.messages, beside=_COMPARABLE_PARTS | _IMAGE_PARTS)
+    ):
         return "not_text"
-    if _calls_tools(body):
+    if _must_call_tools(body) and not settings.store_tool_calls:
         return "tool_calls"
     if wants_web_search(fields):
         return "web_search"
-    return "temperature" if fields.get("temperature", 0) > max_temperature else ""
+    return "temperature" if fields.get("temperature", 0) > settings.max_temperature else ""
 
 
 def _message(body: ChatBody) -> Message:
@@ -94,18 +108,23 @@ def _message(body: ChatBody) -> Message:
     return Message(said[-1] if said else "", said[:-1], begins=turns == 1)
 
 
-def _has_media(messages: Iterable[Mapping[str, Any]]) -> bool:
+def _has_parts(messages: Iterable[Mapping[str, Any]], *, beside: AbstractSet[str]) -> bool:
+    """Return whether a message has a part of another type than these."""
     return any(
-        part["type"] not in {"text", "refusal"}
+        part["type"] not in beside
         for message in messages
         if isinstance(message.get("content"), list)
         for part in message["content"]
     )
 
 
-def _calls_tools(body: ChatBody) -> bool:
-    if body.fields.get("tool_choice", "auto") not in ("auto", "none"):
-        return True  # The answer will be a tool call, and a tool call is never stored.
+def _must_call_tools(body: ChatBody) -> bool:
+    """Return whether the request demands an answer that calls a tool."""
+    return body.fields.get("tool_choice", "auto") not in ("auto", "none")
+
+
+def _called_tools(body: ChatBody) -> bool:
+    """Return whether a tool was called in an earlier turn."""
     return any(
         message["role"] in {"tool", "function"} or message.get("tool_calls") or message.get("function_call")
         for message in body.messages

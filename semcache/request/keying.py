@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semcache.errors import InvalidRequestError
-from semcache.model import Cacheability, KeyedRequest, Request, Template, Tier, canonical_json
+from semcache.model import Cacheability, CacheMode, KeyedRequest, Request, Template, Tier, canonical_json
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.emoji import split_emoji
 from semcache.request.fields import FIELDS, Role, named_end_users
@@ -30,6 +30,7 @@ _END_USER = frozenset(name for name, field in FIELDS.items() if field.role is Ro
 _WITH_SCHEMAS = frozenset({"response_format"})
 """Known fields that hold a schema of the answer. Fields that aren't known may hold one too, such as `guided_json`."""
 _ODD = Cacheability(Tier.NONE, "unknown_form")
+_AS_ASKED = Cacheability(Tier.EXACT, "exact_only")
 _OF_A_PLAIN_PART = frozenset({"type", "text", "cache_control"})
 """Fields of a text part beside which it has nothing that could change the answer: `cache_control` is about the
 provider's prompt cache."""
@@ -123,12 +124,18 @@ class Keying:
             partition=partitions[0],
             older_partitions=partitions[1:],
             text=text,
-            cacheability=_ODD if body.is_odd else self._cacheability.classify(body, text),
+            cacheability=self._cacheability_of(body, text, request.control.mode),
             prompt_chars=body.prompt_chars,
             output_limit=output_limit(fields),
             include_usage=wants_usage(fields),
             choices=choices(fields),
         )
+
+    def _cacheability_of(self, body: ChatBody, text: str, mode: CacheMode) -> Cacheability:
+        if body.is_odd:
+            return _ODD
+        cacheability = self._cacheability.classify(body, text)
+        return _AS_ASKED if mode is CacheMode.EXACT_ONLY and cacheability.tier is Tier.SEMANTIC else cacheability
 
     def _parameters(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Return the fields beside the messages that keep requests apart. An end user without a name is none."""

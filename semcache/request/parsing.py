@@ -47,7 +47,7 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
             DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE or
             PROMPT_TOO_LONG.
     """
-    fields = {name: value for name, value in _decode(body, limits.json_depth).items() if value is not None}
+    fields = {name: value for name, value in decode_json(body, limits).items() if value is not None}
     alias, messages = fields.get("model", ""), fields.get("messages", [])
     if not isinstance(alias, str):
         _refuse("model must be a string.", "INVALID_PARAMETER", field="model")
@@ -83,7 +83,13 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in content or () if part["type"] == "text")
 
 
-def _decode(body: bytes, depth_limit: int) -> dict[str, Any]:
+def decode_json(body: bytes, limits: LimitSettings) -> dict[str, Any]:
+    """Return a JSON object that can be read in one way alone.
+
+    Raises:
+        InvalidRequestError: INVALID_JSON, JSON_TOO_DEEP, DUPLICATE_KEY, or INVALID_PARAMETER for a number without end.
+    """
+    depth_limit = limits.json_depth
     try:
         # A byte order mark is no JSON, but some editors and libraries write it, and it has no meaning.
         text = body.decode("utf-8-sig")

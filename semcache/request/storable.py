@@ -1,14 +1,19 @@
-"""Decide which answers are stored: sound, complete, unfiltered and non-empty ones without tool calls."""
+"""Decide which answers are stored: sound, complete, unfiltered and non-empty ones; with tool calls by a setting."""
 
 from __future__ import annotations
 
 from semcache.model import Answer, CacheMode, Finish, KeyedRequest, Tier, finish_of, unknown_finish
 
 
-def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
+def skip_reason(keyed: KeyedRequest, answer: Answer, *, store_tool_calls: bool = False) -> str:
     """Return why an answer isn't stored, as a stable snake_case token; empty when it is stored.
 
     One token has more: `unknown_finish_reason`, a colon, and the upstream's own word.
+
+    Args:
+        keyed: the request.
+        answer: the answer.
+        store_tool_calls: whether an answer that calls tools is stored.
     """
     control = keyed.request.control
     if control.no_store:
@@ -20,7 +25,7 @@ def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
     if answer.flaw:
         return answer.flaw
     finish = finish_of(answer.finish_reason)
-    if answer.tool_calls or finish is Finish.TOOL_CALLS:
+    if (answer.tool_calls or finish is Finish.TOOL_CALLS) and not store_tool_calls:
         return "tool_calls"
     if finish is Finish.FILTERED:
         return "filtered"
@@ -30,4 +35,4 @@ def skip_reason(keyed: KeyedRequest, answer: Answer) -> str:
     if finish is Finish.UNKNOWN:
         return unknown_finish(answer.finish_reason)
     # An answer without a reason came whole: its JSON ended, or its stream said [DONE]. Broken ones don't come here.
-    return "" if answer.text.strip() else "empty"
+    return "" if answer.text.strip() or answer.tool_calls else "empty"

@@ -14,6 +14,7 @@ from semcache.errors import SemcacheError
 from semcache.observe.exporter import Exporter
 from semcache.server.compose import Composition, Replacements, compose
 from semcache.server.grpc.server import Listener
+from semcache.server.http.listener import HttpListener
 from semcache.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -27,11 +28,17 @@ class Application:
     """One running server."""
 
     def __init__(
-        self, composition: Composition, listener: Listener, metrics_port: int | None, closing: AsyncExitStack
+        self,
+        composition: Composition,
+        listener: Listener,
+        http: HttpListener | None,
+        metrics_port: int | None,
+        closing: AsyncExitStack,
     ) -> None:
         """`start` makes one."""
         self._composition = composition
         self._listener = listener
+        self._http = http
         self._closing = closing
         self._drained = False
         self._watching = asyncio.create_task(self._watch_store())
@@ -61,12 +68,18 @@ class Application:
                 metrics_port = exporter.port
             clock, handler = composition.adapters.clock, composition.service.handler()
             listener = await Listener.open(settings.server, clock, handler, composition.front)
+            closing.push_async_callback(listener.stop, 0.0)
+            http = None
+            if settings.server.http.enabled:
+                http = await HttpListener.open(settings.server, clock, composition.http)
+                closing.push_async_callback(http.stop, 0.0)
             embedder = composition.adapters.embedder.stats()
-            application = cls(composition, listener, metrics_port, closing.pop_all())
+            application = cls(composition, listener, http, metrics_port, closing.pop_all())
         _log.info(
             "server.ready",
             version=semcache.__version__,
             address=application.address,
+            http_address=application.http_address,
             tls=settings.server.tls.enabled,
             auth=settings.auth.enabled,
             metrics_port=metrics_port,
@@ -83,6 +96,11 @@ class Application:
     def port(self) -> int:
         """The port that it listens on."""
         return self._listener.port
+
+    @property
+    def http_address(self) -> str | None:
+        """Host and port of the HTTP listener; None where it is off."""
+        return self._http.address if self._http is not None else None
 
     @property
     def composition(self) -> Composition:
@@ -115,7 +133,11 @@ class Application:
         except TimeoutError:
             _log.warning("server.grace_over", in_flight=gate.in_flight)
         # What remains is responses on their way out, and clients that watch the health for as long as they may.
-        await self._listener.stop(min(_LAST_RESPONSES_S, max(0.0, deadline_s - monotonic())))
+        last_s = min(_LAST_RESPONSES_S, max(0.0, deadline_s - monotonic()))
+        listeners = [self._listener.stop(last_s)]
+        if self._http is not None:
+            listeners.append(self._http.stop(last_s))
+        await asyncio.gather(*listeners)
         try:
             await self._composition.cache.drain(max(_FLUSH_S, deadline_s - monotonic()))
         except SemcacheError as error:  # The store can't take what waits; it logs what is lost when it closes.

@@ -14,9 +14,11 @@ from semcache.settings import ALL_ROLES, ApiKey, AuthSettings, ClientCertificate
 
 SOLE_TENANT = "default"
 TENANT_HEADER = "x-semcache-tenant"
-_KEY_HEADER = "x-api-key"
+_KEY_HEADERS = ("x-api-key", "api-key")
+"""Anthropic's header, then Azure's."""
 _AUTHORIZATION = "authorization"
-_HEADERS = frozenset({_KEY_HEADER, _AUTHORIZATION, TENANT_HEADER})
+CREDENTIAL_HEADERS = frozenset({*_KEY_HEADERS, _AUTHORIZATION, TENANT_HEADER})
+"""The headers that say who asks."""
 _HASH_DIGITS = 8
 """Digits of a key's hash that name the key: enough to tell keys apart, and of no use to guess one."""
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,127}")
@@ -40,7 +42,7 @@ class Credentials:
     def from_headers(cls, headers: Iterable[tuple[str, str | bytes]], certificate_names: tuple[str, ...] = ()) -> Self:
         """Read the headers of a call; gRPC calls them metadata.
 
-        `x-api-key` comes before `authorization: Bearer KEY`, even when it is empty.
+        `x-api-key` comes before `api-key`, and that before `authorization: Bearer KEY`, even when it is empty.
 
         Args:
             headers: pairs of name, in lower case, and value, as often as they were sent.
@@ -52,14 +54,14 @@ class Credentials:
         """
         read: dict[str, str | bytes] = {}
         for name, value in headers:
-            if name not in _HEADERS:
+            if name not in CREDENTIAL_HEADERS:
                 continue
             if name in read:
                 raise UnauthenticatedError(
                     f"The {name} metadata was sent twice.", reason="DUPLICATE_CREDENTIALS", hint="Send it once."
                 )
             read[name] = value
-        key = read.get(_KEY_HEADER)
+        key = next((read[name] for name in _KEY_HEADERS if name in read), None)
         authorization = read.get(_AUTHORIZATION)
         if key is None and isinstance(authorization, str) and authorization[:7].lower() == "bearer ":
             key = authorization[7:].strip()

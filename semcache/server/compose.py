@@ -43,13 +43,15 @@ from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.resets import Resets
 from semcache.server.grpc.server import Front
 from semcache.server.grpc.service import Service
-from semcache.server.grpc.wire.texts import replaced_texts
+from semcache.server.http.app import HttpApp, http_app
+from semcache.server.http.calls import HttpCalls
 from semcache.server.secret import partition_secrets
 from semcache.server.shedding import Shedding
 from semcache.settings import Settings, TaskSettings
 from semcache.store import LmdbStore
 from semcache.story import Rooms, SemanticCache
 from semcache.upstream import HttpUpstream
+from semcache.wire.texts import replaced_texts
 
 
 class Replacements(TypedDict, total=False):
@@ -92,6 +94,7 @@ class Composition:
     admission: Admission
     service: Service
     front: Front
+    http: HttpApp
 
 
 async def compose(settings: Settings, closing: AsyncExitStack, **replacements: Unpack[Replacements]) -> Composition:
@@ -228,7 +231,10 @@ def assemble(
 
     front = Front(calls, counts, shedding, resets)
     _watch(metrics, adapters, cache, budgets, front)
-    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front)
+    max_bytes = settings.server.max_message_bytes
+    http_calls = HttpCalls(admission, counts, shedding, max_bytes=max_bytes, new_id=cache.new_id)
+    http = http_app(settings, clock=clock, cache=cache, memo=memo, calls=http_calls, service=service, gate=gate)
+    return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front, http)
 
 
 def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUpstream:

@@ -25,6 +25,11 @@ class Gate:
         """Calls that run now."""
         return self._total
 
+    @property
+    def closed(self) -> bool:
+        """Whether every later call is refused."""
+        return self._closed
+
     def enter(self, tenant: str) -> None:
         """Let one call in; `leave` must follow.
 

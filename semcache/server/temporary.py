@@ -21,7 +21,7 @@ _DEFAULTED = ("auth", "keys", "upstream", "costs")
 def temporary_sections(path: Path) -> dict[str, dict[str, Any]]:
     """Return settings by section that make a server temporary: a small store in `path`, free ports, a short grace."""
     return {
-        "server": {"port": 0, "grace_s": 5.0},
+        "server": {"port": 0, "grace_s": 5.0, "http": {"port": 0}},
         "metrics": {"port": 0},
         "store": {"path": path, "map_size_bytes": 2 * _GIB, "max_bytes": _GIB, "ledger_room_bytes": 1 << 20},
     }

@@ -1,11 +1,13 @@
-"""TLS for the listener: certificates are read again when their files change."""
+"""TLS for the listeners: certificates are read again when their files change."""
 
 from __future__ import annotations
 
+import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-import grpc
 import structlog
 
 from semcache.errors import StartError
@@ -14,31 +16,36 @@ from semcache.settings import TlsSettings
 
 _log = structlog.get_logger(__name__)
 
+Certificates = TypeVar("Certificates")
 
-class ReloadingCertificates:
-    """Gives gRPC the current certificates. While a file can't be read, the last good ones stay in use."""
 
-    def __init__(self, settings: TlsSettings, clock: Clock) -> None:
+class ReloadingCertificates(Generic[Certificates]):
+    """Gives a listener the current certificates in its own form. While a file can't be read, the last good ones stay.
+
+    Any thread may call it.
+    """
+
+    def __init__(self, settings: TlsSettings, clock: Clock, read: Callable[[TlsSettings], Certificates]) -> None:
         """Read the certificates.
+
+        Args:
+            settings: where the files are.
+            clock: says when the files are looked at again.
+            read: reads the files; it raises OSError, ssl.SSLError among them, where it can't.
 
         Raises:
             StartError: a file can't be read.
         """
         self._settings = settings
         self._clock = clock
+        self._read = read
         self._lock = threading.Lock()
         self._stamp = self._read_stamp()
         self._checked_s = clock.monotonic()
-        self._current = self._read()
+        self._current = self._read_files()
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Return credentials that follow the files."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._current, self._fetch, require_client_authentication=self._settings.client_ca_file is not None
-        )
-
-    def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        # gRPC calls this on its own threads at each handshake. Returning the object that it has changes nothing.
+    def current(self) -> Certificates:
+        """Return the certificates as they are now; the same object for as long as the files are the same."""
         with self._lock:
             now_s = self._clock.monotonic()
             if now_s - self._checked_s < self._settings.reload_interval_s:
@@ -48,7 +55,7 @@ class ReloadingCertificates:
                 stamp = self._read_stamp()
                 if stamp == self._stamp:
                     return self._current
-                self._current = self._read()
+                self._current = self._read_files()
             except StartError as error:
                 _log.error("server.tls_reload_failed", error=str(error))
                 return self._current
@@ -56,21 +63,55 @@ class ReloadingCertificates:
             _log.info("server.tls_reloaded", certificate=str(self._settings.certificate_file))
             return self._current
 
-    def _files(self) -> list[Path]:
-        settings = self._settings
-        return [path for path in (settings.key_file, settings.certificate_file, settings.client_ca_file) if path]
-
     def _read_stamp(self) -> tuple[int, ...]:
         try:
-            return tuple(path.stat().st_mtime_ns for path in self._files())
+            return tuple(path.stat().st_mtime_ns for path in files_of(self._settings))
         except OSError as error:
             raise StartError(f"{error.filename} can't be read: {error.strerror}.") from error
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
+    def _read_files(self) -> Certificates:
         try:
-            key, certificate, *client_ca = (path.read_bytes() for path in self._files())
+            return self._read(self._settings)
         except OSError as error:
-            raise StartError(f"{error.filename} can't be read: {error.strerror}.") from error
-        return grpc.ssl_server_certificate_configuration(
-            [(key, certificate)], root_certificates=client_ca[0] if client_ca else None
-        )
+            name = error.filename or self._settings.certificate_file
+            raise StartError(f"{name} can't be read: {error.strerror or error}.") from error
+
+
+def files_of(settings: TlsSettings) -> list[Path]:
+    """Return the files: the key, the certificate, and the clients' CA where there is one."""
+    return [path for path in (settings.key_file, settings.certificate_file, settings.client_ca_file) if path]
+
+
+class ReloadingContext(ssl.SSLContext):
+    """A context for asyncio's servers that makes each connection under the current certificates.
+
+    Loading new files into a context that is in use would keep a client CA that was taken away.
+    """
+
+    _certificates: ReloadingCertificates[ssl.SSLContext]
+
+    @classmethod
+    def following(cls, settings: TlsSettings, clock: Clock) -> ReloadingContext:
+        """Return a context that follows the files.
+
+        Raises:
+            StartError: a file can't be read.
+        """
+        context = cls(ssl.PROTOCOL_TLS_SERVER)
+        context._certificates = ReloadingCertificates(settings, clock, _context)
+        return context
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """Begin a connection under the current certificates; asyncio calls it for each one."""
+        return self._certificates.current().wrap_bio(*args, **options)
+
+
+def _context(settings: TlsSettings) -> ssl.SSLContext:
+    assert settings.certificate_file is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.certificate_file, settings.key_file)
+    if settings.client_ca_file is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(settings.client_ca_file)
+    return context

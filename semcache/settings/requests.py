@@ -51,6 +51,9 @@ class CacheabilitySettings(Section):
     personal: tuple[ListedPattern, ...] = (SHIPPED,)
     """Names, numbers and addresses of one person: "my name is …", telephone and account numbers. A list of the same
     kind, but it is searched in all user messages: an answer may repeat what an earlier turn said."""
+    store_tool_calls: bool = False
+    """Store answers that call tools, and serve them to equal requests alone. Off: such an answer may have been right
+    only then, and a program that acts on it again does it twice."""
     ttl_s: Seconds = 86_400.0
     """How long an answer lives when the caller doesn't say: a day. A hit doesn't make it longer."""
     max_ttl_s: Seconds = 30 * 86_400.0

@@ -47,6 +47,28 @@ class TlsSettings(Section):
         return self.certificate_file is not None
 
 
+class HttpSettings(Section):
+    """The HTTP listener: OpenAI's API, management, health. Credentials, TLS and limits are the gRPC listener's."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    """The address to listen on. Without auth only a loopback address is allowed."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """0 picks a free port; `serve` prints it."""
+    max_header_bytes: Bytes = 32 * 1024
+    """The largest head of a request: its first line and all headers."""
+    stall_timeout_s: Seconds = 30.0
+    """How long a client may take to send one whole request, and how long it may read nothing of a response. Then the
+    connection is closed, so that a client that has stopped holds no place."""
+    idle_timeout_s: Seconds = 75.0
+    """How long a connection stays open without a request: longer than clients keep one, so that they close first."""
+    hit_usage: Literal["own", "zero"] = "own"
+    """The usage in the body of a hit. "own": that of the answer when it was made. "zero": 0 tokens, for programs that
+    compute their spending from it."""
+    replay_pause_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """The pause between the chunks of a stream from the cache. 0: none, since most readers want the answer at once."""
+
+
 class ServerSettings(Section):
     """The gRPC listener."""
 
@@ -83,6 +105,7 @@ class ServerSettings(Section):
     more calls. An idle server beside processes that take every core answers later (99th percentile 7 ms instead of 4).
     A scheduling policy that the server was started with stays."""
     tls: TlsSettings = TlsSettings()
+    http: HttpSettings = HttpSettings()
 
 
 Role = Literal["read", "write", "admin"]

@@ -69,11 +69,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _safe(self) -> Self:
         problems = []
-        if not self.auth.enabled and not _is_loopback(self.server.host):
-            problems.append(
-                f"server.host {self.server.host!r} is not loopback while auth.enabled is false: "
-                "turn auth on, or bind 127.0.0.1"
-            )
+        hosts = {"server.host": self.server.host}
+        if self.server.http.enabled:
+            hosts["server.http.host"] = self.server.http.host
+        problems += [
+            f"{name} {host!r} is not loopback while auth.enabled is false: turn auth on, or bind 127.0.0.1"
+            for name, host in hosts.items()
+            if not self.auth.enabled and not _is_loopback(host)
+        ]
         if self.auth.enabled and not self.auth.keys and not self.auth.certificates:
             problems.append("auth.enabled needs at least one of auth.keys and auth.certificates")
         if self.auth.certificates and self.server.tls.client_ca_file is None:

@@ -226,7 +226,7 @@ class Filling:
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
         keyed, answer = paid.keyed, paid.answer
-        reason = skip_reason(keyed, answer) or await self._worse(keyed, answer)
+        reason = self._skip_reason(keyed, answer) or await self._worse(keyed, answer)
         if not reason and keyed.task.task_type in self._settings.tasks.critical:
             await purchase.make_durable()  # The verifier takes its time, and spend is durable before.
             reason = await self._unconfirmed(account, keyed, purchase.status, answer)
@@ -240,6 +240,9 @@ class Filling:
             reason = "store_full" if isinstance(error, StoreFullError) else "store_failed"
             self._accounts.metrics.store_skipped(reason)
             return None, reason
+
+    def _skip_reason(self, keyed: KeyedRequest, answer: Answer) -> str:
+        return skip_reason(keyed, answer, store_tool_calls=self._settings.cacheability.store_tool_calls)
 
     async def _worse(self, keyed: KeyedRequest, answer: Answer) -> str:
         """Return "degraded" where a degraded answer would replace a full one, as a refresh's might; otherwise empty."""
@@ -297,7 +300,7 @@ class Filling:
         """
         keyed = deposit.keyed
         answer = self._completed(keyed, deposit.answer)
-        reason = skip_reason(keyed, answer)
+        reason = self._skip_reason(keyed, answer)
         embeds = not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC
         if embeds:
             vector = await self._embed(keyed)

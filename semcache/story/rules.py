@@ -7,6 +7,8 @@ from semcache.model import CacheMode, Decision, Entry, KeyedRequest, Request, St
 from semcache.ports import Clock, Upstream
 from semcache.request import Keying
 
+_READING = frozenset({CacheMode.DEFAULT, CacheMode.CACHE_ONLY, CacheMode.EXACT_ONLY})
+
 
 def key_request(keying: Keying, account: Account, request: Request) -> KeyedRequest:
     """Give a request its exact key, its partition and its cacheability, and note the stage in its account."""
@@ -18,7 +20,7 @@ def key_request(keying: Keying, account: Account, request: Request) -> KeyedRequ
 
 def may_read(keyed: KeyedRequest) -> bool:
     """Return whether the request may be answered from the cache."""
-    return keyed.request.control.mode in {CacheMode.DEFAULT, CacheMode.CACHE_ONLY}
+    return keyed.request.control.mode in _READING
 
 
 def may_join(keyed: KeyedRequest) -> bool:
@@ -57,6 +59,8 @@ class Servability:
         max_age_s = keyed.request.control.max_age_s
         if max_age_s is not None and self._clock.wall() - entry.created_s > max_age_s:
             return "too_old"
+        if entry.answer.tool_calls and entry.exact_key != keyed.exact_key:
+            return "tool_calls"  # Its arguments are those of the other's words.
         if entry.answer.target_model:
             models = self._upstream.models(keyed.alias)
             if models is not None and entry.answer.target_model not in models:

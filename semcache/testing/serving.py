@@ -36,6 +36,11 @@ class Served:
         return self.application.address
 
     @property
+    def http_url(self) -> str:
+        """The base URL of the HTTP front."""
+        return f"http://{self.application.http_address}"
+
+    @property
     def stub(self) -> SemanticCacheServiceStub:
         """The calls, over `channel`."""
         return SemanticCacheServiceStub(self.channel)

@@ -10,7 +10,7 @@
   that decide (`tries`, `breaker`, `modes`) get the time as an argument and wait for nothing.
 """
 
-from semcache.upstream.body import edit_body
+from semcache.upstream.body import edit_body, without_field
 from semcache.upstream.generated import text_of_answer
 from semcache.upstream.retries import Blame, blame
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
@@ -29,4 +29,5 @@ __all__ = [
     "replay_chunks",
     "text_of_answer",
     "verifier_body",
+    "without_field",
 ]

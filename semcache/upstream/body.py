@@ -68,6 +68,17 @@ def edit_body(body: bytes, *, model: str, stream: bool, asks_usage: bool = True)
     return fields.edited().encode()
 
 
+def without_field(body: bytes, name: str) -> bytes:
+    """Return the body without one of its fields; every other byte stays, but for a byte order mark.
+
+    Raises:
+        InvalidRequestError: the body is no JSON object, or names a key twice.
+    """
+    fields = _Object(body.decode("utf-8-sig"))
+    fields.drop(name)
+    return fields.edited().encode()
+
+
 class _Object:
     """The JSON object that starts at or after `start`, and the changes to make in it."""
 

@@ -249,6 +249,7 @@ class HttpTarget:
         if key:  # Some servers repeat a wrong key in their error.
             body = body.replace(key.encode(), b"[key]")
         retry_after_s = asked_wait_s(response.headers, self._clock.wall())
+        content_type = response.headers.get("content-type", "")
         phrase = f"{status} {_phrase(status)}".strip()
         if response.is_client_error:
             hint = ""
@@ -258,6 +259,7 @@ class HttpTarget:
                 f"The upstream {name!r} refused with {phrase}.",
                 http_status=status,
                 body=body,
+                content_type=content_type,
                 retry_after_s=retry_after_s,
                 hint=hint,
             )
@@ -266,6 +268,7 @@ class HttpTarget:
                 f"The upstream {name!r} failed with {phrase}.",
                 http_status=status,
                 body=body,
+                content_type=content_type,
                 retry_after_s=retry_after_s,
             )
         return UpstreamError(

@@ -67,6 +67,10 @@ class _CacheModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheMode.V
     """Do not read: ask the upstream, and store its answer in place of the older one."""
     CACHE_MODE_CACHE_ONLY: _CacheMode.ValueType  # 4
     """Read only: never ask the upstream. Complete and CompleteStream fail with NOT_FOUND where nothing may be served."""
+    CACHE_MODE_EXACT_ONLY: _CacheMode.ValueType  # 5
+    """Read and store by the exact tier alone: an identical request is served, one that means the same is not. On a miss
+    ask the upstream.
+    """
 
 class CacheMode(_CacheMode, metaclass=_CacheModeEnumTypeWrapper):
     """CacheMode says what a request uses the cache for."""
@@ -81,6 +85,10 @@ CACHE_MODE_REFRESH: CacheMode.ValueType  # 3
 """Do not read: ask the upstream, and store its answer in place of the older one."""
 CACHE_MODE_CACHE_ONLY: CacheMode.ValueType  # 4
 """Read only: never ask the upstream. Complete and CompleteStream fail with NOT_FOUND where nothing may be served."""
+CACHE_MODE_EXACT_ONLY: CacheMode.ValueType  # 5
+"""Read and store by the exact tier alone: an identical request is served, one that means the same is not. On a miss
+ask the upstream.
+"""
 Global___CacheMode: _TypeAlias = CacheMode  # noqa: Y015
 
 class _Status:

@@ -49,6 +49,7 @@ def config(path: Path, upstream: str) -> Path:
         f"""
         [server]
         port = 0
+        http.port = 0
         [metrics]
         enabled = false
         [store]

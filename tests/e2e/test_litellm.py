@@ -97,7 +97,7 @@ async def client(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     settings = load_settings(
         None,
         {
-            "server": {"port": 0},
+            "server": {"port": 0, "http": {"port": 0}},
             "metrics": {"enabled": False},
             "store": {"path": tmp_path, "map_size_bytes": 1 << 30},
             "upstream": {

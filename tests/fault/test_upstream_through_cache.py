@@ -60,7 +60,7 @@ async def stack(
         settings = load_settings(
             None,
             {
-                "server": {"port": 0, "grace_s": 5.0},
+                "server": {"port": 0, "http": {"port": 0}, "grace_s": 5.0},
                 "metrics": {"enabled": False},
                 "store": {"path": path, "map_size_bytes": 1 << 30},
                 "upstream": {

@@ -108,7 +108,7 @@ async def stack(path: Path, script: object = None, **sections: Any) -> AsyncIter
     clock = FakeClock()
     async with ScriptedServer(script or answer) as server:
         own = {
-            "server": {"port": 0},
+            "server": {"port": 0, "http": {"port": 0}},
             "metrics": {"enabled": False},
             "store": {"path": path, "map_size_bytes": 1 << 30},
             "upstream": {**UPSTREAM, "targets": [{"name": "t", "base_url": server.base_url, "provider": "any"}]},

@@ -188,7 +188,7 @@ async def test_a_start_that_fails_closes_what_was_open(tmp_path: Path) -> None:
     settings = load_settings(
         None,
         {
-            "server": {"port": 0, "host": "127.0.0.1"},
+            "server": {"port": 0, "http": {"port": 0}, "host": "127.0.0.1"},
             "metrics": {"port": 0},
             "store": {"path": tmp_path, "map_size_bytes": 1 << 30},
             "keys": {"secret": "the first secret of all"},

@@ -141,7 +141,7 @@ async def start(name: str, server: ScriptedServer, path: Path) -> Application:
         target["base_url"] = f"{own}/{rest.partition('/')[2]}"
     values["upstream"]["retry"] = {"max_retries": 0}
     sections = {
-        "server": {"port": 0},
+        "server": {"port": 0, "http": {"port": 0}},
         "metrics": {"enabled": False},
         "store": {"path": path, "map_size_bytes": 1 << 30},
     }

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 QUALITY = (ROOT / "docs" / "quality.md").read_text("utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text("utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -31,10 +32,15 @@ def blocks(language: str, page: str = README) -> list[str]:
 TOML = [block for page in (README, OPERATIONS, QUALITY) for block in blocks("toml", page)]
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+PYTHON = [block for page in (README, HTTP) for block in blocks("python", page)]
+CURL = [line for block in blocks("console", HTTP) for line in block.replace("\\\n", " ").splitlines()]
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
 async def test_the_python_runs(number: int) -> None:
     async with serving(upstream=ScriptedUpstream(models={"fast": "gpt-4o-mini"})) as served:
-        code = blocks("python")[number].replace("127.0.0.1:50051", served.address)
+        code = PYTHON[number].replace("127.0.0.1:50051", served.address)
+        code = code.replace("http://127.0.0.1:8080", served.http_url)
         ran = await asyncio.to_thread(
             subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
         )
@@ -61,6 +67,17 @@ async def test_the_generic_tool_works_through_reflection(require_program: Callab
         ran = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout)["outcome"]["status"] == "STATUS_MISS"
+
+
+@pytest.mark.parametrize("number", range(len(CURL)))
+async def test_curl_is_answered(number: int, require_program: Callable[[str], str]) -> None:
+    words = shlex.split(CURL[number].removeprefix("$ "))
+    async with serving(upstream=ScriptedUpstream(models={"fast": "gpt-4o-mini"})) as served:
+        words = [require_program("curl"), "--fail"] + [
+            word.replace("http://127.0.0.1:8080", served.http_url) for word in words[1:]
+        ]
+        ran = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
 
 
 def test_the_commands_exist() -> None:

@@ -93,6 +93,8 @@ class Heartbeat:
             lag_s: by how much this beat is late: a loop that is held up answers nobody.
         """
         self._on_beat()
+        if elapsed_s <= 0:  # A clock that stands still, as a test's may, tells no rate.
+            return
         started, self._started = self._started, self._counts.started
         weight = min(1.0, elapsed_s / _RATE_S)
         self._calls_per_s += weight * ((self._started - started) / elapsed_s - self._calls_per_s)

@@ -20,8 +20,8 @@ from semcache.server.grpc.open_streams import Health, OpenStreams, Reflection
 from semcache.server.grpc.resets import Resets
 from semcache.server.grpc.service import SERVICE_NAME
 from semcache.server.shedding import Shedding
-from semcache.server.tls import ReloadingCertificates
-from semcache.settings import ServerSettings
+from semcache.server.tls import ReloadingCertificates, files_of
+from semcache.settings import ServerSettings, TlsSettings
 
 _HARD_LIMIT_FACTOR = 4
 """gRPC itself refuses messages beyond this many limits, without a reason. Up to there semcache says why."""
@@ -102,7 +102,7 @@ class Listener:
     @property
     def address(self) -> str:
         """Host and port as clients take them."""
-        return _host_port(self._host, self.port)
+        return host_port(self._host, self.port)
 
     async def say_not_serving(self) -> None:
         """Let the health service say NOT_SERVING from now on."""
@@ -149,10 +149,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
 
 
 def _add_port(server: grpc.aio.Server, settings: ServerSettings, clock: Clock) -> int:
-    address = _host_port(settings.host, settings.port)
+    address = host_port(settings.host, settings.port)
     try:
         if settings.tls.enabled:
-            return server.add_secure_port(address, ReloadingCertificates(settings.tls, clock).credentials())
+            return server.add_secure_port(address, _credentials(settings.tls, clock))
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise StartError(
@@ -162,7 +162,26 @@ def _add_port(server: grpc.aio.Server, settings: ServerSettings, clock: Clock) -
         ) from error
 
 
-def _host_port(host: str, port: int) -> str:
+def _credentials(settings: TlsSettings, clock: Clock) -> grpc.ServerCredentials:
+    """Return credentials that follow the files."""
+    certificates = ReloadingCertificates(settings, clock, _configuration)
+    # gRPC asks on its own threads at each handshake. Returning the object that it has changes nothing.
+    return grpc.dynamic_ssl_server_credentials(
+        certificates.current(),
+        certificates.current,
+        require_client_authentication=settings.client_ca_file is not None,
+    )
+
+
+def _configuration(settings: TlsSettings) -> grpc.ServerCertificateConfiguration:
+    key, certificate, *client_ca = (path.read_bytes() for path in files_of(settings))
+    return grpc.ssl_server_certificate_configuration(
+        [(key, certificate)], root_certificates=client_ca[0] if client_ca else None
+    )
+
+
+def host_port(host: str, port: int) -> str:
+    """Return an address as clients take it; IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

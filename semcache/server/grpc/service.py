@@ -22,14 +22,14 @@ from semcache.server.auth import Caller
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.roles import LEASE_ROLE
 from semcache.server.grpc.status import code_of, sentence_of
-from semcache.server.grpc.wire import incoming, outgoing
-from semcache.server.grpc.wire.answer import stored_answer
-from semcache.server.grpc.wire.hits import HitMessages
-from semcache.server.grpc.wire.savings import savings_query, savings_response
-from semcache.server.grpc.wire.stats import stats_response
 from semcache.settings import Settings
 from semcache.story import SemanticCache
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire import incoming, outgoing
+from semcache.wire.answer import stored_answer
+from semcache.wire.hits import HitMessages
+from semcache.wire.savings import savings_query, savings_response
+from semcache.wire.stats import stats_response
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer

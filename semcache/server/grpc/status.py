@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from semcache.errors import OverLimitError, OverloadedError, SemcacheError
 from semcache.server.errors_table import row_of
-from semcache.server.grpc.wire.texts import utf8
+from semcache.wire.texts import utf8
 
 DOMAIN = "semcache"
 _SPREAD = 0.5

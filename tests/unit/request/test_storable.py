@@ -43,3 +43,10 @@ def test_what_was_cut_is_stored_at_the_callers_own_limit_alone(reason):
 def test_what_isnt_a_whole_answer_has_its_reason(finish_reason, fields, reason):
     for body in (BASE, {**BASE, "max_tokens": 5}):
         assert skip_reason(key(body), answer(finish_reason, **fields)) == reason
+
+
+def test_a_tool_call_is_stored_where_the_setting_says_so():
+    calling = answer("tool_calls", text="", tool_calls=True)
+    assert skip_reason(key(BASE), calling) == "tool_calls"
+    assert skip_reason(key(BASE), calling, store_tool_calls=True) == ""
+    assert skip_reason(key(BASE), answer(text=""), store_tool_calls=True) == "empty"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import InvalidRequestError
-from semcache.upstream.body import edit_body
+from semcache.upstream.body import edit_body, without_field
 
 USAGE = {"include_usage": True}
 
@@ -165,3 +165,19 @@ def test_a_body_that_is_right_already_is_the_same_bytes(made):
     if fields.get("stream") or "stream_options" in fields or not isinstance(fields.get("model"), str):
         return
     assert edit_body(body.encode(), model=fields["model"], stream=False) == body.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"cache": 1, "a": 2}', b'{"a": 2}'),
+        (b'{"a": 1e3,  "cache" : {"ttl": 1} , "b": 2}', b'{"a": 1e3 , "b": 2}'),
+        (b'{"a": 1, "cache": 1}', b'{"a": 1}'),
+        (b'{"cache": 1}', b"{}"),
+        (b'{"c\\u0061che": 1, "a": 2}', b'{"a": 2}'),
+        (b'{"a": {"cache": 1}}', b'{"a": {"cache": 1}}'),
+        (b'\xef\xbb\xbf{"a": 1, "cache": 1}', b'{"a": 1}'),
+    ],
+)
+def test_a_field_is_taken_out_and_every_other_byte_stays(body: bytes, left: bytes) -> None:
+    assert without_field(body, "cache") == left

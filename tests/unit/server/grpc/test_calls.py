@@ -13,11 +13,11 @@ from semcache.server.auth import SOLE_CALLER, Authenticator, Caller, Credentials
 from semcache.server.call_counts import CallCounts
 from semcache.server.gate import Gate
 from semcache.server.grpc.calls import READ_S, Calls
-from semcache.server.grpc.wire.incoming import CompleteCall
 from semcache.server.shedding import Shedding
 from semcache.settings import load_settings
 from semcache.testing.clock import FakeClock
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.incoming import CompleteCall
 
 LONG = 5_000
 

@@ -120,3 +120,9 @@ async def test_a_probe_that_is_refused_counts_with_its_time():
     await rig.answer()
     await rig.beat()
     assert rig.reports.delays_s[-1] == 0.2
+
+
+def test_a_clock_that_stands_still_tells_no_rate():
+    rig = Rig()
+    rig.heartbeat.beat(0.0, lag_s=0.0)
+    assert (rig.beats, rig.reports.delays_s) == (1, [])

@@ -22,10 +22,10 @@ from semcache.model import (
     Task,
     Usage,
 )
-from semcache.server.grpc.wire import outgoing
-from semcache.server.grpc.wire.hits import PASSING_FIELDS, HitMessages, lasting_fields
-from semcache.server.grpc.wire.outcome import fill_lasting, fill_passing
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire import outgoing
+from semcache.wire.hits import PASSING_FIELDS, HitMessages, lasting_fields
+from semcache.wire.outcome import fill_lasting, fill_passing
 
 COUNT = st.integers(0, 2**40)
 TEXT = st.text(max_size=12)

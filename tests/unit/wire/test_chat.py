@@ -8,8 +8,8 @@ import math
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.server.grpc.wire.chat import chat_body, text_body
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.chat import chat_body, text_body
 
 USER = pb.ChatMessage(role="user", text="hi")
 

@@ -20,7 +20,8 @@ from semcache.model import (
     Usage,
     format_entry_id,
 )
-from semcache.server.grpc.wire.outcome import (
+from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.outcome import (
     NANOS_PER_S,
     STATUSES,
     fill_cost,
@@ -29,8 +30,7 @@ from semcache.server.grpc.wire.outcome import (
     seconds_and_nanos,
     verdict_messages,
 )
-from semcache.server.grpc.wire.texts import utf8
-from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.texts import utf8
 
 _CACHEABILITIES: dict[Tier, pb.Cacheability.ValueType] = {
     Tier.NONE: pb.CACHEABILITY_BYPASS,

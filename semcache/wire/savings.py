@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from semcache.costs.budgets import Balance, BudgetState
 from semcache.errors import InvalidRequestError, PermissionDeniedError
 from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery, SavingsRow
-from semcache.server.grpc.wire.checks import wall_seconds
-from semcache.server.grpc.wire.outgoing import request_counts, timestamp, usage_message
-from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.checks import wall_seconds
+from semcache.wire.outgoing import request_counts, timestamp, usage_message
+from semcache.wire.texts import utf8
 
 HOUR_S = 3600
 

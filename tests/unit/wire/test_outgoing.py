@@ -31,8 +31,8 @@ from semcache.model import (
     Usage,
     hit_ratio,
 )
-from semcache.server.grpc.wire import outgoing
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire import outgoing
 
 ANSWER = Answer(
     body=b'{"choices":[]}',

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Answer, Usage, finish_text, standard_or, text_of
-from semcache.server.grpc.wire.texts import check_text
 from semcache.upstream.counts import MAX_TOKENS
 from semcache.upstream.usage import completion_usage
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.texts import check_text
 
 _NANOS_PER_S = 1_000_000_000
 _HINT = "Send the body of an OpenAI chat completion."

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from semcache.model import Answer, Changes, Response
-from semcache.server.grpc.wire.outcome import fill_lasting, fill_passing
-from semcache.server.grpc.wire.outgoing import fill_answer
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.outcome import fill_lasting, fill_passing
+from semcache.wire.outgoing import fill_answer
 
 KEPT_BYTES = 32 * 1024 * 1024
 _LARGEST_SHARE = 16

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from semcache.model import EmbedderStats, IndexStats, Snapshot
-from semcache.server.grpc.wire.outgoing import duration, request_counts, timestamp
-from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.outgoing import duration, request_counts, timestamp
+from semcache.wire.texts import utf8
 
 
 def stats_response(snapshot: Snapshot) -> pb.GetStatsResponse:

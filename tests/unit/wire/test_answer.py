@@ -13,8 +13,8 @@ from semcache.model import (
     Answer,
     Usage,
 )
-from semcache.server.grpc.wire.answer import UNKNOWN_USAGE, stored_answer
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.answer import UNKNOWN_USAGE, stored_answer
 
 
 def stored(max_bytes: int = 10_000, **fields_: object) -> Answer:

@@ -10,10 +10,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from semcache.errors import InvalidRequestError
 from semcache.model import CacheControl, CacheMode, Request, Selector, Template, Vector, format_entry_id, parse_entry_id
-from semcache.server.grpc.wire.chat import chat_body, text_body
-from semcache.server.grpc.wire.checks import check_control, check_name, check_names, check_template, wall_seconds
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.chat import chat_body, text_body
+from semcache.wire.checks import check_control, check_name, check_names, check_template, wall_seconds
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_JUDGE = "caller"
@@ -28,6 +28,7 @@ _MODES: dict[int, CacheMode] = {
     pb.CACHE_MODE_BYPASS: CacheMode.BYPASS,
     pb.CACHE_MODE_REFRESH: CacheMode.REFRESH,
     pb.CACHE_MODE_CACHE_ONLY: CacheMode.CACHE_ONLY,
+    pb.CACHE_MODE_EXACT_ONLY: CacheMode.EXACT_ONLY,
 }
 
 

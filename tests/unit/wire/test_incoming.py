@@ -17,8 +17,10 @@ from semcache.model import (
     Request,
     Template,
 )
-from semcache.server.grpc.wire.chat import text_body
-from semcache.server.grpc.wire.incoming import (
+from semcache.settings import LimitSettings
+from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.chat import text_body
+from semcache.wire.incoming import (
     LookupCall,
     batched_lookup_call,
     complete_call,
@@ -27,8 +29,6 @@ from semcache.server.grpc.wire.incoming import (
     store_call,
     verdict_call,
 )
-from semcache.settings import LimitSettings
-from semcache.v1 import semcache_pb2 as pb
 
 LIMITS = LimitSettings()
 TEXT_PROMPT = pb.Prompt(text=pb.TextPrompt(model="m", text="hi"))

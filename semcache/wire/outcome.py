@@ -18,8 +18,8 @@ from semcache.model import (
     Usage,
     format_entry_id,
 )
-from semcache.server.grpc.wire.texts import utf8
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.texts import utf8
 
 NANOS_PER_S = 1_000_000_000
 

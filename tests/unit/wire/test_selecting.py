@@ -11,12 +11,12 @@ from semcache.finance.savings import SavingsGroup, SavingsQuery
 from semcache.model import (
     Selector,
 )
-from semcache.server.grpc.wire.incoming import (
-    selector,
-)
-from semcache.server.grpc.wire.savings import savings_query
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.incoming import (
+    selector,
+)
+from semcache.wire.savings import savings_query
 
 LIMITS = LimitSettings()
 

@@ -9,10 +9,10 @@ from semcache.errors import InvalidRequestError, UpstreamError
 from semcache.finance.savings import SavingsAnswer, SavingsGroup, SavingsQuery
 from semcache.model import GuardVerdict, LedgerHour, LookupResult, Status, Task
 from semcache.server.grpc.status import sentence_of, status_of
-from semcache.server.grpc.wire import outgoing
-from semcache.server.grpc.wire.savings import savings_response
-from semcache.server.grpc.wire.texts import check_text, replaced_texts, utf8
-from tests.unit.server.grpc.wire.test_outgoing import ENTRY, RESPONSE
+from semcache.wire import outgoing
+from semcache.wire.savings import savings_response
+from semcache.wire.texts import check_text, replaced_texts, utf8
+from tests.unit.wire.test_outgoing import ENTRY, RESPONSE
 
 HALF = "x\ud800"
 

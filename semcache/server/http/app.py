@@ -1,0 +1,100 @@
+"""Which path leads where. The paths, their methods and their roles stand here, and nothing else answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from semcache.ports import Clock
+from semcache.request import RequestMemo
+from semcache.server.gate import Gate
+from semcache.server.grpc.service import Service
+from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_method
+from semcache.server.http.chat import Chat
+from semcache.server.http.management import Management
+from semcache.server.http.models import Models
+from semcache.settings import Settings
+from semcache.story import SemanticCache
+
+HttpApp = ASGIApp
+"""What answers the requests of a listener."""
+
+
+def http_app(
+    settings: Settings,
+    *,
+    clock: Clock,
+    cache: SemanticCache,
+    memo: RequestMemo,
+    calls: HttpCalls,
+    service: Service,
+    gate: Gate,
+) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        settings: limits, routes, and how hits are told.
+        clock: the time.
+        cache: what answers.
+        memo: remembers requests that come again.
+        calls: what every call goes through.
+        service: answers the calls of management.
+        gate: says whether the server takes calls.
+    """
+    chat = Chat(cache, memo, settings.server.http, settings.limits)
+    models = Models(settings.upstream, clock.wall())
+    management = Management(service, calls, settings.limits)
+    paths: dict[str, tuple[str, ASGIApp]] = {
+        "/v1/chat/completions": (
+            "POST",
+            calls.endpoint(chat.answer, method="ChatCompletions", needs="write", holds=chat.holds),
+        ),
+        "/healthz": ("GET", _health(lambda: True, cache.new_id)),
+        "/readyz": ("GET", _health(lambda: not gate.closed, cache.new_id)),
+        "/v1/models": ("GET", calls.endpoint(models.list, method="ListModels", needs="read")),
+        "/v1/models/{model:path}": ("GET", calls.endpoint(models.one, method="GetModel", needs="read")),
+        **{path: ("POST", endpoint) for path, endpoint in management.posts.items()},
+        **{path: ("GET", endpoint) for path, endpoint in management.gets.items()},
+    }
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await calls.refusal(not_found(scope["path"]))(scope, receive, send)
+
+    return Router(_routes(paths, calls), redirect_slashes=False, default=unknown)
+
+
+def _routes(paths: Mapping[str, tuple[str, ASGIApp]], calls: HttpCalls) -> list[Route]:
+    return [
+        Route(path, _for_method(method, endpoint, calls.refusal(wrong_method(method))))
+        for path, (method, endpoint) in paths.items()
+    ]
+
+
+class _for_method:  # noqa: N801 - used as a function; Starlette takes an object with __call__ as an ASGI application
+    """Leads a path's one method to its endpoint, and the others to a refusal."""
+
+    def __init__(self, method: str, endpoint: ASGIApp, refusal: ASGIApp) -> None:
+        self._method = method
+        self._endpoint = endpoint
+        self._refusal = refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        right = method == self._method or (method == "HEAD" and self._method == "GET")
+        await (self._endpoint if right else self._refusal)(scope, receive, send)
+
+
+def _health(good: Callable[[], bool], new_id: Callable[[], str]) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        is_good = good()
+        status = HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE
+        body = b"ok\n" if is_good else b"draining\n"
+        call = HttpCall(scope, send, new_id)
+        await call.reply(status, [(b"content-type", b"text/plain; charset=utf-8")], body)
+
+    return answer

@@ -1,0 +1,276 @@
+"""What every HTTP call goes through: its head, its body, credentials, admission, and the answer of what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from semcache.errors import OverloadedError, PermissionDeniedError, SemcacheError
+from semcache.server.admission import Admission, Admitted
+from semcache.server.auth import CREDENTIAL_HEADERS, NO_CREDENTIALS, Caller, Credentials
+from semcache.server.call_counts import CallCounts
+from semcache.server.certificates import common_names
+from semcache.server.errors_table import row_of
+from semcache.server.http.bodies import HARD_LIMIT_FACTOR, decoded_json, read_body
+from semcache.server.http.failures import (
+    Headers,
+    RefusedCallError,
+    failure_headers,
+    openai_body,
+    openai_event,
+    status_of,
+)
+from semcache.server.shedding import Shedding
+from semcache.settings import Role
+
+REQUEST_ID = b"x-request-id"
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_LOOPBACK = re.compile(rb"(localhost|[^/]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How one protocol writes an error.
+
+    Attributes:
+        body: makes the body of an answer.
+        event: makes the bytes that end a stream which has begun.
+    """
+
+    body: Callable[[SemcacheError], bytes]
+    event: Callable[[SemcacheError], bytes]
+
+
+OPENAI_ERRORS = ErrorShape(openai_body, openai_event)
+
+
+class HttpCall:
+    """One call: what was sent, and the means to answer.
+
+    Attributes:
+        headers: by lower-case name. Of a header that was sent twice it has the last one; `pairs` has all.
+        body: the JSON that was sent, decompressed; empty for a GET.
+        request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
+        started: whether the answer's status has been sent.
+    """
+
+    __slots__ = ("_new_id", "_send", "body", "headers", "pairs", "request_id", "scope", "started")
+
+    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str]) -> None:
+        self.scope = scope
+        self._new_id = new_id
+        self.pairs: list[tuple[bytes, bytes]] = scope["headers"]
+        self.headers: Mapping[bytes, bytes] = dict(self.pairs)
+        self.body = b""
+        self.started = False
+        own = self.headers.get(REQUEST_ID, b"")
+        self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
+        self._send = send
+
+    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_stream(self, headers: Headers) -> None:
+        """Send the head of an answer that comes in pieces."""
+        await self._start(HTTPStatus.OK, headers)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; it waits while the client reads more slowly than it is answered."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_stream(self, data: bytes = b"") -> None:
+        """Send the last piece."""
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        headers.append((REQUEST_ID, self.request_id or self._new_id().encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+Handler = Callable[[HttpCall, Caller], Awaitable[None]]
+Holds = Callable[[HttpCall, Caller], Awaitable[bool]]
+
+
+class HttpCalls:
+    """Wraps handlers into endpoints.
+
+    Args:
+        admission: lets calls in.
+        counts: counts each call by its method and its end.
+        shedding: refuses calls while the server can't keep up.
+        max_bytes: of one body.
+        new_id: makes the id of a call that brings none.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        counts: CallCounts,
+        shedding: Shedding,
+        *,
+        max_bytes: int,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._admission = admission
+        self._counts = counts
+        self._shedding = shedding
+        self._max_bytes = max_bytes
+        self._new_id = new_id
+
+    def endpoint(
+        self,
+        handle: Handler,
+        *,
+        method: str,
+        needs: Role,
+        errors: ErrorShape = OPENAI_ERRORS,
+        may_be_refused: bool = True,
+        holds: Holds | None = None,
+    ) -> ASGIApp:
+        """Return an endpoint of a protocol.
+
+        Args:
+            handle: answers a call.
+            method: the name under which its calls are counted.
+            needs: the role that a call needs.
+            errors: how the protocol writes an error.
+            may_be_refused: whether a call may be refused for load.
+            holds: says whether a call is an exact hit: such a call is never refused for load. None: it may be.
+        """
+        counts = self._counts.of(method)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            call, code = HttpCall(scope, send, self._new_id), "CANCELLED"
+            counts.start()
+            try:
+                with self._enter(call, needs) as caller:
+                    refusal = self._refusal(may_be_refused=may_be_refused)
+                    if refusal is not None and holds is None:
+                        raise refusal
+                    raw, size = await read_body(receive, call.headers, self._max_bytes)
+                    self._admission.check_size(size)
+                    if scope["method"] == "POST":
+                        call.body = decoded_json(raw, call.headers, self._max_bytes)
+                    if refusal is not None and holds is not None and not await holds(call, caller):
+                        raise refusal
+                    await handle(call, caller)
+                code = "OK"
+            except SemcacheError as error:
+                code = row_of(error).grpc_code
+                await _fail(call, error, errors, unread=_is_unread(call, self._max_bytes))
+            except asyncio.CancelledError:
+                # The client has left, and the connection has cancelled this task, which ends here.
+                return
+            finally:
+                counts.end(code)
+
+        return answer
+
+    def _refusal(self, *, may_be_refused: bool) -> OverloadedError | None:
+        shedding = self._shedding
+        return shedding.refusal(None) if shedding.alert and may_be_refused else None
+
+    def refusal(self, error: SemcacheError, errors: ErrorShape = OPENAI_ERRORS) -> ASGIApp:
+        """Return an endpoint that refuses every call."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            del receive
+            self._admission.raise_for_caller(error)
+            await _fail(HttpCall(scope, send, self._new_id), error, errors, unread=True)
+
+        return answer
+
+    def _enter(self, call: HttpCall, needs: Role) -> Admitted:
+        admission = self._admission
+        try:
+            if admission.reads_headers:
+                credentials = _credentials(call, admission)
+            else:
+                credentials = NO_CREDENTIALS
+                _check_host(call.headers.get(b"host", b""))
+        except SemcacheError as error:
+            admission.raise_for_caller(error)
+            raise
+        return admission.enter(credentials, needs=needs)
+
+
+async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
+    """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
+    if call.started:
+        await call.end_stream(errors.event(error))
+        return
+    status = status_of(error)
+    headers = [*failure_headers(error, status), _NO_SNIFFING]
+    if unread:
+        headers.append(_CLOSE)
+    await call.reply(status, headers, errors.body(error))
+
+
+def _is_unread(call: HttpCall, max_bytes: int) -> bool:
+    """Return whether a body is so large that it wasn't read to its end; no other request can follow it."""
+    declared = call.headers.get(b"content-length", b"")
+    if declared.isdigit():
+        return int(declared[:20]) > max_bytes * HARD_LIMIT_FACTOR
+    return b"transfer-encoding" in call.headers
+
+
+def not_found(path: str) -> RefusedCallError:
+    """Return the error of a path that isn't served."""
+    return RefusedCallError(
+        HTTPStatus.NOT_FOUND,
+        f"The path {path[:200]!r} isn't served.",
+        reason="UNKNOWN_PATH",
+        hint="docs/http.md lists the paths.",
+    )
+
+
+def wrong_method(allowed: str) -> RefusedCallError:
+    """Return the error of a method that a path doesn't take."""
+    return RefusedCallError(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"The path takes {allowed} alone.",
+        reason="METHOD_NOT_ALLOWED",
+        headers=[(b"allow", allowed.encode())],
+    )
+
+
+def _credentials(call: HttpCall, admission: Admission) -> Credentials:
+    """Return what the caller shows of itself.
+
+    Raises:
+        UnauthenticatedError: DUPLICATE_CREDENTIALS, INVALID_CERTIFICATE_NAME.
+    """
+    shown: list[tuple[str, str | bytes]] = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in call.pairs
+        if name.decode("latin-1") in CREDENTIAL_HEADERS
+    ]
+    certificate: Any = call.scope["state"].get("certificate") if admission.reads_certificates else None
+    return Credentials.from_headers(shown, common_names(certificate) if certificate else ())
+
+
+def _check_host(host: bytes) -> None:
+    """Return if a server without authentication was asked for by a name of this machine.
+
+    A web page can give its own name the address 127.0.0.1 (DNS rebinding), and would read what the cache holds.
+
+    Raises:
+        PermissionDeniedError: HOST_NOT_LOCAL.
+    """
+    if host and not _LOOPBACK.fullmatch(host):
+        raise PermissionDeniedError(
+            "The server has no authentication, and the host that was asked for isn't this machine.",
+            reason="HOST_NOT_LOCAL",
+            hint="Ask for localhost or 127.0.0.1, or turn authentication on.",
+        )

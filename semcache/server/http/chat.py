@@ -1,0 +1,166 @@
+"""`POST /v1/chat/completions`: OpenAI's chat completions, plain and streamed, over the one cache."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+from semcache.errors import InvalidRequestError
+from semcache.model import Finished, Request, Response, Started, Status
+from semcache.request import RequestMemo, parse_body
+from semcache.server import audit
+from semcache.server.auth import Caller
+from semcache.server.http.calls import HttpCall
+from semcache.server.http.failures import JSON_TYPE, Headers
+from semcache.server.http.telling import told_comment, told_headers
+from semcache.server.http.wishes import read_request, wish_headers
+from semcache.settings import HttpSettings, LimitSettings
+from semcache.story import SemanticCache
+from semcache.upstream import without_field
+
+_JSON = (b"content-type", JSON_TYPE)
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+_UNCACHED = (b"cache-control", b"no-cache")
+_UNBUFFERED = (b"x-accel-buffering", b"no")
+"""nginx holds a stream back without it."""
+_DONE = b"data: [DONE]\n\n"
+_FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
+_PIECE_BYTES = 64 * 1024
+"""Chunks of a replayed stream are sent together, in pieces of about this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A chat completion as it was asked."""
+
+    request: Request
+    streams: bool
+
+
+class Chat:
+    """Answers chat completions.
+
+    Args:
+        cache: what answers.
+        memo: remembers what was read of requests that come again.
+        settings: how answers of the cache are told.
+        limits: of names and of the body.
+    """
+
+    def __init__(self, cache: SemanticCache, memo: RequestMemo, settings: HttpSettings, limits: LimitSettings) -> None:
+        self._cache = cache
+        self._memo = memo
+        self._settings = settings
+        self._limits = limits
+
+    async def answer(self, call: HttpCall, caller: Caller) -> None:
+        """Answer one call."""
+        asked = self._read(call, caller.tenant)
+        if asked.streams:
+            async with aclosing(self._cache.stream(asked.request)) as frames:
+                await self._stream(call, caller, frames)
+        else:
+            response = await self._cache.complete(asked.request)
+            audit.filled(caller, response)
+            _name(call, response)
+            assert response.answer is not None
+            body = response.answer.body
+            if self._zeroes(response):
+                body = without_usage(body)
+            await call.reply(HTTPStatus.OK, [_JSON, *told_headers(response)], body)
+
+    async def holds(self, call: HttpCall, caller: Caller) -> bool:
+        """Return whether an exact hit would answer the call now."""
+        return await self._cache.holds(self._read(call, caller.tenant).request)
+
+    def _read(self, call: HttpCall, tenant: str) -> ChatCall:
+        wishes = wish_headers(call.pairs)
+        # The second part of the key says how the body is read: by this object, under these wishes.
+        key = (tenant, (self, wishes) if wishes else self, call.body)
+        known = self._memo.find(key)
+        if known is not None:
+            return cast("ChatCall", known)  # The key names this object, so it was made here.
+        body, fields = call.body, parse_body(call.body, self._limits).fields
+        streams = fields.get("stream", False)
+        if not isinstance(streams, bool):
+            raise InvalidRequestError(
+                "stream must be true or false.", reason="INVALID_PARAMETER", metadata={"field": "stream"}
+            )
+        if "cache" in fields:
+            body = without_field(body, "cache")
+        request = read_request(wishes, fields.get("cache"), tenant=tenant, body=body, limits=self._limits)
+        asked = ChatCall(request, streams)
+        self._memo.remember(key, asked)
+        return asked
+
+    async def _stream(
+        self, call: HttpCall, caller: Caller, frames: AsyncGenerator[Started | bytes | Finished, None]
+    ) -> None:
+        """Send a stream's frames as server-sent events.
+
+        The head is sent with the first chunk, so that what fails before it is an error with a status of its own.
+        """
+        head: Headers = []
+        replayed = zeroes = False
+        pause_s = 0.0
+        pieces: list[bytes] = []
+        size = 0
+        async for frame in frames:
+            if isinstance(frame, Started):
+                response = frame.response
+                _name(call, response)
+                replayed, zeroes = response.answer is not None, self._zeroes(response)
+                pause_s = self._settings.replay_pause_s if replayed else 0.0
+                head = [_EVENTS, _UNCACHED, _UNBUFFERED, *told_headers(response)]
+                continue
+            if not call.started:
+                await call.begin_stream(head)
+            if isinstance(frame, bytes):
+                pieces.append(event(without_usage(frame) if zeroes and b'"usage"' in frame else frame))
+                size += len(frame)
+                if not replayed or pause_s or size >= _PIECE_BYTES:
+                    await call.write(b"".join(pieces))
+                    pieces, size = [], 0
+                if pause_s:
+                    await asyncio.sleep(pause_s)
+            else:
+                audit.filled(caller, frame.response)
+                pieces += [told_comment(frame.response), _DONE]
+                await call.end_stream(b"".join(pieces))
+
+    def _zeroes(self, response: Response) -> bool:
+        return self._settings.hit_usage == "zero" and response.status in _FROM_ENTRIES
+
+
+def event(data: bytes) -> bytes:
+    """Return JSON as a server-sent event; a line break in it begins another line of the same event."""
+    if b"\n" in data or b"\r" in data:
+        return b"".join(b"data: %b\n" % line for line in data.splitlines()) + b"\n"
+    return b"data: %b\n\n" % data
+
+
+def without_usage(body: bytes) -> bytes:
+    """Return a completion or a chunk whose usage has every count at 0."""
+    completion = json.loads(body.decode("utf-8-sig"))
+    if completion.get("usage") is not None:
+        completion["usage"] = _zeroed(completion["usage"])
+    return json.dumps(completion, separators=(",", ":")).encode()
+
+
+def _zeroed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _zeroed(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_zeroed(item) for item in value]
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _name(call: HttpCall, response: Response) -> None:
+    """Give the answer the request's own id where the client has sent none."""
+    if not call.request_id:
+        call.request_id = response.request_id.encode()

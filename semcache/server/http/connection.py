@@ -1,0 +1,232 @@
+"""One HTTP/1.1 connection: uvicorn's protocol with limits on the head, on slow clients and on age, and JSON errors.
+
+uvicorn parses with httptools, whose parser (llhttp) refuses what could be read in two ways: a body with both a
+`Content-Length` and a `Transfer-Encoding`, two different lengths, or a malformed chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from semcache.settings import ServerSettings
+
+_SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree, so that nothing of it is written
+"""Takes what uvicorn would log. A client's broken request is told to the client; `calls` logs the server's defects."""
+_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One client's connection.
+
+    - A head beyond `server.http.max_header_bytes` is refused with 431, and a request that isn't whole after
+      `stall_timeout_s` with 408.
+    - A client that reads nothing for `stall_timeout_s` while a response waits for it is disconnected.
+    - A client that leaves ends its call: the task of the call is cancelled, as gRPC does it.
+    - After the first unreadable byte nothing more is read: what follows could be another request in disguise.
+    """
+
+    def __init__(self, settings: ServerSettings, config: Config, state: ServerState) -> None:
+        super().__init__(config, state, {})
+        self.logger = _SILENT
+        self._settings = settings
+        self._stall_s = settings.http.stall_timeout_s
+        self._renew_s = self.loop.time() + settings.max_connections_age_s
+        self._arrival: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._running: RequestResponseCycle | None = None
+        self._incomplete = True
+        self._in_head = True
+        self._head_bytes = 0
+        self._body_left = 0
+        self._deaf = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note the verified client certificate, and wait for the first request."""
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        if der is not None:
+            self.app_state["certificate"] = ssl.DER_cert_to_PEM_cert(der).encode()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the call that has nobody left to answer."""
+        for timer in (self._arrival, self._reading):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        running = self._running
+        super().connection_lost(exc)
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and watch that the rest of the request follows."""
+        if self._deaf or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        if self._body_left:
+            self._take_body(data)
+        else:
+            self._parse(data)
+        if self._in_head and self._incomplete:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._settings.http.max_header_bytes:
+                self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
+        if not self._incomplete:
+            if self._arrival is not None:
+                self._arrival.cancel()
+                self._arrival = None
+        elif self._arrival is None:
+            self._await_request()
+
+    def on_message_begin(self) -> None:
+        """Begin a request; httptools calls it."""
+        self._incomplete = self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the first line; httptools calls it."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; httptools calls it. A trailer, behind a body in chunks, is dropped.
+
+        A proxy that takes a header away may let a trailer of the same name through.
+        """
+        self._count(len(name) + len(value))
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Take the end of a head; httptools calls it."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request; httptools calls it."""
+        if not self.parser.should_upgrade():
+            self._complete()
+
+    def pause_writing(self) -> None:
+        """Watch a client that reads more slowly than it is answered."""
+        super().pause_writing()
+        if self._reading is None:
+            self._await_reading()
+
+    def resume_writing(self) -> None:
+        """Stop watching a client that reads again."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _await_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self._stall_s, self._read_late, unread)
+
+    def _read_late(self, unread_before: int) -> None:
+        if self.transport.get_write_buffer_size() < unread_before:  # It reads slowly, but it reads.
+            self._await_reading()
+        else:
+            self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self.loop.time() > self._renew_s:
+            cycle.keep_alive = False
+        self._running = cycle
+        self._task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self._in_head and self._head_bytes > self._settings.http.max_header_bytes:
+                self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
+            else:
+                self._refuse(400, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the body of a request that offers another protocol, as Java's client does with HTTP/2 by default.
+
+        httptools ends such a request with its head. It is answered over HTTP/1.1, and no other request can follow.
+        """
+        headers = dict(self.headers)
+        if b"transfer-encoding" in headers:
+            self._refuse(400, "INVALID_HTTP", "A request that offers another protocol needs a Content-Length.")
+            return
+        self.cycle.keep_alive = False
+        self._body_left = int(headers.get(b"content-length", b"0"))
+        self._take_body(rest)
+
+    def _take_body(self, data: bytes) -> None:
+        piece = data[: self._body_left]
+        self._body_left -= len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._body_left:
+            self._complete()
+            self._deaf = True
+
+    def _complete(self) -> None:
+        self._incomplete = False
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._settings.http.max_header_bytes:
+            raise ValueError("head too large")  # httptools turns it into a parser error, which ends the request.
+
+    def _await_request(self) -> None:
+        self._arrival = self.loop.call_later(self._stall_s, self._arrived_late)
+
+    def _arrived_late(self) -> None:
+        self._arrival = None
+        if self.flow.read_paused:  # The server itself reads no further for now.
+            self._await_request()
+        else:
+            self._refuse(408, "REQUEST_TIMED_OUT", f"The request wasn't whole after {self._stall_s:g} s.")
+
+    def _too_large(self) -> str:
+        return f"The request's head is larger than {self._settings.http.max_header_bytes} bytes."
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer with an error and close; where an earlier request is being answered, close after its answer."""
+        self._deaf = True
+        running = self._running
+        if running is not None and not running.response_complete:
+            broken_itself = running is self.cycle and running.more_body
+            if not broken_itself:
+                self.pipeline.clear()
+                running.keep_alive = False
+                return
+            if running.response_started:
+                self.transport.abort()
+                return
+        error = {"message": message, "type": "invalid_request_error", "code": code, "param": None}
+        body = json.dumps({"error": error}).encode()
+        head = (
+            f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -34,6 +34,9 @@ class EmbeddingSettings(Section):
     """Texts in one forward pass on a GPU."""
     max_queue: Count = 2048
     """Texts that may wait; beyond them a request is refused with OVERLOADED."""
+    given_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of the embeddings that callers send with a Store that is made again here and compared. A wrong one is
+    refused, and from then on each of that tenant's is checked."""
     cache_dir: Path | None = None
     """Where a converted model is kept between starts; None: the user's cache folder."""
 

@@ -35,6 +35,7 @@ from semcache.model import (
     Vector,
 )
 from semcache.request import skip_reason
+from semcache.story.given import GivenEmbeddings
 from semcache.story.outcomes import Fetched, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
@@ -75,6 +76,7 @@ class Filling:
         self._upstream = rooms.upstream
         self._accounts = rooms.accounts
         self._coordination = rooms.coordination
+        self._given = GivenEmbeddings(rooms.settings.embedding.given_sample_ratio)
 
     # -- an answer of the upstream
 
@@ -293,14 +295,20 @@ class Filling:
             generation: how many invalidations there had been when the caller began to generate.
 
         Raises:
+            InvalidRequestError: EMBEDDING_MISMATCH: the caller's embedding was checked, and isn't that of the text.
             StoreFullError, OverloadedError: nothing was stored.
         """
         keyed = deposit.keyed
         answer = self._completed(keyed, deposit.answer)
         reason = skip_reason(keyed, answer)
-        embeds = not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC
+        is_compared = keyed.cacheability.tier is Tier.SEMANTIC
+        if not is_compared:
+            vector = None  # Whatever the caller sends: what isn't compared by meaning isn't found by meaning.
+        embeds = is_compared and not reason and (vector is None or self._given.draws(deposit))
         if embeds:
-            vector = await self._embed(keyed)
+            own = await self._embed(keyed)
+            self._given.check(deposit, own)
+            vector = own
         async with self._accounts.deposit_purchase(request_id, keyed, embedded=embeds) as purchase:
             line = purchase.paid(answer)
             entry = None

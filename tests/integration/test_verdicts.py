@@ -85,7 +85,8 @@ async def test_the_pair_is_never_served_again(way: str, *, verdict_first: bool) 
     await WAYS[way](served)
     if not verdict_first:
         if way in {"expiry", "sweep"}:
-            served.clock.jump_wall(-served.settings.cacheability.ttl_s)  # Verdicts are taken for less than entries live.
+            back_s = served.settings.cacheability.ttl_s  # Verdicts are taken for less long than entries live.
+            served.clock.jump_wall(-back_s)
         await report(served, hit)
     await ask(served, STORED)
     for text in (SERVED, NEARER):

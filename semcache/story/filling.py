@@ -15,7 +15,7 @@ import structlog
 from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
-from semcache.costs.usage import estimate_usage, lost_usage, with_estimates
+from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
 from semcache.decision import store_detail
 from semcache.errors import SemcacheError, StoreFullError, UpstreamError
 from semcache.model import (
@@ -32,6 +32,7 @@ from semcache.model import (
     Status,
     Tier,
     UpstreamCall,
+    Usage,
     Vector,
 )
 from semcache.request import skip_reason
@@ -223,6 +224,7 @@ class Filling:
 
     def _whole_loss(self, keyed: KeyedRequest, lost: LostAnswer) -> LostAnswer:
         """Return a lost answer with an estimate of what its upstream didn't tell."""
+        lost = replace(lost, usage=self._plausible(keyed, lost.usage, max(len(lost.text), lost.text_chars), lost.route))
         return replace(lost, usage=lost_usage(lost, keyed.prompt_chars, keyed.text, self._embedder.count_tokens))
 
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
@@ -332,12 +334,36 @@ class Filling:
             answer = replace(
                 answer, model=answer.model[:_MAX_NAME_CHARS], finish_reason=answer.finish_reason[:_MAX_NAME_CHARS]
             )
-        usage = answer.usage
-        if usage.input_tokens and (usage.output_tokens or not (usage.estimated or answer.text)):
+        usage = self._plausible(keyed, answer.usage, len(answer.body), answer.route)
+        if (
+            usage is answer.usage
+            and usage.input_tokens
+            and (usage.output_tokens or not (usage.estimated or answer.text))
+        ):
             return answer
         text = text_of_answer(answer.body)
         estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
         return replace(answer, usage=with_estimates(usage, estimate))
+
+    def _plausible(self, keyed: KeyedRequest, usage: Usage, answer_bytes: int, route: str) -> Usage:
+        """Return the usage without counts that can't be true, which are counted and logged."""
+        plausible = plausible_usage(
+            usage,
+            request_bytes=len(keyed.request.body),
+            answer_bytes=answer_bytes,
+            output_limit=keyed.output_limit,
+            choices=keyed.choices,
+        )
+        if plausible is not usage:
+            self._accounts.metrics.usage_implausible()
+            _log.warning(
+                "story.usage_implausible",
+                target=route,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                effect="the count is estimated",
+            )
+        return plausible
 
     async def _store(self, paid: _Paid, purchase: Purchase) -> tuple[Entry | None, str]:
         """Store a paid answer through its purchase; return the entry, or None and why it wasn't stored.

@@ -1,7 +1,6 @@
 """Rejections on disk: stores of before, damage and its repair, and what is deleted when history is too large."""
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -223,12 +222,15 @@ async def test_rejections_are_the_last_history_to_be_deleted(tmp_path):
 
 async def test_rejections_alone_keep_to_the_limit_of_history(tmp_path):
     store = open_store(tmp_path, max_bytes=1 << 20)
-    chance = random.Random(1)
-    for i in range(600):
-        store.ledger.record(record(f"r{i}"), served(f"h{i}", 0, entry_key=digest(str(chance.random()))))
-    rejections = [Rejection(digest(f"asked {i}"), bytes(768)) for i in range(600)]
     verdicts = store.verdicts
-    await asyncio.gather(*(verdicts.reject(f"h{i}", one, "wrong") for i, one in enumerate(rejections)))
+    for start in range(0, 600, 60):  # Of more hits at once the first would be forgotten before their verdicts.
+        names = [str(i) for i in range(start, start + 60)]
+        for name in names:
+            store.ledger.record(record(f"r{name}"), served(f"h{name}", 0, entry_key=digest(f"made for {name}")))
+        rejections = [Rejection(digest(f"asked {name}"), bytes(768)) for name in names]
+        await asyncio.gather(
+            *(verdicts.reject(f"h{name}", one, "wrong") for name, one in zip(names, rejections, strict=True))
+        )
     assert store.stats().history_bytes <= (1 << 20) * 0.2
     await store.close()
     assert check(store_settings(tmp_path)).clean

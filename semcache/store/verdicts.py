@@ -40,8 +40,8 @@ class LmdbVerdicts:
         """
         core = self._core
         rejections: list[Rejection] = []
-        with core.damage.skipped(f"rejections of {exact_key.hex()}"), core.env.begin() as txn:
-            rejections += RejectionRows(txn, core.dbs, core.damage).of(tenant, exact_key)
+        with core.damage.skipped(f"rejections of {exact_key.hex()}"), core.file.reading() as (txn, dbs):
+            rejections += RejectionRows(txn, dbs, core.damage).of(tenant, exact_key)
         return rejections
 
     async def reject(self, hit_id: str, rejection: Rejection, verdict: str, line: LedgerRecord | None = None) -> bool:

@@ -15,7 +15,6 @@ import structlog
 from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
-from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
 from semcache.decision import store_detail
 from semcache.errors import SemcacheError, StoreFullError, UpstreamError
 from semcache.model import (
@@ -32,7 +31,6 @@ from semcache.model import (
     Status,
     Tier,
     UpstreamCall,
-    Usage,
     Vector,
 )
 from semcache.request import skip_reason
@@ -40,11 +38,10 @@ from semcache.story.given import GivenEmbeddings
 from semcache.story.outcomes import Fetched, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
-from semcache.upstream import MAX_REPLY_TOKENS, confirms, text_of_answer, verifier_body
+from semcache.story.usages import Usages
+from semcache.upstream import MAX_REPLY_TOKENS, confirms, verifier_body
 
 _log = structlog.get_logger(__name__)
-_MAX_NAME_CHARS = 256
-"""Longer than any model's name. Upstreams may send anything, and each ledger line holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,7 @@ class Filling:
         self._upstream = rooms.upstream
         self._accounts = rooms.accounts
         self._coordination = rooms.coordination
+        self._usages = Usages(rooms)
         self._given = GivenEmbeddings(rooms.settings.embedding.given_sample_ratio)
 
     # -- an answer of the upstream
@@ -196,10 +194,10 @@ class Filling:
     ) -> Answer:
         """Return the upstream's answer, and book each answer that was charged and lost on the way."""
         try:
-            return self._completed(keyed, await self._ask(call, flight))
+            return self._usages.completed(keyed, await self._ask(call, flight))
         except BaseException:
             if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
-                purchase.broke_off(self._whole_loss(keyed, call.lost.pop()))
+                purchase.broke_off(self._usages.whole_loss(keyed, call.lost.pop()))
             raise
         finally:
             self._book_lost(keyed, call, purchase, purchase.status)
@@ -220,12 +218,7 @@ class Filling:
     def _book_lost(self, keyed: KeyedRequest, call: UpstreamCall, purchase: Purchase, status: Status) -> None:
         """Book the answers that a call lost before it was answered or failed."""
         for lost in call.lost:
-            purchase.lose(self._whole_loss(keyed, lost), status)
-
-    def _whole_loss(self, keyed: KeyedRequest, lost: LostAnswer) -> LostAnswer:
-        """Return a lost answer with an estimate of what its upstream didn't tell."""
-        lost = replace(lost, usage=self._plausible(keyed, lost.usage, max(len(lost.text), lost.text_chars), lost.route))
-        return replace(lost, usage=lost_usage(lost, keyed.prompt_chars, keyed.text, self._embedder.count_tokens))
+            purchase.lose(self._usages.whole_loss(keyed, lost), status)
 
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
@@ -272,7 +265,7 @@ class Filling:
                     tenant=account.request.tenant,
                 )
                 try:
-                    reply = self._completed(keyed, await self._upstream.complete(call))
+                    reply = self._usages.completed(keyed, await self._upstream.complete(call))
                 finally:
                     self._book_lost(keyed, call, purchase, status)
                 purchase.paid(reply)
@@ -301,7 +294,7 @@ class Filling:
             StoreFullError, OverloadedError: nothing was stored.
         """
         keyed = deposit.keyed
-        answer = self._completed(keyed, deposit.answer)
+        answer = self._usages.completed(keyed, deposit.answer)
         reason = skip_reason(keyed, answer)
         is_compared = keyed.cacheability.tier is Tier.SEMANTIC
         if not is_compared:
@@ -327,43 +320,6 @@ class Filling:
         """Return the vector of a request's compared text."""
         vector: Vector = (await self._embedder.embed([keyed.text]))[0]
         return vector
-
-    def _completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """Return the answer with names of bounded length, and with an estimate of what its upstream doesn't tell."""
-        if len(answer.model) > _MAX_NAME_CHARS or len(answer.finish_reason) > _MAX_NAME_CHARS:
-            answer = replace(
-                answer, model=answer.model[:_MAX_NAME_CHARS], finish_reason=answer.finish_reason[:_MAX_NAME_CHARS]
-            )
-        usage = self._plausible(keyed, answer.usage, len(answer.body), answer.route)
-        if (
-            usage is answer.usage
-            and usage.input_tokens
-            and (usage.output_tokens or not (usage.estimated or answer.text))
-        ):
-            return answer
-        text = text_of_answer(answer.body)
-        estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
-        return replace(answer, usage=with_estimates(usage, estimate))
-
-    def _plausible(self, keyed: KeyedRequest, usage: Usage, answer_bytes: int, route: str) -> Usage:
-        """Return the usage without counts that can't be true, which are counted and logged."""
-        plausible = plausible_usage(
-            usage,
-            request_bytes=len(keyed.request.body),
-            answer_bytes=answer_bytes,
-            output_limit=keyed.output_limit,
-            choices=keyed.choices,
-        )
-        if plausible is not usage:
-            self._accounts.metrics.usage_implausible()
-            _log.warning(
-                "story.usage_implausible",
-                target=route,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                effect="the count is estimated",
-            )
-        return plausible
 
     async def _store(self, paid: _Paid, purchase: Purchase) -> tuple[Entry | None, str]:
         """Store a paid answer through its purchase; return the entry, or None and why it wasn't stored.

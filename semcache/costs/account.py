@@ -155,6 +155,7 @@ class Account:
             similarity=similarity,
             at_s=line.at_s,
             vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
+            entry_key=entry.exact_key,
         )
         self._note(line, reason, served)
         return saved

@@ -1,4 +1,4 @@
-"""Estimates of the tokens of a call whose upstream sent no usage, or a part of one."""
+"""Which counts of a usage can be true, and estimates of the tokens of a call whose upstream sent none, or a part."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ _log = structlog.get_logger(__name__)
 
 _SAMPLE_CHARS = 4096
 """Characters that are tokenised; more would hold up the event loop. Longer texts are scaled up from them."""
+_UNSEEN_INPUT_TOKENS = 2_000_000
+"""Input that isn't in the request's bytes (images and files by their address, what a provider's own search found): the
+largest context window of a provider's model."""
+_UNSEEN_OUTPUT_TOKENS = 1_000_000
+"""Output that isn't in the answer, such as hidden reasoning: more than any model generates for one choice."""
+_UNSEEN_BESIDE_LIMIT_TOKENS = 200_000
+"""Hidden reasoning of one choice that a provider doesn't count against the caller's own limit."""
 _CHARS_PER_TOKEN = 4
 """For a text that isn't at hand: the rule of thumb for English."""
 
@@ -34,6 +41,31 @@ def estimate_usage(
         output_tokens=_tokens(answer_text, max(answer_chars, len(answer_text)), count_tokens),
         estimated=True,
     )
+
+
+def plausible_usage(
+    usage: Usage, *, request_bytes: int, answer_bytes: int, output_limit: int | None, choices: int
+) -> Usage:
+    """Return the usage without counts that can't be true: they are 0, and the usage is flagged as estimated.
+
+    A token stands for a byte at least. What neither the request nor the answer shows is limited by what models can take
+    and generate. Parts of a usage are dropped with the counts that they belong to.
+
+    Args:
+        usage: as the upstream or the caller told it.
+        request_bytes: bytes of the request's body.
+        answer_bytes: bytes of the answer, as far as it came.
+        output_limit: the caller's own limit on output tokens; None where it set none.
+        choices: how many answers the caller wanted at once.
+    """
+    unseen = _UNSEEN_OUTPUT_TOKENS if output_limit is None else output_limit + _UNSEEN_BESIDE_LIMIT_TOKENS
+    if max(usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens) > request_bytes + (
+        _UNSEEN_INPUT_TOKENS
+    ):
+        usage = usage._replace(input_tokens=0, cached_input_tokens=0, cache_write_tokens=0, estimated=True, parts=())
+    if usage.output_tokens > answer_bytes + max(choices, 1) * unseen:
+        usage = usage._replace(output_tokens=0, estimated=True, parts=())
+    return usage
 
 
 def with_estimates(usage: Usage, estimate: Usage) -> Usage:

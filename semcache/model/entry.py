@@ -67,6 +67,7 @@ class Deposit:
         lease_id: the lease that it was made under; empty for none.
         vector: the caller's own embedding of the compared text; None: the server embeds.
         fingerprint: of the embedder that made `vector`.
+        caller: what the log calls the credential of who brings it.
     """
 
     keyed: KeyedRequest
@@ -75,6 +76,7 @@ class Deposit:
     lease_id: str = ""
     vector: Vector | None = None
     fingerprint: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ class ServedHit(NamedTuple):
         at_s: when it was served, wall-clock seconds.
         vector: the request's embedding as float16 bytes, 2 × dimension; empty for an exact hit.
         verdict: what a caller reported: `right`, `wrong`, or empty.
+        entry_key: exact key of the request that the entry was made for; empty where an older semcache served the hit.
     """
 
     hit_id: str
@@ -118,3 +119,4 @@ class ServedHit(NamedTuple):
     at_s: float
     vector: bytes = b""
     verdict: str = ""
+    entry_key: bytes = b""

@@ -88,6 +88,7 @@ class Instruments:
         )
         self.budget_refusals = tally("budget_refusals", "Calls that a budget had no room for.", "budget")
         self.budget_warnings = tally("budget_warnings", "Periods in which a budget passed its warning.", "budget")
+        self.implausible = tally("implausible_usages", "Usages with a count that can't be true; it was estimated.")
         self.skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
 
     def _define_histograms(self) -> None:

@@ -18,6 +18,8 @@ REDACTED = "[redacted]"
 _request_id: ContextVar[str] = ContextVar("semcache_request_id", default="")
 """The request that the running code works for; empty for none. A task takes over the id of the code that makes it."""
 
+_TELLS_HEADERS = ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "h2", "hpack")
+"""Libraries that log addresses, and headers at `debug`: cookies, keys, a body's beginning."""
 _PRIVATE = frozenset(
     {
         *("answer", "answer_text", "api_key", "authorization", "body", "content", "exact_key", "headers", "key"),
@@ -86,6 +88,8 @@ def configure_logging(settings: LogOptions) -> None:
     root.addHandler(handler)
     root.setLevel(settings.level.upper())
     logging.getLogger("faiss").setLevel(logging.WARNING)  # At `info` it lists the library files it tried.
+    for name in _TELLS_HEADERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 

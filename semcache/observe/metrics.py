@@ -265,6 +265,10 @@ class Metrics:
         """Count a budget that passed the share at which it warns, for the first time in its period."""
         self._instruments.budget_warnings.add((self._budget_values(budget),))
 
+    def usage_implausible(self) -> None:
+        """Count a usage with a count that can't be true."""
+        self._instruments.implausible.add(())
+
     def store_skipped(self, reason: str) -> None:
         """Count an answer that wasn't stored; what follows a colon in the reason isn't told apart."""
         self._instruments.skipped.add((self._skipped_values(reason.partition(":")[0]),))

@@ -22,8 +22,8 @@ class Capabilities:
         durable: what was acknowledged survives the end of the process.
         shared: other processes see each write, and their writes are seen here.
         ordered_changes: subscribers hear of each commit before its writer is answered.
-        immediate_reads: reads of `Entries`, `Vectors`, `Verdicts.served` and `Ledger.find` return without suspending.
-            An `await` of them then costs no task switch and lets nothing else run.
+        immediate_reads: reads of `Entries`, `Vectors`, `Verdicts` and `Ledger.find` return without suspending. An
+            `await` of them then costs no task switch and lets nothing else run.
     """
 
     unit_of_work: bool
@@ -66,7 +66,7 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, old log lines); return how many entries that were."""
+        """Delete what has ended (entries, hits, rejections, old log lines); return how many entries that were."""
         ...
 
     async def failed(self) -> SemcacheError:

@@ -111,7 +111,7 @@ class Keying:
                     [*rest, *emoji],
                 ]
             )
-            # The exact key covers the whole message, also the text of a template around its slots.
+            # Of a template the exact key covers the message as it was sent, with its parts.
             message = canonical_json(whole_text if request.template is None else [whole_text, body.messages[-1]])
         except UnicodeEncodeError as error:
             problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
@@ -162,16 +162,17 @@ class Keying:
         last = body.messages[-1]
         if body.is_odd:
             return "", ["messages", body.messages]
-        if template is not None:
-            filled = self._templates.fill(template, message_text(last) if last["role"] == "user" else "")
-            text = "\n".join(value for _, value in filled.compared)
-            names = [name for name, _ in filled.compared]
-            return text, ["template", template.template_id, filled.equal, names, body.messages[:-1]]
         text = message_text(last) if last["role"] == "user" else ""
-        if not text.strip():
+        if template is None and not text.strip():
             return "", ["messages", body.messages]
         shape = {name: value for name, value in last.items() if name != "content"}
-        return text, ["last", body.messages[:-1], shape, _beside_text(last["content"])]
+        around = [body.messages[:-1], shape, _beside_text(last.get("content"))]
+        if template is None:
+            return text, ["last", *around]
+        filled = self._templates.fill(template, text)
+        names = [name for name, _ in filled.compared]
+        text = "\n".join(value for _, value in filled.compared)
+        return text, ["template", template.template_id, filled.frame, filled.equal, names, *around]
 
 
 def _beside_text(content: object) -> list[object]:

@@ -80,12 +80,14 @@ class Caller:
         name: what audit lines call its credential.
         roles: what it may do.
         reads_all: it may read what is counted of all tenants.
+        own_embeddings: it may send an embedding of its own with a Store.
     """
 
     tenant: str
     name: str
     roles: frozenset[Role]
     reads_all: bool
+    own_embeddings: bool
 
     def require(self, role: Role) -> None:
         """Return if the caller has the role.
@@ -101,6 +103,19 @@ class Caller:
                 metadata={"role": role},
             )
 
+    def require_own_embeddings(self) -> None:
+        """Return if the caller may send embeddings of its own.
+
+        Raises:
+            PermissionDeniedError: EMBEDDING_NOT_ALLOWED.
+        """
+        if not self.own_embeddings:
+            raise PermissionDeniedError(
+                "The credential may not send embeddings of its own.",
+                reason="EMBEDDING_NOT_ALLOWED",
+                hint="Send no embedding: the server makes it. Or set own_embeddings = true on the credential.",
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
@@ -110,8 +125,8 @@ class _Grant:
     gateway: bool
 
 
-SOLE_CALLER = Caller(SOLE_TENANT, "anybody", frozenset(ALL_ROLES), reads_all=True)
-"""Everybody, where authentication is off."""
+SOLE_CALLER = Caller(SOLE_TENANT, "anybody", frozenset(ALL_ROLES), reads_all=True, own_embeddings=True)
+"""Everybody, where authentication is off: there is one tenant, on this machine alone, and it can harm only itself."""
 
 
 class Authenticator:
@@ -125,7 +140,13 @@ class Authenticator:
         read_all = frozenset(settings.read_all_savings)
 
         def grant(item: ApiKey | ClientCertificate, name: str) -> _Grant:
-            caller = Caller(item.tenant, name, frozenset(item.roles), reads_all=item.tenant in read_all)
+            caller = Caller(
+                item.tenant,
+                name,
+                frozenset(item.roles),
+                reads_all=item.tenant in read_all,
+                own_embeddings=item.own_embeddings,
+            )
             return _Grant(caller, item.gateway)
 
         self._keys: Mapping[str, _Grant] = {

@@ -20,6 +20,9 @@ class DeclaredTemplate(Section):
     """The slots that a use must fill: all of them and no others."""
     by_meaning: tuple[Name, ...] | None = None
     """Slots that are compared by meaning; the others must be equal. None: those longer than `long_slot_chars`."""
+    text: str = ""
+    """The user's message, with `{slot}` in the place of each value: "Answer in {language}: {question}". A use that
+    differs elsewhere is refused. Empty: what stands around the slots isn't checked; only uses with the same share."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -28,6 +31,9 @@ class DeclaredTemplate(Section):
         unknown = set(self.by_meaning or ()) - set(self.slots)
         if unknown:
             raise ValueError(f"template {self.id} has no slot {min(unknown)}, which by_meaning names")
+        absent = [slot for slot in self.slots if self.text and f"{{{slot}}}" not in self.text]
+        if absent:
+            raise ValueError(f"the text of template {self.id} lacks {{{absent[0]}}}")
         return self
 
 

@@ -34,6 +34,9 @@ class EmbeddingSettings(Section):
     """Texts in one forward pass on a GPU."""
     max_queue: Count = 2048
     """Texts that may wait; beyond them a request is refused with OVERLOADED."""
+    given_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of the embeddings that callers send with a Store that is made again here and compared. A wrong one is
+    refused, and from then on each of that tenant's is checked."""
     cache_dir: Path | None = None
     """Where a converted model is kept between starts; None: the user's cache folder."""
 
@@ -61,9 +64,9 @@ class IndexSettings(Section):
     overfetch: Count = 20
     """Candidates that an IVF index proposes for each wanted neighbour; they are rescored exactly."""
     max_partitions: Count = 100_000
-    """Partitions in memory; the least recently searched one is dropped first."""
+    """Partitions in memory; the least recently searched one is dropped first. Each takes 1.6 kB beside its vectors."""
     max_vectors: Count = 5_000_000
-    """Vectors in memory over all partitions, 1.5 kB each at 384 dimensions."""
+    """Vectors in memory over all partitions, 1.5 kB each at 384 dimensions, beside what each partition takes."""
     threads: Count = 1
     """Threads of one search."""
     max_queue: Count = 4096

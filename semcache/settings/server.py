@@ -128,6 +128,9 @@ class ApiKey(Section):
     gateway: bool = False
     """True: the key is a gateway's, which may name the tenant of each call in the `x-semcache-tenant` metadata. The
     gateway must set that metadata itself and drop what its own callers send."""
+    own_embeddings: bool = False
+    """True: the key may send an embedding of its own with a Store. A wrong one would serve the answer to unrelated
+    requests of the tenant; a sample is checked (`embedding.given_sample_ratio`). With auth off, everybody may."""
 
 
 def _printable(name: str) -> str:
@@ -146,6 +149,9 @@ class ClientCertificate(Section):
     """What the certificate's caller may do, as for a key. Where a call shows a key as well, the key's roles count."""
     gateway: bool = False
     """True: the certificate is a gateway's, which may name the tenant of each call. Where a call shows a key as well,
+    the key's own setting counts."""
+    own_embeddings: bool = False
+    """True: the certificate's caller may send embeddings of its own, as for a key. Where a call shows a key as well,
     the key's own setting counts."""
 
 

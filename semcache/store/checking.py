@@ -17,7 +17,7 @@ from semcache.disk import pages
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
-from semcache.store import damage, embedders, eviction, layout, opening, rebuilding, seals
+from semcache.store import damage, embedders, eviction, layout, opening, rebuilding, rejections, seals
 from semcache.store.codec import encode_hour
 from semcache.store.damage import Damage
 from semcache.store.layout import Counters, Databases
@@ -179,6 +179,7 @@ class _Walk:
         self._history_bytes = 0
         self._entries = 0
         self._served: dict[bytes, int] = {}
+        self._rejection_ends: dict[bytes, float] = {}
         row = txn.get(layout.META_RUNS, db=dbs.meta)
         runs = () if row is None else embedders.unpack_runs(row)
         self._runs_damaged = runs is None
@@ -193,9 +194,13 @@ class _Walk:
         self._walk("vectors", self._check_vector)
         self._walk("tags", self._check_tag)
         self._walk("served", self._check_served)
+        if self._dbs.rejections is not None:
+            self._walk("rejections", self._check_rejection)
         self._walk("expiry", self._check_expiry)
         for key in self._served:
             self._note("served_without_expiry", "served", key, None)
+        for key, ends_s in self._rejection_ends.items():
+            self._note("expiry_missing", "expiry", layout.rejection_expiry_key(key, ends_s), b"")
         self._walk("access", self._check_access)
         self._walk("log", self._check_log)
         self._walk("hours", self._check_hour)
@@ -284,12 +289,25 @@ class _Walk:
         self._history_bytes += layout.served_bytes(len(key), len(value))
         self._served[key] = len(value)
 
+    def _check_rejection(self, key: bytes, value: bytes) -> None:
+        known = rejections.unpack(key, value)
+        if known is None:
+            self._note("rejection_damaged", "rejections", key, None)
+            return
+        self._history_bytes += layout.rejection_bytes(len(value))
+        self._rejection_ends[key] = known[0]
+
     def _check_expiry(self, key: bytes, value: bytes) -> None:
         del value
         name = key[9:]
         if key[:1] == layout.EXPIRES_ENTRY:
             entry = self._entry(name)
             fits = entry is not None and layout.entry_expiry_key(entry) == key
+        elif key[:1] == layout.EXPIRES_REJECTION:
+            ends_s = self._rejection_ends.get(name)
+            fits = ends_s is not None and layout.rejection_expiry_key(name, ends_s) == key
+            if fits:
+                del self._rejection_ends[name]
         else:
             fits = self._txn.get(name, db=self._dbs.served) is not None
             self._served.pop(name, None)

@@ -23,7 +23,7 @@ from semcache.model import (
     Status,
     Usage,
 )
-from semcache.store.table import FORMAT, RUN_LENGTH, RowTable, fixed, flags, sealed, texts
+from semcache.store.table import FORMAT, RUN_LENGTH, Column, Kind, RowTable, fixed, flags, format_of, sealed, texts
 
 __all__ = [
     "FORMAT",
@@ -36,6 +36,7 @@ __all__ = [
     "encode_hour",
     "encode_record",
     "encode_served",
+    "is_of_older_store",
 ]
 
 KEY_BYTES = 32
@@ -43,8 +44,15 @@ KEY_BYTES = 32
 
 _REJECTION = struct.Struct("<32sI")
 """Of one rejection: the exact key, and the length of the vector that follows."""
+_REJECTIONS_APART_SINCE = 4
 _MAX_SUM = (1 << 63) - 1
 """The largest number that a row of the rollup holds."""
+
+
+def _key_or_nothing(key: bytes | int) -> bytes:
+    """Return the key of a column: empty for zeros, and for the 0 that a row without the column is read as."""
+    return key if isinstance(key, bytes) and any(key) else b""
+
 
 _ENTRY = RowTable(
     "entry",
@@ -133,6 +141,7 @@ _SERVED = RowTable(
         *texts("H", "verdict"),
         *texts("I", "text"),
         *RUN_LENGTH,
+        Column("entry_key", Kind.FIXED, f"{KEY_BYTES}s", since=4, convert=_key_or_nothing),
     ),
     parts=(("", ServedHit),),
     supplied=("vector",),
@@ -261,6 +270,11 @@ def decode_entry(entry_id: int, row: bytes) -> Entry:
     return entry
 
 
+def is_of_older_store(row: bytes) -> bool:
+    """Return whether an entry's row is from when rejections had no rows of their own."""
+    return format_of(row) < _REJECTIONS_APART_SINCE
+
+
 def encode_record(line: LedgerRecord) -> bytes:
     """Return the row of a line of the request log.
 
@@ -342,7 +356,7 @@ def encode_served(served: ServedHit) -> bytes:
     Raises:
         ValueError: an exact key that isn't 32 bytes long, a name beyond 65,535 characters, a number out of range.
     """
-    if len(served.exact_key) != KEY_BYTES:
+    if len(served.exact_key) != KEY_BYTES or len(served.entry_key) not in {0, KEY_BYTES}:
         raise ValueError(f"an exact key has {KEY_BYTES} bytes")
     return sealed(_SERVED.pack(served) + served.vector)
 

@@ -7,8 +7,10 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import lmdb
+
 from semcache.model import Entry, LedgerRecord
-from semcache.store import seals
+from semcache.store import layout, seals
 
 START_RATIO = 0.8
 """Share of `max_bytes` from which on entries are evicted: deletes need free pages too, and readers hold pages back."""
@@ -143,3 +145,32 @@ def sampled_ids(
             if len(ids) >= count:
                 break
     return ids
+
+
+def sample_of(cursor: lmdb.Cursor[bytes], entries: int, last_id: int, victims: int, chance: random.Random) -> set[int]:
+    """Return the ids of the entries to choose `victims` from: a random sample, or all of a small store.
+
+    Args:
+        cursor: over the sub-database of entries.
+        entries: how many there are.
+        last_id: the highest id that may be evicted.
+        victims: how many entries are to be evicted.
+        chance: source of randomness.
+    """
+    if not cursor.first():
+        return set()
+    first_id = layout.unpack_id(cursor.key())
+    size = sample_size(victims)
+    if entries <= size:
+        ids = {layout.unpack_id(key) for key in cursor.iternext(keys=True, values=False)}
+        return {entry_id for entry_id in ids if entry_id <= last_id}
+    if first_id > last_id:
+        return set()
+
+    def at_or_after(entry_id: int) -> int | None:
+        if not cursor.set_range(layout.pack_id(entry_id)):
+            return None
+        stored_id = layout.unpack_id(cursor.key())
+        return stored_id if stored_id <= last_id else None
+
+    return sampled_ids(first_id, last_id, size, at_or_after, chance)

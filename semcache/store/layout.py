@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -14,12 +15,13 @@ from semcache.model import Entry, LedgerHour, LedgerRecord, ServedHit
 from semcache.store import embedders, seals
 from semcache.store.embedders import Runs
 
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 """Version of the sub-databases and their keys; the layout of a row has `table.FORMAT`.
 
 - 1: nothing says which embedder made which entries.
 - 2: `embedder_runs` says it.
 - 3: the rows of `vectors`, `access` and `meta` end with a checksum (`seals`). Those of before are read without one.
+- 4: `rejections` has rows of its own. The rejections in entries of before move there when their entry is deleted.
 
 Opening brings a store up to date. An older semcache refuses it from then on, because it would misread its rows."""
 
@@ -41,9 +43,10 @@ SUB_DATABASES = (
     "log",  # µs (8), request id, repetition (4) → log line
     "hours",  # hour (8), digest of tenant, model, task type, status (16) → rollup row
     "meta",  # name → value, seal; the format has none, so that every semcache can read it
+    "rejections",  # digest of tenant (16), exact keys of two requests (32 each) → end (8), float16s, seal
 )
 
-EXPIRES_ENTRY, EXPIRES_SERVED = b"e", b"s"
+EXPIRES_ENTRY, EXPIRES_SERVED, EXPIRES_REJECTION = b"e", b"s", b"r"
 LABEL_TENANT, LABEL_TAG, LABEL_SOURCE = b"n", b"t", b"s"
 
 META_FORMAT, META_COUNTERS, META_SECRETS, META_RUNS = b"format", b"counters", b"secret_key_ids", embedders.META_NAME
@@ -53,6 +56,9 @@ COUNTERS = struct.Struct("<4Q")
 """next entry id, entries, bytes of entries, bytes of log and served hits"""
 
 _U64 = struct.Struct(">Q")
+EXACT_KEY_BYTES = 32
+_DIGEST_BYTES = 16
+REJECTION_KEY_BYTES = _DIGEST_BYTES + 2 * EXACT_KEY_BYTES
 MAX_KEY_BYTES = 511
 """LMDB's own limit."""
 LOG_ID_BYTES = 256
@@ -73,6 +79,8 @@ class Databases:
     log: lmdb._Database
     hours: lmdb._Database
     meta: lmdb._Database
+    rejections: lmdb._Database | None
+    """None: an older semcache made the store, and it is open for reading alone."""
 
     @classmethod
     def open(cls, env: lmdb.Environment, *, create: bool) -> Databases:
@@ -81,9 +89,14 @@ class Databases:
         Sub-databases that an older semcache made and that no code reads any more stay in the file, unopened.
 
         Raises:
-            lmdb.Error: one is missing and `create` is false.
+            lmdb.Error: one is missing that stores of all formats have, and `create` is false.
         """
-        return cls(*(env.open_db(name.encode(), create=create) for name in SUB_DATABASES))
+        *of_all_formats, newest = SUB_DATABASES
+        databases = {name: env.open_db(name.encode(), create=create) for name in of_all_formats}
+        rejections = None
+        with suppress(lmdb.NotFoundError):
+            rejections = env.open_db(newest.encode(), create=create)
+        return cls(**databases, rejections=rejections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,7 @@ def label_key(kind: bytes, tenant: str, label: str, entry_id: int | None = None)
 
     Labels are hashed because a key of LMDB has at most 511 bytes. A reader compares the entry's own label too.
     """
-    digest = blake2b(f"{tenant}\0{label}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    digest = blake2b(f"{tenant}\0{label}".encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
     return kind + digest + (b"" if entry_id is None else pack_id(entry_id))
 
 
@@ -157,6 +170,21 @@ def entry_expiry_key(entry: Entry) -> bytes:
 def served_expiry_key(served: ServedHit, ttl_s: float) -> bytes:
     """Return the key of `expiry` that a served hit has."""
     return EXPIRES_SERVED + pack_time(served.at_s + ttl_s) + (served_key(served.hit_id) or b"")
+
+
+def rejections_prefix(tenant: str, exact_key: bytes) -> bytes:
+    """Return what the keys of all rejections of a request's entry begin with; those of a tenant share 16 bytes."""
+    return label_key(LABEL_TENANT, tenant, "")[1:] + exact_key
+
+
+def rejection_expiry_key(key: bytes, ends_s: float) -> bytes:
+    """Return the key of `expiry` that a rejection has."""
+    return EXPIRES_REJECTION + pack_time(ends_s) + key
+
+
+def rejection_bytes(value_bytes: int) -> int:
+    """Return how many bytes of the file a rejection takes, with its row of `expiry`."""
+    return row_bytes(REJECTION_KEY_BYTES, value_bytes) + row_bytes(9 + REJECTION_KEY_BYTES, 0)
 
 
 def log_name(request_id: str) -> bytes:

@@ -69,3 +69,10 @@ def is_vector(key: bytes, row: bytes) -> bool:
     if size == 0 or not is_whole_vector(key, row):
         return False
     return bool(are_units(np.frombuffer(row, np.float32, size // 4)[None, :])[0])
+
+
+def rounded(key: bytes, row: bytes) -> bytes:
+    """Return the vector of a row as float16 bytes; empty for a row that is no whole unit vector."""
+    if not is_vector(key, row):
+        return b""
+    return np.frombuffer(row, np.float32, payload_bytes(len(row)) // 4).astype(np.float16).tobytes()

@@ -23,7 +23,7 @@ from zlib import crc32
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import format_entry_id
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`. A row of an earlier format lacks the
 columns that exist since a later one: they are read as 0 or empty."""
 
@@ -224,6 +224,11 @@ class RowTable:
                 f"this {self.name} has format {row[_FORMAT_AT]}, and this semcache reads up to {FORMAT}.",
                 hint="Start the newer semcache that wrote it, or name an empty store.path.",
             )
+
+
+def format_of(row: bytes) -> int:
+    """Return the format of a whole row."""
+    return row[_FORMAT_AT]
 
 
 def sealed(payload: bytes, entry_id: int | None = None) -> bytes:

@@ -16,15 +16,14 @@ import numpy as np
 from semcache.errors import StoreUnusableError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
 from semcache.store import damage, embedders, eviction, layout, scanning, seals
-from semcache.store.codec import encode_entry, encode_hour, encode_served
+from semcache.store.codec import encode_entry, encode_hour, encode_served, is_of_older_store
 from semcache.store.damage import Damage
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
+from semcache.store.rejections import OLDER_TTL_S, RejectionRows, latest
 from semcache.store.rollup import HourName, merged, rolled_up
 from semcache.store.table import sealed_again
 
-MAX_REJECTIONS = 64
-"""Rejections that one entry keeps: the latest."""
 _FOREVER_S = 1e12
 """Wall seconds in the year 33658: later than any row."""
 _U32 = struct.Struct(">I")
@@ -44,6 +43,7 @@ class WriteTransaction:
         self._txn = txn
         self._damage = found_damage
         self._dbs = dbs
+        self._rejections = RejectionRows(txn, dbs, found_damage)
         self._access = access
         self._before = counters
         self._next_id = counters.next_entry_id
@@ -102,12 +102,14 @@ class WriteTransaction:
             vector: unit vector of shape (dimension,), or None.
         """
         old = self._txn.get(entry.exact_key, db=self._dbs.exact)
-        if old is not None:
-            replaced = self.delete(layout.unpack_id(old))
-            if replaced is not None and replaced.rejections and replaced.text == entry.text:
-                # A rejection says that two questions differ. A fresh answer to one of them doesn't change that.
-                entry = replace(entry, rejections=(replaced.rejections + entry.rejections)[-MAX_REJECTIONS:])
-                row = encode_entry(entry)
+        replaced = None if old is None else self.delete(layout.unpack_id(old))
+        # A rejection says that two requests differ. A fresh answer to one of them doesn't change that.
+        rejections = self._rejections.of(entry.tenant, entry.exact_key)
+        if replaced is not None and replaced.text == entry.text:
+            rejections = [*replaced.rejections, *rejections]
+        if rejections:
+            entry = replace(entry, rejections=latest((*rejections, *entry.rejections)))
+            row = encode_entry(entry)
         entry = replace(entry, entry_id=self._next_id)
         self._next_id += 1
         key, row = layout.pack_id(entry.entry_id), sealed_again(row, entry.entry_id)
@@ -149,6 +151,9 @@ class WriteTransaction:
             return None
         if self._txn.get(entry.exact_key, db=self._dbs.exact) == key:
             self._txn.delete(entry.exact_key, db=self._dbs.exact)
+        if entry.rejections and is_of_older_store(row):
+            for rejection in entry.rejections:  # When they were reported isn't known: before the entry's end.
+                self._keep_rejection(entry.tenant, entry.exact_key, rejection, entry.expires_s + OLDER_TTL_S)
         vector = self._txn.pop(entry.partition + key, db=self._dbs.vectors)
         if vector is not None:
             self._count_vector(entry_id, -1)
@@ -162,18 +167,37 @@ class WriteTransaction:
         self._removed.append((entry.partition, entry_id, entry.exact_key))
         return entry
 
-    def add_rejection(self, entry_id: int, rejection: Rejection) -> None:
-        """Append to the entry's rejections; do nothing when the entry is gone or damaged."""
-        key = layout.pack_id(entry_id)
-        old = self._txn.get(key, db=self._dbs.entries)
-        entry = self._undamaged(key, old)
-        if old is None or entry is None:
-            return
-        entry = replace(entry, rejections=(*entry.rejections, rejection)[-MAX_REJECTIONS:])
-        row = encode_entry(entry)
-        self._txn.put(key, row, db=self._dbs.entries)
-        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
-        self._rewritten[entry_id] = None
+    # -- rejections
+
+    def reject(self, tenant: str, exact_key: bytes, rejection: Rejection, ends_s: float) -> None:
+        """Remember until `ends_s` (wall seconds) that two requests of a tenant need different answers.
+
+        The entry of `exact_key` isn't served to the rejection's request, nor that one's entry to this request.
+        """
+        mirrored = Rejection(exact_key, self._vector_of(exact_key))
+        for of, other in ((exact_key, rejection), (rejection.exact_key, mirrored)):
+            self._keep_rejection(tenant, of, other, ends_s)
+            key, old, entry = self._under(of)
+            if entry is not None:
+                row = encode_entry(replace(entry, rejections=latest((*entry.rejections, other))))
+                self._txn.put(key, row, db=self._dbs.entries)
+                self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
+                self._rewritten[entry.entry_id] = None
+
+    def _keep_rejection(self, tenant: str, exact_key: bytes, rejection: Rejection, ends_s: float) -> None:
+        self._history_bytes += self._rejections.add(tenant, exact_key, rejection, ends_s)
+
+    def _vector_of(self, exact_key: bytes) -> bytes:
+        """Return the embedding of a request whose entry is stored, as float16 bytes; empty where there is none."""
+        key, _, entry = self._under(exact_key)
+        place = b"" if entry is None else entry.partition + key
+        return seals.rounded(place, self._txn.get(place, b"", db=self._dbs.vectors)) if place else b""
+
+    def _under(self, exact_key: bytes) -> tuple[bytes, bytes, Entry | None]:
+        """Return key, row and entry of an exact key; the entry is None when there is none, or a damaged one."""
+        key = self._txn.get(exact_key, b"", db=self._dbs.exact)
+        row = self._txn.get(key, b"", db=self._dbs.entries) if key else b""
+        return key, row, self._undamaged(key, row) if row else None
 
     # -- the ledger and served hits
 
@@ -237,7 +261,11 @@ class WriteTransaction:
     # -- expiry
 
     def expire(self, now_s: float, limit: int) -> int:
-        """Delete up to `limit` expired entries and as many served hits; return how many rows of `expiry` it handled."""
+        """Delete up to `limit` expired entries, and as many served hits and rejections.
+
+        Returns:
+            How many rows of `expiry` it handled.
+        """
         due = self._due(layout.EXPIRES_ENTRY, now_s, limit)
         for key in due:
             entry_id = layout.unpack_id(key)
@@ -247,7 +275,7 @@ class WriteTransaction:
                 self.delete(entry_id)
                 self.expired += entry is not None
             self._txn.delete(key, db=self._dbs.expiry)
-        return len(due) + self._forget_served(now_s, limit)
+        return len(due) + self._forget_served(now_s, limit) + self._forget_rejections(now_s, limit)
 
     def _due(self, kind: bytes, now_s: float, limit: int) -> list[bytes]:
         due: list[bytes] = []
@@ -263,6 +291,13 @@ class WriteTransaction:
         due = self._due(layout.EXPIRES_SERVED, until_s, limit)
         for key in due:
             self._forget(key[9:])
+            self._txn.delete(key, db=self._dbs.expiry)
+        return len(due)
+
+    def _forget_rejections(self, until_s: float, limit: int) -> int:
+        due = self._due(layout.EXPIRES_REJECTION, until_s, limit)
+        for key in due:
+            self._history_bytes = max(0, self._history_bytes - self._rejections.delete(key[9:]))
             self._txn.delete(key, db=self._dbs.expiry)
         return len(due)
 
@@ -301,11 +336,15 @@ class WriteTransaction:
         return access or eviction.NO_ACCESS
 
     def drop_history(self, limit_bytes: int, max_rows: int) -> None:
-        """Delete the oldest log lines and served hits, at most `max_rows` of each, until `limit_bytes` hold them."""
+        """Delete the oldest log lines and served hits, at most `max_rows` of each, until `limit_bytes` hold them.
+
+        Rejections go last, those that end first before the others: a forgotten one serves a wrong answer again.
+        """
         dropped = 1
         while dropped and max_rows > 0 and self._history_bytes > limit_bytes:
             step = min(max_rows, 64)
             dropped = self.trim_log(_FOREVER_S, step) + self._forget_served(_FOREVER_S, step)
+            dropped = dropped or self._forget_rejections(_FOREVER_S, step)
             self.history_dropped += dropped
             max_rows -= step
 
@@ -323,9 +362,9 @@ class WriteTransaction:
             mean_bytes = max(1, self._entry_bytes // self._entries)
             excess_bytes = max(0, self._entry_bytes - limit_bytes)
             victims = max(self._entries - max_entries, -(-excess_bytes // mean_bytes), 1)
-            standings = [
-                standing for entry_id in self._sample(victims, chance) if (standing := self._standing(entry_id, now_s))
-            ]
+            with self._txn.cursor(db=self._dbs.entries) as cursor:
+                ids = eviction.sample_of(cursor, self._entries, self._before.next_entry_id - 1, victims, chance)
+            standings = [standing for entry_id in ids if (standing := self._standing(entry_id, now_s))]
             before = self._entries
             for standing in eviction.by_worth(standings, policy)[:victims]:
                 if self._entries <= max_entries and self._entry_bytes <= limit_bytes:
@@ -334,26 +373,6 @@ class WriteTransaction:
                 self.evicted += 1
             if self._entries == before:
                 return
-
-    def _sample(self, victims: int, chance: random.Random) -> set[int]:
-        with self._txn.cursor(db=self._dbs.entries) as cursor:
-            if not cursor.first():
-                return set()
-            first_id, last_id = layout.unpack_id(cursor.key()), self._before.next_entry_id - 1
-            size = eviction.sample_size(victims)
-            if self._entries <= size:
-                ids = {layout.unpack_id(key) for key in cursor.iternext(keys=True, values=False)}
-                return {entry_id for entry_id in ids if entry_id <= last_id}
-            if first_id > last_id:
-                return set()
-
-            def at_or_after(entry_id: int) -> int | None:
-                if not cursor.set_range(layout.pack_id(entry_id)):
-                    return None
-                stored_id = layout.unpack_id(cursor.key())
-                return stored_id if stored_id <= last_id else None
-
-            return eviction.sampled_ids(first_id, last_id, size, at_or_after, chance)
 
     def _standing(self, entry_id: int, now_s: float) -> eviction.Standing | None:
         key = layout.pack_id(entry_id)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from semcache.errors import NotFoundError
 from semcache.model import LedgerRecord, Rejection, ServedHit, Status
 from semcache.store import layout
 from semcache.store.codec import encode_record
 from semcache.store.core import Core
 from semcache.store.damage import served_hit
+from semcache.store.rejections import RejectionRows
 from semcache.store.transaction import WriteTransaction
 
 
@@ -30,10 +33,22 @@ class LmdbVerdicts:
             hit = None if row is None else self._core.damage.read(served_hit, key, row)
         return hit if hit is not None and self._core.is_remembered(hit) else None
 
-    async def reject(self, hit_id: str, rejection: Rejection, verdict: str, line: LedgerRecord | None = None) -> bool:
-        """Remember, durably, that the entry behind `hit_id` is wrong for such requests.
+    async def rejections(self, tenant: str, exact_key: bytes) -> Sequence[Rejection]:
+        """Return the requests for which a request's answer is wrong by a verdict, whether its entry is stored or not.
 
-        An entry that is wrong for the very request that it was made for (an exact hit) is deleted.
+        It returns without suspending.
+        """
+        core = self._core
+        rejections: list[Rejection] = []
+        with core.damage.skipped(f"rejections of {exact_key.hex()}"), core.file.reading() as (txn, dbs):
+            rejections += RejectionRows(txn, dbs, core.damage).of(tenant, exact_key)
+        return rejections
+
+    async def reject(self, hit_id: str, rejection: Rejection, verdict: str, line: LedgerRecord | None = None) -> bool:
+        """Remember, durably, that the answer behind `hit_id` is wrong for such requests, for `store.served_ttl_s`.
+
+        It holds in both directions between the two requests, for their entries of now and for those to come. An entry
+        that is wrong for the very request that it was made for (an exact hit) is deleted.
 
         Returns:
             True, with `line` in the same commit, unless the same verdict was known already.
@@ -47,11 +62,12 @@ class LmdbVerdicts:
         def apply(group: WriteTransaction) -> bool:
             hit = self._remembered(group, hit_id)
             entry = group.entry(hit.entry_id)
-            if entry is not None:
-                if hit.status is Status.EXACT_HIT or hit.exact_key == entry.exact_key:
-                    group.delete(hit.entry_id)
-                else:
-                    group.add_rejection(hit.entry_id, rejection)
+            entry_key = hit.entry_key if entry is None else entry.exact_key
+            if hit.status is Status.EXACT_HIT or hit.exact_key == entry_key:
+                group.delete(hit.entry_id)
+            elif entry_key:  # It is unknown of a hit that an older semcache served, once the entry is gone.
+                ends_s = self._core.clock.wall() + self._core.settings.served_ttl_s
+                group.reject(hit.tenant, entry_key, rejection, ends_s)
             group.set_verdict(hit, verdict)
             is_new = hit.verdict != verdict
             if is_new and line is not None and row is not None:

@@ -15,7 +15,6 @@ import structlog
 from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.costs.purchases import Purchase, RequestPurchase
-from semcache.costs.usage import estimate_usage, lost_usage, with_estimates
 from semcache.decision import store_detail
 from semcache.errors import SemcacheError, StoreFullError, UpstreamError
 from semcache.model import (
@@ -35,14 +34,14 @@ from semcache.model import (
     Vector,
 )
 from semcache.request import skip_reason
+from semcache.story.given import GivenEmbeddings
 from semcache.story.outcomes import Fetched, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
-from semcache.upstream import MAX_REPLY_TOKENS, confirms, text_of_answer, verifier_body
+from semcache.story.usages import Usages
+from semcache.upstream import MAX_REPLY_TOKENS, confirms, verifier_body
 
 _log = structlog.get_logger(__name__)
-_MAX_NAME_CHARS = 256
-"""Longer than any model's name. Upstreams may send anything, and each ledger line holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,8 @@ class Filling:
         self._upstream = rooms.upstream
         self._accounts = rooms.accounts
         self._coordination = rooms.coordination
+        self._usages = Usages(rooms)
+        self._given = GivenEmbeddings(rooms.settings.embedding.given_sample_ratio)
 
     # -- an answer of the upstream
 
@@ -193,10 +194,10 @@ class Filling:
     ) -> Answer:
         """Return the upstream's answer, and book each answer that was charged and lost on the way."""
         try:
-            return self._completed(keyed, await self._ask(call, flight))
+            return self._usages.completed(keyed, await self._ask(call, flight))
         except BaseException:
             if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
-                purchase.broke_off(self._whole_loss(keyed, call.lost.pop()))
+                purchase.broke_off(self._usages.whole_loss(keyed, call.lost.pop()))
             raise
         finally:
             self._book_lost(keyed, call, purchase, purchase.status)
@@ -217,11 +218,7 @@ class Filling:
     def _book_lost(self, keyed: KeyedRequest, call: UpstreamCall, purchase: Purchase, status: Status) -> None:
         """Book the answers that a call lost before it was answered or failed."""
         for lost in call.lost:
-            purchase.lose(self._whole_loss(keyed, lost), status)
-
-    def _whole_loss(self, keyed: KeyedRequest, lost: LostAnswer) -> LostAnswer:
-        """Return a lost answer with an estimate of what its upstream didn't tell."""
-        return replace(lost, usage=lost_usage(lost, keyed.prompt_chars, keyed.text, self._embedder.count_tokens))
+            purchase.lose(self._usages.whole_loss(keyed, lost), status)
 
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
@@ -271,7 +268,7 @@ class Filling:
                     tenant=account.request.tenant,
                 )
                 try:
-                    reply = self._completed(keyed, await self._upstream.complete(call))
+                    reply = self._usages.completed(keyed, await self._upstream.complete(call))
                 finally:
                     self._book_lost(keyed, call, purchase, status)
                 purchase.paid(reply)
@@ -296,14 +293,20 @@ class Filling:
             generation: how many invalidations there had been when the caller began to generate.
 
         Raises:
+            InvalidRequestError: EMBEDDING_MISMATCH: the caller's embedding was checked, and isn't that of the text.
             StoreFullError, OverloadedError: nothing was stored.
         """
         keyed = deposit.keyed
-        answer = self._completed(keyed, deposit.answer)
+        answer = self._usages.completed(keyed, deposit.answer)
         reason = self._skip_reason(keyed, answer)
-        embeds = not reason and vector is None and keyed.cacheability.tier is Tier.SEMANTIC
+        is_compared = keyed.cacheability.tier is Tier.SEMANTIC
+        if not is_compared:
+            vector = None  # Whatever the caller sends: what isn't compared by meaning isn't found by meaning.
+        embeds = is_compared and not reason and (vector is None or self._given.draws(deposit))
         if embeds:
-            vector = await self._embed(keyed)
+            own = await self._embed(keyed)
+            self._given.check(deposit, own)
+            vector = own
         async with self._accounts.deposit_purchase(request_id, keyed, embedded=embeds) as purchase:
             line = purchase.paid(answer)
             entry = None
@@ -320,19 +323,6 @@ class Filling:
         """Return the vector of a request's compared text."""
         vector: Vector = (await self._embedder.embed([keyed.text]))[0]
         return vector
-
-    def _completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """Return the answer with names of bounded length, and with an estimate of what its upstream doesn't tell."""
-        if len(answer.model) > _MAX_NAME_CHARS or len(answer.finish_reason) > _MAX_NAME_CHARS:
-            answer = replace(
-                answer, model=answer.model[:_MAX_NAME_CHARS], finish_reason=answer.finish_reason[:_MAX_NAME_CHARS]
-            )
-        usage = answer.usage
-        if usage.input_tokens and (usage.output_tokens or not (usage.estimated or answer.text)):
-            return answer
-        text = text_of_answer(answer.body)
-        estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
-        return replace(answer, usage=with_estimates(usage, estimate))
 
     async def _store(self, paid: _Paid, purchase: Purchase) -> tuple[Entry | None, str]:
         """Store a paid answer through its purchase; return the entry, or None and why it wasn't stored.

@@ -90,7 +90,7 @@ class LookAside:
         """Store a caller's own answer; return when it is durable.
 
         Raises:
-            InvalidRequestError: LOOKUP_MISMATCH, FINGERPRINT_MISMATCH.
+            InvalidRequestError: LOOKUP_MISMATCH, FINGERPRINT_MISMATCH, EMBEDDING_MISMATCH.
             PreconditionFailedError: LEASE_EXPIRED.
             StoreFullError, OverloadedError: nothing was stored.
         """

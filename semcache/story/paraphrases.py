@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from semcache.coordination import Twin, Twins
 from semcache.costs.account import Account
 from semcache.errors import UpstreamError
-from semcache.model import ZERO_COST, Answer, Candidate, Decision, Entry, KeyedRequest, Status, Usage, Vector
+from semcache.model import ZERO_COST, Answer, Candidate, Entry, KeyedRequest, Rejection, Status, Usage, Vector
 from semcache.story.outcomes import Fetched, Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -23,6 +24,7 @@ class Paraphrases:
     def __init__(self, rooms: Rooms, servability: Servability, twins: Twins[Outcome]) -> None:
         """Prepare it over the requests in flight (`twins`)."""
         self._entries = rooms.store.entries
+        self._verdicts = rooms.store.verdicts
         self._decider = rooms.decider
         self._twins = twins
         self._servability = servability
@@ -45,8 +47,8 @@ class Paraphrases:
         Raises:
             UpstreamError: the other's failure.
         """
-        twin, decision = await self._find(keyed, vector, under_way)
-        if twin is None or decision is None:
+        twin, similarity = await self._find(keyed, vector, under_way)
+        if twin is None:
             return None
         try:
             outcome = await twin.flight.outcome()
@@ -59,14 +61,19 @@ class Paraphrases:
         if not isinstance(outcome, Fetched) or not outcome.entry_id:
             return None
         entry = (await self._entries.get_many([outcome.entry_id])).get(outcome.entry_id)
-        if entry is None or self._servability.refusal(keyed, entry):
+        if entry is None:
+            return None
+        # A verdict may have come during the wait: the stored entry has it.
+        refusal = partial(self._servability.refusal, keyed)
+        decision = self._decider.decide(keyed, [Candidate(entry, similarity)], vector, refusal)
+        if decision.served is None:
             return None
         return Found(entry, replace(decision, reason="paraphrase_in_flight"), vector, Status.COALESCED)
 
     async def _find(
         self, keyed: KeyedRequest, vector: Vector, under_way: Sequence[Twin[Outcome]]
-    ) -> tuple[Twin[Outcome] | None, Decision | None]:
-        """Return a request in flight whose answer the decision would allow, were it stored.
+    ) -> tuple[Twin[Outcome] | None, float]:
+        """Return a request in flight whose answer the decision would allow, were it stored, and the similarity to it.
 
         It looks at the twins that were there before the search, then at those that came meanwhile, until no look finds
         a new one. It returns without an await after its last look. So its caller registers in the same step: of two
@@ -83,11 +90,11 @@ class Paraphrases:
                 similarity = float(vector @ other)
                 if similarity < least_similarity:  # The usual case, and there may be as many twins as calls.
                     continue
-                candidate = Candidate(_entry_of(twin.keyed), similarity)
-                decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
-                if decision.served is not None:
-                    return twin, decision
-        return None, None
+                rejections = await self._verdicts.rejections(twin.keyed.request.tenant, twin.keyed.exact_key)
+                candidate = Candidate(_entry_of(twin.keyed, rejections), similarity)
+                if self._decider.decide(keyed, [candidate], vector, lambda _: "").served is not None:
+                    return twin, similarity
+        return None, 0.0
 
 
 def _route(keyed: KeyedRequest) -> tuple[str, str]:
@@ -95,7 +102,7 @@ def _route(keyed: KeyedRequest) -> tuple[str, str]:
     return keyed.task.task_type, keyed.task.complexity
 
 
-def _entry_of(keyed: KeyedRequest) -> Entry:
+def _entry_of(keyed: KeyedRequest, rejections: Sequence[Rejection]) -> Entry:
     """Return the entry that a request in flight will become, as far as the decision compares it."""
     return Entry(
         tenant=keyed.request.tenant,
@@ -108,4 +115,5 @@ def _entry_of(keyed: KeyedRequest) -> Entry:
         cost=ZERO_COST,
         created_s=0.0,
         expires_s=0.0,
+        rejections=tuple(rejections),
     )

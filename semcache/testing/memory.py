@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from semcache.settings import StoreSettings
 from semcache.store import eviction
 from semcache.store.codec import encode_entry
 from semcache.store.layout import entry_bytes
+from semcache.store.rejections import MAX_REJECTIONS, latest
 from semcache.store.rollup import HourName, merged, rolled_up
-from semcache.store.transaction import MAX_REJECTIONS
 
 
 class Memory:
@@ -37,6 +38,7 @@ class Memory:
         self.exact: dict[bytes, int] = {}
         self.vectors: dict[bytes, dict[int, Vector]] = {}
         self.served: dict[str, ServedHit] = {}
+        self.rejections: dict[tuple[str, bytes], dict[bytes, tuple[float, Rejection]]] = {}
         self.lines: list[LedgerRecord] = []
         self.hours: dict[HourName, LedgerHour] = {}
         self.listeners: list[Callable[[Changes], None]] = []
@@ -124,8 +126,9 @@ class Memory:
     def put(self, entry: Entry, vector: Vector | None) -> Entry:
         """Store an entry under the next id in place of the one that has its exact key; return it with its id."""
         replaced = self.delete(self.exact.get(entry.exact_key, 0))
-        if replaced is not None and replaced.rejections and replaced.text == entry.text:
-            entry = replace(entry, rejections=(replaced.rejections + entry.rejections)[-MAX_REJECTIONS:])
+        before = replaced.rejections if replaced is not None and replaced.text == entry.text else ()
+        kept = self.rejections_of(entry.tenant, entry.exact_key)
+        entry = replace(entry, rejections=latest((*before, *kept, *entry.rejections)))
         entry = replace(entry, entry_id=self._next_id)
         self._next_id += 1
         self.entries[entry.entry_id] = entry
@@ -135,13 +138,37 @@ class Memory:
         self._measure(entry)
         return entry
 
-    def reject(self, entry_id: int, rejection: Rejection) -> None:
-        """Append to the rejections of an entry; the latest `MAX_REJECTIONS` stay."""
-        entry = self.entries[entry_id]
-        entry = replace(entry, rejections=(*entry.rejections, rejection)[-MAX_REJECTIONS:])
-        self.entries[entry_id] = entry
-        self._rewritten[entry_id] = None
-        self._measure(entry)
+    def rejections_of(self, tenant: str, exact_key: bytes) -> list[Rejection]:
+        """Return the rejections of a request's entry that are kept, the one that ends first first."""
+        kept = self.rejections.get((tenant, exact_key), {}).values()
+        return [rejection for _, rejection in sorted(kept, key=itemgetter(0))]
+
+    def reject(self, tenant: str, exact_key: bytes, rejection: Rejection) -> None:
+        """Keep what a verdict says of two requests, in both directions, beside their entries and in them."""
+        entry = self.entries.get(self.exact.get(exact_key, 0))
+        vector = None if entry is None else self.vectors.get(entry.partition, {}).get(entry.entry_id)
+        raw = b"" if vector is None else vector.astype(np.float16).tobytes()
+        self._reject(tenant, exact_key, rejection)
+        self._reject(tenant, rejection.exact_key, Rejection(exact_key, raw))
+
+    def _reject(self, tenant: str, exact_key: bytes, rejection: Rejection) -> None:
+        kept = self.rejections.setdefault((tenant, exact_key), {})
+        kept.pop(rejection.exact_key, None)
+        kept[rejection.exact_key] = (self.clock.wall() + self.settings.served_ttl_s, rejection)
+        while len(kept) > MAX_REJECTIONS:
+            del kept[min(kept, key=lambda key: kept[key][0])]
+        entry = self.entries.get(self.exact.get(exact_key, 0))
+        if entry is not None:
+            entry = replace(entry, rejections=latest((*entry.rejections, rejection)))
+            self.entries[entry.entry_id] = entry
+            self._rewritten[entry.entry_id] = None
+            self._measure(entry)
+
+    def forget_rejections(self) -> None:
+        """Forget the rejections whose time is over."""
+        now_s = self.clock.wall()
+        for pair, kept in list(self.rejections.items()):
+            self.rejections[pair] = {key: row for key, row in kept.items() if row[0] > now_s}
 
     def delete(self, entry_id: int) -> Entry | None:
         """Remove an entry with all its traces; return it, or None when there is none."""

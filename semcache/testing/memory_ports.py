@@ -168,8 +168,12 @@ class MemoryVerdicts:
         """Return a hit as it was served, while it is remembered."""
         return self._memory.remembered(hit_id)
 
+    async def rejections(self, tenant: str, exact_key: bytes) -> Sequence[Rejection]:
+        """Return the requests for which a request's answer is wrong by a verdict."""
+        return self._memory.rejections_of(tenant, exact_key)
+
     async def reject(self, hit_id: str, rejection: Rejection, verdict: str, line: LedgerRecord | None = None) -> bool:
-        """Remember that the entry behind `hit_id` is wrong for such requests; an exact hit's entry is deleted.
+        """Remember that the answer behind `hit_id` is wrong for such requests; an exact hit's entry is deleted.
 
         Returns:
             True, with `line` in the same commit, unless the same verdict was known already.
@@ -180,11 +184,11 @@ class MemoryVerdicts:
         self._memory.begin()
         hit = self._memory.judged(hit_id)
         entry = self._memory.entries.get(hit.entry_id)
-        if entry is not None:
-            if hit.status is Status.EXACT_HIT or hit.exact_key == entry.exact_key:
-                self._memory.delete(entry.entry_id)
-            else:
-                self._memory.reject(entry.entry_id, rejection)
+        entry_key = hit.entry_key if entry is None else entry.exact_key
+        if hit.status is Status.EXACT_HIT or hit.exact_key == entry_key:
+            self._memory.delete(hit.entry_id)
+        elif entry_key:
+            self._memory.reject(hit.tenant, entry_key, rejection)
         self._memory.served[hit_id] = hit._replace(verdict=verdict)
         is_new = hit.verdict != verdict
         if is_new and line is not None:

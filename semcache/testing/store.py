@@ -73,7 +73,7 @@ class MemoryStore:
         )
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, old log lines); return how many entries that were."""
+        """Delete what has ended (entries, hits, rejections, old log lines); return how many entries that were."""
         memory = self._memory
         memory.begin()
         now_s = self._clock_watch.settled_wall_s()
@@ -83,6 +83,7 @@ class MemoryStore:
         ended = [entry for entry in memory.entries.values() if entry.expires_s <= now_s]
         memory.delete_all(ended)
         self._expirations += len(ended)
+        memory.forget_rejections()
         memory.served = {name: hit for name, hit in memory.served.items() if memory.remembered(name) is not None}
         memory.lines = [line for line in memory.lines if line.at_s >= now_s - memory.settings.log_ttl_s]
         await memory.commit()

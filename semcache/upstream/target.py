@@ -26,6 +26,9 @@ from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, asked_w
 
 _EVENT_STREAM = "text/event-stream"
 _COMPLETIONS = "/chat/completions"
+_WHOLE = frozenset({http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
+"""Statuses of a whole answer: some frameworks create what a POST asks for, and some proxies change it on its way. Of
+the other successes 206 is a part, 202 comes before the answer, and 204 and 205 have none."""
 _ERROR_BYTES = 64 * 1024
 """Bytes read of an error's body: providers' errors have a few hundred."""
 _KEEPALIVE_S = 30.0
@@ -178,8 +181,12 @@ class HttpTarget:
         try:
             async with head_limit:
                 response = await self._client.send(request, stream=True)
-                if not response.is_success:
-                    raise self._failure(response, await _read_error(response), key)
+                if response.status_code not in _WHOLE:
+                    said = await _read_error(response)
+                    if response.is_success:  # A part of an answer is charged as a lost one is.
+                        received.begun = received.ended = True
+                        received.pieces.append(said)
+                    raise self._failure(response, said, key)
             declared = response.headers.get("content-length", "")
             received.declared_bytes = int(declared[:20]) if declared.isdecimal() else 0
             received.begun = True
@@ -275,7 +282,9 @@ class HttpTarget:
             f"The upstream {name!r} answered with {phrase}, which is no answer.",
             http_status=status,
             body=body,
-            hint="Redirects aren't followed: base_url must name the final address.",
+            hint="A whole answer comes with the status 200."
+            if response.is_success
+            else "Redirects aren't followed: base_url must name the final address.",
         )
 
     def _broken(self, error: httpx2.HTTPError, *, begun: bool) -> UpstreamError:

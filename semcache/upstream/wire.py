@@ -6,7 +6,9 @@ Reference: https://platform.openai.com/docs/api-reference/chat/object and …/ch
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -15,7 +17,9 @@ from semcache.errors import UpstreamError
 from semcache.model import Answer, finish_text, text_of
 from semcache.upstream.usage import completion_usage
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_MAX_LEVELS = 200
+"""Levels of an upstream's JSON. Python reads more than it can write: a deeper answer could not be replayed."""
 _ERROR_BYTES = 2048
 _PIECE_CHARS = 48
 """Characters of a replayed chunk: a few words, as providers send them."""
@@ -100,11 +104,21 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         )
     if not isinstance(value, dict):
         refuse(f"{what} that is no JSON object", body)
+    if body.count(b"[") + body.count(b"{") > _MAX_LEVELS and _is_deep(value):
+        refuse(f"{what} nested deeper than {_MAX_LEVELS} levels", body)
     error = value.get("error")
     if error:
         message = error.get("message") if isinstance(error, dict) else error
         refuse(f"an error ({str(message)[:200]})" if message else "an error", body)
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level, depth = [value], 0
+    while level and depth <= _MAX_LEVELS:
+        nested = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level, depth = [item for items in nested for item in items], depth + 1
+    return bool(level)
 
 
 def refuse(received: str, body: bytes, reason: str = "") -> NoReturn:
@@ -134,11 +148,21 @@ def well_formed(text: str) -> str:
 
 
 def dump(value: object) -> bytes:
-    """Return a value as compact JSON."""
+    """Return a value as compact JSON. A number beyond all floats, such as 1e400, becomes the largest one."""
     try:
         return _COMPACT.encode(value).encode()
     except UnicodeEncodeError:  # Half a surrogate pair: JSON expresses it by an escape.
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(_finite(value), separators=(",", ":")).encode()
+    except ValueError:  # Python has read such a number as infinity, which no JSON has.
+        return dump(_finite(value))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return math.copysign(sys.float_info.max, value)
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return {name: _finite(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
@@ -161,15 +185,18 @@ def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
     }
     head = dump(shared)[:-1] + b',"choices":['
     tail = b'],"usage":null}' if include_usage else b"]}"
-    for position, choice in enumerate(completion["choices"]):
-        yield from _replay_choice(choice, position, head, tail)
+    choices = completion["choices"]
+    indices = [choice.get("index") for choice in choices]
+    if len({index for index in indices if type(index) is int and index >= 0}) < len(choices):
+        indices = list(range(len(choices)))  # Two choices of one index would be one choice to a client.
+    for index, choice in zip(indices, choices, strict=True):
+        yield from _replay_choice(choice, index, head, tail)
     if include_usage and completion.get("usage") is not None:
         yield head + b'],"usage":' + dump(completion["usage"]) + b"}"
 
 
-def _replay_choice(choice: Mapping[str, Any], position: int, head: bytes, tail: bytes) -> Iterator[bytes]:
-    index = choice.get("index")
-    start = head + b'{"index":%d,"delta":' % (index if type(index) is int else position)
+def _replay_choice(choice: Mapping[str, Any], index: int, head: bytes, tail: bytes) -> Iterator[bytes]:
+    start = head + b'{"index":%d,"delta":' % index
     end = b',"finish_reason":null}' + tail
     message = choice["message"]
     contents = list(_replay_content(message.get("content")))

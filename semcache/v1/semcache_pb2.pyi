@@ -715,8 +715,9 @@ class TemplateUse(_message.Message):
     @_builtins.property
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slot]:
         """The values that were filled in; each must stand in the last user message. Short ones must be equal for a hit; long
-        ones are compared by meaning (the configured length divides them, or the template's declaration does). Where
-        templates are declared, only those are known, with exactly their slots.
+        ones are compared by meaning (the configured length divides them, or the template's declaration does). The text
+        around them must be equal. Where templates are declared, only those are known, with exactly their slots and, if it
+        was declared, their text.
         """
 
     def __init__(
@@ -1532,7 +1533,10 @@ class StoreRequest(_message.Message):
 
     @_builtins.property
     def embedding(self) -> Global___Embedding:
-        """The caller's own embedding of the prompt. Unset: the server embeds."""
+        """The caller's own embedding of the prompt. Unset: the server embeds. Only credentials with the right for it may send
+        one, otherwise the call fails with PERMISSION_DENIED and the reason EMBEDDING_NOT_ALLOWED. A sample is checked: one
+        that isn't the prompt's fails with INVALID_ARGUMENT and the reason EMBEDDING_MISMATCH.
+        """
 
     def __init__(
         self,

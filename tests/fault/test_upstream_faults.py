@@ -5,6 +5,7 @@ import errno
 import gzip
 import json
 import random
+from dataclasses import replace
 from email.utils import formatdate
 
 import httpx2
@@ -535,6 +536,33 @@ async def test_redirects_arent_followed(status):
                 await rig.ask("plain")
     assert caught.value.http_status == status
     assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [202, 204, 205, 206, 207, 226, 299])
+async def test_a_success_that_is_no_whole_answer_is_a_failure(status, kind):
+    reply = replace(good(kind), status=status)
+    async with ScriptedServer([reply]) as server, Rig(server, max_retries=0) as rig:
+        with pytest.raises(UpstreamError, match=f"answered with {status}.*which is no answer") as caught:
+            await rig.ask(kind)
+    assert caught.value.http_status == status
+    assert "status 200" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [200, 201, 203])
+async def test_a_whole_answer_may_have_been_created_or_passed_on(status, kind):
+    async with ScriptedServer([replace(good(kind), status=status)]) as server, Rig(server, max_retries=0) as rig:
+        await rig.ask(kind)
+
+
+async def test_a_part_of_an_answer_is_charged_as_a_lost_one():
+    call = UpstreamCall(alias="m", body=BODY, deadline_s=100.0, request_id="r1")
+    reply = replace(good("plain"), status=206)
+    async with ScriptedServer([reply]) as server, Rig(server, max_retries=0) as rig:
+        with pytest.raises(UpstreamError):
+            await rig.upstream.complete(call)
+    assert [lost.text for lost in call.lost] == ["A whole answer, told in several words."]
 
 
 async def test_a_key_that_the_target_tells_back_stays_secret():

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 GOLDEN = json.loads((FOLDER / "store_rows.json").read_text("utf-8"))
 OF_FORMAT_1 = json.loads((FOLDER / "store_rows_format_1.json").read_text("utf-8"))
 OF_FORMAT_2 = json.loads((FOLDER / "store_rows_format_2.json").read_text("utf-8"))
+OF_FORMAT_3 = json.loads((FOLDER / "store_rows_format_3.json").read_text("utf-8"))
 
 FULL: Entry = entry(
     tags=("faq",),
@@ -63,7 +64,7 @@ SECOND = {
 }
 PARTS = WRITTEN._replace(service_tier="flex", parts=(("input_audio", 3), ("web_searches", 1)))
 PARTLY = Cost(4, 5, 6, priced=True, price_version="v", partly_priced=True)
-VALUES = {
+THIRD = {
     **SECOND,
     "entry of format 3": (
         entry(entry_id=7, answer=replace(answer("yes"), usage=PARTS), cost=PARTLY),
@@ -76,6 +77,14 @@ VALUES = {
         codec.decode_record,
     ),
     "hour of format 3": (replace(HOUR, partly_priced=14), codec.encode_hour, codec.decode_hour),
+}
+VALUES = {
+    **THIRD,
+    "served hit of format 4": (
+        served(vector=b"\x01\x02", entry_key=digest("a")),
+        codec.encode_served,
+        codec.decode_served,
+    ),
 }
 
 
@@ -103,8 +112,15 @@ def test_rows_of_format_2_are_read(name):
     assert decode(bytes.fromhex(OF_FORMAT_2[name])) == value
 
 
+@pytest.mark.parametrize("name", THIRD)
+def test_rows_of_format_3_are_read(name):
+    value, _, decode = THIRD[name]
+    assert decode(bytes.fromhex(OF_FORMAT_3[name])) == value
+
+
 def test_every_default_is_left_somewhere():
     assert FULL.answer.usage == Usage(12, 4, 30)
     assert GOLDEN.keys() == VALUES.keys()
     assert OF_FORMAT_1.keys() == FIRST.keys()
     assert OF_FORMAT_2.keys() == SECOND.keys()
+    assert OF_FORMAT_3.keys() == THIRD.keys()

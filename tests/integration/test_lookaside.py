@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import grpc
@@ -125,6 +126,39 @@ async def test_a_callers_embedding_is_used_when_it_is_the_servers_kind() -> None
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await store(served, "two", embedding=wrong)
             assert reason_of(refused.value) == "FINGERPRINT_MISMATCH"
+
+
+async def test_only_a_credential_with_the_right_may_send_embeddings() -> None:
+    keys = [
+        {"tenant": "acme", "sha256": hashlib.sha256(shown.encode()).hexdigest(), **fields}
+        for shown, fields in (("plain", {}), ("own", {"own_embeddings": True}))
+    ]
+    async with serving({"auth": {"enabled": True, "keys": keys}}) as served:
+        vector = served.embedder.vector("one").tolist()
+        mine = pb.Embedding(values=vector, embedder_fingerprint=served.embedder.fingerprint)
+        message = pb.StoreRequest(prompt=prompt("one"), text="1", embedding=mine)
+        for shown in ("plain", "own"):
+            metadata = (("x-api-key", shown),)
+            batch = await served.stub.StoreBatch(pb.StoreBatchRequest(requests=[message]), metadata=metadata)
+            assert batch.results[0].error.reason == ("EMBEDDING_NOT_ALLOWED" if shown == "plain" else "")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await served.stub.Store(message, metadata=(("x-api-key", "plain"),))
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert reason_of(refused.value) == "EMBEDDING_NOT_ALLOWED"
+
+
+async def test_an_embedding_of_another_text_is_refused_when_it_is_checked() -> None:
+    async with serving({"embedding": {"given_sample_ratio": 1.0}}) as served:
+        for text, reason in (("one", ""), ("quite another text", "EMBEDDING_MISMATCH")):
+            values = served.embedder.vector(text).tolist()
+            mine = pb.Embedding(values=values, embedder_fingerprint=served.embedder.fingerprint)
+            if not reason:
+                assert (await store(served, "one", embedding=mine)).stored
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await store(served, "two", embedding=mine)
+            assert reason_of(refused.value) == reason
+        assert (await lookup(served, "two")).outcome.status == pb.STATUS_MISS
 
 
 async def test_a_wrong_hit_is_not_served_to_such_a_request_again_even_after_a_restart(tmp_path: Path) -> None:

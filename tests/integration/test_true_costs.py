@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from semcache.errors import BudgetExceededError
 from semcache.finance.ledger_rows import line_row
@@ -13,7 +15,7 @@ from semcache.finance.report import remarks
 from semcache.finance.savings import savings
 from semcache.model import HIT_STATUSES, LedgerRecord, Status, Usage
 from semcache.testing.upstream import Scripted, ScriptedUpstream
-from tests.support.caches import Rig, check_books, request, rig
+from tests.support.caches import Rig, check_books, deposit, request, rig
 
 BESIDE = {
     "prompt_tokens": 1_000,
@@ -45,6 +47,29 @@ async def test_reasoning_beside_the_completion_is_spent_and_saved_in_full() -> N
     assert first.usage == Usage(1_000, 0, 2_100)
     assert (again.status, again.saved.total_nanousd) == (Status.EXACT_HIT, GPT_4O_BESIDE_NANOUSD)
     assert check_books(served, requests=2) == GPT_4O_BESIDE_NANOUSD
+
+
+@pytest.mark.parametrize("odd", [{"prompt_tokens": 10**12}, {"completion_tokens": 10**12}])
+async def test_a_count_that_can_not_be_true_is_estimated_counted_and_logged(odd: dict[str, int]) -> None:
+    told = {"prompt_tokens": 3, "completion_tokens": 2, **odd}
+    served = answering(completion(told, model="gpt-4o"))
+    with capture_logs() as logs:
+        response = await served.cache.complete(request("one", model="gpt-4o"))
+    assert response.usage.estimated
+    assert 0 < response.usage.input_tokens < 100
+    assert 0 < response.usage.output_tokens < 100
+    assert check_books(served, requests=1) < 1_000_000
+    assert [line["input_tokens"] for line in logs if line["event"] == "story.usage_implausible"] == [
+        told["prompt_tokens"]
+    ]
+
+
+async def test_a_callers_count_that_can_not_be_true_is_estimated_too() -> None:
+    served = rig()
+    mine = deposit(served, request("one", model="gpt-4o"))
+    mine = replace(mine, answer=replace(mine.answer, usage=Usage(10**12, 0, 10)))
+    stored = await served.cache.store(mine)
+    assert stored.cost.total_nanousd < 1_000_000
 
 
 async def test_a_budget_ends_where_the_true_cost_ends_it() -> None:

@@ -107,6 +107,7 @@ HITS = st.builds(
     at_s=FLOAT,
     vector=st.binary(max_size=40),
     verdict=TEXT,
+    entry_key=st.just(b"") | KEY.filter(any),
 )
 
 
@@ -169,6 +170,8 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.records: list[LedgerRecord] = []
         self.last_id = 0
         self.hits = 0
+        self.made_for: dict[int, tuple[str, bytes]] = {}
+        self.rejected: dict[tuple[str, bytes], dict[bytes, tuple[float, Rejection]]] = {}
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
@@ -206,8 +209,11 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         assert stored.entry_id > self.last_id
         self.last_id = stored.entry_id
         for old in [old for old in self.entries.values() if old.exact_key == wanted.exact_key]:
-            wanted = replace(wanted, rejections=old.rejections)
+            kept = {one.exact_key for one in self.kept(tenant, wanted.exact_key)}
+            wanted = replace(wanted, rejections=tuple(one for one in old.rejections if one.exact_key not in kept))
             self.forget(old.entry_id)
+        self.made_for[stored.entry_id] = tenant, wanted.exact_key
+        wanted = replace(wanted, rejections=(*wanted.rejections, *self.kept(tenant, wanted.exact_key)))
         self.entries[stored.entry_id] = replace(wanted, entry_id=stored.entry_id)
         assert stored == self.entries[stored.entry_id]
         if added is not None:
@@ -242,23 +248,45 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         for one in named if apply else ():
             self.forget(one.entry_id)
 
-    @rule(chance=st.randoms(use_true_random=False), exact=st.booleans())
-    def reject(self, *, chance: Any, exact: bool) -> None:
+    def kept(self, tenant: str, exact_key: bytes) -> list[Rejection]:
+        rows = self.rejected.get((tenant, exact_key), {})
+        return [rejection for _, (_, rejection) in sorted(rows.items(), key=lambda item: (item[1][0], item[0]))]
+
+    def keep(self, tenant: str, exact_key: bytes, rejection: Rejection) -> None:
+        self.rejected.setdefault((tenant, exact_key), {})[rejection.exact_key] = self.clock.wall(), rejection
+        for old in [old for old in self.entries.values() if old.exact_key == exact_key]:
+            others = (one for one in old.rejections if one.exact_key != rejection.exact_key)
+            self.entries[old.entry_id] = replace(old, rejections=(*others, rejection))
+
+    @rule(chance=st.randoms(use_true_random=False), name=NAMES, exact=st.booleans())
+    def reject(self, *, chance: Any, name: str, exact: bool) -> None:
         entry_id = chance.randint(1, self.last_id + 1)
+        tenant, entry_key = self.made_for.get(entry_id, ("acme", b""))
         self.hits += 1
         status = Status.EXACT_HIT if exact else Status.SEMANTIC_HIT
-        hit = served(f"h{self.hits}", entry_id, status=status, at_s=self.clock.wall())
+        rejection = Rejection(digest(tenant + name), b"v")
+        hit = served(
+            f"h{self.hits}",
+            entry_id,
+            tenant=tenant,
+            status=status,
+            exact_key=rejection.exact_key,
+            at_s=self.clock.wall(),
+            entry_key=entry_key,
+        )
         line = record(f"r{len(self.records)}", at_s=self.clock.wall(), status=status)
         self.store.ledger.record(line, hit)
         self.records.append(line)
-        rejection = Rejection(digest(str(self.hits)), b"v")
         self.run(self.store.verdicts.reject(hit.hit_id, rejection, "wrong"))
         assert self.run(self.store.verdicts.served(hit.hit_id)) == hit._replace(verdict="wrong")
-        if entry_id in self.entries and exact:
-            self.forget(entry_id)
-        elif entry_id in self.entries:
-            old = self.entries[entry_id]
-            self.entries[entry_id] = replace(old, rejections=(*old.rejections, rejection))
+        if exact or rejection.exact_key == entry_key:
+            if entry_id in self.entries:
+                self.forget(entry_id)
+        elif entry_key:
+            now = [one.entry_id for one in self.entries.values() if one.exact_key == entry_key]
+            raw = self.vectors[now[0]].astype(np.float16).tobytes() if now and now[0] in self.vectors else b""
+            self.keep(tenant, entry_key, rejection)
+            self.keep(tenant, rejection.exact_key, Rejection(entry_key, raw))
 
     @invariant()
     def agrees(self) -> None:
@@ -280,6 +308,10 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             assert ids.tolist() == wanted
             if wanted:
                 np.testing.assert_array_equal(vectors, np.stack([self.vectors[i] for i in wanted]))
+        for (tenant, exact_key), rows in self.rejected.items():
+            kept = self.run(self.store.verdicts.rejections(tenant, exact_key))
+            assert list(kept) == self.kept(tenant, exact_key)
+            assert len(kept) == len(rows)
         assert self.store.stats().entries == len(self.entries)
         others = [name for name in self.embedder_of.values() if name not in {"", self.embedder}]
         assert self.store.stats().inert == (len(others) if self.embedder else 0)

@@ -147,6 +147,8 @@ class Service:
     async def store(self, message: pb.StoreRequest, caller: Caller) -> pb.StoreResponse:
         """Serve Store."""
         call = incoming.store_call(message, tenant=caller.tenant, limits=self._limits)
+        if call.vector is not None:
+            caller.require_own_embeddings()
         if call.request is not None:
             keyed = self._cache.key(call.request)
         else:
@@ -166,6 +168,7 @@ class Service:
             lease_id=call.lease_id,
             vector=call.vector,
             fingerprint=call.embedder_fingerprint,
+            caller=caller.name,
         )
         with audit.changing(caller, "Store"):
             deposited = await self._cache.store(deposit)

@@ -216,3 +216,14 @@ async def test_a_generator_may_be_closed_by_another_task(configure, lines):
     structlog.get_logger("semcache.x").info("x.after")
 
     assert "request_id" not in lines()[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["httpx2", "httpcore2.http11", "httpcore2.connection", "httpx", "httpcore.http2", "hpack"]
+)
+def test_no_library_logs_headers_even_at_debug(configure, lines, name):
+    configure(level="debug")
+    logging.getLogger(name).debug("receive_response_headers.complete return_value=%r", [(b"set-cookie", b"secret")])
+    logging.getLogger(name).info('HTTP Request: POST https://example.com/v1?key=secret "HTTP/1.1 200 OK"')
+    logging.getLogger(name).warning("kept")
+    assert [line["event"] for line in lines()] == ["kept"]

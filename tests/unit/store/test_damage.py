@@ -294,6 +294,7 @@ async def test_a_whole_store_is_clean(tmp_path):
         "access": 1,
         "log": 3,
         "hours": 1,
+        "rejections": 0,
     }
 
 

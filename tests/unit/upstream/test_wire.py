@@ -252,3 +252,47 @@ def test_a_replay_keeps_tool_calls():
 def test_names_that_may_mean_one_model(asked, answered, same):
     assert is_same_model(asked, answered) is same
     assert is_same_model(answered, asked) is same
+
+
+WHOLE = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"extra":%b}'
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"[1e999]", b'{"a":[1e400]}', b'["\\ud800",1e400]'])
+def test_a_number_beyond_all_floats_is_replayed_as_json(number):
+    def no_json(name):
+        raise ValueError(name)
+
+    body = WHOLE % number
+    assert read_answer(body).text == "hi"
+    for chunk in replay_chunks(body, include_usage=True):
+        assert "extra" in json.loads(chunk, parse_constant=no_json)
+
+
+@pytest.mark.parametrize("levels", [150, 199])
+def test_a_nested_answer_is_replayed(levels):
+    body = WHOLE % (b"[" * (levels - 1) + b"]" * (levels - 1))
+    assert read_answer(body).text == "hi"
+    assert len(list(replay_chunks(body, include_usage=False))) == 3
+
+
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+@pytest.mark.parametrize("levels", [201, 600, 100_000])
+def test_an_answer_that_is_too_deep_to_be_replayed_is_refused(pair, levels):
+    with pytest.raises(UpstreamError):
+        read_answer(WHOLE % (pair[0] * levels + b"1" + pair[1] * levels))
+
+
+@pytest.mark.parametrize("indices", [(0, 0), (None, None), (-1, -1), (3, 3), (0, None), (1, -1)])
+def test_choices_that_share_an_index_are_replayed_as_two(indices):
+    choices = [{"index": index, "message": {"content": text}} for index, text in zip(indices, "ab", strict=True)]
+    texts = {}
+    for chunk in replay_chunks(json.dumps({"choices": choices}).encode(), include_usage=False):
+        for choice in json.loads(chunk)["choices"]:
+            texts[choice["index"]] = texts.get(choice["index"], "") + (choice["delta"].get("content") or "")
+    assert texts == {0: "a", 1: "b"}
+
+
+def test_indices_that_tell_choices_apart_are_kept():
+    choices = [{"index": index, "message": {"content": "a"}} for index in (4, 2)]
+    chunks = replay_chunks(json.dumps({"choices": choices}).encode(), include_usage=False)
+    assert {choice["index"] for chunk in chunks for choice in json.loads(chunk)["choices"]} == {2, 4}

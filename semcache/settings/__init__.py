@@ -7,7 +7,13 @@
 """
 
 from semcache.settings.costs import Budget, CostModelSettings, CostSettings, OverheadSettings, ProviderCharge
-from semcache.settings.operations import LogSettings, MetricsSettings, StoreSettings
+from semcache.settings.operations import (
+    EncryptionSettings,
+    LogSettings,
+    MasterKeySource,
+    MetricsSettings,
+    StoreSettings,
+)
 from semcache.settings.requests import (
     CacheabilitySettings,
     ComplexityRule,
@@ -59,11 +65,13 @@ __all__ = [
     "DeclaredTemplate",
     "DegradedSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
     "Fallback",
     "IndexSettings",
     "KeySettings",
     "LimitSettings",
     "LogSettings",
+    "MasterKeySource",
     "MetricsSettings",
     "NamespaceThreshold",
     "OverheadSettings",

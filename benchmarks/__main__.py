@@ -18,6 +18,7 @@ from benchmarks.worker import ROOT
 
 BENCHMARKS: dict[str, list[str]] = {
     "exact_hit": [],
+    "encryption": [],
     "semantic_hit": [],
     "batch": [],
     "latency": [],

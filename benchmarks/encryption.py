@@ -47,7 +47,7 @@ def main() -> None:
         "encryption",
         measurements,
         notes=[
-            f"Processor time of the server; {ENTRIES:,} entries, {CALLERS} callers, {ANSWER_CHARS} characters an answer.",
+            f"Processor time of the server: {ENTRIES:,} entries, {CALLERS} callers, answers of {ANSWER_CHARS} letters.",
             "From disk: the exact tier keeps nothing in memory, so that each hit reads its row.",
             f"The load is the wall time of `Vectors.load`: {VECTORS:,} vectors of {DIMENSION} dimensions, file cached.",
         ],

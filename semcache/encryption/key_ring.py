@@ -99,11 +99,6 @@ class KeyRing:
         """The ids of the keys that encrypt."""
         return {key.key_id for key in self._by_tenant().values()}
 
-    @property
-    def tenants(self) -> list[str]:
-        """The tenants that have a key, by name."""
-        return sorted({key.tenant for key in self._content.keys if key.tenant is not None})
-
     def tenant_of(self, row: bytes) -> str | None:
         """Return whose key an encrypted row has; None for the store's own. The row's key must be there."""
         return self._tenants[key_id_of(row)]

@@ -25,10 +25,10 @@ from semcache.settings import StoreSettings
 from semcache.store import LmdbStore
 from semcache.testing.clock import FakeClock
 
-ROUNDS = 9
-ENTRIES = 1_500
-STORED_PER_ROUND = 256
-SEMANTIC_PER_ROUND = 256
+ROUNDS = 7
+ENTRIES = 1_000
+STORED_PER_ROUND = 128
+SEMANTIC_PER_ROUND = 128
 CALLERS = 64
 ANSWER_CHARS = 720
 VECTORS = 20_000

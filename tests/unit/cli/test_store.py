@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from semcache.cli.main import app
 from semcache.store import check
-from tests.unit.store.test_encrypted import fill, in_clear, settings_of
+from tests.support.encrypted_stores import fill, in_clear, settings_of
 
 
 @pytest.fixture

@@ -218,6 +218,27 @@ def test_a_disk_that_refuses_is_tried_again(tmp_path, monkeypatch):
     assert opened(tmp_path).decrypt(PLACE, later) == b"later"
 
 
+def test_the_next_rewrite_has_its_room_beforehand(tmp_path):
+    """On a full disk, a new tenant's key would otherwise hold up the ledger lines of all tenants."""
+    ring, _ = made(tmp_path)
+    spare = (tmp_path / f"{KEY_FILE}.new").stat()
+    assert spare.st_blocks * 512 >= 1 << 16
+    assert spare.st_mode & 0o777 == 0o600
+    ring.encrypt("other", PLACE, b"another row")
+    ring.sync()
+    assert (tmp_path / KEY_FILE).stat().st_ino == spare.st_ino
+    assert opened(tmp_path).key_ids == ring.key_ids
+
+
+def test_a_system_that_gives_no_room_beforehand_is_no_reason_to_fail(tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    _, row = made(tmp_path)
+    assert opened(tmp_path).decrypt(PLACE, row) == b"a row"
+
+
 # -- changing keys
 
 

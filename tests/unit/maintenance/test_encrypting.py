@@ -10,8 +10,7 @@ from semcache.errors import NotFoundError, StoreUnusableError
 from semcache.maintenance import encrypting
 from semcache.store import check, encrypted, repair
 from semcache.store.layout import pack_id
-from tests.support.stored import digest, encryption, store_settings
-from tests.unit.store.test_encrypted import (
+from tests.support.encrypted_stores import (
     OTHER_KEY,
     SECRETS,
     fill,
@@ -21,6 +20,7 @@ from tests.unit.store.test_encrypted import (
     raw_rows,
     settings_of,
 )
+from tests.support.stored import digest, encryption, store_settings
 
 
 async def contents(settings) -> dict[str, object]:
@@ -64,6 +64,7 @@ async def test_a_store_in_clear_is_encrypted_as_a_whole(tmp_path):
         "lock.mdb",
         "semcache.lock",
         KEY_FILE,
+        f"{KEY_FILE}.new",
     }
 
 
@@ -86,27 +87,33 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("new_keys", [False, True])
-@pytest.mark.parametrize("step", ["_copy", "remove", "sync_folder", "keep_current", "sync", "replace"])
+@pytest.mark.parametrize("step", ["_copy", "remove", "rename", "sync_folder", "keep_current", "sync"])
 async def test_a_kill_while_encrypting_leaves_a_store_that_goes_on(tmp_path, monkeypatch, step, new_keys):
     settings = settings_of(tmp_path)
     await fill(in_clear(tmp_path))
     await fill(settings, "other", "river")
     before = await contents(settings)
-    calls = []
+    replace = Path.replace
 
     def killed(*arguments: object, **options: object) -> None:
-        calls.append(step)
         raise KilledError
 
-    place = {
+    def killed_rename(source: Path, target: Path) -> Path:
+        if target.name == "data.mdb":
+            raise KilledError
+        return replace(source, target)
+
+    places = {
         "_copy": encrypting,
         "remove": encrypting.rebuilding,
         "sync_folder": encrypting.opening,
         "keep_current": KeyRing,
         "sync": KeyRing,
-        "replace": Path,
-    }[step]
-    monkeypatch.setattr(place, step, killed)
+    }
+    if step == "rename":
+        monkeypatch.setattr(Path, "replace", killed_rename)
+    else:
+        monkeypatch.setattr(places[step], step, killed)
     with pytest.raises(KilledError):
         maintenance.encrypt(settings, new_keys=new_keys)
     monkeypatch.undo()

@@ -130,10 +130,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 lock: install-dev  ## Resolve requirements/*.lock again from pyproject.toml
 	$(call say,requirements/cpu.lock)
-	@$(COMPILE) --config-file requirements/uv-cpu.toml --no-emit-package torch --extra cpu --extra reports \
+	@$(COMPILE) --config-file requirements/uv-cpu.toml --no-emit-package torch --extra cpu --extra encryption --extra reports \
 		--output-file requirements/cpu.lock pyproject.toml requirements/build.in
 	$(call say,requirements/gpu.lock)
-	@$(COMPILE) --no-config --extra gpu --extra reports --constraints requirements/cpu.lock \
+	@$(COMPILE) --no-config --extra gpu --extra encryption --extra reports --constraints requirements/cpu.lock \
 		--output-file requirements/gpu.lock pyproject.toml requirements/build.in
 	$(call say,requirements/dev.lock)
 	@$(COMPILE) --no-config --group dev --constraints requirements/cpu.lock \

@@ -19,6 +19,7 @@ from benchmarks.worker import ROOT
 BENCHMARKS: dict[str, list[str]] = {
     "exact_hit": [],
     "http": [],
+    "encryption": [],
     "semantic_hit": [],
     "batch": [],
     "latency": [],

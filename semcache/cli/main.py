@@ -18,6 +18,7 @@ from semcache.cli.explain import explain
 from semcache.cli.replay import replay
 from semcache.cli.serve import serve
 from semcache.cli.stats import stats
+from semcache.cli.store import app as store
 from semcache.cli.tune import tune
 from semcache.errors import SemcacheError, SettingsError
 
@@ -37,6 +38,7 @@ app.command()(stats)
 app.command()(explain)
 app.command()(check)
 app.add_typer(cost)
+app.add_typer(store)
 
 
 def _version(*, value: bool) -> None:

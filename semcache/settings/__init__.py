@@ -7,7 +7,13 @@
 """
 
 from semcache.settings.costs import Budget, CostModelSettings, CostSettings, OverheadSettings, ProviderCharge
-from semcache.settings.operations import LogSettings, MetricsSettings, StoreSettings
+from semcache.settings.operations import (
+    EncryptionSettings,
+    LogSettings,
+    MasterKeySource,
+    MetricsSettings,
+    StoreSettings,
+)
 from semcache.settings.requests import (
     CacheabilitySettings,
     ComplexityRule,
@@ -60,12 +66,14 @@ __all__ = [
     "DeclaredTemplate",
     "DegradedSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
     "Fallback",
     "HttpSettings",
     "IndexSettings",
     "KeySettings",
     "LimitSettings",
     "LogSettings",
+    "MasterKeySource",
     "MetricsSettings",
     "NamespaceThreshold",
     "OverheadSettings",

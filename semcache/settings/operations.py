@@ -3,13 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
+    model_validator,
 )
 
 from semcache.settings.section import Bytes, Count, Seconds, Section
+
+
+class MasterKeySource(Section):
+    """The source of a master key of 32 random bytes, as base64 or hex: one of a file, a variable and a command."""
+
+    file: Path | None = None
+    environment: str = ""
+    """The name of an environment variable that holds the key."""
+    command: tuple[str, ...] = ()
+    """A program with its arguments that prints the key, such as the client of a key service. No shell runs it."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(map(bool, (self.file, self.environment, self.command))) > 1:
+            message = "a master key has one source: a file, an environment variable, or a command"
+            raise ValueError(message)
+        return self
+
+    @property
+    def given(self) -> bool:
+        """Whether it names a source."""
+        return bool(self.file or self.environment or self.command)
+
+
+class EncryptionSettings(Section):
+    """Encryption at rest (AES-256-GCM): on when `key` names the source of a master key (docs/operations.md)."""
+
+    key: MasterKeySource = MasterKeySource()
+    previous_keys: tuple[MasterKeySource, ...] = ()
+    """Former master keys. They open the key file, which the next start writes again under `key`."""
+
+    @model_validator(mode="after")
+    def _given(self) -> Self:
+        if not all(source.given for source in self.previous_keys) or (self.previous_keys and not self.key.given):
+            message = "key and each of previous_keys must name a file, an environment variable, or a command"
+            raise ValueError(message)
+        return self
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the store is encrypted."""
+        return self.key.given
 
 
 class StoreSettings(Section):
@@ -46,6 +89,7 @@ class StoreSettings(Section):
     """How long the per-request log is kept; its hourly rollup stays."""
     exact_cache_bytes: Bytes = 256 * 1024**2
     """Bytes of decoded entries that the exact tier keeps in memory."""
+    encryption: EncryptionSettings = EncryptionSettings()
 
 
 class MetricsSettings(Section):

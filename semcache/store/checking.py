@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lmdb
 
+from semcache import encryption
 from semcache.disk import pages
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
@@ -77,7 +78,7 @@ def check(settings: StoreSettings, progress: Callable[[str], None] | None = None
     damaged_pages = _damaged_pages(settings.path)
     if damaged_pages:
         return _page_report(damaged_pages)
-    env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+    env, dbs = opening.open_environment(settings, readonly=True)
     try:
         with env.begin() as txn:
             return _Walk(txn, dbs, progress).run()
@@ -97,23 +98,28 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
         StoreUnusableError: there is none, a server has it, a newer semcache wrote it, or it can't be written.
     """
     if not (settings.path / opening.DATA_FILE).is_file():
-        opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)  # raises, naming the path
+        opening.open_environment(settings, readonly=True)  # raises, naming the path
     lock = opening.lock_folder(settings.path)
     try:
-        of_pages = _page_report(pages.problems(settings.path / opening.DATA_FILE))
-        if not of_pages.clean:
-            of_pages.kept = str(rebuilding.rebuild(settings.path, settings.map_size_bytes, progress))
-        of_rows = _repair_rows(settings, progress)
-        of_rows.problems = (of_pages.problems + of_rows.problems)[:MAX_PROBLEMS]
-        of_rows.problem_count += of_pages.problem_count
-        of_rows.kept = of_pages.kept
-        return of_rows
+        return repair_locked(settings, progress)
     finally:
         lock.release()
 
 
+def repair_locked(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
+    """Do what `repair` does, for a caller that holds the folder's lock."""
+    of_pages = _page_report(pages.problems(settings.path / opening.DATA_FILE))
+    if not of_pages.clean:
+        of_pages.kept = str(rebuilding.rebuild(settings.path, settings.map_size_bytes, progress))
+    of_rows = _repair_rows(settings, progress)
+    of_rows.problems = (of_pages.problems + of_rows.problems)[:MAX_PROBLEMS]
+    of_rows.problem_count += of_pages.problem_count
+    of_rows.kept = of_pages.kept
+    return of_rows
+
+
 def _repair_rows(settings: StoreSettings, progress: Callable[[str], None] | None) -> CheckReport:
-    env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=False)
+    env, dbs = opening.open_environment(settings, readonly=False)
     try:
         with env.begin(write=True) as txn:
             return _repaired(txn, dbs, progress)
@@ -156,7 +162,8 @@ def _repaired(txn: lmdb.Transaction[bytes], dbs: Databases, progress: Callable[[
             if value is None:
                 txn.delete(key, db=db)
             else:
-                txn.put(key, value, db=db)
+                # The store's own key: of the rows that are encrypted, a repair writes those of the rollup alone.
+                txn.put(key, encryption.stored_row(txn, None, key, value, db), db=db)
         repaired += len(walk.fixes)
         if not walk.fixes:
             first.repaired = repaired
@@ -212,7 +219,10 @@ class _Walk:
             self._progress(name)
         count = 0
         for key, value in self._rows(name):
-            look(key, value)
+            if value == encryption.ERASED_ROW:
+                self._note("row_erased", name, key, None)
+            else:
+                look(key, value)
             count += 1
         self._report.rows[name] = count
 

@@ -43,7 +43,7 @@ def read_judged(settings: StoreSettings) -> JudgedHits:
     Raises:
         StoreUnusableError: there is none, a newer semcache wrote it, or it can't be read.
     """
-    env, dbs = opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
+    env, dbs = opening.open_environment(settings, readonly=True)
     hits: list[JudgedHit] = []
     without_verdict = without_entry = damaged_rows = 0
     try:

@@ -25,6 +25,10 @@ STORE_FORMAT = 4
 
 Opening brings a store up to date. An older semcache refuses it from then on, because it would misread its rows."""
 
+ENCRYPTED_FLAG = 1 << 15
+"""Added to the format of a store that holds encrypted rows. A semcache that knows no encryption takes it for a newer
+format and refuses the store, instead of taking every row for damaged."""
+
 LIB_VERSION = 0
 """LMDB 0.9's file format. LMDB 1.0 can't read it, nor 0.9 that of 1.0, so the version isn't left to a default."""
 
@@ -50,6 +54,8 @@ EXPIRES_ENTRY, EXPIRES_SERVED, EXPIRES_REJECTION = b"e", b"s", b"r"
 LABEL_TENANT, LABEL_TAG, LABEL_SOURCE = b"n", b"t", b"s"
 
 META_FORMAT, META_COUNTERS, META_SECRETS, META_RUNS = b"format", b"counters", b"secret_key_ids", embedders.META_NAME
+META_DATA_KEYS = b"data_key_ids"
+"""The name of the meta row with the ids of all data keys that rows were encrypted with."""
 META_FINGERPRINTS = b"fingerprints"
 """The names of all embedders, in a store of format 1."""
 COUNTERS = struct.Struct("<4Q")

@@ -54,9 +54,7 @@ class LedgerReader:
         """
         self.path: Path = settings.path
         self.damaged = 0
-        self._file = Environment(
-            lambda: opening.open_environment(settings.path, settings.map_size_bytes, readonly=True)
-        )
+        self._file = Environment(lambda: opening.open_environment(settings, readonly=True))
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Self
 
+from semcache import encryption
 from semcache.disk import Environment, FileRoom
 from semcache.errors import SemcacheError
 from semcache.model import StoreStats
@@ -76,7 +77,9 @@ class LmdbStore:
         damage = Damage()
         try:
             opening.narrow_modes(settings.path)
-            file = Environment(lambda: opening.open_environment(settings.path, settings.map_size_bytes, readonly=False))
+            # Read once, for the file may be opened again in the middle of trouble.
+            master_keys = encryption.master_keys(settings.encryption)
+            file = Environment(lambda: opening.open_environment(settings, readonly=False, master_keys=master_keys))
             try:
                 file.free_readers()
                 counters = opening.settle_meta(file, settings.path, secret_key_ids, embedder_fingerprint, damage=damage)

@@ -12,16 +12,19 @@ from typing import Any
 
 import lmdb
 
+from semcache import encryption
 from semcache.disk import Environment, narrow, pages
+from semcache.encryption import KEY_FILE, MasterKey
 from semcache.errors import StoreUnusableError
-from semcache.store import embedders, layout, seals
+from semcache.settings import StoreSettings
+from semcache.store import embedders, encrypted, layout, seals
 from semcache.store.damage import Damage
 from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
 
 LOCK_FILE = "semcache.lock"
 DATA_FILE = "data.mdb"
-_OWN_FILES = (LOCK_FILE, DATA_FILE, "data.rebuilt", "lock.mdb", "partition.")
+_OWN_FILES = (LOCK_FILE, DATA_FILE, "data.rebuilt", "data.encrypted", "lock.mdb", "partition.", KEY_FILE)
 """How the names of semcache's own files in its folder begin."""
 _MAX_READERS = 512
 """Threads that may read at once: the event loop, the index's workers, a `check` beside them."""
@@ -92,15 +95,25 @@ def lock_folder(path: Path) -> OwnerLock:
         raise _unusable(path, error) from error
 
 
-def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tuple[lmdb.Environment, Databases]:
+def open_environment(
+    settings: StoreSettings, *, readonly: bool, master_keys: Sequence[MasterKey] | None = None
+) -> tuple[lmdb.Environment, Databases]:
     """Return the environment and its sub-databases; make a missing store unless `readonly`.
 
     Commits are synced. The map isn't writable, because a full disk would then end the process with SIGBUS. The map's
-    size never changes.
+    size never changes. With `encryption`, the environment encrypts and decrypts rows.
+
+    Args:
+        settings: where the store is, its map's size, and the sources of its master keys.
+        readonly: whether nothing is written.
+        master_keys: what the sources have given before; None: they are asked.
 
     Raises:
-        StoreUnusableError: it isn't a store that this semcache reads, or the disk refuses.
+        StoreUnusableError: it isn't a store that this semcache reads, a key of it is missing, or the disk refuses.
     """
+    path, map_size_bytes = settings.path, settings.map_size_bytes
+    if master_keys is None:
+        master_keys = encryption.master_keys(settings.encryption)
     if readonly and not (path / DATA_FILE).is_file():
         raise StoreUnusableError(
             f"there is no store at {path}.", hint="Name the folder that store.path names, or start the server once."
@@ -115,7 +128,9 @@ def open_environment(path: Path, map_size_bytes: int, *, readonly: bool) -> tupl
     try:
         # The format is checked before sub-databases are made: a store that can't be read stays as it is.
         with env.begin() as txn:
-            check_format(_stored_format(env, txn), path)
+            stored_format = _stored_format(env, txn)
+        check_format(stored_format, path)
+        env = encrypted.wrapped(env, path, master_keys, stored_format, readonly=readonly)
         return env, Databases.open(env, create=not readonly)
     except lmdb.NotFoundError:
         env.close()
@@ -180,7 +195,7 @@ def check_format(row: bytes | None, path: Path) -> None:
     """
     if row is None:
         return
-    version = int.from_bytes(row, "big")
+    version = int.from_bytes(row, "big") & ~layout.ENCRYPTED_FLAG
     if version > layout.STORE_FORMAT:
         raise StoreUnusableError(
             f"the store at {path} has format {version}, and this semcache reads up to {layout.STORE_FORMAT}.",

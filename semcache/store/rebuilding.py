@@ -31,7 +31,7 @@ def rebuild(folder: Path, map_size_bytes: int, progress: Callable[[str], None] |
     """
     old, new = folder / DATA_FILE, folder / _NEW_FILE
     try:
-        _remove(new)
+        remove(new)
         with old.open("rb") as file:
             env = opening.new_file(new, map_size_bytes)
             try:
@@ -43,7 +43,7 @@ def rebuild(folder: Path, map_size_bytes: int, progress: Callable[[str], None] |
         os.link(old, kept)
         new.replace(old)
         opening.sync_folder(folder)
-        _remove(new)
+        remove(new)
     except (lmdb.Error, OSError) as error:
         raise StoreUnusableError(
             f"the store at {folder} can't be rebuilt ({error}).",
@@ -82,7 +82,8 @@ def _free_name(folder: Path) -> Path:
     return next(path for path in names if not path.exists())
 
 
-def _remove(new: Path) -> None:
+def remove(new: Path) -> None:
+    """Remove a data file that has not taken its name, with its lock file; do nothing where there is none."""
     for path in (new, new.with_name(new.name + "-lock")):
         with suppress(FileNotFoundError):
             path.unlink()

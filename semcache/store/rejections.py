@@ -13,6 +13,7 @@ from operator import itemgetter
 
 import lmdb
 
+from semcache import encryption
 from semcache.errors import StoreUnusableError
 from semcache.model import Rejection
 from semcache.store import layout, seals
@@ -76,7 +77,7 @@ class RejectionRows:
         key = layout.rejections_prefix(tenant, exact_key) + rejection.exact_key
         row = seals.sealed_row(key, _END.pack(ends_s) + rejection.vector)
         grown = -self.delete(key)
-        self._txn.put(key, row, db=self._db)
+        self._txn.put(key, encryption.stored_row(self._txn, tenant, key, row, self._db), db=self._db)
         self._txn.put(layout.rejection_expiry_key(key, ends_s), b"", db=self._expiry)
         grown += layout.rejection_bytes(len(row))
         for _, oldest, _ in self._rows(tenant, exact_key)[:-MAX_REJECTIONS]:
@@ -108,5 +109,5 @@ class RejectionRows:
         with self._txn.cursor(db=self._db) as cursor:
             more = cursor.set_range(prefix)
             while more and cursor.key().startswith(prefix):
-                yield cursor.item()
+                yield cursor.key(), cursor.value()
                 more = cursor.next()

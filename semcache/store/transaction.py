@@ -13,6 +13,7 @@ from dataclasses import replace
 import lmdb
 import numpy as np
 
+from semcache import encryption
 from semcache.errors import StoreUnusableError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
 from semcache.store import damage, embedders, eviction, layout, scanning, seals
@@ -80,6 +81,10 @@ class WriteTransaction:
         if counters.embedder_runs != self._before.embedder_runs:
             self._txn.put(layout.META_RUNS, embedders.pack_runs(counters.embedder_runs), db=self._dbs.meta)
 
+    def _put(self, tenant: str | None, key: bytes, row: bytes, db: lmdb._Database, **options: bool) -> bool:
+        """Write a row under the key of its tenant, or of the store itself (None); return whether it was written."""
+        return self._txn.put(key, encryption.stored_row(self._txn, tenant, key, row, db), db=db, **options)
+
     # -- entries
 
     def entry(self, entry_id: int) -> Entry | None:
@@ -113,7 +118,7 @@ class WriteTransaction:
         entry = replace(entry, entry_id=self._next_id)
         self._next_id += 1
         key, row = layout.pack_id(entry.entry_id), sealed_again(row, entry.entry_id)
-        self._txn.put(key, row, append=True, db=self._dbs.entries)
+        self._put(entry.tenant, key, row, self._dbs.entries, append=True)
         self._txn.put(entry.exact_key, key, db=self._dbs.exact)
         for label in layout.label_keys(entry):
             self._txn.put(label, b"", db=self._dbs.tags)
@@ -122,7 +127,7 @@ class WriteTransaction:
         if vector is not None:
             raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
             vector_row = seals.sealed_row(entry.partition + key, raw)
-            self._txn.put(entry.partition + key, vector_row, db=self._dbs.vectors)
+            self._put(entry.tenant, entry.partition + key, vector_row, self._dbs.vectors)
             self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
             self._count_vector(entry.entry_id, 1)
         self._entries += 1
@@ -180,7 +185,7 @@ class WriteTransaction:
             key, old, entry = self._under(of)
             if entry is not None:
                 row = encode_entry(replace(entry, rejections=latest((*entry.rejections, other))))
-                self._txn.put(key, row, db=self._dbs.entries)
+                self._put(entry.tenant, key, row, self._dbs.entries)
                 self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
                 self._rewritten[entry.entry_id] = None
 
@@ -208,14 +213,14 @@ class WriteTransaction:
             written.append(line)
             key = layout.pack_time(line.at_s) + layout.log_name(line.request_id)
             repetition = 0
-            while not self._txn.put(key + _U32.pack(repetition), row, overwrite=False, db=self._dbs.log):
+            while not self._put(line.tenant, key + _U32.pack(repetition), row, self._dbs.log, overwrite=False):
                 repetition += 1
             self._history_bytes += layout.row_bytes(len(key) + _U32.size, len(row))
         for name, hour in rolled_up(written).items():
             key = layout.hour_key(hour)
             old = self._txn.get(key, db=self._dbs.hours)
             total = hour if old is None else self._added_up(key, old, name, hour)
-            self._txn.put(key, encode_hour(total), db=self._dbs.hours)
+            self._put(None, key, encode_hour(total), self._dbs.hours)
 
     def _added_up(self, key: bytes, old: bytes, name: HourName, hour: LedgerHour) -> LedgerHour:
         before = self._damage.read(damage.ledger_hour, key, old)
@@ -230,9 +235,9 @@ class WriteTransaction:
         if key is None:
             return
         row = encode_served(served)
-        if not self._txn.put(key, row, overwrite=False, db=self._dbs.served):
+        if not self._put(served.tenant, key, row, self._dbs.served, overwrite=False):
             self._forget(key)
-            self._txn.put(key, row, db=self._dbs.served)
+            self._put(served.tenant, key, row, self._dbs.served)
         self._txn.put(layout.served_expiry_key(served, ttl_s), b"", db=self._dbs.expiry)
         self._history_bytes += layout.served_bytes(len(key), len(row))
 
@@ -253,7 +258,8 @@ class WriteTransaction:
         key = layout.served_key(served.hit_id)
         if key is not None:
             row = encode_served(served._replace(verdict=verdict))
-            old = self._txn.replace(key, row, db=self._dbs.served)
+            stored = encryption.stored_row(self._txn, served.tenant, key, row, self._dbs.served)
+            old = self._txn.replace(key, stored, db=self._dbs.served)
             self._history_bytes += layout.served_bytes(len(key), len(row)) - layout.served_bytes(
                 len(key), len(old or b"")
             )

@@ -55,30 +55,36 @@ class LmdbVectors:
 
     def _load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         # The vectors go straight from the map into their place. A list of 100,000 byte strings would enlarge the
-        # process for good.
+        # process for good. Each length has arrays of its own, whose memory the system gives as it is written to.
         damaged: list[str] = []
+        places: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+        counts: Counter[int] = Counter()
         with self._core.file.reading_buffers() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
-            lengths: Counter[int] = Counter()
+            total = 0
             more = cursor.set_range(partition)
             while more and cursor.key()[: len(partition)] == partition:
-                lengths[seals.payload_bytes(len(cursor.value()))] += 1
+                total += 1
                 more = cursor.next()
-            total, _ = lengths.total(), lengths.pop(0, 0)
-            usual, count = max(lengths.items(), key=lambda item: item[1], default=(0, 0))
-            ids = np.empty(count, dtype=np.int64)
-            vectors = np.empty((count, usual // 4), dtype=np.float32)
-            row = 0
             cursor.set_range(partition)
             for _ in range(total):
                 key, value = bytes(cursor.key()), cursor.value()
-                if seals.payload_bytes(len(value)) == usual > 0 and seals.is_whole_vector(key, value):
-                    ids[row] = layout.unpack_id(key)
-                    vectors[row] = np.frombuffer(value, np.float32, usual // 4)
-                    row += 1
+                dimension = seals.payload_bytes(len(value)) // 4
+                if dimension and seals.is_whole_vector(key, value):
+                    if dimension not in places:
+                        places[dimension] = np.empty(total, np.int64), np.empty((total, dimension), np.float32)
+                    ids, vectors = places[dimension]
+                    ids[counts[dimension]] = layout.unpack_id(key)
+                    vectors[counts[dimension]] = np.frombuffer(value, np.float32, dimension)
+                    counts[dimension] += 1
                 else:
                     damaged.append(_name(layout.unpack_id(key)))
                 cursor.next()
-        ids, vectors = ids[:row], vectors[:row]
+        usual = max(counts, key=counts.__getitem__, default=0)
+        for dimension, (ids, _) in places.items():
+            if dimension != usual:
+                damaged += map(_name, ids[: counts[dimension]].tolist())
+        ids, vectors = places.get(usual, (np.empty(0, np.int64), np.empty((0, 0), np.float32)))
+        ids, vectors = ids[: counts[usual]], vectors[: counts[usual]]
         units = seals.are_units(vectors)
         if not units.all():
             damaged += map(_name, ids[~units].tolist())

@@ -7,7 +7,7 @@ callers have disconnected.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import structlog
@@ -26,7 +26,6 @@ from semcache.model import (
     Deposited,
     Entry,
     KeyedRequest,
-    LostAnswer,
     Purpose,
     Status,
     Tier,

@@ -10,7 +10,7 @@ from semcache.model import Changes
 from semcache.store import LmdbStore
 from semcache.testing.clock import FakeClock
 from semcache.testing.store import MemoryStore
-from tests.support.stored import SECRET, store_settings
+from tests.support.stored import SECRET, encryption, store_settings
 
 Store = LmdbStore | MemoryStore
 Make = Callable[..., Awaitable[Store]]
@@ -22,11 +22,13 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "encrypted lmdb"])
 async def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Make]:
     made: list[Store] = []
 
     async def build(embedder: str = "", **fields: Any) -> Store:
+        if request.param == "encrypted lmdb":
+            fields = {"encryption": encryption(tmp_path), **fields}
         settings = store_settings(tmp_path / "store", **fields)
         store: Store = (
             MemoryStore(clock, settings, embedder_fingerprint=embedder)

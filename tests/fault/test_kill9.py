@@ -7,17 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from semcache.store import LmdbStore, check
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, digest, store_settings, vector
+from tests.fault.storing import settings_of
+from tests.support.stored import SECRET, digest, vector
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = 12
 
 
-def store_until_killed(path: Path, run: str, acknowledged: int) -> dict[str, int]:
+def store_until_killed(path: Path, run: str, acknowledged: int, *, encrypted: bool) -> dict[str, int]:
     """Names and ids that the process printed; it is killed once it has printed so many."""
-    command = [sys.executable, "-m", "tests.fault.storing", str(path), run]
+    command = [sys.executable, "-m", "tests.fault.storing", str(path), run, *["encrypted"] * encrypted]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         lines = [process.stdout.readline() for _ in range(acknowledged)]
         os.kill(process.pid, signal.SIGKILL)
@@ -27,15 +29,17 @@ def store_until_killed(path: Path, run: str, acknowledged: int) -> dict[str, int
     return {name: int(entry_id) for name, entry_id in (line.split() for line in lines if line.endswith("\n"))}
 
 
-async def test_twelve_kills_lose_nothing_that_was_acknowledged(tmp_path):
+@pytest.mark.parametrize(("rounds", "encrypted"), [(12, False), (2, True)])
+async def test_kills_lose_nothing_that_was_acknowledged(tmp_path, rounds, encrypted):
     path = tmp_path / "store"
+    settings = settings_of(path, encrypted=encrypted)
     chance = random.Random(9)
     acknowledged: dict[str, int] = {}
-    for round_number in range(ROUNDS):
-        acknowledged |= store_until_killed(path, f"run{round_number}", chance.randrange(1, 400))
-        report = check(store_settings(path))
+    for round_number in range(rounds):
+        acknowledged |= store_until_killed(path, f"run{round_number}", chance.randrange(1, 400), encrypted=encrypted)
+        report = check(settings)
         assert report.clean, report.problems
-        store = LmdbStore.open(store_settings(path), FakeClock(), secret_key_ids=[SECRET])
+        store = LmdbStore.open(settings, FakeClock(), secret_key_ids=[SECRET])
         for name, entry_id in acknowledged.items():
             found = await store.entries.find_exact(digest(name))
             assert found is not None, f"{name} was acknowledged and is gone"
@@ -49,5 +53,5 @@ async def test_twelve_kills_lose_nothing_that_was_acknowledged(tmp_path):
         assert set(acknowledged.values()) <= set(ids.tolist())
         assert vectors.shape == (len(ids), len(vector()))
         await store.close()
-    assert len(acknowledged) > ROUNDS
-    assert check(store_settings(path)).clean
+    assert len(acknowledged) > rounds
+    assert check(settings).clean

@@ -49,7 +49,7 @@ def write_ledger(path: Path, lines: Iterable[LedgerRecord]) -> None:
 
 def trim_log(path: Path, count: int) -> None:
     """Delete the oldest lines of the log, as a sweep does; the rollup stays."""
-    env, dbs = open_environment(path, store_settings(path).map_size_bytes, readonly=False)
+    env, dbs = open_environment(store_settings(path), readonly=False)
     with env.begin(write=True) as txn:
         assert WriteTransaction(txn, dbs, Counters(), lambda _: NO_ACCESS, Damage()).trim_log(1e12, count) == count
     env.close()

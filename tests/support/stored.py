@@ -18,7 +18,7 @@ from semcache.model import (
     Vector,
 )
 from semcache.ports import Store
-from semcache.settings import StoreSettings
+from semcache.settings import EncryptionSettings, MasterKeySource, StoreSettings
 from semcache.testing.clock import START_WALL_S
 
 DIMENSION = 8
@@ -110,6 +110,14 @@ def served(hit_id: str = "h1", entry_id: int = 1, **fields: Any) -> ServedHit:
 async def get(store: Store, entry_id: int) -> Entry | None:
     """Return the live entry of one id."""
     return (await store.entries.get_many([entry_id])).get(entry_id)
+
+
+def encryption(folder: Path, *, key: bytes = bytes(32), **fields: Any) -> EncryptionSettings:
+    """Encryption under a master key in a file beside the store's folder, which is written here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"master.{key.hex()[:8]}"
+    path.write_text(key.hex(), "ascii")
+    return EncryptionSettings(key=MasterKeySource(file=path), **fields)
 
 
 def store_settings(path: Path, **fields: Any) -> StoreSettings:

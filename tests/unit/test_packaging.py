@@ -21,6 +21,7 @@ CORE = PROJECT["dependencies"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = ("cpu.lock", "gpu.lock", "dev.lock")
 HEAVY = (
+    "cryptography",
     "torch",
     "faiss",
     "openvino",
@@ -65,8 +66,8 @@ def unmet(requirements: list[str], pinned: dict[str, str]) -> list[str]:
 @pytest.mark.parametrize(
     ("requirements", "files"),
     [
-        (CORE + EXTRAS["cpu"] + EXTRAS["reports"], ("cpu.lock", "torch-cpu.txt")),
-        (CORE + EXTRAS["gpu"] + EXTRAS["reports"], ("gpu.lock",)),
+        (CORE + EXTRAS["cpu"] + EXTRAS["encryption"] + EXTRAS["reports"], ("cpu.lock", "torch-cpu.txt")),
+        (CORE + EXTRAS["gpu"] + EXTRAS["encryption"] + EXTRAS["reports"], ("gpu.lock",)),
         (PYPROJECT["dependency-groups"]["dev"], ("dev.lock",)),
         (PYPROJECT["build-system"]["requires"], ("cpu.lock",)),
         (PYPROJECT["build-system"]["requires"], ("gpu.lock",)),

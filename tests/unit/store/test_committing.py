@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import lmdb
 import pytest
 
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Selector
+from semcache.settings import StoreSettings
 from semcache.store import LmdbStore, committing, opening, writer
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import FakeClock
@@ -35,11 +35,11 @@ class Fault:
                 raise lmdb.CorruptedError("mdb_put: MDB_CORRUPTED: Located page was wrong type")
             finish(transaction)
 
-        def failing_open(path: Path, map_size_bytes: int, *, readonly: bool) -> object:
+        def failing_open(settings: StoreSettings, **options: object) -> object:
             if self.opens:
                 self.refusals.set()
                 raise StoreUnusableError("the disk is gone.")
-            return open_environment(path, map_size_bytes, readonly=readonly)
+            return open_environment(settings, **options)
 
         monkeypatch.setattr(WriteTransaction, "finish", failing_finish)
         monkeypatch.setattr(opening, "open_environment", failing_open)

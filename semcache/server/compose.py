@@ -21,6 +21,7 @@ from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
+from semcache.long_work import LongWork
 from semcache.model import FrontStats
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans, Spans
@@ -196,6 +197,7 @@ def assemble(
         needs_ledger=settings.store.without_ledger == "refuse",
     )
     memo = RequestMemo()
+    long_work = LongWork()
     gate = Gate(settings.server, settings.limits)
     cache = SemanticCache(
         Rooms(
@@ -210,6 +212,7 @@ def assemble(
             upstream=adapters.upstream,
             accounts=accounts,
             coordination=adapters.coordination,
+            long_work=long_work,
             calls_in_flight=lambda: gate.in_flight,
         )
     )
@@ -217,11 +220,21 @@ def assemble(
         Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
     )
     counts, shedding, resets = CallCounts(), Shedding(embedder.expected_wait_s), Resets(clock.monotonic)
-    calls = Calls(admission, memo, counts, shedding, monotonic=clock.monotonic, on_reset=resets.note)
+    calls = Calls(
+        admission,
+        memo,
+        counts,
+        shedding,
+        monotonic=clock.monotonic,
+        on_reset=resets.note,
+        long_work=long_work,
+        settings=settings,
+    )
     service = Service(
         settings=settings,
         clock=clock,
         cache=cache,
+        long_work=long_work,
         calls=calls,
         on_failure=metrics.call_failed,
     )

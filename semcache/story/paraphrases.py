@@ -9,6 +9,7 @@ from semcache.coordination import Twin, Twins
 from semcache.costs.account import Account
 from semcache.errors import UpstreamError
 from semcache.model import ZERO_COST, Answer, Candidate, Decision, Entry, KeyedRequest, Status, Usage, Vector
+from semcache.story.judging import Judging
 from semcache.story.outcomes import Fetched, Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -20,12 +21,13 @@ _NO_ANSWER = Answer(b"", "", "", Usage())
 class Paraphrases:
     """Finds a request in flight whose answer the decision would allow, and waits for it."""
 
-    def __init__(self, rooms: Rooms, servability: Servability, twins: Twins[Outcome]) -> None:
+    def __init__(self, rooms: Rooms, servability: Servability, judging: Judging, twins: Twins[Outcome]) -> None:
         """Prepare it over the requests in flight (`twins`)."""
         self._entries = rooms.store.entries
         self._decider = rooms.decider
         self._twins = twins
         self._servability = servability
+        self._judging = judging
 
     async def wait(
         self, account: Account, keyed: KeyedRequest, vector: Vector, under_way: Sequence[Twin[Outcome]]
@@ -84,7 +86,7 @@ class Paraphrases:
                 if similarity < least_similarity:  # The usual case, and there may be as many twins as calls.
                     continue
                 candidate = Candidate(_entry_of(twin.keyed), similarity)
-                decision = self._decider.decide(keyed, [candidate], vector, lambda _: "")
+                decision = await self._judging.judge(self._decider.decide, keyed, [candidate], vector, lambda _: "")
                 if decision.served is not None:
                     return twin, decision
         return None, None

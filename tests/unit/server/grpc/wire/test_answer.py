@@ -14,12 +14,13 @@ from semcache.model import (
     Usage,
 )
 from semcache.server.grpc.wire.answer import UNKNOWN_USAGE, stored_answer
+from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
 
 def stored(max_bytes: int = 10_000, **fields_: object) -> Answer:
-    message = pb.StoreRequest(**fields_)
-    return stored_answer(message, alias="alias", answer_id="chatcmpl-1", now_s=12.9, max_bytes=max_bytes)
+    message, limits = pb.StoreRequest(**fields_), LimitSettings(answer_bytes=max_bytes)
+    return stored_answer(message, alias="alias", answer_id="chatcmpl-1", now_s=12.9, limits=limits)
 
 
 def completion(**changes: object) -> bytes:

@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "stages": ["--json"],
     "recall": [],
     "templates": [],
+    "neighbours": [],
     "guards": [],
     "overload": ["--minutes", "0.5"],
     "hit_rate": [],

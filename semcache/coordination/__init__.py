@@ -2,8 +2,9 @@
 
 Owns: the work in flight and everything that several callers of one answer must agree on while it runs.
 Thread: the event loop alone.
-Remembers: flights and twins for as long as an upstream call runs; leases and lookups up to `limits.pending_lookups` and
-`limits.lookup_ttl_s`; the last 1,000 invalidations. Nothing of it outlives the process.
+Remembers: flights and twins for as long as an upstream call runs; leases and lookups up to `limits.pending_lookups`,
+`limits.pending_lookup_bytes` and `limits.lookup_ttl_s`; the last 4,096 invalidations. Tenants share these memories
+fairly (`fair_memory`). Nothing of it outlives the process.
 """
 
 from semcache.coordination.flights import Flight, Flights

@@ -6,12 +6,18 @@ import asyncio
 import secrets
 
 from semcache.errors import PreconditionFailedError
+from semcache.fair_memory import FairMemory
 from semcache.model import Lease
 from semcache.ports import Clock
+
+_LEASE_BYTES = 1_000
+"""Bytes of one lease's objects."""
 
 
 class Leases:
     """Leases by exact key (the tenant is part of the key). Belongs to the event loop.
+
+    When too many are held, the tenant that holds most gets no more. For another tenant's sake its oldest one ends.
 
     Args:
         clock: monotonic time decides when a lease is over.
@@ -20,24 +26,25 @@ class Leases:
 
     def __init__(self, clock: Clock, limit: int) -> None:
         self._clock = clock
-        self._limit = limit
-        self._held: dict[bytes, tuple[Lease, asyncio.Event]] = {}
+        self._held: FairMemory[bytes, tuple[Lease, asyncio.Event]] = FairMemory(
+            max_items=limit, max_bytes=limit * _LEASE_BYTES, on_forgotten=lambda _, __, held: held[1].set()
+        )
 
     def __len__(self) -> int:
         """Leases that are remembered."""
         return len(self._held)
 
-    def take(self, exact_key: bytes, ttl_s: float) -> Lease | None:
-        """Return a lease for the key; None while another holds it, or when too many are held."""
+    def take(self, tenant: str, exact_key: bytes, ttl_s: float) -> Lease | None:
+        """Return a lease for a tenant's key; None while another holds it, or when the tenant holds too many."""
         held = self._held.get(exact_key)
         if held is not None:
             if held[0].expires_s > self._clock.monotonic():
                 return None
             self._end(held[0])
-        if len(self._held) >= self._limit:
+        if self._held.is_full and self._held.largest == tenant:
             return None
         lease = Lease(secrets.token_hex(16), exact_key, self._clock.monotonic() + ttl_s)
-        self._held[exact_key] = (lease, asyncio.Event())
+        self._held.put(tenant, exact_key, (lease, asyncio.Event()), _LEASE_BYTES)
         asyncio.get_running_loop().call_later(ttl_s, self._end, lease)
         return lease
 
@@ -72,5 +79,5 @@ class Leases:
     def _end(self, lease: Lease) -> None:
         held = self._held.get(lease.exact_key)
         if held is not None and held[0] is lease:
-            del self._held[lease.exact_key]
+            self._held.pop(lease.exact_key)
             held[1].set()

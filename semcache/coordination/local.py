@@ -17,17 +17,22 @@ class LocalCoordination:
 
     Args:
         clock: monotonic time decides what is over.
-        limits: `pending_lookups` bounds leases and lookups, `lookup_ttl_s` their time.
+        limits: `pending_lookups` and `pending_lookup_bytes` bound leases and lookups, `lookup_ttl_s` their time.
     """
 
     def __init__(self, clock: Clock, limits: LimitSettings) -> None:
         self._leases = Leases(clock, limits.pending_lookups)
-        self._lookups = PendingLookups(clock, limit=limits.pending_lookups, ttl_s=limits.lookup_ttl_s)
+        self._lookups = PendingLookups(
+            clock,
+            limit=limits.pending_lookups,
+            limit_bytes=limits.pending_lookup_bytes,
+            ttl_s=limits.lookup_ttl_s,
+        )
         self._invalidations = Invalidations()
 
-    async def take_lease(self, exact_key: bytes, ttl_s: float) -> Lease | None:
-        """Return a lease on an exact key for `ttl_s` seconds; None while it is held, or when too many are held."""
-        return self._leases.take(exact_key, ttl_s)
+    async def take_lease(self, tenant: str, exact_key: bytes, ttl_s: float) -> Lease | None:
+        """Return a lease on a tenant's exact key for `ttl_s` seconds; None while it is held, or the tenant has most."""
+        return self._leases.take(tenant, exact_key, ttl_s)
 
     async def wait_for_lease(self, exact_key: bytes) -> bool:
         """Wait until the key's lease is over and return True; return False at once when nobody holds it."""

@@ -6,7 +6,7 @@
 from semcache.ports.clock import Clock
 from semcache.ports.coordination import Coordination, PendingLookup
 from semcache.ports.embedder import Embedder
-from semcache.ports.entries import Entries
+from semcache.ports.entries import Entries, EntryPage
 from semcache.ports.index import VectorIndex
 from semcache.ports.ledger import Ledger
 from semcache.ports.store import Capabilities, Store
@@ -20,6 +20,7 @@ __all__ = [
     "Coordination",
     "Embedder",
     "Entries",
+    "EntryPage",
     "Ledger",
     "PendingLookup",
     "Store",

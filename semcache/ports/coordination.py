@@ -30,8 +30,11 @@ class Coordination(Protocol):
     An adapter within one process returns from each coroutine without suspending, but for `wait_for_lease`.
     """
 
-    async def take_lease(self, exact_key: bytes, ttl_s: float) -> Lease | None:
-        """Return a lease on an exact key for `ttl_s` seconds; None while it is held, or when too many are held."""
+    async def take_lease(self, tenant: str, exact_key: bytes, ttl_s: float) -> Lease | None:
+        """Return a lease on a tenant's exact key for `ttl_s` seconds.
+
+        It is None while the key's lease is held, and where the tenant holds most of too many.
+        """
         ...
 
     async def wait_for_lease(self, exact_key: bytes) -> bool:
@@ -51,7 +54,10 @@ class Coordination(Protocol):
         ...
 
     async def remember_lookup(self, pending: PendingLookup) -> str:
-        """Keep a lookup for its Store; return its id."""
+        """Keep a lookup for its Store, without the body of its request; return its id.
+
+        Of too many lookups, the tenant that holds most loses its oldest.
+        """
         ...
 
     async def find_lookup(self, lookup_id: str, tenant: str) -> PendingLookup | None:
@@ -67,7 +73,10 @@ class Coordination(Protocol):
         ...
 
     async def names_since(self, generation: int, entry: Entry) -> bool:
-        """Return whether an invalidation after `generation` names `entry`; True also when too many to remember came."""
+        """Return whether an invalidation after `generation` names `entry`.
+
+        True also when more of its tenant came than can be remembered.
+        """
         ...
 
     def sizes(self) -> Mapping[str, int]:

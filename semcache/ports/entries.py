@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from semcache.model import Changes, Entry, LedgerRecord, Selector, Vector
+
+
+class EntryPage(NamedTuple):
+    """A page of a tenant's entries.
+
+    Attributes:
+        entries: the live ones that were asked for, by id.
+        last_id: the last id that was looked at; None where there are no more.
+    """
+
+    entries: Sequence[Entry]
+    last_id: int | None
 
 
 class Entries(Protocol):
@@ -23,8 +35,16 @@ class Entries(Protocol):
         """Return the live entries among `entry_ids`, by id; the others are left out."""
         ...
 
-    async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
+    async def page(self, tenant: str, after: int, *, tag: str = "") -> EntryPage:
+        """Return the next live entries of a tenant with an id above `after`, by id, and where the next page begins.
+
+        A page takes about a millisecond to read, so it may be empty though others follow.
+
+        Args:
+            tenant: whose entries.
+            after: 0 for the first page, then the `last_id` of the page before.
+            tag: where it isn't empty, only entries with this tag.
+        """
         ...
 
     async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:

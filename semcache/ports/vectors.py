@@ -15,8 +15,11 @@ class Vectors(Protocol):
         """Return whether any vector lies in the partition (32 bytes)."""
         ...
 
-    async def count(self, partition: bytes) -> int:
-        """Return how many vectors lie in the partition."""
+    async def count(self, partition: bytes, after: int, limit: int) -> tuple[int, int]:
+        """Count up to `limit` vectors of the partition with an id above `after`; return the number and the last id.
+
+        `after` comes back where there is none. Counting takes a millisecond for a thousand vectors.
+        """
         ...
 
     def load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

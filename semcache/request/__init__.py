@@ -8,14 +8,14 @@
   `wordings.py` reads.
 - `tasks.py` names the task type and the complexity; `patterns.py` searches texts for an operator's patterns.
 
-Everything runs on the event loop's thread. `Keying` remembers the keys of recent small requests, and the partitions of
-recent documents.
+Everything runs on the event loop's thread, but for `Keying.compute` of long bodies (`is_long`). `Keying` remembers the
+keys of recent small requests, and the partitions of recent documents.
 """
 
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import decode_json, parse_body
+from semcache.request.parsing import check_values, decode_json, is_long, parse_body
 from semcache.request.storable import skip_reason
 from semcache.request.tasks import Tasks, exemplar_texts
 from semcache.request.templates import Templates
@@ -26,8 +26,10 @@ __all__ = [
     "RequestMemo",
     "Tasks",
     "Templates",
+    "check_values",
     "decode_json",
     "exemplar_texts",
+    "is_long",
     "parse_body",
     "secret_key_id",
     "skip_reason",

@@ -87,13 +87,26 @@ class Keying:
         Raises:
             InvalidRequestError: the body, its text or its template is wrong; the error's reason says how.
         """
-        keyed = self._memo.keyed(request)
+        keyed = self.recall(request)
         if keyed is None:
-            keyed = self._key(request)
-            self._memo.remember_keys(request, keyed)
+            keyed = self.compute(request)
+            self.remember(request, keyed)
         return keyed
 
-    def _key(self, request: Request) -> KeyedRequest:
+    def recall(self, request: Request) -> KeyedRequest | None:
+        """Return a request with its keys if they are remembered."""
+        return self._memo.keyed(request)
+
+    def remember(self, request: Request, keyed: KeyedRequest) -> None:
+        """Remember the keys of a request, if its message is remembered."""
+        self._memo.remember_keys(request, keyed)
+
+    def compute(self, request: Request) -> KeyedRequest:
+        """Return a request with its keys, as `key` does, but remember nothing. Any thread may call this.
+
+        Raises:
+            InvalidRequestError: the body, its text or its template is wrong; the error's reason says how.
+        """
         body = parse_body(request.body, self._limits)
         whole_text, rest = self._split(body, request.template)
         text, emoji = split_emoji(whole_text)

@@ -6,15 +6,16 @@ answer, so both are remembered here, in one entry of one table:
 1. A front calls `find` with the message's bytes. On a miss it reads the message and calls `remember`.
 2. Keying calls `keyed` with the request. On a miss it makes the keys and calls `remember_keys`.
 
-The table is bounded in entries and in bytes, and the entry that was used longest ago goes first. Nothing else empties
-it: a request and its keys depend on the message, its tenant and settings that stay as long as the process.
+The table is bounded in entries and in bytes. Of too many, the tenant that holds most loses the one that it used longest
+ago. Nothing else empties the table: a request and its keys depend on the message, its tenant and settings that stay as
+long as the process.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Protocol, TypeVar
 
+from semcache.fair_memory import FairMemory
 from semcache.model import KeyedRequest, Request
 
 MAX_ENTRIES = 8_192
@@ -57,11 +58,10 @@ class RequestMemo:
     """
 
     def __init__(self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
-        self._by_message: OrderedDict[MessageKey, _Entry] = OrderedDict()
+        self._by_message: FairMemory[MessageKey, _Entry] = FairMemory(
+            max_items=max_entries, max_bytes=max_bytes, on_forgotten=self._forget
+        )
         self._by_request: dict[int, _Entry] = {}
-        self._size_bytes = 0
 
     def __len__(self) -> int:
         """Return the number of messages."""
@@ -70,29 +70,23 @@ class RequestMemo:
     @property
     def size_bytes(self) -> int:
         """Bytes of all remembered messages."""
-        return self._size_bytes
+        return self._by_message.size_bytes
 
     def find(self, key: MessageKey) -> Call | None:
         """Return what was read from a message; None when it isn't remembered."""
         if len(key[2]) > MAX_MESSAGE_BYTES:
             return None  # Not even looked up: hashing megabytes takes milliseconds.
-        entry = self._by_message.get(key)
-        if entry is None:
-            return None
-        self._by_message.move_to_end(key)
-        return entry.call
+        entry = self._by_message.use(key)
+        return None if entry is None else entry.call
 
     def remember(self, key: MessageKey, call: Call) -> None:
         """Keep what was read from a message, unless the message is long."""
         if len(key[2]) > MAX_MESSAGE_BYTES or key in self._by_message:
             return
         entry = _Entry(call)
-        self._by_message[key] = entry
         # By identity: a request that equals this one but came another way is another object, and is keyed by itself.
         self._by_request[id(call.request)] = entry
-        self._size_bytes += len(key[2])
-        while len(self._by_message) > self._max_entries or self._size_bytes > self._max_bytes:
-            self._forget_oldest()
+        self._by_message.put(key[0], key, entry, len(key[2]))
 
     def keyed(self, request: Request) -> KeyedRequest | None:
         """Return the keys of a request; None when they aren't remembered."""
@@ -105,8 +99,7 @@ class RequestMemo:
         if entry is not None:
             entry.keyed = keyed
 
-    def _forget_oldest(self) -> None:
-        key, entry = self._by_message.popitem(last=False)
+    def _forget(self, tenant: str, key: MessageKey, entry: _Entry) -> None:
+        del tenant, key
         # The entry held the request alive until here, so no other object has had its id.
         del self._by_request[id(entry.call.request)]
-        self._size_bytes -= len(key[2])

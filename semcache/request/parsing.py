@@ -14,6 +14,8 @@ from semcache.settings import LimitSettings
 
 MAX_MODEL_CHARS = 256
 """Longest model name that is accepted, longer than any real one: each ledger line holds the name."""
+_LONG_BYTES = 1_024
+"""Bytes of a body beyond which reading and keying it may take over two milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
     empty is the upstream's to say.
 
     Raises:
-        InvalidRequestError: the body is wrong. Its reason names the problem: INVALID_JSON, JSON_TOO_DEEP,
-            DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE or
+        InvalidRequestError: the body is wrong. Its reason names the problem: INVALID_JSON, TOO_MANY_VALUES,
+            JSON_TOO_DEEP, DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE or
             PROMPT_TOO_LONG.
     """
+    check_values(body, limits, "The request")
     fields = {name: value for name, value in decode_json(body, limits).items() if value is not None}
     alias, messages = fields.get("model", ""), fields.get("messages", [])
     if not isinstance(alias, str):
@@ -73,6 +76,42 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
             hint="Shorten the conversation or raise limits.prompt_chars.",
         )
     return ChatBody(fields, alias, messages, prompt_chars, is_odd)
+
+
+def is_long(body: bytes) -> bool:
+    """Return whether reading and keying a body may take so long that the event loop shouldn't wait for it."""
+    return len(body) > _LONG_BYTES
+
+
+def check_values(body: bytes, limits: LimitSettings, what: str) -> None:
+    """Check that a JSON text doesn't have more than `limits.values` values, without reading it.
+
+    Each value but the first of its list or object follows a comma, and each list or object has a bracket. Only those
+    outside of strings count.
+
+    Args:
+        body: the text.
+        limits: the limit.
+        what: what the text is, for the error: "The request".
+
+    Raises:
+        InvalidRequestError: TOO_MANY_VALUES.
+    """
+    # A value takes two bytes at least. Most long bodies have few commas even within their strings.
+    if len(body) <= 2 * limits.values or _marks(body) <= limits.values:
+        return
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    # A value has two strings at most: its name, and itself. So the split makes no more pieces than are allowed.
+    if plain.count(b'"') > 4 * limits.values or _marks(b"".join(plain.split(b'"')[::2])) > limits.values:
+        _refuse(
+            f"{what} has more than {limits.values} JSON values.",
+            "TOO_MANY_VALUES",
+            hint="Send fewer messages, parts and fields, or raise limits.values.",
+        )
+
+
+def _marks(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def message_text(message: Mapping[str, Any]) -> str:

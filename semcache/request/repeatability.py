@@ -37,6 +37,9 @@ _TABLES: Mapping[str, Sequence[str]] = {
 _PHRASE_CHARS = 48
 """Characters beyond which a message isn't looked up among the continuations: none is so long."""
 _BETWEEN_WORDS = re.compile(r"[^\w'-]+")
+_MAX_TAKEN_OUT_CHARS = 32_768
+"""Characters of a text from which wordings are taken out. Each takes RE2 some milliseconds of a long text, whose many
+sentences mostly have wordings that aren't taken out anyway."""
 _TAKEN_OUT = "\0"
 """What stands for a wording that was taken out: neither a word, nor white space, nor the end of a sentence."""
 
@@ -138,7 +141,9 @@ def _first(classes: tuple[str, ...], text: str) -> str:
     patterns = _patterns(classes)
     if not patterns.find(text):
         return ""
-    matches = patterns.find(load_table("repeatable").sub(_TAKEN_OUT, text))
+    if len(text) <= _MAX_TAKEN_OUT_CHARS:
+        text = load_table("repeatable").sub(_TAKEN_OUT, text)
+    matches = patterns.find(text)
     return classes[matches[0]] if matches else ""
 
 

@@ -24,6 +24,9 @@ from semcache.request.tables import lines
 MEMORY_BYTES = 64 * 1024 * 1024
 """Limit of RE2's memory for a table. It takes what the texts need, mostly a few megabytes."""
 
+_PIECE_CHARS = 4_096
+"""Characters of a text that are normalised at a time."""
+
 _EDGES: Mapping[str, str] = {
     **dict.fromkeys(("ja", "zh", "ko", "th"), ""),
     **dict.fromkeys(("ru", "uk", "el", "ar", "hi"), r"(?:^|[^\pL\pM\pN])"),
@@ -73,7 +76,15 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", text).lower().translate(_LETTERS)
+    # By pieces, so that the interpreter can do something else meanwhile.
+    pieces = [text[start : start + _PIECE_CHARS] for start in range(0, len(text), _PIECE_CHARS)]
+    return "".join([_plain(piece) for piece in pieces]).lower().translate(_LETTERS)
+
+
+def _plain(piece: str) -> str:
+    """Return a text in NFKC; a text of ligatures that would become several times as long comes back as it is."""
+    plain = unicodedata.normalize("NFKC", piece)
+    return plain if len(plain) <= 2 * len(piece) else piece
 
 
 def load_patterns(*names: str) -> Sequence[str]:

@@ -21,6 +21,7 @@ from semcache.decision import Decider
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
+from semcache.long_work import LongWork
 from semcache.model import FrontStats
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import NoSpans, Spans
@@ -199,6 +200,7 @@ def assemble(
         needs_ledger=settings.store.without_ledger == "refuse",
     )
     memo = RequestMemo()
+    long_work = LongWork()
     gate = Gate(settings.server, settings.limits)
     cache = SemanticCache(
         Rooms(
@@ -213,6 +215,7 @@ def assemble(
             upstream=adapters.upstream,
             accounts=accounts,
             coordination=adapters.coordination,
+            long_work=long_work,
             calls_in_flight=lambda: gate.in_flight,
         )
     )
@@ -220,20 +223,37 @@ def assemble(
         Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
     )
     counts, shedding, resets = CallCounts(), Shedding(embedder.expected_wait_s), Resets(clock.monotonic)
-    calls = Calls(admission, memo, counts, shedding, monotonic=clock.monotonic, on_reset=resets.note)
+    calls = Calls(
+        admission,
+        memo,
+        counts,
+        shedding,
+        monotonic=clock.monotonic,
+        on_reset=resets.note,
+        long_work=long_work,
+        settings=settings,
+    )
     service = Service(
         settings=settings,
         clock=clock,
         cache=cache,
+        long_work=long_work,
         calls=calls,
         on_failure=metrics.call_failed,
     )
 
     front = Front(calls, counts, shedding, resets)
     _watch(metrics, adapters, cache, budgets, front)
-    max_bytes = settings.server.max_message_bytes
-    http_calls = HttpCalls(admission, counts, shedding, max_bytes=max_bytes, new_id=cache.new_id)
-    http = http_app(settings, clock=clock, cache=cache, memo=memo, calls=http_calls, service=service, gate=gate)
+    http = http_app(
+        settings,
+        clock=clock,
+        cache=cache,
+        memo=memo,
+        calls=HttpCalls(admission, counts, shedding, settings.server.max_message_bytes, cache.new_id),
+        service=service,
+        gate=gate,
+        long_work=long_work,
+    )
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front, http)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any, Unpack
 
@@ -20,6 +21,13 @@ _YOUNG_OBJECTS = 10_000
 """Objects made and not freed before the collector looks at the young ones; Python's own number is 700 or 2,000.
 
 With Python's own numbers an exact hit costs a twentieth more.
+"""
+
+_SWITCH_S = 0.0005
+"""Seconds for which a thread in Python keeps the event loop waiting; Python's own number is 0.005.
+
+An exact hit waits for the interpreter several times, so with Python's number it would take 20 ms and more beside a
+thread that computes. `benchmarks/README.md` has the measurement.
 """
 
 
@@ -44,6 +52,7 @@ async def serve(
     """
     if settings.server.batch_scheduling:
         _ask_for_batch_scheduling()
+    sys.setswitchinterval(_SWITCH_S)
     stop = asyncio.Event()
     hurry = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -97,6 +97,9 @@ class ServerSettings(Section):
     """The age at which a connection is renewed, so that load balancers can move it."""
     keepalive_s: Seconds = 30.0
     """The time without traffic after which a connection gets a ping, so that dead peers are noticed."""
+    reader_timeout_s: Seconds = 30.0
+    """The time for which the reader of a stream may take nothing. Then the call ends with READER_STALLED, and the
+    answer that waited for it is let go."""
     reflection: bool = True
     """Serve gRPC reflection: generic tools need it, and the schema is public."""
     batch_scheduling: bool = True
@@ -196,6 +199,9 @@ class LimitSettings(Section):
     """Characters of all messages of one request."""
     json_depth: Count = 64
     """Levels of the request's JSON; a deeper one is refused before it is parsed."""
+    values: Count = 20_000
+    """Values of one message: fields, list items, messages, parts and entry ids, in JSON and in protobuf. So many are
+    read in some tens of milliseconds; a message with more is refused before it is read."""
     tags: Count = 32
     """Tags of one entry, and sources of one entry."""
     tenant_in_flight: Count = 256
@@ -207,7 +213,9 @@ class LimitSettings(Section):
     list_entries: Count = 10_000
     """Entries that one ListEntries call streams at most."""
     pending_lookups: Count = 100_000
-    """Lookup ids that are remembered for a later Store."""
+    """Lookup ids that are remembered for a later Store. Of more, the tenant with most loses its oldest."""
+    pending_lookup_bytes: Bytes = 256 * 1024 * 1024
+    """Memory of the lookups behind these ids, as estimated: their texts and vectors. Tenants share it likewise."""
     lookup_ttl_s: Seconds = 600.0
     """How long a lookup id may be used: longer than the slowest generation."""
     lease_max_s: Seconds = 120.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from semcache.model import Changes, Entry, LedgerRecord, Selector, Vector
+from semcache.ports import EntryPage
 from semcache.store import layout
 from semcache.store.codec import encode_entry, encode_record
 from semcache.store.commit_group import Note
@@ -12,6 +13,9 @@ from semcache.store.core import Core
 from semcache.store.damage import PAGE_ERRORS
 from semcache.store.invalidation import Invalidation
 from semcache.store.scanning import labelled_ids
+
+_PAGE_ROWS, _PAGE_BYTES = 64, 512 * 1024
+"""Rows of a page and their bytes: to read and decode so many takes one or two milliseconds of the event loop."""
 
 
 class LmdbEntries:
@@ -52,23 +56,25 @@ class LmdbEntries:
             if row is not None and (entry := self._core.live_entry(key, row)) is not None
         }
 
-    async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
-        prefix = layout.label_key(layout.LABEL_TENANT, tenant, "")
-        page: list[Entry] = []
+    async def page(self, tenant: str, after: int, *, tag: str = "") -> EntryPage:
+        """Return the next live entries of a tenant with an id above `after`, by id; of those with a tag where named.
+
+        A page ends after `_PAGE_ROWS` rows, or with the row that makes it larger than `_PAGE_BYTES`.
+        """
+        prefix = layout.label_key(layout.LABEL_TAG if tag else layout.LABEL_TENANT, tenant, tag)
+        entries: list[Entry] = []
+        last_id, size_bytes = None, 0
         with self._core.damage.skipped(f"entries of tenant {tenant}"), self._core.file.reading() as (txn, dbs):
-            while len(page) < limit:
-                ids = labelled_ids(txn, dbs, prefix, after, limit - len(page))
-                if not ids:
+            for entry_id in labelled_ids(txn, dbs, prefix, after, _PAGE_ROWS):
+                key = layout.pack_id(entry_id)
+                row = txn.get(key, db=dbs.entries)
+                last_id, size_bytes = entry_id, size_bytes + len(row or b"")
+                entry = None if row is None else self._core.live_entry(key, row)
+                if entry is not None and entry.tenant == tenant:
+                    entries.append(entry)
+                if size_bytes > _PAGE_BYTES:
                     break
-                for entry_id in ids:
-                    key = layout.pack_id(entry_id)
-                    row = txn.get(key, db=dbs.entries)
-                    entry = None if row is None else self._core.live_entry(key, row)
-                    if entry is not None and entry.tenant == tenant:
-                        page.append(entry)
-                after = ids[-1]
-        return page
+        return EntryPage(entries, last_id)
 
     async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:
         """Store `entry`, its vector and `line` in one commit; return the entry with its id once that is on disk.

@@ -28,15 +28,19 @@ class LmdbVectors:
             self._core.damage.note([f"vectors of partition {partition.hex()}"], str(error))
             return False
 
-    async def count(self, partition: bytes) -> int:
-        """Return how many vectors lie in the partition. This walks over their keys."""
-        with self._core.file.reading_buffers() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
+    async def count(self, partition: bytes, after: int, limit: int) -> tuple[int, int]:
+        """Count up to `limit` vectors of the partition with an id above `after`; return the number and the last id.
+
+        This walks over their keys: a thousand in a millisecond. `after` comes back where there is none.
+        """
+        with self._core.file.reading() as (txn, dbs), txn.cursor(db=dbs.vectors) as cursor:
             count = 0
-            more = cursor.set_range(partition)
-            while more and cursor.key()[: len(partition)] == partition:
+            more = cursor.set_range(partition + layout.pack_id(after + 1))
+            while more and count < limit and (key := cursor.key()).startswith(partition):
                 count += 1
+                after = layout.unpack_id(key)
                 more = cursor.next()
-            return count
+            return count, after
 
     def load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Read all vectors of a partition: ids (n,) ascending and unit vectors (n, dimension).

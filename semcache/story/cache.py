@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from semcache.coordination import Flight, Twin
 from semcache.costs.account import Account
@@ -36,9 +37,12 @@ from semcache.model import (
 )
 from semcache.story.outcomes import NotCached, Outcome
 from semcache.story.rooms import Rooms
-from semcache.story.rules import key_request, may_join, may_read
+from semcache.story.rules import key_request, keyed_request, may_join, may_read
 from semcache.story.steps import Steps
 from semcache.upstream import replay_chunks
+
+_LONG_ANSWER_BYTES = 256 * 1024
+"""Bytes of an answer's body that are read in a millisecond or two."""
 
 
 class SemanticCache:
@@ -59,7 +63,7 @@ class SemanticCache:
             SemcacheError: the error of the step that failed; nothing is stored then.
         """
         with self._steps.accounts.open(request) as account:
-            keyed = key_request(self._steps.keying, account, request)
+            keyed = await key_request(self._steps.keying, self._steps.long_work, account, request)
             entry = await self._steps.exact.look(account, keyed)
             if entry is not None:
                 return self._steps.answers.serve_exact(account, keyed, entry)
@@ -77,7 +81,7 @@ class SemanticCache:
             SemcacheError: as `complete`; also between chunks, when the upstream fails half-way.
         """
         with self._steps.accounts.open(request) as account:
-            keyed = key_request(self._steps.keying, account, request)
+            keyed = await key_request(self._steps.keying, self._steps.long_work, account, request)
             entry = await self._steps.exact.look(account, keyed)
             if entry is not None:
                 response = self._steps.answers.serve_exact(account, keyed, entry)
@@ -94,7 +98,11 @@ class SemanticCache:
                 response = self._respond(account, keyed, await flight.outcome(), leads=leads)
             yield Started(response)
             if response.answer is not None:
-                for chunk in replay_chunks(response.answer.body, include_usage=keyed.include_usage):
+                chunks = replay_chunks(response.answer.body, include_usage=keyed.include_usage)
+                if len(response.answer.body) > _LONG_ANSWER_BYTES:
+                    # The first chunk comes when the whole body has been read. The others are made as they are sent.
+                    yield await self._steps.long_work.run(request.tenant, partial(next, chunks))
+                for chunk in chunks:
                     yield chunk
             yield Finished(response)
 
@@ -162,13 +170,14 @@ class SemanticCache:
 
     # -- beside the story: each of these is told in a module of its own
 
-    def key(self, request: Request) -> KeyedRequest:
+    async def key(self, request: Request) -> KeyedRequest:
         """Return a request with its keys and its task by rule, for a Store or an Explain.
 
         Raises:
             InvalidRequestError: the body isn't a request that can be cached or forwarded.
         """
-        return self._steps.classifying.classified(self._steps.keying.key(request))
+        keyed = await keyed_request(self._steps.keying, self._steps.long_work, request)
+        return self._steps.classifying.classified(keyed)
 
     async def lookup(self, request: Request, lease_s: float | None = None, *, waits: bool = True) -> LookupResult:
         """Only look (`LookAside.lookup`)."""
@@ -184,7 +193,7 @@ class SemanticCache:
 
     async def explain(self, request: Request) -> Explanation:
         """Tell what would happen to a request, and why (`Explaining.explain`)."""
-        return await self._steps.explaining.explain(request, self.key(request))
+        return await self._steps.explaining.explain(request, await self.key(request))
 
     async def report_verdict(self, tenant: str, hit_id: str, *, right: bool) -> VerdictOutcome:
         """Tie a verdict to a hit (`Corrections.report_verdict`)."""
@@ -194,9 +203,9 @@ class SemanticCache:
         """Count, and with `apply` delete, the entries that `selector` names (`Corrections.invalidate`)."""
         return await self._steps.corrections.invalidate(selector, apply=apply)
 
-    def entries(self, tenant: str) -> AsyncGenerator[Entry, None]:
+    def entries(self, tenant: str, tag: str = "") -> AsyncGenerator[Entry, None]:
         """Yield a tenant's live entries by id (`Statistics.entries`)."""
-        return self._steps.statistics.entries(tenant)
+        return self._steps.statistics.entries(tenant, tag)
 
     async def savings(self, query: SavingsQuery) -> SavingsAnswer:
         """Sum up what was spent and saved (`Statistics.savings`)."""
@@ -226,6 +235,7 @@ class SemanticCache:
         """Let upstream calls end and be booked, at most `grace_s` seconds, then make everything durable."""
         await self._steps.flights.drain(grace_s)
         await self._steps.accounts.ledger.flush()
+        self._steps.long_work.close()
 
 
 def _holds_usage_alone(chunk: bytes) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from semcache.costs.account import Account
+from semcache.fair_memory import FairMemory
 from semcache.model import Changes, Entry, KeyedRequest, Tier
 from semcache.ports import Clock, Entries
 from semcache.story.rules import Servability, may_read
@@ -22,17 +21,20 @@ class ExactTier:
         entries: the stored entries.
         clock: wall time decides what has expired.
         servability: whether an entry may be served to a request.
-        max_bytes: estimated memory that decoded entries may take; the least recently used leave first.
+        max_bytes: estimated memory that decoded entries may take. Of too many, the tenant that holds most loses the one
+            that it used longest ago.
     """
 
     def __init__(self, entries: Entries, clock: Clock, servability: Servability, max_bytes: int) -> None:
         self._stored = entries
         self._clock = clock
         self._servability = servability
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._entries: FairMemory[bytes, Entry] = FairMemory(
+            max_items=max_bytes // _ENTRY_OVERHEAD_BYTES,
+            max_bytes=max_bytes,
+            on_forgotten=self._forget,
+        )
         self._keys: dict[int, bytes] = {}
-        self._bytes = 0
         self._commits = 0
         entries.subscribe(self._follow)
 
@@ -52,10 +54,10 @@ class ExactTier:
     @property
     def size_bytes(self) -> int:
         """Estimated memory of the decoded entries."""
-        return self._bytes
+        return self._entries.size_bytes
 
     async def _find(self, exact_key: bytes) -> Entry | None:
-        entry = self._entries.get(exact_key)
+        entry = self._entries.use(exact_key)
         if entry is None:
             commits = self._commits
             entry = await self._stored.find_exact(exact_key)
@@ -66,22 +68,21 @@ class ExactTier:
         if entry.expires_s <= self._clock.wall():
             self._drop(exact_key)
             return None
-        self._entries.move_to_end(exact_key)
         return entry
 
     def _keep(self, entry: Entry) -> None:
         self._drop(entry.exact_key)
-        self._entries[entry.exact_key] = entry
         self._keys[entry.entry_id] = entry.exact_key
-        self._bytes += _size(entry)
-        while self._bytes > self._max_bytes and self._entries:
-            self._drop(next(iter(self._entries)))
+        self._entries.put(entry.tenant, entry.exact_key, entry, _size(entry))
+
+    def _forget(self, tenant: str, exact_key: bytes, entry: Entry) -> None:
+        del tenant, exact_key
+        self._keys.pop(entry.entry_id, None)
 
     def _drop(self, exact_key: bytes) -> None:
-        entry = self._entries.pop(exact_key, None)
+        entry = self._entries.pop(exact_key)
         if entry is not None:
             self._keys.pop(entry.entry_id, None)
-            self._bytes -= _size(entry)
 
     def _follow(self, changes: Changes) -> None:
         self._commits += 1

@@ -10,6 +10,9 @@ from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
 from semcache.story.searching import Searching
 
+_COUNTED_AT_ONCE = 2_048
+"""Vectors counted in one slice: a millisecond or two."""
+
 
 class Explaining:
     """Explains requests with the same steps that answer them."""
@@ -20,6 +23,7 @@ class Explaining:
         self._embedder = rooms.embedder
         self._upstream = rooms.upstream
         self._vectors = rooms.store.vectors
+        self._long_work = rooms.long_work
         self._exact = exact
         self._searching = searching
 
@@ -39,7 +43,7 @@ class Explaining:
             if searched.vector is None:
                 searched = await self._searching.classify(account, keyed)
             keyed, decision = searched.keyed, searched.decision
-            size = sum([await self._vectors.count(partition) for partition in keyed.partitions])
+            size = sum([await self._count(request.tenant, partition) for partition in keyed.partitions])
         status, reason, task = _ending(keyed, request, entry, decision)
         return Explanation(
             request_id=account.request_id,
@@ -55,6 +59,15 @@ class Explaining:
             ),
             detail=detail(status, reason, decision),
         )
+
+    async def _count(self, tenant: str, partition: bytes) -> int:
+        """Return how many vectors lie in a partition, counted in slices with everything else in between."""
+        total, after, count = 0, 0, _COUNTED_AT_ONCE
+        while count == _COUNTED_AT_ONCE:
+            await self._long_work.pause(tenant)
+            count, after = await self._vectors.count(partition, after, _COUNTED_AT_ONCE)
+            total += count
+        return total
 
 
 def _ending(

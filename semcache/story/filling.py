@@ -34,6 +34,7 @@ from semcache.model import (
 )
 from semcache.request import skip_reason
 from semcache.story.given import GivenEmbeddings
+from semcache.story.judging import Judging
 from semcache.story.outcomes import Fetched, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
@@ -63,8 +64,9 @@ class _Paid:
 class Filling:
     """Asks the upstream, books what it charged, and stores answers."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, judging: Judging) -> None:
         """Prepare it over the rooms that it fills from and into."""
+        self._judging = judging
         self._settings = rooms.settings
         self._clock = rooms.clock
         self._entries = rooms.store.entries
@@ -329,6 +331,8 @@ class Filling:
         Raises:
             StoreError, OverloadedError: the entry isn't stored.
         """
+        if paid.keyed.cacheability.tier is Tier.SEMANTIC:
+            await self._judging.read_ahead(paid.keyed)
         refused = partial(self._coordination.names_since, paid.generation)
         entry = await purchase.commit(self._entry(paid), paid.vector, refused=refused)
         if entry is None:

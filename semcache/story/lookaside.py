@@ -33,6 +33,7 @@ class LookAside:
         self._coordination = rooms.coordination
         self._embedder = rooms.embedder
         self._keying = rooms.keying
+        self._long_work = rooms.long_work
         self._exact = exact
         self._classifying = classifying
         self._searching = searching
@@ -50,7 +51,7 @@ class LookAside:
             waits: whether to wait for another's lease.
         """
         with self._accounts.open(request) as account:
-            keyed = key_request(self._keying, account, request)
+            keyed = await key_request(self._keying, self._long_work, account, request)
             if keyed.cacheability.tier is Tier.NONE:
                 reason = keyed.cacheability.reason
                 account.end_as_lookup(Status.BYPASS, reason=reason)
@@ -63,7 +64,9 @@ class LookAside:
                 if not waits or not await self._coordination.wait_for_lease(keyed.exact_key):
                     break
                 account.lap("lease")
-            lease = None if lease_s is None else await self._coordination.take_lease(keyed.exact_key, lease_s)
+            lease = None
+            if lease_s is not None:
+                lease = await self._coordination.take_lease(request.tenant, keyed.exact_key, lease_s)
             pending = PendingLookup(searched.keyed, searched.vector, generation)
             lookup_id = await self._coordination.remember_lookup(pending)
             reason = miss_reason(keyed, searched.decision)

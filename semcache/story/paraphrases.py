@@ -10,6 +10,7 @@ from semcache.coordination import Twin, Twins
 from semcache.costs.account import Account
 from semcache.errors import UpstreamError
 from semcache.model import ZERO_COST, Answer, Candidate, Entry, KeyedRequest, Rejection, Status, Usage, Vector
+from semcache.story.judging import Judging
 from semcache.story.outcomes import Fetched, Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -21,13 +22,14 @@ _NO_ANSWER = Answer(b"", "", "", Usage())
 class Paraphrases:
     """Finds a request in flight whose answer the decision would allow, and waits for it."""
 
-    def __init__(self, rooms: Rooms, servability: Servability, twins: Twins[Outcome]) -> None:
+    def __init__(self, rooms: Rooms, servability: Servability, judging: Judging, twins: Twins[Outcome]) -> None:
         """Prepare it over the requests in flight (`twins`)."""
         self._entries = rooms.store.entries
         self._verdicts = rooms.store.verdicts
         self._decider = rooms.decider
         self._twins = twins
         self._servability = servability
+        self._judging = judging
 
     async def wait(
         self, account: Account, keyed: KeyedRequest, vector: Vector, under_way: Sequence[Twin[Outcome]]
@@ -65,7 +67,8 @@ class Paraphrases:
             return None
         # A verdict may have come during the wait: the stored entry has it.
         refusal = partial(self._servability.refusal, keyed)
-        decision = self._decider.decide(keyed, [Candidate(entry, similarity)], vector, refusal)
+        candidates = [Candidate(entry, similarity)]
+        decision = await self._judging.judge(self._decider.decide, keyed, candidates, vector, refusal)
         if decision.served is None:
             return None
         return Found(entry, replace(decision, reason="paraphrase_in_flight"), vector, Status.COALESCED)
@@ -92,7 +95,8 @@ class Paraphrases:
                     continue
                 rejections = await self._verdicts.rejections(twin.keyed.request.tenant, twin.keyed.exact_key)
                 candidate = Candidate(_entry_of(twin.keyed, rejections), similarity)
-                if self._decider.decide(keyed, [candidate], vector, lambda _: "").served is not None:
+                decision = await self._judging.judge(self._decider.decide, keyed, [candidate], vector, lambda _: "")
+                if decision.served is not None:
                     return twin, similarity
         return None, 0.0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from semcache.costs.accounts import Accounts
 from semcache.decision import Decider
+from semcache.long_work import LongWork
 from semcache.ports import Clock, Coordination, Embedder, Store, Upstream, VectorIndex
 from semcache.request import Keying, Tasks
 from semcache.settings import Settings
@@ -31,4 +32,5 @@ class Rooms:
     upstream: Upstream
     accounts: Accounts
     coordination: Coordination
+    long_work: LongWork
     calls_in_flight: Callable[[], int]

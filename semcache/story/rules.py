@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from semcache.costs.account import Account
+from semcache.long_work import LongWork
 from semcache.model import CacheMode, Decision, Entry, KeyedRequest, Request, Status, Tier
 from semcache.ports import Clock, Upstream
-from semcache.request import Keying
+from semcache.request import Keying, is_long
 
 _READING = frozenset({CacheMode.DEFAULT, CacheMode.CACHE_ONLY, CacheMode.EXACT_ONLY})
 
 
-def key_request(keying: Keying, account: Account, request: Request) -> KeyedRequest:
-    """Give a request its exact key, its partition and its cacheability, and note the stage in its account."""
-    keyed = keying.key(request)
+async def keyed_request(keying: Keying, long_work: LongWork, request: Request) -> KeyedRequest:
+    """Give a request its exact key, its partition and its cacheability: a long one on the thread for long work.
+
+    Raises:
+        InvalidRequestError: the body isn't a request that can be cached or forwarded.
+    """
+    keyed = keying.recall(request)
+    if keyed is not None:
+        return keyed
+    if not is_long(request.body):
+        return keying.key(request)
+    keyed = await long_work.run(request.tenant, partial(keying.compute, request))
+    keying.remember(request, keyed)
+    return keyed
+
+
+async def key_request(keying: Keying, long_work: LongWork, account: Account, request: Request) -> KeyedRequest:
+    """Give a request its keys as `keyed_request` does, and note the stage in its account."""
+    keyed = await keyed_request(keying, long_work, request)
     account.alias = keyed.alias
     account.lap("key")
     return keyed

@@ -10,17 +10,15 @@ import structlog
 
 from semcache.coordination import Twins
 from semcache.costs.account import Account
-from semcache.decision import Unservable
 from semcache.errors import EmbeddingFailedError
 from semcache.model import Candidate, Decision, KeyedRequest, Neighbour, Tier, Vector
 from semcache.story.classifying import Classifying
+from semcache.story.judging import Judge, Judging
 from semcache.story.outcomes import Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 
 _log = structlog.get_logger(__name__)
-_Judge = Callable[[KeyedRequest, Sequence[Candidate], Vector, Unservable], Decision]
-"""Judges candidates, nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,14 @@ class Searched:
 class Searching:
     """Searches the semantic tier for an entry that a request may be served."""
 
-    def __init__(self, rooms: Rooms, servability: Servability, classifying: Classifying, twins: Twins[Outcome]) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        servability: Servability,
+        classifying: Classifying,
+        judging: Judging,
+        twins: Twins[Outcome],
+    ) -> None:
         """Prepare it; the decision may look at `decision.k` of the nearest entries."""
         self._entries = rooms.store.entries
         self._vectors = rooms.store.vectors
@@ -58,6 +63,7 @@ class Searching:
         self._k = rooms.settings.decision.k
         self._servability = servability
         self._classifying = classifying
+        self._judging = judging
         self._twins = twins
 
     async def search(self, account: Account, keyed: KeyedRequest) -> Searched:
@@ -92,7 +98,7 @@ class Searching:
         self,
         account: Account,
         keyed: KeyedRequest,
-        judge: _Judge,
+        judge: Judge,
         least_similarity: Callable[[KeyedRequest], float],
     ) -> Searched:
         """Search, and judge the neighbours from the similarity that the request, once classified, asks for."""
@@ -101,7 +107,8 @@ class Searching:
             return searched
         keyed, vector = searched.keyed, searched.vector
         candidates = await self._candidates(neighbours, least_similarity(keyed))
-        decision = judge(keyed, candidates, vector, partial(self._servability.refusal, keyed))
+        unservable = partial(self._servability.refusal, keyed)
+        decision = await self._judging.judge(judge, keyed, candidates, vector, unservable)
         account.note_decision(decision)
         return Searched(keyed, vector, decision)
 

@@ -12,9 +12,6 @@ from semcache.model import Changes, Entry, IndexStats, QueueStats, Snapshot, Sto
 from semcache.story.outcomes import Outcome
 from semcache.story.rooms import Rooms
 
-_PAGE_ENTRIES = 256
-"""Entries read at a time: a page holds up the event loop for a millisecond or two."""
-
 
 class Statistics:
     """Reads what others have counted; counts nothing itself."""
@@ -28,16 +25,23 @@ class Statistics:
         self._embedder = rooms.embedder
         self._accounts = rooms.accounts
         self._coordination = rooms.coordination
+        self._long_work = rooms.long_work
         self._calls_in_flight = rooms.calls_in_flight
         self._flights = flights
         self._started_s = self._clock.wall()
         self._started_monotonic_s = self._clock.monotonic()
 
-    async def entries(self, tenant: str) -> AsyncGenerator[Entry, None]:
-        """Yield a tenant's live entries by id, read page by page."""
-        after = 0
-        while page := await self._store.entries.page(tenant, after, _PAGE_ENTRIES):
-            after = page[-1].entry_id
+    async def entries(self, tenant: str, tag: str) -> AsyncGenerator[Entry, None]:
+        """Yield a tenant's live entries by id, read page by page with everything else in between.
+
+        Args:
+            tenant: whose entries.
+            tag: where it isn't empty, only entries with this tag.
+        """
+        last_id: int | None = 0
+        while last_id is not None:
+            await self._long_work.pause(tenant)
+            page, last_id = await self._store.entries.page(tenant, last_id, tag=tag)
             for entry in page:
                 yield entry
 

@@ -8,6 +8,7 @@ from typing import Self
 from semcache.coordination import Flights, Twins
 from semcache.costs.accounts import Accounts
 from semcache.decision import Decider
+from semcache.long_work import LongWork
 from semcache.request import Keying
 from semcache.story.answers import Answers
 from semcache.story.classifying import Classifying
@@ -15,6 +16,7 @@ from semcache.story.corrections import Corrections
 from semcache.story.exact import ExactTier
 from semcache.story.explaining import Explaining
 from semcache.story.filling import Filling
+from semcache.story.judging import Judging
 from semcache.story.lookaside import LookAside
 from semcache.story.outcomes import Outcome
 from semcache.story.paraphrases import Paraphrases
@@ -29,6 +31,7 @@ class Steps:
     """One object for each step of the story, in the order in which a request meets them."""
 
     accounts: Accounts
+    long_work: LongWork
     keying: Keying
     exact: ExactTier
     classifying: Classifying
@@ -53,18 +56,20 @@ class Steps:
         classifying = Classifying(rooms.tasks)
         answers = Answers(rooms.clock)
         exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
-        searching = Searching(rooms, servability, classifying, twins)
-        filling = Filling(rooms)
+        judging = Judging(rooms.decider, rooms.long_work)
+        searching = Searching(rooms, servability, classifying, judging, twins)
+        filling = Filling(rooms, judging)
         rooms.store.entries.subscribe(rooms.index.apply)
         return cls(
             accounts=rooms.accounts,
+            long_work=rooms.long_work,
             keying=rooms.keying,
             exact=exact,
             classifying=classifying,
             decider=rooms.decider,
             flights=flights,
             searching=searching,
-            paraphrases=Paraphrases(rooms, servability, twins),
+            paraphrases=Paraphrases(rooms, servability, judging, twins),
             twins=twins,
             filling=filling,
             answers=answers,

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from semcache.errors import SemcacheError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, Selector, ServedHit, Status, Vector
+from semcache.ports import EntryPage
 from semcache.store.codec import encode_entry, encode_record, encode_served
 from semcache.testing.memory import Memory
 
 _FIND_TOLERANCE_S = 1e-3
+_PAGE_ROWS = 3
+"""Rows of a page: few, so that tests read more than one."""
 
 
 class MemoryEntries:
@@ -29,12 +32,12 @@ class MemoryEntries:
         """Return the live entries among `entry_ids`, by id; the others are left out."""
         return {entry_id: entry for entry_id in entry_ids if (entry := self._memory.live_entry(entry_id)) is not None}
 
-    async def page(self, tenant: str, after: int, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` live entries of a tenant with an id above `after`, by id."""
-        ids = sorted(entry_id for entry_id in self._memory.entries if entry_id > after)
-        live = (entry for entry_id in ids if (entry := self._memory.live_entry(entry_id)) is not None)
-        owned = (entry for entry in live if entry.tenant == tenant)
-        return [entry for entry, _ in zip(owned, range(limit), strict=False)]
+    async def page(self, tenant: str, after: int, *, tag: str = "") -> EntryPage:
+        """Return the next live entries of a tenant with an id above `after`, by id; of those with a tag where named."""
+        ids = sorted(entry_id for entry_id in self._memory.entries if entry_id > after)[:_PAGE_ROWS]
+        live = [entry for entry_id in ids if (entry := self._memory.live_entry(entry_id)) is not None]
+        owned = [entry for entry in live if entry.tenant == tenant and (not tag or tag in entry.tags)]
+        return EntryPage(owned, ids[-1] if ids else None)
 
     async def put(self, entry: Entry, vector: Vector | None, line: LedgerRecord | None = None) -> Entry:
         """Store `entry`, replacing the entry under its exact key, with `line` in one commit; return it with its id.
@@ -80,9 +83,10 @@ class MemoryVectors:
         """Return whether any vector lies in the partition (32 bytes)."""
         return bool(self._memory.vectors.get(partition))
 
-    async def count(self, partition: bytes) -> int:
-        """Return how many vectors lie in the partition."""
-        return len(self._memory.vectors.get(partition, ()))
+    async def count(self, partition: bytes, after: int, limit: int) -> tuple[int, int]:
+        """Count up to `limit` vectors of the partition with an id above `after`; return the number and the last id."""
+        ids = sorted(entry_id for entry_id in self._memory.vectors.get(partition, ()) if entry_id > after)[:limit]
+        return len(ids), max(ids, default=after)
 
     def load(self, partition: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return all vectors of a partition: ids (n,) ascending and unit vectors (n, dimension)."""

@@ -199,7 +199,6 @@ def _replay_choice(choice: Mapping[str, Any], index: int, head: bytes, tail: byt
     start = head + b'{"index":%d,"delta":' % index
     end = b',"finish_reason":null}' + tail
     message = choice["message"]
-    contents = list(_replay_content(message.get("content")))
     rest = {
         name: value
         for name, value in message.items()
@@ -209,7 +208,7 @@ def _replay_choice(choice: Mapping[str, Any], index: int, head: bytes, tail: byt
     yield start + dump(opening) + end
     if rest:
         yield start + dump(rest) + end
-    for piece in contents:
+    for piece in _replay_content(message.get("content")):
         yield start + b'{"content":' + dump(piece) + b"}" + end
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:

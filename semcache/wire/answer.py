@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Answer, Usage, finish_text, standard_or, text_of
+from semcache.request import check_values
+from semcache.settings import LimitSettings
 from semcache.upstream.counts import MAX_TOKENS
 from semcache.upstream.usage import completion_usage
 from semcache.v1 import semcache_pb2 as pb
@@ -31,7 +33,9 @@ class _Completion:
     tool_calls: bool
 
 
-def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s: float, max_bytes: int) -> Answer:
+def stored_answer(
+    message: pb.StoreRequest, *, alias: str, answer_id: str, now_s: float, limits: LimitSettings
+) -> Answer:
     """Return the answer that a Store brings.
 
     Its usage is `UNKNOWN_USAGE` when neither message nor JSON has valid counts. Its route and target model are empty,
@@ -42,11 +46,12 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
         alias: the requested model; the answering model, too, when neither message nor JSON names one.
         answer_id: the id of a completion that is built around a text.
         now_s: wall-clock seconds, the time of such a completion.
-        max_bytes: the longest body to accept.
+        limits: of its bytes and of the values of its JSON.
 
     Raises:
-        InvalidRequestError: there is no answer, it is too long, its JSON is no chat completion, its counts are
-            impossible, its latency is negative, or one of its names can't be told (INVALID_TEXT).
+        InvalidRequestError: there is no answer, it is too long or has too many values, its JSON is no chat
+            completion, its counts are impossible, its latency is negative, or one of its names can't be told
+            (INVALID_TEXT).
     """
     usage = _usage(message.usage) if message.HasField("usage") else UNKNOWN_USAGE
     latency_s = message.upstream_latency.seconds + message.upstream_latency.nanos / _NANOS_PER_S
@@ -57,7 +62,8 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
         raise InvalidRequestError("a Store needs an answer.", hint="Set openai_json or text.")
     if form == "openai_json":
         body = message.openai_json
-        _refuse_long(body, max_bytes)
+        _refuse_long(body, limits.answer_bytes)
+        check_values(body, limits, "The answer")
         read = _read(body)
     else:
         read = _Completion(message.text, "", "", UNKNOWN_USAGE, tool_calls=False)
@@ -68,7 +74,7 @@ def stored_answer(message: pb.StoreRequest, *, alias: str, answer_id: str, now_s
     check_text(usage.service_tier, "service_tier")
     if not body:
         body = _build(read.text, model, finish_reason, usage, answer_id=answer_id, created_s=int(now_s))
-        _refuse_long(body, max_bytes)
+        _refuse_long(body, limits.answer_bytes)
     return Answer(
         body=body,
         model=check_text(model, "model"),

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, NoReturn, get_args
 
 from semcache.errors import InvalidRequestError
+from semcache.request import check_values
+from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 
 _JSON_WHITESPACE = " \t\r\n"
@@ -42,16 +44,19 @@ _Member = tuple[str, str]
 """A member of a JSON object: its name, and its value as JSON text."""
 
 
-def chat_body(chat: pb.ChatRequest) -> bytes:
+def chat_body(chat: pb.ChatRequest, limits: LimitSettings) -> bytes:
     """Return the request body of `chat` as UTF-8. Equal messages give equal bytes.
 
-    This checks only that the result is JSON. The keying checks whether the request makes sense, as it does for raw
-    bodies.
+    This checks only that the result is JSON, and that no raw field has more values than `limits` allow. The keying
+    checks whether the request makes sense, as it does for raw bodies.
 
     Raises:
-        InvalidRequestError: a raw field isn't JSON of its kind or repeats a field, a number isn't finite, or a content
-            part is empty.
+        InvalidRequestError: a raw field isn't JSON of its kind, repeats a field or has too many values, a number isn't
+            finite, or a content part is empty.
     """
+    if chat.ByteSize() > 2 * limits.values:  # A value takes two bytes at least.
+        for raw in _raw_fields(chat):
+            check_values(raw, limits, "The request")
     return _object(_chat_members(chat), chat.extra_json, "chat.extra_json").encode()
 
 
@@ -70,6 +75,14 @@ def text_body(prompt: pb.TextPrompt) -> bytes:
     return (
         f'{{"model":{_encode(prompt.model)},"messages":[{{"role":"user","content":{_encode(prompt.text)}}}]}}'.encode()
     )
+
+
+def _raw_fields(chat: pb.ChatRequest) -> Iterator[bytes]:
+    yield from (chat.tools_json, chat.tool_choice_json, chat.response_format_json, chat.extra_json)
+    for message in chat.messages:
+        yield message.extra_json
+        for part in message.parts.parts:
+            yield part.raw_json
 
 
 def _chat_members(chat: pb.ChatRequest) -> Iterator[_Member]:

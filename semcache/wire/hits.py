@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from semcache.fair_memory import FairMemory
 from semcache.model import Answer, Changes, Response
 from semcache.v1 import semcache_pb2 as pb
 from semcache.wire.outcome import fill_lasting, fill_passing
@@ -34,14 +35,16 @@ class HitMessages:
     An outcome has two parts, and no field is in both. The lasting fields come first, then those that differ from hit to
     hit. Both parts go into one outcome: protobuf readers should merge two outcomes, but some take the last one alone.
 
-    The kept parts take at most `max_bytes`; the part that was kept first goes first. `follow` must hear of every commit
-    of the store, so that nothing stays of an entry that is gone. The event loop's thread alone uses it.
+    The kept parts take at most `max_bytes`. Of too many, the tenant that holds most loses its oldest. `follow` must
+    hear of every commit of the store, so that nothing stays of an entry that is gone. The event loop's thread alone
+    uses it.
     """
 
     def __init__(self, max_bytes: int = KEPT_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._kept: dict[tuple[type, int], _Kept] = {}
-        self._bytes = 0
+        self._largest_bytes = max_bytes // _LARGEST_SHARE
+        self._kept: FairMemory[tuple[type, int], _Kept] = FairMemory(
+            max_items=max_bytes // _OVERHEAD_BYTES, max_bytes=max_bytes
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -50,16 +53,16 @@ class HitMessages:
         The estimate is high: it counts answers that the exact tier holds as well, and an answer that both Complete and
         Lookup served counts twice.
         """
-        return self._bytes
+        return self._kept.size_bytes
 
-    def serialised(self, kind: type[Answering], response: Response) -> bytes:
-        """Return the bytes of an exact hit's response: a `kind` with its answer and outcome."""
+    def serialised(self, kind: type[Answering], response: Response, tenant: str) -> bytes:
+        """Return the bytes of an exact hit's response to a tenant: a `kind` with its answer and outcome."""
         key = kind, response.entry_id
         kept = self._kept.get(key)
         # Another answer object was read anew from the store. Comparing bodies would take longer than serialising them.
         if kept is None or kept.answer is not response.answer or kept.lasting != lasting_fields(response):
             kept = _common(kind, response)
-            self._keep(key, kept)
+            self._keep(tenant, key, kept)
         message = pb.Outcome()
         fill_passing(message, response)
         passing = message.SerializeToString()
@@ -72,23 +75,15 @@ class HitMessages:
         for entry_id in changes.rewritten:
             self._drop_id(entry_id)
 
-    def _keep(self, key: tuple[type, int], kept: _Kept) -> None:
-        self._drop(key)
-        if kept.size_bytes > self._max_bytes // _LARGEST_SHARE:
-            return
-        self._kept[key] = kept
-        self._bytes += kept.size_bytes
-        while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
+    def _keep(self, tenant: str, key: tuple[type, int], kept: _Kept) -> None:
+        if kept.size_bytes > self._largest_bytes:
+            self._kept.pop(key)
+        else:
+            self._kept.put(tenant, key, kept, kept.size_bytes)
 
     def _drop_id(self, entry_id: int) -> None:
         for kind in _OUTCOME_TAGS:
-            self._drop((kind, entry_id))
-
-    def _drop(self, key: tuple[type, int]) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= kept.size_bytes
+            self._kept.pop((kind, entry_id))
 
 
 class _Kept(NamedTuple):

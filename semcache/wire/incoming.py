@@ -19,6 +19,8 @@ DEFAULT_NAMESPACE = "default"
 DEFAULT_JUDGE = "caller"
 MAX_NOTE_CHARS = 4096
 
+_MAX_DIMENSION = 65_536
+"""Numbers of an embedding beyond which they aren't even read; the cache compares the number with the embedder's."""
 _NANOS_PER_S = 1_000_000_000
 _DEFAULT_CONTROL = CacheControl()
 
@@ -99,12 +101,13 @@ def complete_call(
         message.prompt,
         _control(message),
         tenant=tenant,
+        limits=limits,
         tags=check_names(message.tags, "tags", limits),
         sources=check_names(message.sources, "sources", limits),
     )
 
 
-def explain_call(message: pb.ExplainRequest, *, tenant: str) -> Request:
+def explain_call(message: pb.ExplainRequest, *, tenant: str, limits: LimitSettings) -> Request:
     """Return the request of an Explain.
 
     Raises:
@@ -112,10 +115,10 @@ def explain_call(message: pb.ExplainRequest, *, tenant: str) -> Request:
     """
     if message.max_candidates < 0:
         raise InvalidRequestError("max_candidates is negative.", hint="0 means all that the decision considers.")
-    return _request(message.prompt, _control(message), tenant=tenant)
+    return _request(message.prompt, _control(message), tenant=tenant, limits=limits)
 
 
-def lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
+def lookup_call(message: pb.LookupRequest, *, tenant: str, limits: LimitSettings) -> LookupCall:
     """Return what a Lookup asks for.
 
     Raises:
@@ -124,11 +127,11 @@ def lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
     """
     control = _reading_control(message)
     lease_ttl_s = _positive(message.lease_ttl, "lease_ttl") if message.HasField("lease_ttl") else None
-    request = _request(message.prompt, control, tenant=tenant)
+    request = _request(message.prompt, control, tenant=tenant, limits=limits)
     return LookupCall(request=request, want_lease=message.want_lease, lease_ttl_s=lease_ttl_s)
 
 
-def batched_lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall:
+def batched_lookup_call(message: pb.LookupRequest, *, tenant: str, limits: LimitSettings) -> LookupCall:
     """Return what one item of a LookupBatch asks for.
 
     Raises:
@@ -137,7 +140,7 @@ def batched_lookup_call(message: pb.LookupRequest, *, tenant: str) -> LookupCall
     _reading_control(message)
     if message.want_lease:
         raise InvalidRequestError("a batch can't ask for leases.", hint="Use Lookup for requests that need one.")
-    return lookup_call(message, tenant=tenant)
+    return lookup_call(message, tenant=tenant, limits=limits)
 
 
 def _reading_control(message: pb.LookupRequest) -> CacheControl:
@@ -164,7 +167,7 @@ def store_call(message: pb.StoreRequest, *, tenant: str, limits: LimitSettings) 
     sources = check_names(message.sources, "sources", limits)
     request = None
     if message.HasField("prompt"):
-        request = _request(message.prompt, control, tenant=tenant, tags=tags, sources=sources)
+        request = _request(message.prompt, control, tenant=tenant, limits=limits, tags=tags, sources=sources)
     return StoreCall(
         request=request,
         lookup_id=message.lookup_id,
@@ -226,12 +229,13 @@ def _request(
     control: CacheControl,
     *,
     tenant: str,
+    limits: LimitSettings,
     tags: tuple[str, ...] = (),
     sources: tuple[str, ...] = (),
 ) -> Request:
     return Request(
         tenant=tenant,
-        body=_body(prompt),
+        body=_body(prompt, limits),
         namespace=check_name(prompt.namespace, "namespace") or DEFAULT_NAMESPACE,
         tags=tags,
         sources=sources,
@@ -242,12 +246,12 @@ def _request(
     )
 
 
-def _body(prompt: pb.Prompt) -> bytes:
+def _body(prompt: pb.Prompt, limits: LimitSettings) -> bytes:
     form = prompt.WhichOneof("body")
     if form == "openai_json":
         return prompt.openai_json
     if form == "chat":
-        return chat_body(prompt.chat)
+        return chat_body(prompt.chat, limits)
     if form == "text":
         return text_body(prompt.text)
     raise InvalidRequestError("the prompt has no body.", hint="Set openai_json, chat or text.")
@@ -299,6 +303,12 @@ def _positive(duration: Duration, field: str) -> float:
 def _vector(embedding: pb.Embedding) -> Vector:
     if not embedding.embedder_fingerprint:
         raise InvalidRequestError("embedding.embedder_fingerprint is empty.", hint="GetStats names the embedder's.")
+    if len(embedding.values) > _MAX_DIMENSION:
+        raise InvalidRequestError(
+            f"embedding.values has {len(embedding.values)} numbers, more than any embedder makes.",
+            reason="FINGERPRINT_MISMATCH",
+            hint="GetStats names the server's embedder; or send no embedding.",
+        )
     values = np.asarray(embedding.values, dtype=np.float32)
     norm = float(np.linalg.norm(values.astype(np.float64)))
     if not math.isfinite(norm) or norm == 0.0:

@@ -7,7 +7,7 @@ import pytest
 
 from semcache.model import Cost, Rejection, Selector, Usage
 from semcache.testing.clock import START_WALL_S
-from tests.support.stored import answer, digest, entry, get, record, served, vector
+from tests.support.stored import all_entries, answer, digest, entry, get, record, served, vector
 
 
 async def test_what_is_put_is_found_with_every_field(store):
@@ -31,7 +31,7 @@ async def test_what_was_never_put_is_not_found(store):
     assert await store.entries.get_many([1, 0, -1, 1 << 64]) == {}
     assert await store.entries.get_many([]) == {}
     assert await store.entries.find_exact(digest("nothing")) is None
-    assert await store.entries.page("acme", 0, 10) == []
+    assert await all_entries(store.entries, "acme") == []
 
 
 async def test_ids_rise_and_are_never_given_twice(store):
@@ -49,7 +49,7 @@ async def test_an_entry_replaces_the_one_under_its_exact_key_with_all_its_traces
     assert await get(store, old.entry_id) is None
     assert not await store.vectors.has(digest("p1"))
     assert await store.entries.invalidate(Selector("acme", tags=("old",)), apply=False) == 0
-    assert [entry.entry_id for entry in await store.entries.page("acme", 0, 10)] == [new.entry_id]
+    assert [entry.entry_id for entry in await all_entries(store.entries, "acme")] == [new.entry_id]
     assert changes[-1].removed == ((digest("p1"), old.entry_id, old.exact_key),)
     assert store.stats().entries == 1
 
@@ -99,7 +99,7 @@ async def test_an_entry_ends_at_its_time_on_the_wall_clock_and_sweeping_takes_it
     clock.advance(1)
     assert await get(store, stored.entry_id) is None
     assert await store.entries.find_exact(stored.exact_key) is None
-    assert await store.entries.page("acme", 0, 10) == [kept]
+    assert await all_entries(store.entries, "acme") == [kept]
     assert store.stats().entries == 2
     assert await store.sweep() == 1
     assert store.stats().entries == 1
@@ -149,10 +149,10 @@ async def test_what_changes_no_entry_tells_nobody(store, changes):
 async def test_entries_are_a_tenants_own_by_id_in_pages(store):
     mine = [await store.entries.put(entry(f"n{i}"), None) for i in range(5)]
     theirs = await store.entries.put(entry("x", tenant="other"), None)
-    assert await store.entries.page("acme", 0, 3) == mine[:3]
-    assert await store.entries.page("acme", mine[2].entry_id, 3) == mine[3:]
-    assert await store.entries.page("other", 0, 10) == [theirs]
-    assert await store.entries.page("nobody", 0, 10) == []
+    assert await all_entries(store.entries, "acme") == mine
+    assert (await store.entries.page("acme", mine[2].entry_id)).entries == mine[3:]
+    assert await all_entries(store.entries, "other") == [theirs]
+    assert await all_entries(store.entries, "nobody") == []
 
 
 SELECTORS = {

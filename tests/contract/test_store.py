@@ -1,8 +1,5 @@
 """What every `Store` promises as a whole: its capabilities, whose vectors it holds, its limits, its end."""
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,10 +7,8 @@ from semcache.errors import ShuttingDownError
 from semcache.model import Cost, Rejection, Selector
 from semcache.observe.clock_watch import SETTLING_S
 from semcache.testing.clock import START_WALL_S
-from tests.support.stored import answer, digest, entry, get, hit, record, served, vector
-
-Result = TypeVar("Result")
-
+from tests.support.steps import at_once
+from tests.support.stored import all_entries, answer, digest, entry, get, hit, record, served, vector
 
 # -- capabilities
 
@@ -27,22 +22,11 @@ async def test_reads_that_need_no_waiting_return_without_suspending(store):
     assert at_once(store.entries.find_exact(stored.exact_key)) == stored
     assert at_once(store.entries.find_exact(digest("nothing"))) is None
     assert at_once(store.entries.get_many([stored.entry_id, 99])) == {stored.entry_id: stored}
-    assert at_once(store.entries.page("acme", 0, 10)) == [stored]
+    assert at_once(store.entries.page("acme", 0)).entries == [stored]
     assert at_once(store.vectors.has(stored.partition)) is True
-    assert at_once(store.vectors.count(stored.partition)) == 1
+    assert at_once(store.vectors.count(stored.partition, 0, 9)) == (1, stored.entry_id)
     assert at_once(store.ledger.find("r1", record().at_s)) == record("r1")
     assert at_once(store.verdicts.served("h1")) == served("h1")
-
-
-def at_once(read: Coroutine[Any, Any, Result]) -> Result:
-    """Return the result of a coroutine after one step; fail when it suspends."""
-    try:
-        read.send(None)
-    except StopIteration as stop:
-        return stop.value
-    finally:
-        read.close()
-    pytest.fail("the read suspended")
 
 
 async def test_a_store_that_declares_durability_keeps_what_was_acknowledged(make, reopened):
@@ -174,7 +158,7 @@ async def test_the_least_recently_used_leave_when_there_are_too_many(make, clock
     clock.advance(1)
     stored.append(await store.entries.put(entry("d", created_s=clock.wall()), vector()))
     assert removed == [stored[1].entry_id]
-    assert [one.entry_id for one in await store.entries.page("acme", 0, 9)] == [stored[i].entry_id for i in (0, 2, 3)]
+    assert [one.entry_id for one in await all_entries(store.entries, "acme")] == [stored[i].entry_id for i in (0, 2, 3)]
     assert store.stats().evictions == 1
 
 
@@ -197,7 +181,7 @@ async def test_bytes_stay_below_four_fifths_of_the_limit(make):
     for i in range(300):
         await store.entries.put(entry(f"n{i}", answer=answer("x" * 5000), created_s=START_WALL_S + i), vector(i))
         assert store.stats().entry_bytes <= 0.8 * (1 << 20)
-    kept = [one.text for one in await store.entries.page("acme", 0, 1000)]
+    kept = [one.text for one in await all_entries(store.entries, "acme")]
     assert kept == [f"What is n{i}?" for i in range(300 - len(kept), 300)]
     assert store.stats().evictions == 300 - len(kept)
     assert len(kept) > 50

@@ -9,7 +9,7 @@ from tests.support.stored import digest, entry, get, vector
 
 async def test_an_unknown_partition_has_no_vectors(store):
     assert not await store.vectors.has(digest("partition"))
-    assert await store.vectors.count(digest("partition")) == 0
+    assert await store.vectors.count(digest("partition"), 7, 10) == (0, 7)
     assert store.vectors.load(digest("partition"))[0].shape == (0,)
 
 
@@ -24,7 +24,9 @@ async def test_vectors_are_those_of_the_partition_alone_by_id(store):
     assert vectors.dtype == np.float32
     assert vectors.flags.c_contiguous
     assert store.vectors.load(digest("p2"))[0].tolist() == [other.entry_id]
-    assert await store.vectors.count(digest("p1")) == 2
+    assert await store.vectors.count(digest("p1"), 0, 10) == (2, second.entry_id)
+    assert await store.vectors.count(digest("p1"), 0, 1) == (1, first.entry_id)
+    assert await store.vectors.count(digest("p1"), first.entry_id, 10) == (1, second.entry_id)
     assert await store.vectors.has(digest("p1"))
     assert not await store.vectors.has(digest("p3"))
 

@@ -11,7 +11,7 @@ import pytest
 from semcache.errors import EmbeddingFailedError, OverloadedError, StoreFullError, UpstreamError
 from semcache.model import CacheMode, Finished, Response, Status, Tier, UpstreamCall
 from semcache.testing.upstream import Scripted, ScriptedUpstream
-from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, deposit, depth, request, rig
+from tests.support.caches import ANSWER_NANOUSD, Rig, check_books, deposit, depth, key, request, rig
 
 SEED = "How do I reset my password please?"
 NEAR = "How do I reset my password?"
@@ -88,7 +88,7 @@ async def test_a_caller_who_leaves_is_counted_once_and_what_was_spent_is_booked_
         spent = check_books(served, requests=requests)
         assert spent == len(served.upstream.calls) * ANSWER_NANOUSD
         again = await served.cache.complete(request(text))
-        kept = await served.store.entries.find_exact(served.cache.key(request(text)).exact_key)
+        kept = await served.store.entries.find_exact(key(served, request(text)).exact_key)
         if kept is not None:
             assert again.answer is not None
             assert again.answer.text == kept.answer.text == "answered"
@@ -237,7 +237,7 @@ async def test_the_end_of_the_grace_books_what_was_spent(kind: str) -> None:
         await asyncio.wait([caller])
         await settled(served)
         check_books(served, requests=2)
-        kept = await served.store.entries.find_exact(served.cache.key(request(FAR)).exact_key)
+        kept = await served.store.entries.find_exact(key(served, request(FAR)).exact_key)
         if kept is not None:
             assert served.metrics.spent_nanousd() == 2 * ANSWER_NANOUSD
         return running
@@ -297,7 +297,7 @@ async def test_a_deposit_that_the_store_refuses_is_an_error_and_costs_nothing() 
         await served.cache.store(deposit(served, request(FAR)))
     served.store.fail_writes = None
     assert check_books(served, requests=0) == 0
-    assert await served.store.entries.find_exact(served.cache.key(request(FAR)).exact_key) is None
+    assert await served.store.entries.find_exact(key(served, request(FAR)).exact_key) is None
 
 
 async def test_half_a_stream_on_a_full_disk_is_still_the_upstreams_failure() -> None:
@@ -313,9 +313,9 @@ async def test_an_embedder_that_fails_beside_the_upstream_costs_the_vector_alone
     served.embedder.fail_next(EmbeddingFailedError("broken"))
     response = await ask(served, kind, FAR)
     assert response.stored
-    keyed = served.cache.key(request(FAR))
+    keyed = key(served, request(FAR))
     assert keyed.cacheability.tier is Tier.SEMANTIC
-    assert await served.store.vectors.count(keyed.partition) == 0
+    assert await served.store.vectors.has(keyed.partition) is False
     assert (await served.cache.complete(request(FAR))).status is Status.EXACT_HIT
     check_books(served, requests=2)
 

@@ -13,6 +13,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
 from semcache.errors import OverloadedError
+from semcache.long_work import LongWork
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
 from semcache.server.auth import Authenticator, Caller
@@ -248,7 +249,16 @@ async def test_a_deadline_that_has_passed_asks_nobody() -> None:
         on_failure=lambda reason: None,
     )
     counts = CallCounts()
-    calls = Calls(admission, RequestMemo(), counts, Shedding(lambda: 0.0), monotonic=lambda: 0.0, on_reset=print)
+    calls = Calls(
+        admission,
+        RequestMemo(),
+        counts,
+        Shedding(lambda: 0.0),
+        monotonic=lambda: 0.0,
+        on_reset=print,
+        long_work=LongWork(),
+        settings=settings,
+    )
 
     async def handle(message: pb.CompleteRequest, caller: Caller) -> pb.CompleteResponse:
         raise AssertionError((message, caller))

@@ -18,6 +18,7 @@ from semcache.settings import CostSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.support.caches import ANSWER_NANOUSD, MODEL, Rig, deposit, rig
+from tests.support.stored import all_entries
 
 TENANTS = ("acme", "acme/", "bob", "default")
 NAMESPACES = ("default", "acme", "bob")
@@ -143,7 +144,7 @@ async def invalidate(world: World, tenant: str, namespace: str, *, by_ids: bool)
 
 
 async def ids(world: World, tenant: str) -> set[int]:
-    entries = await world.served.store.entries.page(tenant, 0, 1_000)
+    entries = await all_entries(world.served.store.entries, tenant)
     assert all(entry.tenant == tenant == owner(entry.answer).split("|")[0] for entry in entries)
     return {entry.entry_id for entry in entries}
 

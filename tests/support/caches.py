@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
 from semcache.costs.prices import PriceBook
-from semcache.model import Answer, CacheControl, CacheMode, Deposit, Request, Status, Usage
+from semcache.model import Answer, CacheControl, CacheMode, Deposit, KeyedRequest, Request, Status, Usage
 from semcache.observe.metrics import Metrics
 from semcache.request import Tasks, exemplar_texts
 from semcache.server.compose import Adapters, assemble
@@ -24,6 +24,7 @@ from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.index import BruteForceIndex
 from semcache.testing.store import MemoryStore
 from semcache.testing.upstream import ScriptedUpstream, completion_body
+from tests.support.steps import at_once
 
 MODEL = "gpt-4o-mini"
 ANSWER_NANOUSD = 20 * 150 + 10 * 600
@@ -91,10 +92,15 @@ def request(text: str, *, tenant: str = "acme", mode: CacheMode = CacheMode.DEFA
     return Request(tenant=tenant, body=json.dumps(body).encode(), control=control, **fields)
 
 
+def key(served: Rig, asked: Request) -> KeyedRequest:
+    """Return a short request with its keys, which takes no await."""
+    return at_once(served.cache.key(asked))
+
+
 def deposit(served: Rig, asked: Request, text: str = "mine", **fields: Any) -> Deposit:
     usage = Usage(20, 0, 10)
     answer = Answer(body=completion_body(text, model=MODEL), model=MODEL, finish_reason="stop", usage=usage, text=text)
-    return Deposit(served.cache.key(asked), answer, **fields)
+    return Deposit(key(served, asked), answer, **fields)
 
 
 def check_books(served: Rig, *, requests: int) -> int:

@@ -17,7 +17,7 @@ from semcache.model import (
     Usage,
     Vector,
 )
-from semcache.ports import Store
+from semcache.ports import Entries, Store
 from semcache.settings import EncryptionSettings, MasterKeySource, StoreSettings
 from semcache.testing.clock import START_WALL_S
 
@@ -124,3 +124,13 @@ def store_settings(path: Path, **fields: Any) -> StoreSettings:
     """A small store; its map is 64 MiB of address space."""
     defaults: dict[str, Any] = {"path": path, "map_size_bytes": 64 << 20, "commit_wait_s": 0.001}
     return StoreSettings(**defaults | fields)
+
+
+async def all_entries(entries: Entries, tenant: str, tag: str = "") -> list[Entry]:
+    """Return the live entries of a tenant, of all pages."""
+    found: list[Entry] = []
+    last_id: int | None = 0
+    while last_id is not None:
+        page, last_id = await entries.page(tenant, last_id, tag=tag)
+        found += page
+    return found

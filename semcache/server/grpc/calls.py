@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from math import inf
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
-from semcache.errors import InvalidRequestError, SemcacheError
+from semcache.errors import InvalidRequestError, OverLimitError, SemcacheError
+from semcache.long_work import LongWork
 from semcache.request import RequestMemo
-from semcache.request.memo import AnyCall
+from semcache.request.memo import MAX_MESSAGE_BYTES, AnyCall
 from semcache.server.admission import Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.call_counts import CallCounts
@@ -21,7 +24,8 @@ from semcache.server.certificates import common_names
 from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
 from semcache.server.grpc.status import abort, code_of, left
 from semcache.server.shedding import Shedding
-from semcache.settings import Role
+from semcache.settings import Role, Settings
+from semcache.wire.counting import check_fields
 
 In = TypeVar("In", bound=Message)
 Asked = TypeVar("Asked")
@@ -59,6 +63,8 @@ class Calls:
         *,
         monotonic: Callable[[], float],
         on_reset: Callable[[str], None],
+        long_work: LongWork,
+        settings: Settings,
     ) -> None:
         """Make a front without methods yet.
 
@@ -69,6 +75,8 @@ class Calls:
             shedding: refuses calls while the server can't keep up.
             monotonic: seconds.
             on_reset: gets the peer of each call that its client reset before it was read.
+            long_work: reads long messages.
+            settings: the limit of a message's values, and how long a stream waits for its reader.
         """
         self._admission = admission
         self._memo = memo
@@ -76,6 +84,9 @@ class Calls:
         self._shedding = shedding
         self._monotonic = monotonic
         self._on_reset = on_reset
+        self._long_work = long_work
+        self._max_fields = settings.limits.values
+        self._reader_timeout_s = settings.server.reader_timeout_s
         self._readers: dict[asyncio.Task[Any], float] = {}
 
     def unary(
@@ -86,7 +97,7 @@ class Calls:
         async def respond(message: In, caller: Caller) -> bytes:
             return (await handle(message, caller)).SerializeToString()
 
-        return self._unary(kind, _each_time(kind), respond)
+        return self._unary(kind, self._each_time(kind), respond)
 
     def repeating(
         self,
@@ -109,7 +120,7 @@ class Calls:
         self, kind: type[In], handle: Callable[[In, Caller], AsyncIterator[Message]]
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Return a method with one request and a stream of responses; `handle` gets the message and the caller."""
-        return self._streaming(kind, _each_time(kind), handle)
+        return self._streaming(kind, self._each_time(kind), handle)
 
     def repeating_streaming(
         self,
@@ -138,7 +149,7 @@ class Calls:
             found = memo.find(key)
             if found is not None:
                 return cast("AnyCall", found)  # The key names this reader, so `read` made it.
-            call = read(_parsed(raw, kind), tenant)
+            call = read(_parsed(raw, kind, self._max_fields), tenant)
             memo.remember(key, call)
             return call
 
@@ -181,7 +192,7 @@ class Calls:
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         needs, counts, reading = ROLES[kind], self._counts.of(method_name(kind)), _Reading(kind, read, holds)
 
-        async def method(_: object, context: Context) -> AsyncIterator[bytes]:
+        async def method(_: object, context: Context) -> None:
             code, failure = "", None
             counts.start()
             try:
@@ -189,7 +200,7 @@ class Calls:
                     responses = handle(await self._asked(reading, context, caller), caller)
                     async with aclosing(responses):  # type: ignore[type-var]
                         async for response in responses:
-                            yield response.SerializeToString()
+                            await self._write(context, response.SerializeToString())
                 code = "OK"
             except SemcacheError as error:
                 failure = error
@@ -213,10 +224,35 @@ class Calls:
             refusal = self._shedding.refusal(context.time_remaining())
             if refusal is not None and reading.holds is None:
                 raise refusal
-        asked = reading.read(await self._message(context), caller.tenant)
+        asked = await self._read(reading.read, await self._message(context), caller.tenant)
         if refusal is not None and reading.holds is not None and not await reading.holds(asked):
             raise refusal
         return asked
+
+    def _each_time(self, kind: type[In]) -> Reader[In]:
+        return lambda raw, _: _parsed(raw, kind, self._max_fields)
+
+    async def _read(self, read: Reader[Asked], raw: bytes, tenant: str) -> Asked:
+        """Read a message: a long one, which no memo keeps, on the thread for long work."""
+        if len(raw) <= MAX_MESSAGE_BYTES:
+            return read(raw, tenant)
+        return await self._long_work.run(tenant, partial(read, raw, tenant))
+
+    async def _write(self, context: Context, raw: bytes) -> None:
+        """Send one response of a stream; it returns when the reader's side has taken it.
+
+        Raises:
+            OverLimitError: READER_STALLED, after `server.reader_timeout_s`.
+        """
+        try:
+            async with asyncio.timeout(self._reader_timeout_s):
+                await context.write(raw)
+        except TimeoutError as error:
+            raise OverLimitError(
+                f"The reader of the stream took nothing for {self._reader_timeout_s:g} seconds.",
+                reason="READER_STALLED",
+                hint="Read the stream as it comes, or raise server.reader_timeout_s.",
+            ) from error
 
     def _enter(self, context: Context, needs: Role) -> Admitted:
         admission = self._admission
@@ -287,11 +323,8 @@ def _verified_names(auth_context: Mapping[str, Iterable[bytes]]) -> tuple[str, .
     return next((common_names(pem) for pem in auth_context.get("x509_pem_cert", ())), ())
 
 
-def _each_time(kind: type[In]) -> Reader[In]:
-    return lambda raw, _: _parsed(raw, kind)
-
-
-def _parsed(raw: bytes, kind: type[In]) -> In:
+def _parsed(raw: bytes, kind: type[In], max_fields: int) -> In:
+    check_fields(raw, cast("Descriptor", kind.DESCRIPTOR), max_fields)
     try:
         return kind.FromString(raw)
     except DecodeError as error:

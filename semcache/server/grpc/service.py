@@ -9,14 +9,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from semcache.errors import InvalidRequestError, SemcacheError
+from semcache.long_work import LongWork
 from semcache.model import Deposit, Finished, Started, Status, format_entry_id
 from semcache.ports import Clock
+from semcache.request import is_long
 from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import Calls
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["SemanticCacheService"].full_name
+_INLINE_IDS = 500
+"""Entry ids that are read on the event loop: they take about a millisecond."""
 BatchItem = TypeVar("BatchItem", bound=Message)
 BatchResult = TypeVar("BatchResult", pb.LookupResult, pb.StoreResult)
 
@@ -49,6 +54,7 @@ class Service:
         clock: Clock,
         cache: SemanticCache,
         calls: Calls,
+        long_work: LongWork,
         on_failure: Callable[[str], None],
     ) -> None:
         """Make a service that reads its messages through `calls`.
@@ -58,12 +64,14 @@ class Service:
             clock: the time.
             cache: what answers.
             calls: what every call goes through.
+            long_work: does what would hold up the event loop.
             on_failure: gets the reason of each batch item that fails, to count it.
         """
         self._limits = settings.limits
         self._clock = clock
         self._cache = cache
         self._calls = calls
+        self._long_work = long_work
         self._on_failure = on_failure
         self._hits = HitMessages()
         cache.subscribe(self._hits.follow)
@@ -107,14 +115,14 @@ class Service:
 
     def read_lookup(self, message: pb.LookupRequest, tenant: str) -> incoming.LookupCall:
         """Read a Lookup."""
-        return incoming.lookup_call(message, tenant=tenant)
+        return incoming.lookup_call(message, tenant=tenant, limits=self._limits)
 
     async def complete(self, call: incoming.CompleteCall, caller: Caller) -> bytes:
         """Serve Complete."""
         response = await self._cache.complete(call.request)
         audit.filled(caller, response)
         if response.status is Status.EXACT_HIT:
-            return self._hits.serialised(pb.CompleteResponse, response)
+            return self._hits.serialised(pb.CompleteResponse, response, caller.tenant)
         return outgoing.complete_response(response).SerializeToString()
 
     async def complete_stream(
@@ -139,7 +147,7 @@ class Service:
         lease_s = min(call.lease_ttl_s or longest_s, longest_s) if call.want_lease else None
         result = await self._cache.lookup(call.request, lease_s=lease_s)
         if result.response.status is Status.EXACT_HIT:
-            return self._hits.serialised(pb.LookupResponse, result.response)
+            return self._hits.serialised(pb.LookupResponse, result.response, caller.tenant)
         remaining_s = result.lease.expires_s - self._clock.monotonic() if result.lease else 0.0
         expires_s = self._clock.wall() + remaining_s
         return outgoing.lookup_response(result, lease_expires_s=expires_s).SerializeToString()
@@ -150,17 +158,20 @@ class Service:
         if call.vector is not None:
             caller.require_own_embeddings()
         if call.request is not None:
-            keyed = self._cache.key(call.request)
+            keyed = await self._cache.key(call.request)
         else:
             keyed = await self._cache.recall(caller.tenant, call.lookup_id)
             keyed = replace(keyed, request=call.onto(keyed.request))
-        answer = stored_answer(
+        read_answer = partial(
+            stored_answer,
             message,
             alias=keyed.alias,
             answer_id=f"chatcmpl-{keyed.exact_key.hex()[:24]}",
             now_s=self._clock.wall(),
-            max_bytes=self._limits.answer_bytes,
+            limits=self._limits,
         )
+        is_inline = not is_long(message.openai_json)
+        answer = read_answer() if is_inline else await self._long_work.run(caller.tenant, read_answer)
         deposit = Deposit(
             keyed=keyed,
             answer=answer,
@@ -179,11 +190,11 @@ class Service:
         """Serve LookupBatch. An item doesn't wait for another caller's lease."""
 
         async def lookup(item: pb.LookupRequest, result: pb.LookupResult) -> None:
-            call = incoming.batched_lookup_call(item, tenant=caller.tenant)
+            call = incoming.batched_lookup_call(item, tenant=caller.tenant, limits=self._limits)
             outgoing.fill_lookup(result.response, await self._cache.lookup(call.request, waits=False))
 
         batch = pb.LookupBatchResponse()
-        await self._for_each(message.requests, batch.results, lookup)
+        await self._for_each(caller.tenant, message.requests, batch.results, lookup)
         return batch
 
     async def store_batch(self, message: pb.StoreBatchRequest, caller: Caller) -> pb.StoreBatchResponse:
@@ -193,12 +204,13 @@ class Service:
             result.response.CopyFrom(await self.store(item, caller))
 
         batch = pb.StoreBatchResponse()
-        await self._for_each(message.requests, batch.results, store)
+        await self._for_each(caller.tenant, message.requests, batch.results, store)
         return batch
 
     async def explain(self, message: pb.ExplainRequest, caller: Caller) -> pb.ExplainResponse:
         """Serve Explain."""
-        explanation = await self._cache.explain(incoming.explain_call(message, tenant=caller.tenant))
+        request = incoming.explain_call(message, tenant=caller.tenant, limits=self._limits)
+        explanation = await self._cache.explain(request)
         return outgoing.explain_response(
             explanation,
             policy=self._cache.policy,
@@ -223,7 +235,11 @@ class Service:
 
     async def invalidate(self, message: pb.InvalidateRequest, caller: Caller) -> pb.InvalidateResponse:
         """Serve Invalidate."""
-        selector = incoming.selector(message, tenant=caller.tenant, now_s=self._clock.wall(), limits=self._limits)
+        read_selector = partial(
+            incoming.selector, message, tenant=caller.tenant, now_s=self._clock.wall(), limits=self._limits
+        )
+        is_inline = len(message.entry_ids) <= _INLINE_IDS
+        selector = read_selector() if is_inline else await self._long_work.run(caller.tenant, read_selector)
         request_id = self._cache.new_id()
         with audit.changing(caller, "Invalidate") if message.apply else nullcontext():
             invalidated = await self._cache.invalidate(selector, apply=message.apply)
@@ -243,12 +259,10 @@ class Service:
         if message.limit < 0:
             raise InvalidRequestError("limit is negative.", hint="0 means the configured maximum.")
         remaining = min(message.limit or self._limits.list_entries, self._limits.list_entries)
-        async with aclosing(self._cache.entries(caller.tenant)) as entries:
+        async with aclosing(self._cache.entries(caller.tenant, message.tag)) as entries:
             async for entry in entries:
-                if (
-                    (not message.namespace or entry.namespace == message.namespace)
-                    and (not message.tag or message.tag in entry.tags)
-                    and (not message.model or entry.alias == message.model)
+                if (not message.namespace or entry.namespace == message.namespace) and (
+                    not message.model or entry.alias == message.model
                 ):
                     yield pb.ListEntriesResponse(entry=outgoing.entry_message(entry))
                     remaining -= 1
@@ -268,11 +282,15 @@ class Service:
 
     async def _for_each(
         self,
+        tenant: str,
         items: Sequence[BatchItem],
         results: RepeatedCompositeFieldContainer[BatchResult],
         handle: Callable[[BatchItem, BatchResult], Awaitable[None]],
     ) -> None:
-        """Add a result for each item, in order, and let `handle` fill it where it stands. An item fails alone."""
+        """Add a result for each item, in order, and let `handle` fill it where it stands. An item fails alone.
+
+        Everything else may run between the beginnings of two items.
+        """
         if not 1 <= len(items) <= self._limits.batch_items:
             raise InvalidRequestError(
                 f"A batch of {len(items)} items; it may have 1 to {self._limits.batch_items}.",
@@ -281,6 +299,7 @@ class Service:
             )
 
         async def guarded(item: BatchItem, result: BatchResult) -> None:
+            await self._long_work.pause(tenant)
             try:
                 await handle(item, result)
             except SemcacheError as error:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from semcache.long_work import LongWork
 from semcache.ports import Clock
 from semcache.request import RequestMemo
 from semcache.server.gate import Gate
@@ -32,6 +33,7 @@ def http_app(
     calls: HttpCalls,
     service: Service,
     gate: Gate,
+    long_work: LongWork,
 ) -> ASGIApp:
     """Return the application.
 
@@ -43,10 +45,11 @@ def http_app(
         calls: what every call goes through.
         service: answers the calls of management.
         gate: says whether the server takes calls.
+        long_work: reads long bodies.
     """
-    chat = Chat(cache, memo, settings.server.http, settings.limits)
+    chat = Chat(cache, memo, settings.server.http, settings.limits, long_work)
     models = Models(settings.upstream, clock.wall())
-    management = Management(service, calls, settings.limits)
+    management = Management(service, calls, settings.limits, long_work)
     paths: dict[str, tuple[str, ASGIApp]] = {
         "/v1/chat/completions": (
             "POST",

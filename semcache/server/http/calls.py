@@ -118,7 +118,6 @@ class HttpCalls:
         admission: Admission,
         counts: CallCounts,
         shedding: Shedding,
-        *,
         max_bytes: int,
         new_id: Callable[[], str],
     ) -> None:

@@ -7,18 +7,20 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
 from semcache.errors import InvalidRequestError
+from semcache.long_work import LongWork
 from semcache.model import Finished, Request, Response, Started, Status
-from semcache.request import RequestMemo, parse_body
+from semcache.request import RequestMemo, is_long, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.http.calls import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.telling import told_comment, told_headers
-from semcache.server.http.wishes import read_request, wish_headers
+from semcache.server.http.wishes import WishHeaders, read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
 from semcache.upstream import without_field
@@ -50,9 +52,18 @@ class Chat:
         memo: remembers what was read of requests that come again.
         settings: how answers of the cache are told.
         limits: of names and of the body.
+        long_work: reads long bodies.
     """
 
-    def __init__(self, cache: SemanticCache, memo: RequestMemo, settings: HttpSettings, limits: LimitSettings) -> None:
+    def __init__(
+        self,
+        cache: SemanticCache,
+        memo: RequestMemo,
+        settings: HttpSettings,
+        limits: LimitSettings,
+        long_work: LongWork,
+    ) -> None:
+        self._long_work = long_work
         self._cache = cache
         self._memo = memo
         self._settings = settings
@@ -60,7 +71,7 @@ class Chat:
 
     async def answer(self, call: HttpCall, caller: Caller) -> None:
         """Answer one call."""
-        asked = self._read(call, caller.tenant)
+        asked = await self._asked(call, caller.tenant)
         if asked.streams:
             async with aclosing(self._cache.stream(asked.request)) as frames:
                 await self._stream(call, caller, frames)
@@ -76,16 +87,23 @@ class Chat:
 
     async def holds(self, call: HttpCall, caller: Caller) -> bool:
         """Return whether an exact hit would answer the call now."""
-        return await self._cache.holds(self._read(call, caller.tenant).request)
+        return await self._cache.holds((await self._asked(call, caller.tenant)).request)
 
-    def _read(self, call: HttpCall, tenant: str) -> ChatCall:
+    async def _asked(self, call: HttpCall, tenant: str) -> ChatCall:
+        """Return what a call asks for; its body is read at most once."""
         wishes = wish_headers(call.pairs)
         # The second part of the key says how the body is read: by this object, under these wishes.
         key = (tenant, (self, wishes) if wishes else self, call.body)
         known = self._memo.find(key)
         if known is not None:
             return cast("ChatCall", known)  # The key names this object, so it was made here.
-        body, fields = call.body, parse_body(call.body, self._limits).fields
+        read = partial(self._read, call.body, wishes, tenant)
+        asked = await self._long_work.run(tenant, read) if is_long(call.body) else read()
+        self._memo.remember(key, asked)
+        return asked
+
+    def _read(self, body: bytes, wishes: WishHeaders, tenant: str) -> ChatCall:
+        fields = parse_body(body, self._limits).fields
         streams = fields.get("stream", False)
         if not isinstance(streams, bool):
             raise InvalidRequestError(
@@ -94,9 +112,7 @@ class Chat:
         if "cache" in fields:
             body = without_field(body, "cache")
         request = read_request(wishes, fields.get("cache"), tenant=tenant, body=body, limits=self._limits)
-        asked = ChatCall(request, streams)
-        self._memo.remember(key, asked)
-        return asked
+        return ChatCall(request, streams)
 
     async def _stream(
         self, call: HttpCall, caller: Caller, frames: AsyncGenerator[Started | bytes | Finished, None]

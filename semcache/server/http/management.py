@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -17,7 +18,8 @@ from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
 from semcache.errors import InvalidRequestError
-from semcache.request import decode_json
+from semcache.long_work import LongWork
+from semcache.request import check_values, decode_json, is_long
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import method_name
 from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
@@ -39,10 +41,12 @@ class Management:
         service: its methods answer.
         calls: what every call goes through.
         limits: of the JSON.
+        long_work: reads long bodies.
     """
 
-    def __init__(self, service: Service, calls: HttpCalls, limits: LimitSettings) -> None:
+    def __init__(self, service: Service, calls: HttpCalls, limits: LimitSettings, long_work: LongWork) -> None:
         self._calls = calls
+        self._long_work = long_work
         self._limits = limits
         self.posts: dict[str, ASGIApp] = {
             "/semcache/v1/verdicts": self._unary(pb.ReportVerdictRequest, service.report_verdict),
@@ -59,7 +63,7 @@ class Management:
 
     def _unary(self, kind: type[In], handle: Callable[[In, Caller], Awaitable[Message]]) -> ASGIApp:
         async def answer(call: HttpCall, caller: Caller) -> None:
-            response = await handle(self._read(call, kind), caller)
+            response = await handle(await self._asked(call, kind, caller), caller)
             await call.reply(HTTPStatus.OK, [(b"content-type", JSON_TYPE)], _json(response))
 
         return self._endpoint(kind, answer)
@@ -70,7 +74,7 @@ class Management:
         async def answer(call: HttpCall, caller: Caller) -> None:
             lines: list[bytes] = []
             size = 0
-            message = self._read(call, kind)
+            message = await self._asked(call, kind, caller)
             async with aclosing(handle(message, caller)) as responses:  # type: ignore[type-var]
                 async for response in responses:
                     lines.append(_json(response) + b"\n")
@@ -91,10 +95,16 @@ class Management:
             answer, method=method_name(kind), needs=ROLES[kind], may_be_refused=kind not in ALWAYS_SERVED
         )
 
+    async def _asked(self, call: HttpCall, kind: type[In], caller: Caller) -> In:
+        if is_long(call.body):
+            return await self._long_work.run(caller.tenant, partial(self._read, call, kind))
+        return self._read(call, kind)
+
     def _read(self, call: HttpCall, kind: type[In]) -> In:
         message = kind()
         try:
             if call.scope["method"] == "POST":
+                check_values(call.body, self._limits, "The message")
                 return json_format.ParseDict(decode_json(call.body, self._limits), message)
             return json_format.ParseDict(_query(call.scope["query_string"], message), message)
         except json_format.ParseError as error:

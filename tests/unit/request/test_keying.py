@@ -264,7 +264,8 @@ def test_contradictory_templates_are_refused_at_the_start(templates: list[dict[s
         (b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":{"y":[-1e999]}}', "INVALID_PARAMETER"),
         (b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}', "INVALID_TEXT"),
         (b'{"a":' * 100 + b"1" + b"}" * 100, "JSON_TOO_DEEP"),
-        (b"[" * 100_000, "JSON_TOO_DEEP"),
+        (b"[" * 10_000, "JSON_TOO_DEEP"),
+        (b"[" * 100_000, "TOO_MANY_VALUES"),
         (b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 1_000_001 + b'"}]}', "PROMPT_TOO_LONG"),
     ],
 )

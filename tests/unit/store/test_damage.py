@@ -17,7 +17,7 @@ from semcache.store.eviction import Access, pack_access
 from semcache.store.layout import Counters, Databases, pack_id
 from semcache.store.table import sealed_again
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, digest, entry, get, hit, record, served, store_settings, vector
+from tests.support.stored import SECRET, all_entries, digest, entry, get, hit, record, served, store_settings, vector
 
 KEPT, HURT = 1, 2
 PARTITION = digest("partition")
@@ -335,7 +335,7 @@ async def test_a_damaged_entry_is_absent_counted_and_replaceable(tmp_path):
     store = open_store(tmp_path)
     assert await get(store, HURT) is None
     assert await store.entries.find_exact(digest("hurt")) is None
-    assert [found.entry_id for found in await store.entries.page("acme", 0, 9)] == [KEPT]
+    assert [found.entry_id for found in await all_entries(store.entries, "acme")] == [KEPT]
     assert store.stats().damaged == 3
     again = await store.entries.put(entry("hurt"), vector(2))
     assert await store.entries.find_exact(digest("hurt")) == again

@@ -13,13 +13,14 @@ from semcache.model import (
     Answer,
     Usage,
 )
+from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 from semcache.wire.answer import UNKNOWN_USAGE, stored_answer
 
 
 def stored(max_bytes: int = 10_000, **fields_: object) -> Answer:
-    message = pb.StoreRequest(**fields_)
-    return stored_answer(message, alias="alias", answer_id="chatcmpl-1", now_s=12.9, max_bytes=max_bytes)
+    message, limits = pb.StoreRequest(**fields_), LimitSettings(answer_bytes=max_bytes)
+    return stored_answer(message, alias="alias", answer_id="chatcmpl-1", now_s=12.9, limits=limits)
 
 
 def completion(**changes: object) -> bytes:

@@ -8,9 +8,11 @@ import math
 import pytest
 
 from semcache.errors import InvalidRequestError
+from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
 from semcache.wire.chat import chat_body, text_body
 
+LIMITS = LimitSettings()
 USER = pb.ChatMessage(role="user", text="hi")
 
 
@@ -55,7 +57,7 @@ def test_every_field_of_a_typed_request_stands_in_the_body_once_in_a_fixed_order
         response_format_json=b'{"type":"text"}',
         extra_json=b'{"logit_bias": {"50256": -1e2}, "z":12345678901234567890}',
     )
-    assert chat_body(message).decode() == (
+    assert chat_body(message, LIMITS).decode() == (
         '{"model":"m","messages":['
         '{"role":"system","content":"Be brief.","name":"ops"},'
         '{"role":"user","content":[{"type":"text","text":"Was ist „das“?"},'
@@ -88,14 +90,14 @@ def test_no_field_of_the_message_types_is_forgotten():
 
 def test_unset_fields_are_not_written_and_empty_text_is():
     message = pb.ChatRequest(model="m", messages=[pb.ChatMessage(role="user", text="")], extra_json=b" { } ")
-    assert chat_body(message) == b'{"model":"m","messages":[{"role":"user","content":""}]}'
+    assert chat_body(message, LIMITS) == b'{"model":"m","messages":[{"role":"user","content":""}]}'
 
 
 def test_a_prompt_alone_is_the_same_request_as_one_user_message():
     text = 'line\n"quoted" – ünïcödé 🙂'
     typed = chat(messages=[pb.ChatMessage(role="user", text=text)])
-    assert text_body(pb.TextPrompt(model="m", text=text)) == chat_body(typed)
-    assert json.loads(chat_body(typed))["messages"][0]["content"] == text
+    assert text_body(pb.TextPrompt(model="m", text=text)) == chat_body(typed, LIMITS)
+    assert json.loads(chat_body(typed, LIMITS))["messages"][0]["content"] == text
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_prompt_alone_is_the_same_request_as_one_user_message():
         (chat(tools_json=b"{}"), "chat.tools_json is not a JSON array"),
         (chat(tools_json=b"\xff"), "chat.tools_json is not JSON"),
         (chat(tools_json=b"[NaN]"), "NaN is no JSON number"),
-        (chat(tools_json=b"[" * 100_000 + b"]" * 100_000), "chat.tools_json is nested too deeply"),
+        (chat(tools_json=b"[" * 10_000 + b"]" * 10_000), "chat.tools_json is nested too deeply"),
         (chat(tools_json=b"[" + b"9" * 5_000 + b"]"), "chat.tools_json is not JSON"),
         (chat(tool_choice_json=b"3"), "chat.tool_choice_json is not a JSON string or object"),
         (chat(response_format_json=b'"text"'), "chat.response_format_json is not a JSON object"),
@@ -136,4 +138,4 @@ def test_a_prompt_alone_is_the_same_request_as_one_user_message():
 )
 def test_what_would_not_be_one_clear_json_object_is_refused_by_field(message: pb.ChatRequest, named: str):
     with pytest.raises(InvalidRequestError, match=named):
-        chat_body(message)
+        chat_body(message, LIMITS)

@@ -117,7 +117,7 @@ def test_the_bytes_are_those_of_the_whole_message(hits: list[Response], max_byte
     messages = HitMessages(max_bytes)
     for hit in [*hits, *hits]:
         for kind, built in BUILT.items():
-            assert kind.FromString(messages.serialised(kind, hit)) == built(hit)
+            assert kind.FromString(messages.serialised(kind, hit, "acme")) == built(hit)
         assert messages.size_bytes <= max_bytes
 
 
@@ -138,16 +138,16 @@ def hit(entry_id: int = 1) -> Response:
 )
 def test_what_changed_on_an_entry_is_not_served_as_it_was(change):
     messages = HitMessages()
-    messages.serialised(pb.CompleteResponse, hit())
+    messages.serialised(pb.CompleteResponse, hit(), "acme")
     changed = hit()._replace(**change)
-    raw = messages.serialised(pb.CompleteResponse, changed)
+    raw = messages.serialised(pb.CompleteResponse, changed, "acme")
     assert pb.CompleteResponse.FromString(raw) == outgoing.complete_response(changed)
 
 
 def test_the_oldest_leave_when_the_bytes_run_out():
     messages = HitMessages(max_bytes=32_000)
     for entry_id in range(1, 50):
-        messages.serialised(pb.CompleteResponse, hit(entry_id))
+        messages.serialised(pb.CompleteResponse, hit(entry_id), "acme")
         assert 0 < messages.size_bytes <= 32_000
     assert messages.size_bytes > 30_000
 
@@ -157,22 +157,22 @@ def test_the_oldest_leave_when_the_bytes_run_out():
 )
 def test_a_large_answer_drives_out_no_other(large):
     messages = HitMessages(max_bytes=1_000_000)
-    messages.serialised(pb.CompleteResponse, hit())
-    messages.serialised(pb.CompleteResponse, hit(2))
+    messages.serialised(pb.CompleteResponse, hit(), "acme")
+    messages.serialised(pb.CompleteResponse, hit(2), "acme")
     both = messages.size_bytes
     response = hit(3)._replace(answer=Answer(model="m", finish_reason="stop", usage=Usage(), **large))
     for _ in range(2):
-        raw = messages.serialised(pb.CompleteResponse, response)
+        raw = messages.serialised(pb.CompleteResponse, response, "acme")
         assert pb.CompleteResponse.FromString(raw) == outgoing.complete_response(response)
         assert messages.size_bytes == both
-    messages.serialised(pb.CompleteResponse, response._replace(entry_id=2))
+    messages.serialised(pb.CompleteResponse, response._replace(entry_id=2), "acme")
     assert messages.size_bytes == both / 2  # What was kept of the entry was made from another answer.
 
 
 def test_the_size_counts_the_answer_that_is_held():
     messages = HitMessages()
     answer = Answer(b"x" * 5_000, "m", "stop", Usage(), text="я" * 1_000)
-    messages.serialised(pb.CompleteResponse, hit()._replace(answer=answer))
+    messages.serialised(pb.CompleteResponse, hit()._replace(answer=answer), "acme")
     serialised = 5_000 + 2_000
     assert messages.size_bytes > serialised + 5_000 + 2_000
     pb.CompleteResponse(text=answer.text)  # From now on Python holds the text's UTF-8 beside it.
@@ -185,9 +185,9 @@ def test_an_answer_that_was_read_anew_takes_the_place_of_its_equal():
     old, new = hit(), hit()
     assert old.answer == new.answer
     assert old.answer is not new.answer
-    messages.serialised(pb.CompleteResponse, old)
+    messages.serialised(pb.CompleteResponse, old, "acme")
     before, held = messages.size_bytes, sys.getrefcount(old.answer)
-    messages.serialised(pb.CompleteResponse, new)
+    messages.serialised(pb.CompleteResponse, new, "acme")
     assert sys.getrefcount(old.answer) < held
     assert messages.size_bytes == before
 
@@ -199,10 +199,10 @@ def test_an_answer_that_was_read_anew_takes_the_place_of_its_equal():
 )
 def test_nothing_stays_of_an_entry_that_is_gone(changes):
     messages = HitMessages()
-    messages.serialised(pb.CompleteResponse, hit(2))
+    messages.serialised(pb.CompleteResponse, hit(2), "acme")
     of_the_other = messages.size_bytes
     for kind in BUILT:
-        messages.serialised(kind, hit())
+        messages.serialised(kind, hit(), "acme")
     messages.follow(changes)
     assert messages.size_bytes == of_the_other
     messages.follow(Changes(removed=((b"p", 2, b"m"),)))
@@ -214,7 +214,7 @@ def test_the_outcome_and_each_of_its_fields_is_written_once(response):
     messages = HitMessages()
     for kind in BUILT:
         for _ in range(2):
-            raw = messages.serialised(kind, response)
+            raw = messages.serialised(kind, response, "acme")
             numbers = [number for number, _ in fields(raw)]
             assert numbers.count(kind.DESCRIPTOR.fields_by_name["outcome"].number) == 1
             assert written_twice(raw, kind.DESCRIPTOR) == []

@@ -77,7 +77,7 @@ def test_a_complete_arrives_whole():
 def test_a_request_that_says_nothing_more_gets_the_defaults():
     request = complete(pb.CompleteRequest(prompt=TEXT_PROMPT))
     assert request == Request(tenant="acme", body=text_body(TEXT_PROMPT.text))
-    assert explain_call(pb.ExplainRequest(prompt=TEXT_PROMPT), tenant="acme") == request
+    assert explain_call(pb.ExplainRequest(prompt=TEXT_PROMPT), tenant="acme", limits=LIMITS) == request
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,17 @@ def test_the_limits_themselves_are_allowed():
 
 def test_explain_refuses_negative_candidates():
     with pytest.raises(InvalidRequestError, match="max_candidates"):
-        explain_call(pb.ExplainRequest(prompt=TEXT_PROMPT, max_candidates=-1), tenant="acme")
+        explain_call(pb.ExplainRequest(prompt=TEXT_PROMPT, max_candidates=-1), tenant="acme", limits=LIMITS)
 
 
 def test_a_lookup_arrives_with_its_lease():
     call = lookup_call(
-        pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True, lease_ttl=Duration(seconds=9)), tenant="acme"
+        pb.LookupRequest(prompt=TEXT_PROMPT, want_lease=True, lease_ttl=Duration(seconds=9)),
+        tenant="acme",
+        limits=LIMITS,
     )
     assert (call.want_lease, call.lease_ttl_s, call.request.body) == (True, 9.0, text_body(TEXT_PROMPT.text))
-    assert batched_lookup_call(pb.LookupRequest(prompt=TEXT_PROMPT), tenant="acme").lease_ttl_s is None
+    assert batched_lookup_call(pb.LookupRequest(prompt=TEXT_PROMPT), tenant="acme", limits=LIMITS).lease_ttl_s is None
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_a_lookup_arrives_with_its_lease():
 )
 def test_lookups_that_make_no_sense_are_refused(message: pb.LookupRequest, read: Callable[..., LookupCall]):
     with pytest.raises(InvalidRequestError):
-        read(message, tenant="acme")
+        read(message, tenant="acme", limits=LIMITS)
 
 
 def test_a_store_under_a_lookup_lays_its_wishes_onto_the_request_that_was_looked_up():

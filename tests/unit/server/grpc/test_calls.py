@@ -1,11 +1,13 @@
 """What every call goes through: messages that come again are read once, and who fails or leaves is counted out."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from semcache.errors import InvalidRequestError
+from semcache.long_work import LongWork
 from semcache.model import Request
 from semcache.request import RequestMemo
 from semcache.server.admission import Admission
@@ -61,7 +63,7 @@ class Rig:
     """A repeating method that counts what it reads and answers with the text that it was asked."""
 
     def __init__(self) -> None:
-        settings = load_settings()
+        settings = load_settings(None, {"server": {"reader_timeout_s": 0.02}})
         self.gate = Gate(settings.server, settings.limits)
         self.tenants = Tenants(settings.auth)
         self.failures: list[str] = []
@@ -77,6 +79,8 @@ class Rig:
             self.shedding,
             monotonic=self.clock.monotonic,
             on_reset=self.resets.append,
+            long_work=LongWork(),
+            settings=settings,
         )
         self.reads: list[tuple[str, str]] = []
         self.wait = asyncio.Event()
@@ -277,3 +281,37 @@ async def test_a_call_is_refused_whose_deadline_passes_before_the_embedder_is_fr
     assert await rig.ask("a", Context(remaining_s=None)) == b"a"
     rig.held.add(b"a")
     assert await rig.ask("a", Context(remaining_s=1.0)) == b"a"
+
+
+class StalledContext(Context):
+    """A call whose caller takes the first response of a stream and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[bytes] = []
+
+    async def write(self, raw: bytes) -> None:
+        if self.taken:
+            await asyncio.Event().wait()
+        self.taken.append(raw)
+
+
+async def test_a_reader_that_takes_nothing_is_dropped_and_its_answer_is_let_go(rig):
+    ended = False
+
+    async def stream(message: pb.ListEntriesRequest, caller: Caller) -> AsyncIterator[pb.ListEntriesResponse]:
+        nonlocal ended
+        try:
+            while True:
+                yield pb.ListEntriesResponse()
+        finally:
+            ended = True
+
+    context = StalledContext()
+    method = rig.calls.streaming(pb.ListEntriesRequest, stream).stream_stream
+    with pytest.raises(ConnectionAbortedError, match="RESOURCE_EXHAUSTED"):
+        await method(None, context)
+    assert ended
+    assert rig.failures == ["READER_STALLED"]
+    assert rig.gate.in_flight == 0
+    assert context.taken == [b""]

@@ -2,31 +2,20 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.nightly.flips import Damages
 
-DRAWN = 5
+DRAWN = 3
 
 
-@pytest.fixture
-def damages(tmp_path: Path) -> Damages:
-    return Damages(tmp_path, 16)
-
-
-def test_damages_end_no_process_serve_nothing_wrong_and_are_found(damages: Damages) -> None:
-    whole = damages.truth.data
+def test_damages_end_no_process_serve_nothing_wrong_and_are_found(tmp_path: Path) -> None:
+    damages = Damages(tmp_path, 16)
+    figures, whole = damages.flips.figures, damages.truth.data
+    damages.play("nothing", whole)
+    assert damages.flips.problems == []
+    assert figures["answers_kept"] == len(damages.truth.answers)
+    assert figures["harmed"] == figures["found_by_check"] == 0
     for _ in range(DRAWN):
         damages.play(*damages.draw())
-    damages.play("truncation: to nothing", b"")
     damages.play("truncation: to half", whole[: len(whole) // 2])
     assert damages.flips.problems == []
-    assert damages.flips.figures["truncation"] >= 2
-    assert damages.flips.figures["harmed"] >= 2
-
-
-def test_a_whole_file_shows_nothing(damages: Damages) -> None:
-    damages.play("nothing", damages.truth.data)
-    assert damages.flips.problems == []
-    assert damages.flips.figures["answers_kept"] == len(damages.truth.answers)
-    assert damages.flips.figures["harmed"] == damages.flips.figures["found_by_check"] == 0
+    assert figures["harmed"] >= 1

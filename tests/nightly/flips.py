@@ -36,7 +36,7 @@ from tests.nightly.forked import EndedError, Forked, ForkedServer
 
 _DATA = "data.mdb"
 _PAGE = 4096
-_CALLERS = 8
+_CALLERS = 4
 _STRANGERS = 10_000
 """Seed of requests that nobody stored."""
 _ANSWER_CHARS = (0, 200, 2_000, 9_000)

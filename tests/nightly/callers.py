@@ -145,7 +145,7 @@ class CallerOfMany:
 
     async def _complete(self, text: str) -> pb.Outcome:
         mode = self._chance.choices((pb.CACHE_MODE_DEFAULT, pb.CACHE_MODE_REFRESH), (9, 1))[0]
-        began = self._account.books.moment()
+        began, sent_s = self._account.books.moment(), time.time()
         request = pb.CompleteRequest(prompt=prompt(text), control=pb.CacheControl(mode=mode), tags=[tag_of(text)])
         try:
             response = await self._stub.Complete(request)
@@ -155,26 +155,27 @@ class CallerOfMany:
         outcome = response.outcome
         status = self._account.told(outcome, began)
         if status in {"exact_hit", "semantic_hit"}:
-            self._history.saw(text, response.text, status)
+            self._history.saw(text, response.text, status, sent_s=sent_s)
         else:
             if status == "miss":
-                self._history.saw(text, None, status)
+                self._history.saw(text, None, status, sent_s=sent_s)
             if outcome.stored:
                 self._history.stored(text, response.text, entry_id=outcome.entry_id, expires_s=time.time() + 80_000)
         return outcome
 
     async def _look_up(self, text: str) -> None:
-        began = self._account.books.moment()
+        began, sent_s = self._account.books.moment(), time.time()
         response = await self._stub.Lookup(pb.LookupRequest(prompt=prompt(text)))
         status = self._account.told(response.outcome, began)
-        self._history.saw(text, response.text or None, status)
+        self._history.saw(text, response.text or None, status, sent_s=sent_s)
 
     async def _judge(self, text: str) -> None:
         """Ask, and say of a hit that it was wrong, mostly of one by meaning: one by its own request is removed."""
+        sent_s = time.time()
         response = await self._stub.Lookup(pb.LookupRequest(prompt=prompt(text)))
         self._account.acknowledged += 1
         status = pb.Status.Name(response.outcome.status).removeprefix("STATUS_").lower()
-        self._history.saw(text, response.text or None, status)
+        self._history.saw(text, response.text or None, status, sent_s=sent_s)
         if not response.outcome.hit_id or (status == "exact_hit" and self._chance.random() < 0.7):
             return
         made_for = json.loads(response.text)[0]
@@ -206,7 +207,7 @@ async def hold_against(stub: SemanticCacheServiceStub, account: Account) -> int:
     texts = account.history.texts()
     evicted = account.history.evicted
     for start in range(0, len(texts), _BATCH):
-        batch = texts[start : start + _BATCH]
+        batch, sent_s = texts[start : start + _BATCH], time.time()
         requests = [pb.LookupRequest(prompt=prompt(text)) for text in batch]
         results = (await stub.LookupBatch(pb.LookupBatchRequest(requests=requests), timeout=60)).results
         for text, result in zip(batch, results, strict=True):
@@ -215,7 +216,7 @@ async def hold_against(stub: SemanticCacheServiceStub, account: Account) -> int:
                 continue
             outcome = result.response.outcome
             status = pb.Status.Name(outcome.status).removeprefix("STATUS_").lower()
-            account.history.saw(text, result.response.text or None, status)
+            account.history.saw(text, result.response.text or None, status, sent_s=sent_s)
     try:
         savings = await stub.GetSavings(pb.GetSavingsRequest(), timeout=60)
         stats = await stub.GetStats(pb.GetStatsRequest(), timeout=60)

@@ -92,7 +92,7 @@ def fuzz(
         for number, target in _turns(targets, rounds, fuzzing):
             if time.monotonic() - started_s >= minutes * 60:
                 break
-            _Turn(target, seed_number + number, fuzzing, on_progress).play()
+            Turn(target, seed_number + number, fuzzing, on_progress).play()
             gc.collect()
             if time.monotonic() - told_s > _TELL_S:
                 told_s = time.monotonic()
@@ -113,7 +113,7 @@ def _turns(targets: Sequence[Target], rounds: int, fuzzing: Fuzzing) -> Iterator
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class Turn:
     """Some inputs of one target, drawn under one seed."""
 
     target: Target

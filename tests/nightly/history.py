@@ -90,11 +90,17 @@ class History:
 
     # -- what is seen
 
-    def saw(self, asked: str, answer: str | None, status: str) -> None:
-        """Hold what a request got against the history; None: the cache had no answer for it.
+    def saw(self, asked: str, answer: str | None, status: str, *, sent_s: float) -> None:
+        """Hold what a request got against the history.
 
         An answer is allowed if the entry of the request that it was made for may have it, and if it wasn't judged
         wrong for the request that asked.
+
+        Args:
+            asked: the request.
+            answer: what it got; None: the cache had no answer for it.
+            status: how it ended.
+            sent_s: wall seconds at which it was sent: what expired before mustn't be served.
         """
         if answer is None or status == "semantic_hit":
             self._saw_no_entry(asked)
@@ -110,7 +116,7 @@ class History:
             self._problem("resurrected", f"{asked!r} got {answer.strip()!r}, which was replaced or removed")
         elif answer not in known.possible and UNKNOWN not in known.possible:
             self._problem("wrong", f"{asked!r} got {answer.strip()!r}, not one of {self._answers(known)}")
-        elif time.time() > known.possible.get(answer, NEVER_S) + _CLOCK_S:
+        elif sent_s > known.possible.get(answer, NEVER_S) + _CLOCK_S:
             self._problem("resurrected", f"{asked!r} got {answer.strip()!r}, which had expired")
         else:
             self.found[status] += 1

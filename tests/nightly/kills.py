@@ -53,6 +53,7 @@ _DISK_BYTES = 24 << 20
 _FREE_BYTES = 300_000
 """Space that is left at most when the disk is said to be full."""
 _MIB = 1 << 20
+_HANG_S = 60.0
 
 KINDS = ("start", "load", "drain", "evict", "disk")
 _SETTINGS: dict[str, Sections] = {
@@ -173,7 +174,10 @@ class Folder:
             reached.set()
 
         acting = [asyncio.create_task(act(number)) for number in range(CALLERS)]
-        await reached.wait()
+        try:
+            await asyncio.wait_for(reached.wait(), _HANG_S)
+        except TimeoutError:
+            self._problems.append(f"the server acknowledged nothing for {_HANG_S:.0f} s: {self._log_end()}")
         if drain:
             server.signal(signal.SIGTERM)
             await asyncio.sleep(self._chance.random() * _DRAIN_S)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from tests.nightly.fuzz import Fuzzing, _Turn, fuzz
+from tests.nightly.fuzz import Fuzzing, Turn, fuzz
 from tests.nightly.fuzz_targets import Target
 
 TARGETS = {"messages", "bodies", "meaning", "upstream", "rows", "labels", "prices"}
@@ -23,11 +23,11 @@ def test_a_failure_names_the_smallest_input_and_its_seed_and_a_stall_its_input()
 
     said: list[str] = []
     fuzzing = Fuzzing()
-    _Turn(Target("numbers", st.integers(), refuse), 3, fuzzing, said.append).play()
+    Turn(Target("numbers", st.integers(), refuse), 3, fuzzing, said.append).play()
     (report,) = fuzzing.failures["numbers"]
     assert "drawn=100" in report
     assert "too large" in report
     assert said[0].startswith("--- numbers, seed 3\n")
-    _Turn(Target("slow", st.just("x"), lambda _: None, lambda: 0.07), 4, fuzzing, said.append).play()
+    Turn(Target("slow", st.just("x"), lambda _: None, lambda: 0.07), 4, fuzzing, said.append).play()
     assert fuzzing.stalls == {"slow": ["the event loop stood still for 70 ms: 'x'"]}
     assert fuzzing.as_json()["problems"] == {"numbers": 1, "slow: stalls": 1}

@@ -86,7 +86,7 @@ class Kills:
             "skipped": self.skipped,
             **dict(sorted(self.figures.items())),
             "problems": {name: len(sentences) for name, sentences in self.problems.items()},
-            "first_problems": {name: sentences[:3] for name, sentences in self.problems.items()},
+            "first_problems": {name: [*sentences[:2], *sentences[2:][-1:]] for name, sentences in self.problems.items()},
         }
 
 
@@ -121,6 +121,8 @@ class Folder:
             on_round(kind)
         asyncio.run(self._last_life())
         self._audit()
+        if self.problems():
+            self._problems.append(f"the servers' log ends: {self._log_end()}")
         history = self.account.history
         self.figures.update(history.counts())
         self.figures.update(

@@ -86,7 +86,9 @@ class Kills:
             "skipped": self.skipped,
             **dict(sorted(self.figures.items())),
             "problems": {name: len(sentences) for name, sentences in self.problems.items()},
-            "first_problems": {name: [*sentences[:2], *sentences[2:][-1:]] for name, sentences in self.problems.items()},
+            "first_problems": {
+                name: [*sentences[:2], *sentences[2:][-1:]] for name, sentences in self.problems.items()
+            },
         }
 
 

@@ -13,11 +13,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import struct
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,10 +34,9 @@ from semcache.store.embedders import unpack_runs
 from semcache.store.eviction import unpack_access
 from semcache.store.layout import Counters
 from semcache.store.table import sealed
-from semcache.testing.upstream import completion_body
-from semcache.testing.upstream_server import Ending, Reply
-from semcache.upstream import replay_chunks
+from semcache.testing.upstream_server import Reply
 from tests.nightly import inputs
+from tests.nightly.replies import replies
 from tests.nightly.watched import Watched
 from tests.support.stored import entry, record, served
 
@@ -73,7 +70,7 @@ def open_targets(folder: Path, closing: ExitStack) -> Iterator[Target]:
     yield Target("messages", inputs.message_bytes(), front.send, beat)
     yield Target("bodies", st.tuples(st.sampled_from(sorted(inputs.calls_of(b""))), inputs.json_bytes), front.ask, beat)
     yield Target("meaning", st.lists(_texts_of_one_partition, min_size=2, max_size=3), front.compare, beat)
-    yield Target("upstream", st.tuples(st.booleans(), _replies), front.answer, beat)
+    yield Target("upstream", st.tuples(st.booleans(), replies()), front.answer, beat)
     yield Target("rows", _rows, _read_row)
     yield Target(
         "labels", st.tuples(st.sampled_from(_SUFFIXES), _label_files), lambda drawn: _read_labels(folder, *drawn)
@@ -129,118 +126,6 @@ class _Front:
 _texts_of_one_partition = st.one_of(
     inputs.texts, inputs.sentences, st.lists(st.sampled_from(inputs.PIECES), min_size=1, max_size=240).map("".join)
 ).filter(lambda text: bool(text.strip()))
-
-# -- upstream
-
-_WHOLE = completion_body("A whole answer.", model="m")
-_CHUNKS = tuple(replay_chunks(_WHOLE, include_usage=True))
-_usages = st.dictionaries(
-    st.sampled_from(("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "cost")),
-    inputs.values,
-)
-_completions = st.builds(
-    lambda choices, usage, more: {"id": "c", "object": "chat.completion", "choices": choices, "usage": usage, **more},
-    st.lists(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "index": inputs.values,
-                "finish_reason": st.sampled_from(("stop", "length", "")) | inputs.values,
-                "message": st.fixed_dictionaries(
-                    {}, optional={"role": inputs.values, "content": inputs.values, "tool_calls": inputs.values}
-                )
-                | inputs.values,
-                "delta": st.fixed_dictionaries(
-                    {}, optional={"role": inputs.values, "content": inputs.values, "tool_calls": inputs.values}
-                )
-                | inputs.values,
-                "logprobs": inputs.values,
-            },
-        )
-        | inputs.values,
-        max_size=3,
-    )
-    | inputs.values,
-    _usages | inputs.values,
-    st.dictionaries(
-        st.sampled_from(("model", "created", "error", "system_fingerprint", "service_tier", "object")),
-        inputs.values,
-        max_size=2,
-    ),
-)
-_answers = st.one_of(
-    inputs.changed(st.just(_WHOLE)),
-    _completions.map(inputs.as_json),
-    inputs.changed(_completions.map(inputs.as_json)),
-    inputs.nested.map(str.encode),
-    st.binary(max_size=300),
-)
-_lines = st.one_of(
-    st.sampled_from([b"data: " + chunk for chunk in _CHUNKS]),
-    _completions.map(lambda value: b"data: " + inputs.as_json(value)),
-    st.sampled_from(
-        (
-            b"data: [DONE]",
-            b"data:",
-            b": ping",
-            b"event: x",
-            b"data: {",
-            b"",
-            b"\xff",
-            b"data: \xef\xbb\xbf{}",
-            b"retry: 1",
-        )
-    ),
-    inputs.changed(st.sampled_from([b"data: " + chunk for chunk in _CHUNKS])),
-)
-_streams = st.builds(
-    lambda lines, end: tuple(line + end for line in lines),
-    st.lists(_lines, max_size=8),
-    st.sampled_from((b"\n\n", b"\r\n\r\n", b"\r\r", b"\n", b"")),
-)
-
-
-def _encoded(body: bytes, encoding: str) -> bytes:
-    if encoding == "gzip":
-        return gzip.compress(body, mtime=0)
-    return zlib.compress(body) if encoding == "deflate" else body
-
-
-@st.composite
-def _reply(draw: st.DrawFn) -> Reply:
-    streams = draw(st.booleans())
-    pieces = draw(_streams) if streams else (draw(_answers),)
-    if draw(st.integers(0, 4)) == 0:
-        pieces = (pieces[0] * draw(st.integers(1, 2000)),) if pieces else ()
-    said, used = draw(
-        st.sampled_from((("", ""), ("gzip", "gzip"), ("gzip", ""), ("deflate", "deflate"), ("br", ""), ("x", "")))
-    )
-    body = b"".join(pieces)
-    coded = (draw(inputs.changed(st.just(_encoded(body, used)), 1)),) if used else pieces
-    kinds = ("text/event-stream", "application/json", "text/html", "", "application/json; charset=utf-16")
-    headers = {"content-type": draw(st.sampled_from(kinds))}
-    if said:
-        headers["content-encoding"] = said
-    extra = ("retry-after", "x-ratelimit-remaining-requests", "set-cookie", "x-request-id", "content-language")
-    headers |= draw(
-        st.dictionaries(
-            st.sampled_from(extra),
-            st.sampled_from(("", "0", "-1", "1e400", "x" * 5000, "Mon, 1 Jan 1", "\xe9")),
-            max_size=2,
-        )
-    )
-    return Reply(
-        status=draw(
-            st.sampled_from((200, 200, 200, 200, 201, 204, 206, 301, 304, 400, 401, 404, 413, 422, 429, 500, 503, 599))
-        ),
-        headers=headers,
-        pieces=coded,
-        chunked=draw(st.booleans()),
-        ending=draw(st.sampled_from((Ending.END, Ending.END, Ending.END, Ending.CUT, Ending.RESET))),
-    )
-
-
-_replies = _reply()
 
 # -- rows
 

@@ -288,6 +288,7 @@ def play(folder: Path, *, flips: int, seed: int, on_progress: Callable[[str], No
     damages = Damages(folder, seed)
     for number in range(1, flips + 1):
         damages.play(*damages.draw())
-        if number % 50 == 0:
-            on_progress(f"{number} damages in {time.monotonic() - started:.0f} s")
+        if number % 10 == 0:
+            problems = len(damages.flips.problems)
+            on_progress(f"{number} damages in {time.monotonic() - started:.0f} s, {problems} problems")
     return damages.flips

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.nightly.flips import Damages
 
-DRAWN = 3
+DRAWN = 2
 
 
 def test_damages_end_no_process_serve_nothing_wrong_and_are_found(tmp_path: Path) -> None:

@@ -39,9 +39,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked), target
 
 
-@pytest.mark.parametrize(
-    "name", ["architecture.md", "costs.md", "http.md", "routing.md", "quality.md", "security.md"]
-)
+@pytest.mark.parametrize("name", ["architecture.md", "costs.md", "http.md", "routing.md", "quality.md", "security.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     page = without_code((ROOT / "docs" / name).read_text("utf-8"))
     named = {

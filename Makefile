@@ -6,7 +6,7 @@
 #
 # Variables:
 #   PYTHON       the interpreter that makes .venv
-#   ARGS         more words for demo, bench and test
+#   ARGS         more words for demo, bench, test and nightly
 #   UPGRADE      --upgrade for lock
 #   BIN          the folder of an environment that has everything already: then nothing is installed
 #   TORCH_INDEX  where PyTorch's CPU build is looked for; empty: nowhere. It isn't asked where PIP_INDEX_URL,
@@ -15,7 +15,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check litellm sdks bench gpu fmt protos lock clean install-cpu install-dev \
+.PHONY: help demo check nightly litellm sdks bench gpu sbom fmt protos lock clean install-cpu install-dev \
 	format lint types layers proto-lint proto-drift client-drift dockerfile test
 
 # The first interpreter that runs and is new enough. A name on the PATH may be a shim that starts nothing.
@@ -48,6 +48,11 @@ demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts,
 	@$(BIN)/semcache demo $(ARGS)
 
 check: install-dev format lint types layers proto-lint proto-drift client-drift dockerfile test  ## All that CI checks; the tests come last
+
+# Hours; not part of `check`, which has the short forms. One of them: make nightly ARGS='kills --kills 100 --seed 7'
+nightly: install-dev  ## 1,000 kills, 500 damaged files, an hour of overload and one of fuzzing, into build/nightly.json
+	$(call say,nightly)
+	@OMP_NUM_THREADS=1 $(PY) -m tests.nightly --out $(if $(OUT),$(OUT),build)/nightly.json $(ARGS)
 
 # Another project's proxy, which the tests use as semcache's upstream. Its hundred packages have their own environment.
 LITELLM := tests/e2e/.cache/litellm-$(call checksum,tests/e2e/requirements-litellm.txt)
@@ -114,6 +119,11 @@ dockerfile: install-dev
 test: install-dev  ## The tests alone
 	$(call say,pytest)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist=worksteal $(ARGS)
+
+# Made of the locks alone, so it needs no environment and no network.
+sbom:  ## The bill of materials of both locks, CycloneDX, into build/
+	$(call say,sbom)
+	@for name in cpu gpu; do $(PYTHON) scripts/gen_sbom.py $$name --out build/sbom-$$name.cdx.json; done
 
 fmt: install-dev  ## Format, and fix what the linter can
 	$(call say,ruff format and fix)

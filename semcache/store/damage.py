@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ _NAMED = 10
 """Rows that one log line names; the rest are counted."""
 
 _Row = TypeVar("_Row")
+
+_CONTRADICTIONS = (struct.error, ValueError, LookupError, TypeError, AttributeError)
+"""What decoding raises for a row whose checksum fits and whose lengths or texts don't: somebody wrote it on purpose."""
 
 
 class Damage:
@@ -74,7 +78,10 @@ def entry(key: bytes, row: bytes) -> Entry:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    return decode_entry(layout.unpack_id(key), row)
+    try:
+        return decode_entry(layout.unpack_id(key), row)
+    except _CONTRADICTIONS as error:
+        raise _contradictory("entry", error) from error
 
 
 def log_line(key: bytes, row: bytes) -> LedgerRecord:
@@ -84,10 +91,13 @@ def log_line(key: bytes, row: bytes) -> LedgerRecord:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    line = decode_record(row)
-    if not layout.is_key_of(key, line):
-        raise _misplaced("log line")
-    return line
+    try:
+        line = decode_record(row)
+        if layout.is_key_of(key, line):
+            return line
+    except _CONTRADICTIONS as error:
+        raise _contradictory("log line", error) from error
+    raise _misplaced("log line")
 
 
 def ledger_hour(key: bytes, row: bytes) -> LedgerHour:
@@ -97,10 +107,13 @@ def ledger_hour(key: bytes, row: bytes) -> LedgerHour:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    hour = decode_hour(row)
-    if layout.hour_key(hour) != key:
-        raise _misplaced("ledger hour")
-    return hour
+    try:
+        hour = decode_hour(row)
+        if layout.hour_key(hour) == key:
+            return hour
+    except _CONTRADICTIONS as error:
+        raise _contradictory("ledger hour", error) from error
+    raise _misplaced("ledger hour")
 
 
 def served_hit(key: bytes, row: bytes) -> ServedHit:
@@ -110,15 +123,26 @@ def served_hit(key: bytes, row: bytes) -> ServedHit:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    served = decode_served(row)
-    if layout.served_key(served.hit_id) != key:
-        raise _misplaced("served hit")
-    return served
+    try:
+        served = decode_served(row)
+        if layout.served_key(served.hit_id) == key:
+            return served
+    except _CONTRADICTIONS as error:
+        raise _contradictory("served hit", error) from error
+    raise _misplaced("served hit")
 
 
 def _misplaced(name: str) -> StoreError:
     return StoreError(
         f"this {name} is damaged: it lies under the key of another.",
+        hint="`semcache check --repair` removes it.",
+        reason="STORE_DAMAGED",
+    )
+
+
+def _contradictory(name: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"this {name} is damaged: its checksum fits, and its contents contradict themselves ({error}).",
         hint="`semcache check --repair` removes it.",
         reason="STORE_DAMAGED",
     )

@@ -54,7 +54,7 @@ def pack_access(key: bytes, access: Access) -> bytes:
 def unpack_access(key: bytes, row: bytes) -> Access | None:
     """Return the accesses of a row; None when it is damaged."""
     payload = seals.payload_of(key, row, bare=len(row) == _ACCESS.size)
-    return None if payload is None else Access(*_ACCESS.unpack(payload))
+    return Access(*_ACCESS.unpack(payload)) if payload is not None and len(payload) == _ACCESS.size else None
 
 
 def access_of(hit: LedgerRecord) -> Access:

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")),
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "benchmarks").glob("*.md"),
+]
 # Where a document may look for a name such as `story/cache.py`, `calls.py` or `tests/contract/`.
 ROOMS = [ROOT, *(path.parent for path in (ROOT / "semcache").rglob("__init__.py"))]
 
@@ -35,7 +39,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(linked), target
 
 
-@pytest.mark.parametrize("name", ["architecture.md", "costs.md", "http.md", "routing.md", "quality.md"])
+@pytest.mark.parametrize("name", ["architecture.md", "costs.md", "http.md", "routing.md", "quality.md", "security.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     page = without_code((ROOT / "docs" / name).read_text("utf-8"))
     named = {

@@ -15,7 +15,8 @@ from semcache.store import CheckReport, LmdbStore, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.eviction import Access, pack_access
 from semcache.store.layout import Counters, Databases, pack_id
-from semcache.store.table import sealed_again
+from semcache.store.seals import sealed_row
+from semcache.store.table import sealed, sealed_again
 from semcache.testing.clock import FakeClock
 from tests.support.stored import SECRET, all_entries, digest, entry, get, hit, record, served, store_settings, vector
 
@@ -57,6 +58,24 @@ def flip(row: bytes) -> bytes:
 
 def damage_entry(txn, dbs):
     txn.put(pack_id(HURT), flip(txn.get(pack_id(HURT), db=dbs.entries)), db=dbs.entries)
+
+
+def contradict(row: bytes, cut: int) -> bytes:
+    """A row whose checksum fits, although its end is missing."""
+    return sealed(row[4:-cut], HURT)
+
+
+def contradict_entry(txn, dbs):
+    txn.put(pack_id(HURT), contradict(txn.get(pack_id(HURT), db=dbs.entries), 150), db=dbs.entries)
+
+
+def contradict_text_of_entry(txn, dbs):
+    row = txn.get(pack_id(HURT), db=dbs.entries)
+    txn.put(pack_id(HURT), sealed(row[4:].replace(b"acme", b"\xff\xfe\xfd\xfc"), HURT), db=dbs.entries)
+
+
+def contradict_access(txn, dbs):
+    txn.put(pack_id(HURT), sealed_row(pack_id(HURT), b"short"), db=dbs.access)
 
 
 def lose_entry(txn, dbs):
@@ -235,6 +254,22 @@ DAMAGES: dict[Callable, set[str]] = {
         "expiry_dangling",
         "access_dangling",
     },
+    contradict_entry: {
+        "entry_damaged",
+        "exact_key_dangling",
+        "vector_dangling",
+        "tag_dangling",
+        "expiry_dangling",
+        "access_dangling",
+    },
+    contradict_text_of_entry: {
+        "entry_damaged",
+        "exact_key_dangling",
+        "vector_dangling",
+        "tag_dangling",
+        "expiry_dangling",
+        "access_dangling",
+    },
     lose_entry: {"exact_key_dangling", "vector_dangling", "tag_dangling", "expiry_dangling", "access_dangling"},
     lose_exact_key: {"exact_key_missing"},
     swap_exact_key: {"exact_key_dangling"},
@@ -266,6 +301,7 @@ DAMAGES: dict[Callable, set[str]] = {
     },
     **{damage: {"vector_damaged"} for damage in VECTOR_DAMAGES},
     flip_access: {"access_damaged"},
+    contradict_access: {"access_damaged"},
     move_served: {"served_damaged"},
     move_log_line: {"log_line_damaged"},
     move_hour: {"hour_damaged"},
@@ -328,10 +364,13 @@ async def test_damage_is_found_and_a_repair_leaves_a_clean_store_that_serves_the
     assert check(store_settings(tmp_path)).clean
 
 
-async def test_a_damaged_entry_is_absent_counted_and_replaceable(tmp_path):
+@pytest.mark.parametrize(
+    "damage", [damage_entry, contradict_entry, contradict_text_of_entry], ids=lambda damage: damage.__name__
+)
+async def test_a_damaged_entry_is_absent_counted_and_replaceable(tmp_path, damage):
     await filled(tmp_path)
     with writing(tmp_path) as (txn, dbs):
-        damage_entry(txn, dbs)
+        damage(txn, dbs)
     store = open_store(tmp_path)
     assert await get(store, HURT) is None
     assert await store.entries.find_exact(digest("hurt")) is None

@@ -6,7 +6,7 @@ Remembers: the master key and all data keys, for as long as the store is open.
 It knows no row's content and no sub-database: the store says what is encrypted, and for which tenant.
 """
 
-from semcache.encryption.environment import EncryptedEnvironment, stored_row
+from semcache.encryption.environment import EncryptedCursor, EncryptedEnvironment, stored_row
 from semcache.encryption.key_file import KEY_FILE
 from semcache.encryption.key_ring import KeyRing
 from semcache.encryption.master_key import MasterKey, master_keys
@@ -16,6 +16,7 @@ __all__ = [
     "DAMAGED_ROW",
     "ERASED_ROW",
     "KEY_FILE",
+    "EncryptedCursor",
     "EncryptedEnvironment",
     "KeyRing",
     "MasterKey",

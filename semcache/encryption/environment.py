@@ -38,7 +38,7 @@ class EncryptedEnvironment:
         self._env = env
         self._encrypted = frozenset(encrypted)
         self._record = record
-        self._recorded_revision = -1
+        self.recorded_revision = -1
         self.places: dict[lmdb._Database, bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -59,6 +59,8 @@ class EncryptedEnvironment:
     def before_commit(self, txn: lmdb.Transaction[bytes]) -> None:
         """Bring the keys of a transaction's rows to disk before the rows, and record their ids beside the rows.
 
+        The ids count as recorded once the transaction is committed (`recorded_revision`), for a commit may fail.
+
         Raises:
             lmdb.DiskError: the disk has no room for the key file.
             lmdb.Error: the key file can't be written for another reason.
@@ -68,9 +70,8 @@ class EncryptedEnvironment:
         except OSError as error:
             kind = lmdb.DiskError if error.errno in {errno.ENOSPC, errno.EDQUOT} else lmdb.Error
             raise kind(f"the key file can't be written: {error}") from error
-        if self.ring.revision != self._recorded_revision:
+        if self.ring.revision != self.recorded_revision:
             self._record(txn, self.ring.key_ids)
-            self._recorded_revision = self.ring.revision
 
 
 class EncryptedTransaction:
@@ -95,19 +96,16 @@ class EncryptedTransaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None and self._write:
-            try:
-                self._env.before_commit(self._txn)
-            except BaseException:
-                self._txn.abort()
-                raise
-        self._txn.__exit__(kind, error, traceback)
-
-    def commit(self) -> None:
-        """Commit, after the keys are on disk."""
-        if self._write:
+        if kind is not None or not self._write:
+            self._txn.__exit__(kind, error, traceback)
+            return
+        try:
             self._env.before_commit(self._txn)
-        self._txn.commit()
+        except BaseException:
+            self._txn.abort()
+            raise
+        self._txn.__exit__(None, None, None)
+        self._env.recorded_revision = self._env.ring.revision
 
     def get(self, key: bytes, default: Row | None = None, *, db: lmdb._Database) -> Row | None:
         """Return the row of a key in clear, or the default where there is none."""

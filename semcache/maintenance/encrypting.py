@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -185,7 +185,7 @@ def _copy(source: lmdb.Environment, dbs: Databases, target: lmdb.Environment, pr
                         key, row = cursor.key(), cursor.value()
                         if is_encrypted:
                             tenant = (
-                                tenants.get(key[: -2 * layout.EXACT_KEY_BYTES])
+                                _tenant_of_rejection(source, tenants, key, encrypted.stored_value(cursor))
                                 if name == "rejections"
                                 else _tenant_of(reading, dbs, name, key, row)
                             )
@@ -199,12 +199,21 @@ def _copy(source: lmdb.Environment, dbs: Databases, target: lmdb.Environment, pr
 
 
 def _tenants_by_digest(txn: lmdb.Transaction[bytes], dbs: Databases) -> dict[bytes, str]:
-    """Return the tenants that the rollup names, by what the keys of their rejections begin with.
-
-    A rejection doesn't name its tenant. If the rollup doesn't either, the rejection gets the store's own key.
-    """
+    """Return the tenants that the rollup names, by what the keys of their rejections begin with."""
     tenants = {damage.ledger_hour(key, row).tenant for key, row in txn.cursor(db=dbs.hours)}
     return {layout.rejections_prefix(tenant, b""): tenant for tenant in tenants}
+
+
+def _tenant_of_rejection(
+    source: lmdb.Environment, tenants: Mapping[bytes, str], key: bytes, stored: bytes
+) -> str | None:
+    """Return whose rejection it is, by the key of a row that is encrypted, else by the digest in the row's own key.
+
+    A tenant that the rollup doesn't name can't be told by the digest: its rejections get the store's own key (None).
+    """
+    if encryption.is_encrypted(stored):
+        return encrypted.ring_of(source).tenant_of(stored)
+    return tenants.get(key[: -2 * layout.EXACT_KEY_BYTES])
 
 
 def _tenant_of(txn: lmdb.Transaction[bytes], dbs: Databases, name: str, key: bytes, row: bytes) -> str | None:

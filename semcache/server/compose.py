@@ -189,16 +189,7 @@ def assemble(
     """
     clock, embedder, store, index = adapters.clock, adapters.embedder, adapters.store, adapters.index
     budgets = Budgets(settings.costs, store.ledger, clock, metrics)
-    accounts = Accounts(
-        store=store,
-        prices=prices,
-        budgets=budgets,
-        metrics=metrics,
-        clock=clock,
-        settings=settings.costs,
-        spans=adapters.spans,
-        needs_ledger=settings.store.without_ledger == "refuse",
-    )
+    accounts = _accounts(settings, adapters, metrics, prices, budgets)
     memo = RequestMemo()
     long_work = LongWork()
     gate = Gate(settings.server, settings.limits)
@@ -222,34 +213,23 @@ def assemble(
     admission = Admission(
         Authenticator(settings.auth), gate, settings.server.max_message_bytes, on_failure=metrics.call_failed
     )
-    counts, shedding, resets = CallCounts(), Shedding(embedder.expected_wait_s), Resets(clock.monotonic)
-    calls = Calls(
-        admission,
-        memo,
-        counts,
-        shedding,
-        monotonic=clock.monotonic,
-        on_reset=resets.note,
-        long_work=long_work,
-        settings=settings,
-    )
+    front = _front(settings, adapters, admission, memo, long_work)
     service = Service(
         settings=settings,
         clock=clock,
         cache=cache,
         long_work=long_work,
-        calls=calls,
+        calls=front.calls,
         on_failure=metrics.call_failed,
     )
 
-    front = Front(calls, counts, shedding, resets)
     _watch(metrics, adapters, cache, budgets, front)
     http = http_app(
         settings,
         clock=clock,
         cache=cache,
         memo=memo,
-        calls=HttpCalls(admission, counts, shedding, settings.server.max_message_bytes, cache.new_id),
+        calls=HttpCalls(admission, front.counts, front.shedding, settings.server.max_message_bytes, cache.new_id),
         service=service,
         gate=gate,
         long_work=long_work,
@@ -267,6 +247,39 @@ def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUp
         # Without authentication there is one tenant, with which nobody shares.
         fair=settings.auth.enabled,
     )
+
+
+def _accounts(
+    settings: Settings, adapters: Adapters, metrics: Metrics, prices: PriceBook, budgets: Budgets
+) -> Accounts:
+    return Accounts(
+        store=adapters.store,
+        prices=prices,
+        budgets=budgets,
+        metrics=metrics,
+        clock=adapters.clock,
+        settings=settings.costs,
+        spans=adapters.spans,
+        needs_ledger=settings.store.without_ledger == "refuse",
+    )
+
+
+def _front(
+    settings: Settings, adapters: Adapters, admission: Admission, memo: RequestMemo, long_work: LongWork
+) -> Front:
+    clock = adapters.clock
+    counts, shedding, resets = CallCounts(), Shedding(adapters.embedder.expected_wait_s), Resets(clock.monotonic)
+    calls = Calls(
+        admission,
+        memo,
+        counts,
+        shedding,
+        monotonic=clock.monotonic,
+        on_reset=resets.note,
+        long_work=long_work,
+        settings=settings,
+    )
+    return Front(calls, counts, shedding, resets)
 
 
 def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:

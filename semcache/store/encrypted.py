@@ -9,7 +9,7 @@ from typing import cast
 
 import lmdb
 
-from semcache.encryption import KEY_FILE, EncryptedEnvironment, KeyRing, MasterKey
+from semcache.encryption import KEY_FILE, EncryptedCursor, EncryptedEnvironment, KeyRing, MasterKey
 from semcache.errors import StoreUnusableError
 from semcache.store import layout, seals
 
@@ -87,6 +87,11 @@ def record(txn: lmdb.Transaction[bytes], meta: lmdb._Database, key_ids: set[byte
 def ring_of(env: lmdb.Environment) -> KeyRing:
     """Return the keys of an environment that encrypts."""
     return cast("EncryptedEnvironment", env).ring
+
+
+def stored_value(cursor: lmdb.Cursor[bytes]) -> bytes:
+    """Return the row under a cursor of an environment that encrypts, as it is stored."""
+    return bytes(cast("EncryptedCursor", cursor).stored_value())
 
 
 def _refuse_older_key_file(folder: Path, ring: KeyRing, row: bytes | None) -> None:

@@ -165,7 +165,7 @@ class SemanticCache:
         Raises:
             InvalidRequestError: the body isn't a request that can be cached or forwarded.
         """
-        keyed = self._steps.keying.key(request)
+        keyed = await keyed_request(self._steps.keying, self._steps.long_work, request)
         return may_read(keyed) and await self._steps.exact.find(keyed) is not None
 
     # -- beside the story: each of these is told in a module of its own

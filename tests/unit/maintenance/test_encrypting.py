@@ -9,7 +9,7 @@ from semcache.encryption import KEY_FILE, KeyRing, is_encrypted, key_id_of
 from semcache.errors import NotFoundError, StoreUnusableError
 from semcache.maintenance import encrypting
 from semcache.store import check, encrypted, repair
-from semcache.store.layout import pack_id
+from semcache.store.layout import pack_id, rejections_prefix
 from tests.support.encrypted_stores import (
     OTHER_KEY,
     SECRETS,
@@ -20,7 +20,7 @@ from tests.support.encrypted_stores import (
     raw_rows,
     settings_of,
 )
-from tests.support.stored import digest, encryption, store_settings
+from tests.support.stored import all_entries, digest, encryption, store_settings
 
 
 async def contents(settings) -> dict[str, object]:
@@ -28,7 +28,7 @@ async def contents(settings) -> dict[str, object]:
     store = opened(settings)
     found = {
         "entries": [
-            each for tenant in ("acme-corporation", "other") for each in await store.entries.page(tenant, 0, 10)
+            each for tenant in ("acme-corporation", "other") for each in await all_entries(store.entries, tenant)
         ],
         "vectors": [part.tolist() for part in store.vectors.load(digest("partition"))],
         "served": [await store.verdicts.served(f"{name}-hit") for name in ("capital", "river")],
@@ -36,6 +36,7 @@ async def contents(settings) -> dict[str, object]:
         "hours": sorted(store.ledger.hours(None, 0, 1e11), key=repr),
         "counters": store.stats().entry_bytes,
     }
+    found["rejections"] = [await store.verdicts.rejections(each.tenant, each.exact_key) for each in found["entries"]]
     await store.close()
     return found
 
@@ -59,6 +60,10 @@ async def test_a_store_in_clear_is_encrypted_as_a_whole(tmp_path):
     assert [secret for secret in SECRETS if secret in raw] == []
     assert check(settings).clean
     assert await contents(settings) == before
+    assert [len(some) for some in before["rejections"]] == [1, 1]
+    ring = KeyRing(tmp_path / "store", encrypting.encryption.master_keys(settings.encryption), readonly=True)
+    tenants = {key[:16]: ring.tenant_of(row) for key, row in raw_rows(tmp_path, "rejections")}
+    assert tenants == {rejections_prefix(tenant, b""): tenant for tenant in ("acme-corporation", "other")}
     assert {path.name for path in (tmp_path / "store").iterdir()} == {
         "data.mdb",
         "lock.mdb",
@@ -183,6 +188,8 @@ async def test_an_erased_tenant_is_gone_and_others_stay(tmp_path):
     assert {each.tenant for each in after["entries"]} == {"other"}
     assert {line.tenant for line in after["log"]} == {"other"}
     assert after["served"][0] is None
+    assert [len(some) for some in after["rejections"]] == [1]
+    assert {key[:16] for key, _ in raw_rows(tmp_path, "rejections")} == {rejections_prefix("other", b"")}
     assert after["served"][1].tenant == "other"
     assert {hour.tenant for hour in after["hours"]} == {"acme-corporation", "other"}  # the operator's own books
     assert {key for key, _ in raw_rows(tmp_path, "access")} == {pack_id(after["entries"][0].entry_id)}

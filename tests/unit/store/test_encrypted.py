@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import lmdb
 import pytest
 from structlog.testing import capture_logs
 
+from semcache import encryption as encryption_room
 from semcache.disk import pages
 from semcache.encryption import KEY_FILE, is_encrypted
 from semcache.errors import StoreFullError, StoreUnusableError
@@ -24,7 +26,7 @@ from tests.support.encrypted_stores import (
     raw_rows,
     settings_of,
 )
-from tests.support.stored import answer, digest, encryption, entry, get, record, store_settings, vector
+from tests.support.stored import all_entries, answer, digest, encryption, entry, get, record, store_settings, vector
 
 
 async def test_the_files_hold_no_text_no_name_no_tag_and_no_vector(tmp_path):
@@ -218,7 +220,7 @@ async def test_a_store_in_clear_goes_on_and_is_encrypted_as_it_is_rewritten(tmp_
     assert check(settings).clean
     assert {is_encrypted(row) for _, row in raw_rows(tmp_path, "entries")} == {True, False}
     store = opened(settings)
-    assert len(await store.entries.page("acme-corporation", 0, 10)) == 2
+    assert len(await all_entries(store.entries, "acme-corporation")) == 2
     await store.close()
     assert "is encrypted" in (await refused(tmp_path, in_clear(tmp_path))).message
 
@@ -246,7 +248,7 @@ async def test_a_rebuild_of_damaged_pages_keeps_encrypted_rows(tmp_path):
     assert repair(settings).kept
     assert check(settings).clean
     store = opened(settings)
-    assert len(await store.entries.page("acme-corporation", 0, 10)) == 1
+    assert len(await all_entries(store.entries, "acme-corporation")) == 1
     await store.close()
 
 
@@ -265,6 +267,42 @@ async def test_a_commit_whose_key_cannot_be_written_fails_and_is_made_later(tmp_
     assert await get(store, stored.entry_id) == stored
     await store.close()
     assert check(settings_of(tmp_path)).clean
+
+
+class FailingCommit:
+    """A transaction whose commit the disk refuses."""
+
+    def __init__(self, txn) -> None:
+        self._txn = txn
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._txn, name)
+
+    def __exit__(self, *error: object) -> None:
+        self._txn.abort()
+        raise lmdb.DiskError("No space left on device")
+
+
+def test_the_ids_of_keys_are_recorded_by_the_commit_after_one_that_failed(tmp_path):
+    settings = settings_of(tmp_path)
+    opening.make_folder(settings.path)
+    env, dbs = opening.open_environment(settings, readonly=False)
+
+    def write(tenant: str, *, failing: bool = False) -> None:
+        with env.begin(write=True) as txn:
+            if failing:
+                txn._txn = FailingCommit(txn._txn)
+            txn.put(b"key", encryption_room.stored_row(txn, tenant, b"key", b"a row", dbs.served), db=dbs.served)
+
+    write("first")
+    with pytest.raises(lmdb.DiskError):
+        write("second", failing=True)
+    write("first")
+    key_ids = encrypted.ring_of(env).key_ids
+    env.close()
+    recorded = dict(raw_rows(tmp_path, "meta"))[layout.META_DATA_KEYS]
+    assert len(key_ids) == 2
+    assert all(key_id.hex().encode() in recorded for key_id in key_ids)
 
 
 def test_a_row_that_nobody_encrypted_is_not_written(tmp_path):

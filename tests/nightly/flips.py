@@ -42,7 +42,11 @@ _STRANGERS = 10_000
 _ANSWER_CHARS = (0, 200, 2_000, 9_000)
 """Some answers take several pages of their own."""
 _REFUSED = "refused: "
-_SETTINGS = {"decision": {"threshold": 0.8}, "log": {"level": "error"}}
+_SETTINGS = {
+    "decision": {"threshold": 0.8},
+    "log": {"level": "error"},
+    "store": {"ledger_room_bytes": 65536},  # Of the default most of the file would be room, where no flip harms.
+}
 
 
 @dataclass

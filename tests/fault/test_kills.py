@@ -1,18 +1,31 @@
-"""The checker of the nightly kills sees each kind of broken promise."""
+"""A few rounds of the nightly kills, and that their checker sees each kind of broken promise."""
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.nightly import history as histories
 from tests.nightly.history import History
+from tests.nightly.kills import KINDS, play
 
+ROUNDS = 6
 ASKED, OTHER = "how does a ba differ from a do", "please tell me how does a ba differ from a do"
 
 
 def answer(text: str, version: int) -> str:
     return json.dumps([text, version])
+
+
+def test_killed_servers_lose_resurrect_and_forget_nothing(tmp_path: Path) -> None:
+    kills = play(tmp_path, rounds=ROUNDS, seed=16, on_progress=lambda _: None)
+    assert kills.problems == {}
+    assert kills.rounds.total() + (kills.skipped != {}) == ROUNDS
+    assert set(kills.rounds) | set(kills.skipped) == set(KINDS)
+    assert kills.figures["killed"] >= ROUNDS - 2  # A drain may end before its kill.
+    assert kills.figures["held"] > 100
+    assert kills.figures["found_by_exact_hit"] > 50
 
 
 @pytest.fixture

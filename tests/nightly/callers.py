@@ -55,7 +55,6 @@ class Account:
         life: the number of the server's life.
         acknowledged: operations that ended with an answer.
         spent_nanousd: what they were told was spent.
-        stored_only: whether money is held only against answers that were stored: on a full disk no other is on disk.
         full: refusals for want of space.
     """
 
@@ -64,19 +63,18 @@ class Account:
     life: int = 0
     acknowledged: int = 0
     spent_nanousd: int = 0
-    stored_only: bool = False
     full: int = 0
     versions: Iterator[int] = field(default_factory=itertools.count)
 
     def told(self, outcome: pb.Outcome, began: int) -> str:
         """Record the money of an answer, and return its status."""
         status = pb.Status.Name(outcome.status).removeprefix("STATUS_").lower()
-        self._spent(outcome.request_id, status, outcome.cost, outcome.saved, began, stored=outcome.stored)
+        self._spent(outcome.request_id, status, outcome.cost, outcome.saved, began)
         return status
 
     def told_of_store(self, response: pb.StoreResponse, began: int) -> None:
         """Record what a caller's own answer had cost."""
-        self._spent(response.request_id, "miss", response.cost, pb.Cost(), began, stored=response.stored)
+        self._spent(response.request_id, "miss", response.cost, pb.Cost(), began)
 
     def failed(self, error: grpc.aio.AioRpcError) -> bool:
         """Record a call that failed, and return whether the server still answers."""
@@ -86,10 +84,8 @@ class Account:
             self.full += 1
         return error.code() not in _GONE
 
-    def _spent(self, request_id: str, status: str, cost: pb.Cost, saved: pb.Cost, began: int, *, stored: bool) -> None:
+    def _spent(self, request_id: str, status: str, cost: pb.Cost, saved: pb.Cost, began: int) -> None:
         self.acknowledged += 1
-        if self.stored_only and not stored:
-            return
         self.spent_nanousd += cost.total_nanousd
         self.books.told.append(
             Told(request_id, status, cost.total_nanousd, saved.total_nanousd, began, self.books.moment(), self.life)

@@ -59,7 +59,7 @@ KINDS = ("start", "load", "drain", "evict", "disk")
 _SETTINGS: dict[str, Sections] = {
     "usual": {"decision": {"threshold": 0.8}},
     "evict": {"decision": {"threshold": 0.8}, "store": {"max_bytes": 2 * _MIB, "map_size_bytes": 64 * _MIB}},
-    "disk": {"decision": {"threshold": 0.8}},
+    "disk": {"decision": {"threshold": 0.8}, "store": {"without_ledger": "refuse"}},
 }
 
 
@@ -108,7 +108,7 @@ class Folder:
         self._kind = kind
         self._seed = seed
         self._chance = random.Random(seed)
-        self.account = Account(History(evicts=kind != "usual"), stored_only=kind == "disk")
+        self.account = Account(History(evicts=kind != "usual"))
         self.figures: Counter[str] = Counter()
 
     @property

@@ -30,14 +30,14 @@ def test_eval_prints_hits_and_traps(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     rows = [{"id": str(n), "a": a, "b": b, "same": same, "kind": kind} for n, (a, b, same, kind) in enumerate(PAIRS)]
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    ran = run("eval", str(file), "-t", "0.8", "-t", "0.999", "--json")
+    ran = run("eval", str(file), "-t", "0.7", "-t", "0.999", "--json")
     assert ran.returncode == 0, ran.stderr
     lax, strict = json.loads(ran.stdout.splitlines()[-1])["files"][0]["scores"]
-    assert (lax["threshold"], strict["threshold"]) == (0.8, 0.999)
+    assert (lax["threshold"], strict["threshold"]) == (0.7, 0.999)
     assert (lax["hits"]["count"], lax["hits"]["of"]) == (2, 2)
     assert (lax["traps"]["count"], lax["traps"]["of"]) == (0, 3)
     assert strict["hits"]["count"] <= 1
-    table = run("eval", str(file), "-t", "0.8")
+    table = run("eval", str(file), "-t", "0.7")
     assert "hits: one answer" in table.stdout
 
 
@@ -75,17 +75,17 @@ def test_eval_compares_policies_and_reads_tables(tmp_path: Path) -> None:
         writer = csv.writer(out)
         writer.writerow(["a", "b", "same", "kind"])
         writer.writerows(PAIRS)
-    ran = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "threshold=0.8,guards=none", "--json")
+    ran = run("eval", str(file), "--policy", "guarded:threshold=0.7", "--policy", "threshold=0.7,guards=none", "--json")
     assert ran.returncode == 0, ran.stderr
     (document,) = json.loads(ran.stdout.splitlines()[-1])["files"]
     guarded, bare = document["scores"]
-    assert (guarded["policy"], bare["policy"]) == ("guarded", "threshold=0.8,guards=none")
+    assert (guarded["policy"], bare["policy"]) == ("guarded", "threshold=0.7,guards=none")
     assert (guarded["hits"]["count"], bare["hits"]["count"]) == (2, 2)
     assert (guarded["traps"]["count"], bare["traps"]["count"]) == (0, 2)
     (difference,) = document["differences"]
     assert (difference["policy"], difference["from"]) == (bare["policy"], "guarded")
     assert difference["traps"]["difference"] == pytest.approx(2 / 3)
-    table = run("eval", str(file), "--policy", "guarded:threshold=0.8", "--policy", "guards=none")
+    table = run("eval", str(file), "--policy", "guarded:threshold=0.7", "--policy", "guards=none")
     assert "Points more or fewer than guarded" in table.stdout
 
 

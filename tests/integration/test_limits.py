@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
+from numpy.typing import NDArray
 
 from semcache.errors import OverloadedError
 from semcache.long_work import LongWork
@@ -284,6 +286,30 @@ async def test_batches_up_to_their_size(size: int) -> None:
         lookups = [pb.LookupRequest(prompt=prompt(f"q{number}")) for number in range(size)]
         found = await served.stub.LookupBatch(pb.LookupBatchRequest(requests=lookups))
         assert {result.response.outcome.status for result in found.results} == {pb.STATUS_EXACT_HIT}
+
+
+class Counting(HashingEmbedder):
+    """Counts the calls that it answers at once."""
+
+    running = most = 0
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        vectors = await super().embed(texts)
+        self.running -= 1
+        return vectors
+
+
+async def test_the_items_of_a_large_batch_dont_fill_the_embedders_queue() -> None:
+    embedder = Counting()
+    async with serving(embedder=embedder) as served:
+        stores = [pb.StoreRequest(prompt=prompt(f"q{number}"), text="a") for number in range(100)]
+        stored = await served.stub.StoreBatch(pb.StoreBatchRequest(requests=stores))
+        assert [result.response.stored for result in stored.results] == [True] * 100
+        assert 1 < embedder.most <= 32
 
 
 @pytest.mark.parametrize("size", [0, 4])

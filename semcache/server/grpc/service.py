@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["SemanticCacheService"].full_name
+_ITEMS_AT_ONCE = 32
+"""Items of a batch that run at once, a pass of the embedder. More would wait for each other and be refused for it."""
 _INLINE_IDS = 500
 """Entry ids that are read on the event loop: they take about a millisecond."""
 BatchItem = TypeVar("BatchItem", bound=Message)
@@ -289,7 +291,7 @@ class Service:
     ) -> None:
         """Add a result for each item, in order, and let `handle` fill it where it stands. An item fails alone.
 
-        Everything else may run between the beginnings of two items.
+        Everything else may run between the beginnings of two items. At most `_ITEMS_AT_ONCE` run at once.
         """
         if not 1 <= len(items) <= self._limits.batch_items:
             raise InvalidRequestError(
@@ -298,10 +300,13 @@ class Service:
                 hint="Split it, or raise limits.batch_items.",
             )
 
+        room = asyncio.Semaphore(_ITEMS_AT_ONCE)
+
         async def guarded(item: BatchItem, result: BatchResult) -> None:
-            await self._long_work.pause(tenant)
             try:
-                await handle(item, result)
+                async with room:
+                    await self._long_work.pause(tenant)
+                    await handle(item, result)
             except SemcacheError as error:
                 self._on_failure(error.reason)
                 result.error.code = code_of(error).value[0]

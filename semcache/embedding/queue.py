@@ -25,6 +25,8 @@ _SMALL_DIVISOR = 8
 """Small batches have an eighth of the texts (4 of 32), as docs/routing.md says of `smaller_batches`."""
 _NEWEST_WEIGHT = 0.1
 """Weight of the newest pass in the averages of what a text and a token take."""
+_MOST_OF_AVERAGE = 2.0
+"""How many times the average a pass may count: one that the machine held up must not make calls be refused after it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -243,9 +245,8 @@ class TextQueue:
                 job.missing -= 1
                 if not job.missing:
                     complete.append((job, None))
-            self._text_s += _NEWEST_WEIGHT * (seconds / len(batch.texts) - self._text_s)
-            tokens = batch.tokens + self._rule.pass_tokens
-            self._token_s += _NEWEST_WEIGHT * (seconds / tokens - self._token_s)
+            self._text_s = _averaged(self._text_s, seconds / len(batch.texts))
+            self._token_s = _averaged(self._token_s, seconds / (batch.tokens + self._rule.pass_tokens))
         _reply(complete)
 
     def fail(self, batch: Batch, cause: Exception) -> None:
@@ -291,6 +292,11 @@ class TextQueue:
         if len(kept) < len(self._waiting):
             self._tokens -= sum(len(text.ids) for text in self._waiting) - sum(len(text.ids) for text in kept)
         self._waiting = kept
+
+
+def _averaged(average: float, newest: float) -> float:
+    """Return the average with the newest value in it, which counts at most `_MOST_OF_AVERAGE` times the average."""
+    return average + _NEWEST_WEIGHT * (min(newest, _MOST_OF_AVERAGE * average) - average)
 
 
 def _failure(batch: Batch, cause: Exception) -> EmbeddingFailedError:

@@ -39,7 +39,7 @@ async def served(tmp_path: Path, pairs: Sequence[dict[str, Any]]) -> list[bool]:
     settings = load_settings(
         None,
         {
-            "server": {"port": 0, "http": {"port": 0}},
+            "server": {"port": 0, "http": {"port": 0}, "max_wait_s": 60},  # A busy machine may take its time.
             "metrics": {"enabled": False},
             "store": {"path": tmp_path / "store"},
             # What a pair says is at stake here, not whether it may be cached.

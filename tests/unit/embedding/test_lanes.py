@@ -392,3 +392,20 @@ async def test_beside_a_lane_that_hangs_the_other_goes_on_and_closing_gives_up(o
         await device.close(patience_s=0.01)
     assert [line["event"] for line in logs] == ["embedding.device_hangs"]
     assert not backend.closed
+
+
+async def test_a_pass_that_the_machine_held_up_hardly_raises_the_wait_that_is_expected():
+    clock, backend = FakeClock(), LanesBackend(1)
+    device = Device(backend, monotonic=clock.monotonic)
+    held_up = asyncio.create_task(device.submit([[1] * 20]))
+    await backend.entered(1)
+    before_s = device.queue.expected_wait_s()
+    clock.advance(60.0)
+    backend.open_one(lambda _: True)
+    await held_up
+    following = asyncio.create_task(device.submit([[1] * 20]))
+    await backend.entered(1)
+    assert device.queue.expected_wait_s() == pytest.approx(1.1 * before_s)
+    backend.open_one(lambda _: True)
+    await following
+    await device.close()

@@ -48,10 +48,10 @@ def wrk(address: str, script: Path, others: list[int], first: int) -> tuple[int,
     said = subprocess.run(
         ["taskset", "-c", ",".join(map(str, others or [first])), *command], capture_output=True, text=True, check=True
     ).stdout
-    found = re.search(r"(\d+) requests in ([\d.]+)s", said)
-    if found is None or "Non-2xx" in said or "Socket errors" in said:
+    counts = re.search(r"(\d+) requests in ([\d.]+)s", said)
+    if counts is None or "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"wrk had answers that don't count:\n{said}")
-    return int(found[1]), float(found[2])
+    return int(counts[1]), float(counts[2])
 
 
 def main() -> None:

@@ -51,10 +51,10 @@ def main() -> None:
         fingerprint = server.stub.GetStats(pb.GetStatsRequest()).embedder.fingerprint
         for name, call in _calls(fingerprint).items():
             if arguments.only in name:
-                found = _beside(server.address, call, arguments.seconds)
-                print(name, found, flush=True)
-                details[name] = found
-                measurements.append(Measurement(f"{name}: p99", "ms", (found["p99_ms"],), at_most=MAX_P99_MS))
+                delays = _beside(server.address, call, arguments.seconds)
+                print(name, delays, flush=True)
+                details[name] = delays
+                measurements.append(Measurement(f"{name}: p99", "ms", (delays["p99_ms"],), at_most=MAX_P99_MS))
     report(
         "neighbours",
         measurements,

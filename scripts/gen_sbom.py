@@ -63,17 +63,17 @@ def pins_of(text: str) -> Iterator[Pin]:
     for line in [*text.splitlines(), "end==0"]:
         if not line.strip() or line.startswith("#") or line.strip() == "# via":
             continue
-        found = _PIN.fullmatch(line)
-        if found:
+        match = _PIN.fullmatch(line)
+        if match:
             if pin is not None:
                 yield Pin(pin["name"], pin["version"], (pin["marker"] or "").strip(), tuple(hashes), tuple(needed_by))
-            pin, hashes, needed_by = found, [], []
-        elif pin is not None and (found := _HASH.fullmatch(line)):
-            hashes.append(found[1])
-        elif pin is not None and (found := _ASKED_BY.fullmatch(line)):
-            needed_by += [""] if found["option"] == "r" else []  # The other option names a constraint.
-        elif pin is not None and (found := _NEEDED_BY.fullmatch(line)):
-            needed_by.append(normal(found[1]))
+            pin, hashes, needed_by = match, [], []
+        elif pin is not None and (match := _HASH.fullmatch(line)):
+            hashes.append(match[1])
+        elif pin is not None and (match := _ASKED_BY.fullmatch(line)):
+            needed_by += [""] if match["option"] == "r" else []  # The other option names a constraint.
+        elif pin is not None and (match := _NEEDED_BY.fullmatch(line)):
+            needed_by.append(normal(match[1]))
         else:
             raise ValueError(f"a line that is neither a pin, nor a hash, nor a comment: {line!r}")
 
@@ -106,8 +106,8 @@ def bill(project: Mapping[str, Any], name: str) -> dict[str, Any]:
         project: the table `project` of pyproject.toml.
         name: a key of `LOCKS`.
     """
-    found = {pin.ref: pin for file in LOCKS[name] for pin in pins_of((REQUIREMENTS / file).read_text("utf-8"))}
-    pins = [found[ref] for ref in sorted(found)]
+    by_ref = {pin.ref: pin for file in LOCKS[name] for pin in pins_of((REQUIREMENTS / file).read_text("utf-8"))}
+    pins = [by_ref[ref] for ref in sorted(by_ref)]
     root = f"pkg:pypi/{project['name']}@{project['version']}"
     # A lock names what needs a package, a bill what a package needs. What no other package needs, the project does.
     needs: dict[str, list[str]] = {root: [], **{pin.ref: [] for pin in pins}}

@@ -19,6 +19,7 @@ from semcache.server.grpc.resets import RESETS
 from semcache.testing.serving import Served, serving
 from semcache.v1 import semcache_pb2 as pb
 from tests.integration.calls import complete, in_flight, prompt, reason_of
+from tests.integration.http.calling import CHAT, asking, client_of, error_of, said
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -180,4 +181,19 @@ async def test_an_overloaded_front_answers_exact_hits_and_refuses_others_with_a_
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await complete(served, "unknown")
         assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
+        assert len(served.upstream.calls) == 1
+
+
+async def test_an_overloaded_http_front_does_the_same_and_still_takes_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as served, client_of(served) as client:
+        known = await client.post(CHAT, json=asking("known"))
+        shedding = served.application.composition.front.shedding
+        monkeypatch.setattr(shedding, "report", lambda *_: None)
+        shedding.alert, shedding.share = True, 1.0
+        answered = await client.post(CHAT, json=asking("known"))
+        assert (answered.status_code, answered.headers["x-cache-status"], said(answered)) == (200, "HIT", said(known))
+        for refused in (await client.post(CHAT, json=asking("unknown")), await client.get("/v1/models")):
+            assert (refused.status_code, error_of(refused)["code"]) == (503, "OVERLOADED")
+            assert int(refused.headers["retry-after"]) >= 1
+        assert (await client.get("/semcache/v1/stats")).status_code == 200
         assert len(served.upstream.calls) == 1

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -58,11 +58,12 @@ class HttpCall:
     Attributes:
         headers: by lower-case name. Of a header that was sent twice it has the last one; `pairs` has all.
         body: the JSON that was sent, decompressed; empty for a GET.
+        refusal: why the call is refused for load unless it is an exact hit; None for a call that isn't refused.
         request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
         started: whether the answer's status has been sent.
     """
 
-    __slots__ = ("_new_id", "_send", "body", "headers", "pairs", "request_id", "scope", "started")
+    __slots__ = ("_new_id", "_send", "body", "headers", "pairs", "refusal", "request_id", "scope", "started")
 
     def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str]) -> None:
         self.scope = scope
@@ -70,6 +71,7 @@ class HttpCall:
         self.pairs: list[tuple[bytes, bytes]] = scope["headers"]
         self.headers: Mapping[bytes, bytes] = dict(self.pairs)
         self.body = b""
+        self.refusal: OverloadedError | None = None
         self.started = False
         own = self.headers.get(REQUEST_ID, b"")
         self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
@@ -99,7 +101,8 @@ class HttpCall:
 
 
 Handler = Callable[[HttpCall, Caller], Awaitable[None]]
-Holds = Callable[[HttpCall, Caller], Awaitable[bool]]
+Refused = Literal["any call", "no exact hit", "none"]
+"""Which calls of an endpoint are refused for load. Where exact hits aren't, the handler heeds `HttpCall.refusal`."""
 
 
 class HttpCalls:
@@ -134,8 +137,7 @@ class HttpCalls:
         method: str,
         needs: Role,
         errors: ErrorShape = OPENAI_ERRORS,
-        may_be_refused: bool = True,
-        holds: Holds | None = None,
+        refused: Refused = "any call",
     ) -> ASGIApp:
         """Return an endpoint of a protocol.
 
@@ -144,8 +146,7 @@ class HttpCalls:
             method: the name under which its calls are counted.
             needs: the role that a call needs.
             errors: how the protocol writes an error.
-            may_be_refused: whether a call may be refused for load.
-            holds: says whether a call is an exact hit: such a call is never refused for load. None: it may be.
+            refused: which calls are refused for load.
         """
         counts = self._counts.of(method)
 
@@ -154,15 +155,14 @@ class HttpCalls:
             counts.start()
             try:
                 with self._enter(call, needs) as caller:
-                    refusal = self._refusal(may_be_refused=may_be_refused)
-                    if refusal is not None and holds is None:
-                        raise refusal
+                    if self._shedding.alert and refused != "none":
+                        call.refusal = self._shedding.refusal(None)
+                        if call.refusal is not None and refused == "any call":
+                            raise call.refusal
                     raw, size = await read_body(receive, call.headers, self._max_bytes)
                     self._admission.check_size(size)
                     if scope["method"] == "POST":
                         call.body = decoded_json(raw, call.headers, self._max_bytes)
-                    if refusal is not None and holds is not None and not await holds(call, caller):
-                        raise refusal
                     await handle(call, caller)
                 code = "OK"
             except SemcacheError as error:
@@ -175,10 +175,6 @@ class HttpCalls:
                 counts.end(code)
 
         return answer
-
-    def _refusal(self, *, may_be_refused: bool) -> OverloadedError | None:
-        shedding = self._shedding
-        return shedding.refusal(None) if shedding.alert and may_be_refused else None
 
     def refusal(self, error: SemcacheError, errors: ErrorShape = OPENAI_ERRORS) -> ASGIApp:
         """Return an endpoint that refuses every call."""

@@ -70,8 +70,14 @@ class Chat:
         self._limits = limits
 
     async def answer(self, call: HttpCall, caller: Caller) -> None:
-        """Answer one call."""
+        """Answer one call.
+
+        Raises:
+            OverloadedError: the call is refused for load, and no exact hit would answer it.
+        """
         asked = await self._asked(call, caller.tenant)
+        if call.refusal is not None and not await self._cache.holds(asked.request):
+            raise call.refusal
         if asked.streams:
             async with aclosing(self._cache.stream(asked.request)) as frames:
                 await self._stream(call, caller, frames)
@@ -85,12 +91,8 @@ class Chat:
                 body = without_usage(body)
             await call.reply(HTTPStatus.OK, [_JSON, *told_headers(response)], body)
 
-    async def holds(self, call: HttpCall, caller: Caller) -> bool:
-        """Return whether an exact hit would answer the call now."""
-        return await self._cache.holds((await self._asked(call, caller.tenant)).request)
-
     async def _asked(self, call: HttpCall, tenant: str) -> ChatCall:
-        """Return what a call asks for; its body is read at most once."""
+        """Return what a call asks for, from the memo if it has the body."""
         wishes = wish_headers(call.pairs)
         # The second part of the key says how the body is read: by this object, under these wishes.
         key = (tenant, (self, wishes) if wishes else self, call.body)

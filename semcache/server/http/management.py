@@ -92,7 +92,7 @@ class Management:
 
     def _endpoint(self, kind: type[Message], answer: Handler) -> ASGIApp:
         return self._calls.endpoint(
-            answer, method=method_name(kind), needs=ROLES[kind], may_be_refused=kind not in ALWAYS_SERVED
+            answer, method=method_name(kind), needs=ROLES[kind], refused="none" if kind in ALWAYS_SERVED else "any call"
         )
 
     async def _asked(self, call: HttpCall, kind: type[In], caller: Caller) -> In:

@@ -22,17 +22,18 @@ class SemcacheError(Exception):
     """
 
     default_reason: ClassVar[str] = "INTERNAL"
-    retry_after_s: float | None = None
 
     def __init__(
         self,
         message: str,
         *,
+        retry_after_s: float | None = None,
         hint: str = "",
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.message = message
         self.hint = hint
         self.reason = reason or self.default_reason
@@ -73,25 +74,9 @@ class PermissionDeniedError(SemcacheError):
 
 
 class OverLimitError(SemcacheError):
-    """The caller passed a limit of its own, such as its tenant's calls in flight. Other callers are served.
-
-    Attributes:
-        retry_after_s: seconds after which to try again; None where waiting doesn't help.
-    """
+    """The caller passed a limit of its own, such as its tenant's calls in flight. Other callers are served."""
 
     default_reason = "OVER_LIMIT"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_s: float | None = None,
-        hint: str = "",
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, reason=reason, metadata=metadata)
-        self.retry_after_s = retry_after_s
 
 
 class MessageTooLargeError(OverLimitError):
@@ -110,8 +95,7 @@ class BudgetExceededError(SemcacheError):
     default_reason = "BUDGET_EXCEEDED"
 
     def __init__(self, message: str, *, retry_after_s: float, hint: str, metadata: Mapping[str, str]) -> None:
-        super().__init__(message, hint=hint, metadata=metadata)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s=retry_after_s, hint=hint, metadata=metadata)
 
 
 class OverloadedError(SemcacheError):
@@ -131,8 +115,7 @@ class OverloadedError(SemcacheError):
         hint: str = "",
         reason: str = "",
     ) -> None:
-        super().__init__(message, hint=hint, reason=reason)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s=retry_after_s, hint=hint, reason=reason)
 
 
 class ServerExhaustedError(OverloadedError):
@@ -185,11 +168,10 @@ class UpstreamError(SemcacheError):
         metadata = {} if http_status is None else {"http_status": str(http_status)}
         if body:
             metadata["upstream_body"] = body[:2048].decode("utf-8", "replace")
-        super().__init__(message, hint=hint, reason=reason, metadata=metadata)
+        super().__init__(message, retry_after_s=retry_after_s, hint=hint, reason=reason, metadata=metadata)
         self.http_status = http_status
         self.body = body
         self.content_type = content_type
-        self.retry_after_s = retry_after_s
 
 
 class UpstreamRefusedError(UpstreamError):

@@ -14,6 +14,9 @@ from semcache.server.gate import Gate
 from semcache.settings import Role
 
 _log = structlog.get_logger(__name__)
+HARD_LIMIT_FACTOR = 4
+"""A message beyond this many limits is refused by its transport or not read to its end. Up to there its sender is told
+why."""
 
 
 class Admission:

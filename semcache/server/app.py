@@ -13,6 +13,7 @@ import semcache
 from semcache.errors import SemcacheError
 from semcache.observe.exporter import Exporter
 from semcache.server.compose import Composition, Replacements, compose
+from semcache.server.ending import end_task
 from semcache.server.grpc.server import Listener
 from semcache.server.http.listener import HttpListener
 from semcache.settings import Settings
@@ -60,7 +61,7 @@ class Application:
         """
         async with AsyncExitStack() as closing:
             composition = await compose(settings, closing, **replacements)
-            closing.push_async_callback(_end, asyncio.create_task(_sweep_repeatedly(composition)))
+            closing.push_async_callback(end_task, asyncio.create_task(_sweep_repeatedly(composition)))
             metrics_port = None
             if settings.metrics.enabled:
                 exporter = Exporter.start(settings.metrics, composition.registry)
@@ -115,7 +116,7 @@ class Application:
         Args:
             grace_s: seconds; None: the configured grace.
         """
-        await _end(self._watching)
+        await end_task(self._watching)
         if not self._drained:
             await self._drain(self._composition.settings.server.grace_s if grace_s is None else grace_s)
             self._drained = True
@@ -159,8 +160,3 @@ async def _sweep_repeatedly(composition: Composition) -> None:
             await composition.adapters.store.sweep()
         except SemcacheError as error:
             _log.error("server.sweep_failed", error=str(error))
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -17,7 +17,7 @@ TENANT_HEADER = "x-semcache-tenant"
 _KEY_HEADERS = ("x-api-key", "api-key")
 """Anthropic's header, then Azure's."""
 _AUTHORIZATION = "authorization"
-CREDENTIAL_HEADERS = frozenset({*_KEY_HEADERS, _AUTHORIZATION, TENANT_HEADER})
+_HEADERS = frozenset({*_KEY_HEADERS, _AUTHORIZATION, TENANT_HEADER})
 """The headers that say who asks."""
 _HASH_DIGITS = 8
 """Digits of a key's hash that name the key: enough to tell keys apart, and of no use to guess one."""
@@ -54,7 +54,7 @@ class Credentials:
         """
         read: dict[str, str | bytes] = {}
         for name, value in headers:
-            if name not in CREDENTIAL_HEADERS:
+            if name not in _HEADERS:
                 continue
             if name in read:
                 raise UnauthenticatedError(

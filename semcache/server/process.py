@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Unpack
 
 import structlog
 
@@ -66,10 +66,8 @@ async def serve(
     _collect_garbage_less_often()
     if on_ready is not None:
         on_ready(application)
-    stopping = asyncio.ensure_future(stop.wait())
-    ends: list[asyncio.Future[Any]] = [stopping, application.store_failure]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
+    application.store_failure.add_done_callback(lambda _: stop.set())
+    await stop.wait()
     draining = asyncio.ensure_future(application.stop())
     impatient = asyncio.ensure_future(hurry.wait())
     await asyncio.wait([draining, impatient], return_when=asyncio.FIRST_COMPLETED)

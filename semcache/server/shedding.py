@@ -49,7 +49,8 @@ class Shedding:
     ) -> None:
         self._embedder_wait_s = embedder_wait_s
         self._random_share = random_share
-        self._delay_s = 0.0
+        self.delay_s = 0.0
+        """The front's delay as of the last report, seconds."""
         self._burst_s = _BURST_S
         self._settled = 0.0
         self.share = 0.0
@@ -59,11 +60,6 @@ class Shedding:
         self.alert = False
         """Whether any call may be refused: fronts ask `refusal` only then, since an exact hit has no time to lose."""
 
-    @property
-    def delay_s(self) -> float:
-        """The front's delay as of the last report, seconds."""
-        return self._delay_s
-
     def report(self, delay_s: float, elapsed_s: float, calls_per_s: float) -> None:
         """Take in a measured delay.
 
@@ -72,7 +68,7 @@ class Shedding:
             elapsed_s: seconds since the last report.
             calls_per_s: calls that the front gets to see.
         """
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         target_s = max(TARGET_S, WAITING / calls_per_s if calls_per_s > 0 else inf)
         above_s = delay_s - target_s
         self.tense = delay_s >= target_s / 2

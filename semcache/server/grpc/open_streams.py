@@ -31,11 +31,6 @@ class OpenStreams:
         self._by_address: dict[str, int] = {}
         self._total = 0
 
-    @property
-    def total(self) -> int:
-        """Streams that are open now."""
-        return self._total
-
     @contextmanager
     def opened(self, peer: str) -> Iterator[None]:
         """Count a stream for as long as the block runs.

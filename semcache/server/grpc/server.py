@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,7 +13,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from semcache.errors import StartError
 from semcache.ports import Clock
+from semcache.server.admission import HARD_LIMIT_FACTOR
 from semcache.server.call_counts import CallCounts
+from semcache.server.ending import end_task
 from semcache.server.grpc.calls import Calls
 from semcache.server.grpc.heartbeat import FrontDoor, Heartbeat, OtherMethods
 from semcache.server.grpc.open_streams import Health, OpenStreams, Reflection
@@ -22,10 +24,6 @@ from semcache.server.grpc.service import SERVICE_NAME
 from semcache.server.shedding import Shedding
 from semcache.server.tls import ReloadingCertificates, files_of
 from semcache.settings import ServerSettings, TlsSettings
-
-_HARD_LIMIT_FACTOR = 4
-"""gRPC itself refuses messages beyond this many limits, without a reason. Up to there semcache says why."""
-
 
 _UNSEEN_PER_CALL = 16
 """Calls that gRPC may hold before the event loop has seen them, for each that may be in flight: some 10 kB each. Beyond
@@ -94,7 +92,7 @@ class Listener:
             await server.start()
             if door is not None:
                 closing.push_async_callback(door.close)
-                closing.push_async_callback(_end, asyncio.create_task(_heartbeat(front, door, clock).run()))
+                closing.push_async_callback(end_task, asyncio.create_task(_heartbeat(front, door, clock).run()))
             for name in ("", SERVICE_NAME):
                 await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
             return cls(server, servicer, settings.host, port, closing.pop_all())
@@ -124,16 +122,10 @@ def _heartbeat(front: Front, door: FrontDoor, clock: Clock) -> Heartbeat:
     )
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-
-
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # A port in use must be an error. With 1 two servers would share it silently.
-        ("grpc.max_receive_message_length", _int32(settings.max_message_bytes * _HARD_LIMIT_FACTOR)),
+        ("grpc.max_receive_message_length", _int32(settings.max_message_bytes * HARD_LIMIT_FACTOR)),
         ("grpc.max_send_message_length", -1),
         # Calls of a connection that gRPC holds, those included that the client has reset: gRPC refuses further ones.
         ("grpc.max_concurrent_streams", _int32(settings.max_connection_streams)),

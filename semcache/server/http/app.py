@@ -34,7 +34,7 @@ def http_app(
     service: Service,
     gate: Gate,
     long_work: LongWork,
-) -> ASGIApp:
+) -> HttpApp:
     """Return the application.
 
     Args:

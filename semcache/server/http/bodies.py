@@ -10,10 +10,9 @@ from http import HTTPStatus
 from starlette.types import Receive
 
 from semcache.errors import InvalidRequestError, MessageTooLargeError
+from semcache.server.admission import HARD_LIMIT_FACTOR
 from semcache.server.http.failures import RefusedCallError
 
-HARD_LIMIT_FACTOR = 4
-"""A body beyond this many limits isn't read to its end. Up to there its sender is told why it was refused."""
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _CHARSETS = frozenset({"", "utf-8", "utf8", "us-ascii"})
 

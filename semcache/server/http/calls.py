@@ -12,12 +12,12 @@ from typing import Any, Literal
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from semcache.errors import OverloadedError, PermissionDeniedError, SemcacheError
-from semcache.server.admission import Admission, Admitted
-from semcache.server.auth import CREDENTIAL_HEADERS, NO_CREDENTIALS, Caller, Credentials
+from semcache.server.admission import HARD_LIMIT_FACTOR, Admission, Admitted
+from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.call_counts import CallCounts
 from semcache.server.certificates import common_names
 from semcache.server.errors_table import row_of
-from semcache.server.http.bodies import HARD_LIMIT_FACTOR, decoded_json, read_body
+from semcache.server.http.bodies import decoded_json, read_body
 from semcache.server.http.failures import (
     Headers,
     RefusedCallError,
@@ -246,11 +246,7 @@ def _credentials(call: HttpCall, admission: Admission) -> Credentials:
     Raises:
         UnauthenticatedError: DUPLICATE_CREDENTIALS, INVALID_CERTIFICATE_NAME.
     """
-    shown: list[tuple[str, str | bytes]] = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in call.pairs
-        if name.decode("latin-1") in CREDENTIAL_HEADERS
-    ]
+    shown = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in call.pairs)
     certificate: Any = call.scope["state"].get("certificate") if admission.reads_certificates else None
     return Credentials.from_headers(shown, common_names(certificate) if certificate else ())
 

@@ -94,8 +94,8 @@ class Chat:
     async def _asked(self, call: HttpCall, tenant: str) -> ChatCall:
         """Return what a call asks for, from the memo if it has the body."""
         wishes = wish_headers(call.pairs)
-        # The second part of the key says how the body is read: by this object, under these wishes.
-        key = (tenant, (self, wishes) if wishes else self, call.body)
+        # What is read depends on the wishes too. A header has no line break, so the first empty line ends them.
+        key = (tenant, self, b"".join([b"%b:%b\n" % wish for wish in wishes]) + b"\n" + call.body)
         known = self._memo.find(key)
         if known is not None:
             return cast("ChatCall", known)  # The key names this object, so it was made here.

@@ -7,9 +7,9 @@ uvicorn parses with httptools, whose parser (llhttp) refuses what could be read 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import ssl
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -17,11 +17,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from semcache.server.http.failures import RefusedCallError, openai_error
 from semcache.settings import ServerSettings
 
 _SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree, so that nothing of it is written
 """Takes what uvicorn would log. A client's broken request is told to the client; `calls` logs the server's defects."""
-_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -46,7 +46,7 @@ class HttpConnection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._incomplete = True
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._arrived_bytes = 0
         self._body_left = 0
         self._deaf = False
 
@@ -82,10 +82,11 @@ class HttpConnection(HttpToolsProtocol):
             self._take_body(data)
         else:
             self._parse(data)
-        if self._in_head and self._incomplete:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._settings.http.max_header_bytes:
-                self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
+        if self._in_head and self._incomplete and not self._deaf:
+            # Only whole headers are counted as they are parsed. This bounds one that never ends.
+            self._arrived_bytes += len(data)
+            if self._arrived_bytes > self._settings.http.max_header_bytes:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", self._too_large())
         if not self._incomplete:
             if self._arrival is not None:
                 self._arrival.cancel()
@@ -96,7 +97,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request; httptools calls it."""
         self._incomplete = self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._arrived_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -161,9 +162,9 @@ class HttpConnection(HttpToolsProtocol):
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._in_head and self._head_bytes > self._settings.http.max_header_bytes:
-                self._refuse(431, "HEADERS_TOO_LARGE", self._too_large())
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", self._too_large())
             else:
-                self._refuse(400, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
+                self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read the body of a request that offers another protocol, as Java's client does with HTTP/2 by default.
@@ -172,7 +173,9 @@ class HttpConnection(HttpToolsProtocol):
         """
         headers = dict(self.headers)
         if b"transfer-encoding" in headers:
-            self._refuse(400, "INVALID_HTTP", "A request that offers another protocol needs a Content-Length.")
+            self._refuse(
+                HTTPStatus.BAD_REQUEST, "INVALID_HTTP", "A request that offers another protocol needs a Content-Length."
+            )
             return
         self.cycle.keep_alive = False
         self._body_left = int(headers.get(b"content-length", b"0"))
@@ -204,12 +207,14 @@ class HttpConnection(HttpToolsProtocol):
         if self.flow.read_paused:  # The server itself reads no further for now.
             self._await_request()
         else:
-            self._refuse(408, "REQUEST_TIMED_OUT", f"The request wasn't whole after {self._stall_s:g} s.")
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT, "REQUEST_TIMED_OUT", f"The request wasn't whole after {self._stall_s:g} s."
+            )
 
     def _too_large(self) -> str:
         return f"The request's head is larger than {self._settings.http.max_header_bytes} bytes."
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
         """Answer with an error and close; where an earlier request is being answered, close after its answer."""
         self._deaf = True
         running = self._running
@@ -222,10 +227,9 @@ class HttpConnection(HttpToolsProtocol):
             if running.response_started:
                 self.transport.abort()
                 return
-        error = {"message": message, "type": "invalid_request_error", "code": code, "param": None}
-        body = json.dumps({"error": error}).encode()
+        body = openai_error(RefusedCallError(status, message, reason=code))
         head = (
-            f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)

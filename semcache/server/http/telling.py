@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from semcache.model import NANOUSD_PER_USD, Cost, Response, Status, format_entry_id
+from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Cost, Response, Status, format_entry_id
 from semcache.server.http.failures import Headers
 
 _CACHE_STATUS = {
@@ -25,7 +25,6 @@ _RFC9211 = {
     Status.REFRESH: "fwd=request",
 }
 """Parameters of the `Cache-Status` header by RFC 9211."""
-_SERVED = {Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.COALESCED}
 _TOKEN = re.compile(r"[a-z][a-z0-9_]*")
 _IN_FLIGHT = "in_flight"
 
@@ -38,7 +37,7 @@ def told_headers(response: Response) -> Headers:
         (b"cache-status", _cache_status(response)),
         (b"x-semcache-request-id", response.request_id.encode()),
     ]
-    if status in _SERVED:
+    if status in HIT_STATUSES:
         headers.append((b"x-cache-match", _match(response)))
     if response.similarity is not None:
         headers.append((b"x-cache-similarity", b"%.4f" % response.similarity))

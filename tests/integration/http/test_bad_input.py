@@ -102,6 +102,16 @@ async def test_a_body_with_no_clear_meaning_is_refused_and_the_connection_stays(
             assert await wire.error() == (400, code)
 
 
+@pytest.mark.parametrize("first", [1, 18_000, 20_000])
+async def test_a_head_within_the_limit_is_read_in_whichever_pieces_it_comes(first: int) -> None:
+    sent = request_bytes(BODY, "X-Long: " + "a" * 20_000)
+    async with serving({"server": {"port": 0, "http": {"port": 0}}}) as served, wire_to(served) as wire:
+        await wire.send(sent[:first])
+        await asyncio.sleep(0.01)
+        await wire.send(sent[first:])
+        assert (await wire.answer())[0] == 200
+
+
 async def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
     async with serving() as served, wire_to(served) as wire:
         await wire.send(request_bytes(b"\xef\xbb\xbf" + BODY))

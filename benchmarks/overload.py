@@ -55,7 +55,7 @@ class Rig:
         self.upstream = Worker("benchmarks.overload_server", log=folder / "upstream.log")
         target = {"name": "t", "base_url": self.upstream.ready["base_url"], "free": True}
         settings = {
-            "server": {"port": 0},
+            "server": {"port": 0, "http": {"port": 0}},
             "metrics": {"port": 0},
             "store": {"path": str(folder / "store")},
             "log": {"format": "json", "level": "warning"},

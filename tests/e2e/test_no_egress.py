@@ -56,7 +56,8 @@ async def main():
     async with ScriptedServer() as upstream:
         target = {"name": "t", "base_url": upstream.base_url}
         application = await Application.start(load_settings(None, {
-            "server": {"port": 0}, "metrics": {"port": 0}, "store": {"path": Path(sys.argv[1]) / "store"},
+            "server": {"port": 0, "http": {"port": 0}}, "metrics": {"port": 0},
+            "store": {"path": Path(sys.argv[1]) / "store"},
             "embedding": {"cache_dir": Path(sys.argv[1]) / "models"}, "upstream": {"targets": [target]},
         }))
         async with grpc.aio.insecure_channel(application.address) as channel:

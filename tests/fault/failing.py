@@ -75,7 +75,7 @@ async def use_store(path: Path, faults: list[tuple[str, int, int]]) -> None:
 async def use_server(path: Path) -> None:
     """Use a server whose disk fails for good; it ends by itself, with an error."""
     overrides = {
-        "server": {"port": 0, "grace_s": 1},
+        "server": {"port": 0, "http": {"port": 0}, "grace_s": 1},
         "metrics": {"enabled": False},
         "store": {"path": path, "map_size_bytes": 64 << 20},
         "keys": {"secret": "a secret of the tests' own"},

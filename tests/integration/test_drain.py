@@ -264,7 +264,7 @@ from semcache.testing.embedder import HashingEmbedder
 
 configure_logging(load_settings().log)
 settings = load_settings(None, {
-    "server": {"port": 0, "grace_s": float(sys.argv[2])}, "metrics": {"enabled": False},
+    "server": {"port": 0, "http": {"port": 0}, "grace_s": float(sys.argv[2])}, "metrics": {"enabled": False},
     "store": {"path": Path(sys.argv[1]), "map_size_bytes": 1 << 30},
 })
 

@@ -140,7 +140,7 @@ class ForkedServer(Forked):
         seed: int = 0,
     ) -> None:
         values: dict[str, dict[str, Any]] = {
-            "server": {"port": 0, "grace_s": 5.0, "batch_scheduling": False, "reflection": False},
+            "server": {"port": 0, "http": {"port": 0}, "grace_s": 5.0, "batch_scheduling": False, "reflection": False},
             "index": {"flat_products": "float32"},  # The trial of bfloat16 takes half a second.
             "metrics": {"enabled": False},
             "store": {"path": str(folder), "map_size_bytes": _GIB, "sweep_interval_s": 0.5},

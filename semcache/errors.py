@@ -241,6 +241,8 @@ class StartError(SemcacheError):
     default_reason = "START_FAILED"
 
 
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when there is no room: the disk, the user's quota, the largest file."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 """What the kernel answers when this process or its machine has no descriptor, memory or local port left."""
 

@@ -6,6 +6,6 @@ writer's thread; `pages` and `modes` are read and set when a file is opened.
 
 from semcache.disk.environment import Environment
 from semcache.disk.modes import narrow
-from semcache.disk.room import FULL_ERRNOS, FileRoom
+from semcache.disk.room import FileRoom
 
-__all__ = ["FULL_ERRNOS", "Environment", "FileRoom", "narrow"]
+__all__ = ["Environment", "FileRoom", "narrow"]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import structlog
 
+from semcache.errors import FULL_ERRNOS
+
 _log = structlog.get_logger(__name__)
 
-FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says when there is no room: the disk, the user's quota, the largest file."""
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _LARGEST_SHARE = 8
 """The room that is kept free takes at most an eighth of the file system."""

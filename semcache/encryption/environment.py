@@ -7,7 +7,6 @@ encrypted is refused.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +15,7 @@ import lmdb
 
 from semcache.encryption.key_ring import KeyRing
 from semcache.encryption.rows import is_encrypted
+from semcache.errors import FULL_ERRNOS
 
 Row = bytes | memoryview
 Record = Callable[["lmdb.Transaction[bytes]", set[bytes]], None]
@@ -68,7 +68,7 @@ class EncryptedEnvironment:
         try:
             self.ring.sync()
         except OSError as error:
-            kind = lmdb.DiskError if error.errno in {errno.ENOSPC, errno.EDQUOT} else lmdb.Error
+            kind = lmdb.DiskError if error.errno in FULL_ERRNOS else lmdb.Error
             raise kind(f"the key file can't be written: {error}") from error
         if self.ring.revision != self.recorded_revision:
             self._record(txn, self.ring.key_ids)

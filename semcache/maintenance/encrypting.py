@@ -111,13 +111,8 @@ def _locked(settings: StoreSettings) -> Iterator[None]:
         raise StoreUnusableError(
             "encryption is off: there is no master key.", hint="Name its source in store.encryption.key."
         )
-    if not (settings.path / DATA_FILE).is_file():
-        opening.open_environment(settings, readonly=True)  # raises, naming the path
-    lock = opening.lock_folder(settings.path)
-    try:
+    with opening.locked(settings):
         yield
-    finally:
-        lock.release()
 
 
 def _ring(settings: StoreSettings) -> KeyRing:

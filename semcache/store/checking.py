@@ -97,13 +97,8 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
     Raises:
         StoreUnusableError: there is none, a server has it, a newer semcache wrote it, or it can't be written.
     """
-    if not (settings.path / opening.DATA_FILE).is_file():
-        opening.open_environment(settings, readonly=True)  # raises, naming the path
-    lock = opening.lock_folder(settings.path)
-    try:
+    with opening.locked(settings):
         return repair_locked(settings, progress)
-    finally:
-        lock.release()
 
 
 def repair_locked(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:

@@ -23,11 +23,11 @@ from semcache.model import (
     Status,
     Usage,
 )
+from semcache.store.layout import EXACT_KEY_BYTES
 from semcache.store.table import FORMAT, RUN_LENGTH, Column, Kind, RowTable, fixed, flags, format_of, sealed, texts
 
 __all__ = [
     "FORMAT",
-    "KEY_BYTES",
     "decode_entry",
     "decode_hour",
     "decode_record",
@@ -38,9 +38,6 @@ __all__ = [
     "encode_served",
     "is_of_older_store",
 ]
-
-KEY_BYTES = 32
-"""Length of an exact key and of a partition: SHA-256."""
 
 _REJECTION = struct.Struct("<32sI")
 """Of one rejection: the exact key, and the length of the vector that follows."""
@@ -141,7 +138,7 @@ _SERVED = RowTable(
         *texts("H", "verdict"),
         *texts("I", "text"),
         *RUN_LENGTH,
-        Column("entry_key", Kind.FIXED, f"{KEY_BYTES}s", since=4, convert=_key_or_nothing),
+        Column("entry_key", Kind.FIXED, f"{EXACT_KEY_BYTES}s", since=4, convert=_key_or_nothing),
     ),
     parts=(("", ServedHit),),
     supplied=("vector",),
@@ -208,8 +205,8 @@ def encode_entry(entry: Entry) -> bytes:
     Raises:
         ValueError: a key that isn't 32 bytes long, a name beyond 65,535 characters, or a number out of range.
     """
-    if len(entry.exact_key) != KEY_BYTES or len(entry.partition) != KEY_BYTES:
-        raise ValueError(f"an exact key and a partition have {KEY_BYTES} bytes each")
+    if len(entry.exact_key) != EXACT_KEY_BYTES or len(entry.partition) != EXACT_KEY_BYTES:
+        raise ValueError(f"an exact key and a partition have {EXACT_KEY_BYTES} bytes each")
     answer = entry.answer
     has_lists = bool(entry.tags or entry.sources or entry.features)
     # An answer's text mostly stands in its body without an escape: then the row refers to it instead of repeating it.
@@ -356,8 +353,8 @@ def encode_served(served: ServedHit) -> bytes:
     Raises:
         ValueError: an exact key that isn't 32 bytes long, a name beyond 65,535 characters, a number out of range.
     """
-    if len(served.exact_key) != KEY_BYTES or len(served.entry_key) not in {0, KEY_BYTES}:
-        raise ValueError(f"an exact key has {KEY_BYTES} bytes")
+    if len(served.exact_key) != EXACT_KEY_BYTES or len(served.entry_key) not in {0, EXACT_KEY_BYTES}:
+        raise ValueError(f"an exact key has {EXACT_KEY_BYTES} bytes")
     return sealed(_SERVED.pack(served) + served.vector)
 
 

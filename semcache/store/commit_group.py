@@ -73,6 +73,7 @@ class CommitGroup:
     Attributes:
         drained_at_s: wall seconds at which the notes were taken from the queue.
         whole: whether everything that was noted before `drained_at_s` is in this group or in an earlier one.
+        begun: the writes whose `apply` was called in this attempt to commit.
         results: the ends of the writes, once the group was committed or failed.
         unfinished: the writes that go on in the next group.
     """
@@ -81,15 +82,16 @@ class CommitGroup:
     notes: list[Note]
     drained_at_s: float
     whole: bool
+    begun: list[Write] = field(default_factory=list)
     results: list[WriteResult] = field(default_factory=list)
     unfinished: list[Write] = field(default_factory=list)
 
     def start_again(self) -> None:
         """Forget what a failed attempt to commit the group has come to."""
-        for write in self.writes:
+        for write in self.begun:
             if write.undo is not None:
                 write.undo()
-        self.results, self.unfinished = [], []
+        self.begun, self.results, self.unfinished = [], [], []
 
     def fail(self, failure: SemcacheError) -> None:
         """Let every write end with an error of its own, of one cause."""

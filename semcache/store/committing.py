@@ -20,7 +20,6 @@ import structlog
 from semcache.disk import Environment
 from semcache.errors import SemcacheError, StoreError, StoreFullError
 from semcache.model import Changes
-from semcache.observe.clock_watch import ClockWatch
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import eviction, layout
@@ -66,7 +65,6 @@ class Committer:
         counters: as of the last commit.
         counts: since the store was opened.
         accesses: uses of entries that aren't written yet.
-        clock_watch: tells whether anything may be deleted for its age.
         room: what the ledger has for itself.
         trouble: why the last group failed as a whole; None while groups are written.
         broken: why the store is given up; None while there is hope.
@@ -92,7 +90,6 @@ class Committer:
         self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
         self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
         self.accesses = Accesses(clock.monotonic)
-        self.clock_watch = ClockWatch(clock)
         self.counts = WriterCounts()
         self.trouble: SemcacheError | None = None
         self.broken: SemcacheError | None = None
@@ -199,6 +196,7 @@ class Committer:
     @staticmethod
     def _apply(transaction: WriteTransaction, group: CommitGroup, write: Write, notes: list[Note]) -> None:
         """Do one write; its line joins `notes` once it has an end."""
+        group.begun.append(write)
         try:
             result = write.apply(transaction)
         except SemcacheError as error:
@@ -257,7 +255,7 @@ class Committer:
         Deletes copy pages before they free any. Where a twentieth of the bytes is too much at once, less may fit.
         """
         entry_bytes, cause = self.counters.entry_bytes, ""
-        for share in (0.05, 0.005, 0.0):
+        for share in (1 / _LARGEST_EVICTION, 0.1 / _LARGEST_EVICTION, 0.0):
             limit_bytes = max(0, int(entry_bytes * (1 - share)) - 1)
             try:
                 return self._write(partial(self._evict_to, limit_bytes)).changes.removed

@@ -6,6 +6,7 @@ import asyncio
 
 from semcache.disk import Environment
 from semcache.model import Entry, ServedHit
+from semcache.observe.clock_watch import ClockWatch
 from semcache.ports import Clock
 from semcache.settings import StoreSettings
 from semcache.store import damage
@@ -40,7 +41,7 @@ class Core:
         self.settings = settings
         self.clock = clock
         committer = Committer(file, room, settings, clock, counters, damage=found_damage)
-        self.clock_watch = committer.clock_watch
+        self.clock_watch = ClockWatch(clock)
         self.writer = Writer(committer, settings, clock)
         self.damage = found_damage
         self._closed = False
@@ -63,11 +64,10 @@ class Core:
 
         Later writes raise ShuttingDownError.
         """
-        if self._closed:
-            return False
-        await self.writer.close()
-        await asyncio.to_thread(self.file.close)
-        if not self._closed:  # A second call may have waited at the same time.
+        if not self._closed:
+            await self.writer.close()
+            await asyncio.to_thread(self.file.close)
+        closes, self._closed = not self._closed, True  # Another call may have waited at the same time, and ended first.
+        if closes:
             self.room.close()
-        self._closed = True
-        return True
+        return closes

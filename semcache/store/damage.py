@@ -91,13 +91,7 @@ def log_line(key: bytes, row: bytes) -> LedgerRecord:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    try:
-        line = decode_record(row)
-        if layout.is_key_of(key, line):
-            return line
-    except _CONTRADICTIONS as error:
-        raise _contradictory("log line", error) from error
-    raise _misplaced("log line")
+    return _placed("log line", row, decode_record, lambda line: layout.is_key_of(key, line))
 
 
 def ledger_hour(key: bytes, row: bytes) -> LedgerHour:
@@ -107,13 +101,7 @@ def ledger_hour(key: bytes, row: bytes) -> LedgerHour:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
-    try:
-        hour = decode_hour(row)
-        if layout.hour_key(hour) == key:
-            return hour
-    except _CONTRADICTIONS as error:
-        raise _contradictory("ledger hour", error) from error
-    raise _misplaced("ledger hour")
+    return _placed("ledger hour", row, decode_hour, lambda hour: layout.hour_key(hour) == key)
 
 
 def served_hit(key: bytes, row: bytes) -> ServedHit:
@@ -123,13 +111,17 @@ def served_hit(key: bytes, row: bytes) -> ServedHit:
         StoreError: the row is damaged, or it belongs under another key.
         StoreUnusableError: a newer semcache wrote it.
     """
+    return _placed("served hit", row, decode_served, lambda served: layout.served_key(served.hit_id) == key)
+
+
+def _placed(name: str, row: bytes, decode: Callable[[bytes], _Row], is_in_place: Callable[[_Row], bool]) -> _Row:
     try:
-        served = decode_served(row)
-        if layout.served_key(served.hit_id) == key:
-            return served
+        value = decode(row)
+        if is_in_place(value):
+            return value
     except _CONTRADICTIONS as error:
-        raise _contradictory("served hit", error) from error
-    raise _misplaced("served hit")
+        raise _contradictory(name, error) from error
+    raise _misplaced(name)
 
 
 def _misplaced(name: str) -> StoreError:

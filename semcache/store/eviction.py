@@ -18,7 +18,8 @@ MAP_RATIO = 0.5
 """Largest share of the map that `max_bytes` may mean. Commits copy pages, readers hold pages back, and large values
 need adjacent free pages. The map is address space and costs nothing."""
 HISTORY_RATIO = 0.25
-"""Share of `max_bytes` that the request log and the served hits may take before their oldest rows are deleted."""
+"""Share of `max_bytes` that the request log, the served hits and the rejections may take before their oldest rows are
+deleted."""
 SAMPLE_PER_VICTIM = 5
 """Entries in the sample for each entry to evict. Five come close to the true order; Redis uses the same number."""
 SMALLEST_SAMPLE = 64

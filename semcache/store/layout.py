@@ -41,7 +41,7 @@ SUB_DATABASES = (
     "exact",  # exact key (32) → entry id (8)
     "vectors",  # partition (32), entry id (8) → float32s, seal
     "tags",  # kind (1), digest of tenant and label (16), entry id (8) → nothing
-    "expiry",  # kind (1), µs (8), name → nothing: when entries and served hits end
+    "expiry",  # kind (1), µs (8), name → nothing: when entries, served hits and rejections end
     "access",  # entry id (8) → uses, what they saved, last use, seal: for eviction
     "served",  # hit id → served hit
     "log",  # µs (8), request id, repetition (4) → log line
@@ -59,10 +59,11 @@ META_DATA_KEYS = b"data_key_ids"
 META_FINGERPRINTS = b"fingerprints"
 """The names of all embedders, in a store of format 1."""
 COUNTERS = struct.Struct("<4Q")
-"""next entry id, entries, bytes of entries, bytes of log and served hits"""
+"""next entry id, entries, bytes of entries, bytes of the history: log, served hits and rejections"""
 
 _U64 = struct.Struct(">Q")
 EXACT_KEY_BYTES = 32
+"""Length of an exact key and of a partition: SHA-256."""
 _DIGEST_BYTES = 16
 REJECTION_KEY_BYTES = _DIGEST_BYTES + 2 * EXACT_KEY_BYTES
 MAX_KEY_BYTES = 511

@@ -7,15 +7,15 @@ from dataclasses import fields
 
 import lmdb
 
-from semcache.disk import FULL_ERRNOS, FileRoom
+from semcache.disk import FileRoom
 from semcache.disk.pages import PAGE_BYTES
-from semcache.errors import SemcacheError, StoreError, StoreFullError
+from semcache.errors import FULL_ERRNOS, SemcacheError, StoreError, StoreFullError
 from semcache.store.layout import Databases
 
 _LOW_BYTES = 1 << 20
 """Room for the pages that some commits copy before they free any."""
 _FULL_ERRORS = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
-FULL_HINT = "Free disk space, or lower store.max_bytes below the disk's and store.map_size_bytes."
+_FULL_HINT = "Free disk space, or lower store.max_bytes below the disk's and store.map_size_bytes."
 
 
 class LedgerRoom:
@@ -89,4 +89,4 @@ class LedgerRoom:
 
 def full(cause: str) -> StoreFullError:
     """Return the error of a write that found no room."""
-    return StoreFullError(f"the store can't take more: {cause}.", hint=FULL_HINT)
+    return StoreFullError(f"the store can't take more: {cause}.", hint=_FULL_HINT)

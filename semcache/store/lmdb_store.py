@@ -130,7 +130,10 @@ class LmdbStore:
         )
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, old log lines), in slices; return how many entries that were.
+        """Delete what has ended (entries, served hits, rejections, old log lines), in slices.
+
+        Returns:
+            How many entries that were.
 
         Nothing is deleted while the clock may be wrong (`ClockWatch`).
         """

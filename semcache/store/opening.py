@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,22 @@ def _counters(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> C
     )
 
 
+@contextmanager
+def locked(settings: StoreSettings) -> Iterator[None]:
+    """Hold the lock of a store that exists, within the block.
+
+    Raises:
+        StoreUnusableError: there is none, or a server has it.
+    """
+    if not (settings.path / DATA_FILE).is_file():
+        open_environment(settings, readonly=True)  # raises, naming the path
+    lock = lock_folder(settings.path)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _estimated(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
     """Return counters by the pages of the sub-databases: too high by what their pages leave free."""
 
@@ -273,7 +290,7 @@ def _estimated(txn: lmdb.Transaction[bytes], dbs: Databases) -> Counters:
     return Counters(
         entries=txn.stat(db=dbs.entries)["entries"],
         entry_bytes=page_bytes(dbs.entries, dbs.exact, dbs.vectors, dbs.tags),
-        history_bytes=page_bytes(dbs.log, dbs.served),
+        history_bytes=page_bytes(*[db for db in (dbs.log, dbs.served, dbs.rejections) if db is not None]),
     )
 
 

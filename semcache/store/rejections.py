@@ -8,7 +8,7 @@ rows, since two requests that differ do so in both directions. A new entry takes
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import itemgetter
 
 import lmdb
@@ -16,7 +16,7 @@ import lmdb
 from semcache import encryption
 from semcache.errors import StoreUnusableError
 from semcache.model import Rejection
-from semcache.store import layout, seals
+from semcache.store import layout, scanning, seals
 from semcache.store.damage import Damage
 from semcache.store.layout import Databases
 
@@ -97,17 +97,12 @@ class RejectionRows:
     def _rows(self, tenant: str, exact_key: bytes) -> list[tuple[float, bytes, Rejection]]:
         """Return end, key and rejection of each row of a request, ordered by end."""
         rows = []
-        for key, row in self._under(layout.rejections_prefix(tenant, exact_key)):
+        prefix = layout.rejections_prefix(tenant, exact_key)
+        above = prefix + b"\xff" * (layout.EXACT_KEY_BYTES + 1)
+        for key, row in scanning.rows_in(self._txn, self._db, prefix, above):
             known = unpack(key, row)
             if known is None:
                 self._damage.note([f"rejection {key.hex()}"], "its checksum doesn't match its bytes.")
             else:
                 rows.append((known[0], key, known[1]))
         return sorted(rows, key=itemgetter(0, 1))
-
-    def _under(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._txn.cursor(db=self._db) as cursor:
-            more = cursor.set_range(prefix)
-            while more and cursor.key().startswith(prefix):
-                yield cursor.key(), cursor.value()
-                more = cursor.next()

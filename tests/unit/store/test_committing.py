@@ -6,6 +6,7 @@ import threading
 import lmdb
 import pytest
 
+from semcache.disk import Environment
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Selector
 from semcache.settings import StoreSettings
@@ -77,6 +78,27 @@ async def test_an_invalidation_whose_slice_failed_leaves_nothing_behind(store, f
     assert await store.entries.invalidate(Selector("acme", everything=True), apply=True) == 600
     assert store.stats().entries == 0
     assert store.stats().reopened == 1
+
+
+async def test_an_invalidation_whose_next_slice_never_began_counts_what_is_gone(store, monkeypatch):
+    await asyncio.gather(*(store.entries.put(entry(f"n{number}"), None) for number in range(600)))
+    begun, writing = 0, Environment.writing
+
+    def failing_writing(file: Environment[object]) -> object:
+        nonlocal begun
+        begun += 1
+        if begun == 2:  # The first slice is committed by now.
+            raise lmdb.CorruptedError("mdb_txn_begin: MDB_CORRUPTED")
+        return writing(file)
+
+    monkeypatch.setattr(Environment, "writing", failing_writing)
+    assert await store.entries.invalidate(Selector("acme", everything=True), apply=True) == 600
+    assert (store.stats().entries, store.stats().reopened) == (0, 1)
+
+
+async def test_of_two_closes_at_once_one_closes(store):
+    core = store._core
+    assert sorted(await asyncio.gather(core.close(), core.close())) == [False, True]
 
 
 async def test_a_count_whose_slice_failed_counts_each_once(store, fault):

@@ -1,5 +1,6 @@
 """An encrypted store: its file tells nothing, its rows can't be moved, and wrong or missing keys don't open it."""
 
+import errno
 from pathlib import Path
 
 import lmdb
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 
 from semcache import encryption as encryption_room
 from semcache.disk import pages
-from semcache.encryption import KEY_FILE, is_encrypted
+from semcache.encryption import KEY_FILE, KeyRing, is_encrypted
 from semcache.errors import StoreFullError, StoreUnusableError
 from semcache.settings import EncryptionSettings, StoreSettings
 from semcache.store import LedgerReader, check, encrypted, layout, opening, read_judged, repair
@@ -314,3 +315,17 @@ def test_a_row_that_nobody_encrypted_is_not_written(tmp_path):
             with pytest.raises(ValueError, match="in clear"):
                 write(b"key", b"a row in clear", db=dbs.served)
     env.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_key_file_without_room_is_a_full_store(tmp_path, monkeypatch, number):
+    store = opened(settings_of(tmp_path))
+
+    def refused(_: object) -> None:
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr(KeyRing, "sync", refused)
+    with pytest.raises(StoreFullError):
+        await store.entries.put(entry("a"), vector(), None)
+    monkeypatch.undo()
+    await store.close()

@@ -33,11 +33,6 @@ class PendingLookups:
         """Lookups that are remembered."""
         return len(self._by_id)
 
-    @property
-    def size_bytes(self) -> int:
-        """Estimated memory of the lookups."""
-        return self._by_id.size_bytes
-
     def remember(self, pending: PendingLookup) -> str:
         """Keep a lookup, without the body of its request, which no Store needs; return its id."""
         now_s = self._clock.monotonic()

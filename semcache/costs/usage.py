@@ -54,7 +54,7 @@ def plausible_usage(
     Args:
         usage: as the upstream or the caller told it.
         request_bytes: bytes of the request's body.
-        answer_bytes: bytes of the answer, as far as it came.
+        answer_bytes: bytes of the answer, or the characters of one that was lost, as far as it came.
         output_limit: the caller's own limit on output tokens; None where it set none.
         choices: how many answers the caller wanted at once.
     """

@@ -44,6 +44,7 @@ from semcache.model.request import (
     Template,
     Tier,
     canonical_json,
+    is_deeper,
 )
 from semcache.model.response import Finished, Invalidated, LookupResult, Response, Started, VerdictOutcome
 from semcache.model.snapshot import (
@@ -129,6 +130,7 @@ __all__ = [
     "finish_text",
     "format_entry_id",
     "hit_ratio",
+    "is_deeper",
     "parse_entry_id",
     "standard_or",
     "text_of",

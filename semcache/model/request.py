@@ -143,3 +143,24 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def canonical_json(value: object) -> bytes:
     """Return JSON with sorted keys and no white space: equal values give equal bytes in whatever order they came."""
     return _canonical(value).encode()
+
+
+def is_deeper(value: object, text: bytes, levels: int) -> bool:
+    """Return whether a JSON value has more levels of lists and objects than `levels`.
+
+    Args:
+        value: the value.
+        text: what it was read from. The number of its brackets is an upper bound of the levels and cheap to count, so
+            few values need the walk.
+        levels: how many it may have; a list or an object is one by itself.
+    """
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    pending = [(value, 1)]
+    while pending:
+        item, depth = pending.pop()
+        if depth > levels:
+            return True
+        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        pending.extend([(child, depth + 1) for child in children if isinstance(child, dict | list)])
+    return False

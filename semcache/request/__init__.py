@@ -8,8 +8,9 @@
   `wordings.py` reads.
 - `tasks.py` names the task type and the complexity; `patterns.py` searches texts for an operator's patterns.
 
-Everything runs on the event loop's thread, but for `Keying.compute` of long bodies (`is_long`). `Keying` remembers the
-keys of recent small requests, and the partitions of recent documents.
+Long bodies (`is_long`) are read and keyed on the thread for long work, so `check_values`, `decode_json`, `parse_body`
+and `Keying.compute` change no state. Everything else runs on the event loop's thread. `Keying` remembers the keys of
+recent small requests.
 """
 
 from semcache.request.cacheability import CacheabilityRules

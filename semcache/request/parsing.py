@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from semcache.errors import InvalidRequestError
+from semcache.model import is_deeper
 from semcache.request.fields import FIELDS
 from semcache.settings import LimitSettings
 
@@ -49,8 +50,7 @@ def parse_body(body: bytes, limits: LimitSettings) -> ChatBody:
             JSON_TOO_DEEP, DUPLICATE_KEY, INVALID_PARAMETER, NO_MODEL, EMPTY_MESSAGES, INVALID_MESSAGE, UNKNOWN_ROLE or
             PROMPT_TOO_LONG.
     """
-    check_values(body, limits, "The request")
-    fields = {name: value for name, value in decode_json(body, limits).items() if value is not None}
+    fields = {name: value for name, value in decode_json(body, limits, "The request").items() if value is not None}
     alias, messages = fields.get("model", ""), fields.get("messages", [])
     if not isinstance(alias, str):
         _refuse("model must be a string.", "INVALID_PARAMETER", field="model")
@@ -122,12 +122,19 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in content or () if part["type"] == "text")
 
 
-def decode_json(body: bytes, limits: LimitSettings) -> dict[str, Any]:
+def decode_json(body: bytes, limits: LimitSettings, what: str) -> dict[str, Any]:
     """Return a JSON object that can be read in one way alone.
 
+    Args:
+        body: the text.
+        limits: of its values and its depth.
+        what: what the text is, for the error: "The request".
+
     Raises:
-        InvalidRequestError: INVALID_JSON, JSON_TOO_DEEP, DUPLICATE_KEY, or INVALID_PARAMETER for a number without end.
+        InvalidRequestError: TOO_MANY_VALUES, INVALID_JSON, JSON_TOO_DEEP, DUPLICATE_KEY, or INVALID_PARAMETER for a
+            number without end.
     """
+    check_values(body, limits, what)
     depth_limit = limits.json_depth
     try:
         # A byte order mark is no JSON, but some editors and libraries write it, and it has no meaning.
@@ -143,8 +150,7 @@ def decode_json(body: bytes, limits: LimitSettings) -> dict[str, Any]:
         _refuse("The JSON holds an integer of thousands of digits.", "INVALID_JSON")
     if not isinstance(value, dict):
         _refuse("The body must be a JSON object.", "INVALID_JSON")
-    # The number of brackets is an upper bound of the depth and cheap to count, so few requests need the walk.
-    if body.count(b"[") + body.count(b"{") > depth_limit and _depth(value) > depth_limit:
+    if is_deeper(value, body, depth_limit):
         _refuse(f"The JSON is nested deeper than {depth_limit} levels.", "JSON_TOO_DEEP")
     return value
 
@@ -167,16 +173,6 @@ def _finite(digits: str) -> float:
     if math.isinf(value):  # Two such numbers would have one key.
         _refuse(f"The JSON holds the number {digits[:40]}, which is too large.", "INVALID_PARAMETER")
     return value
-
-
-def _depth(value: object) -> int:
-    deepest, pending = 0, [(value, 1)]
-    while pending:
-        item, depth = pending.pop()
-        deepest = max(deepest, depth)
-        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-        pending.extend((child, depth + 1) for child in children if isinstance(child, dict | list))
-    return deepest
 
 
 def _check_message(position: int, message: object) -> None:

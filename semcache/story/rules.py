@@ -19,13 +19,12 @@ async def keyed_request(keying: Keying, long_work: LongWork, request: Request) -
     Raises:
         InvalidRequestError: the body isn't a request that can be cached or forwarded.
     """
-    keyed = keying.recall(request)
-    if keyed is not None:
-        return keyed
     if not is_long(request.body):
         return keying.key(request)
-    keyed = await long_work.run(request.tenant, partial(keying.compute, request))
-    keying.remember(request, keyed)
+    keyed = keying.recall(request)
+    if keyed is None:
+        keyed = await long_work.run(request.tenant, partial(keying.compute, request))
+        keying.remember(request, keyed)
     return keyed
 
 

@@ -49,8 +49,7 @@ class Places:
         self._mean_held_s = 0.0
 
     def __repr__(self) -> str:
-        waiting = sum(map(len, self._lines.values()))
-        return f"<Places {self._target}: {self._free} of {self._limit} free, {waiting} waiting>"
+        return f"<Places {self._target}: {self._free} of {self._limit} free, {self.waiting} waiting>"
 
     @property
     def waiting(self) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from semcache.errors import UpstreamError
-from semcache.model import Answer, finish_text, text_of
+from semcache.model import Answer, finish_text, is_deeper, text_of
 from semcache.upstream.usage import completion_usage
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -104,21 +104,13 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         )
     if not isinstance(value, dict):
         refuse(f"{what} that is no JSON object", body)
-    if body.count(b"[") + body.count(b"{") > _MAX_LEVELS and _is_deep(value):
+    if is_deeper(value, body, _MAX_LEVELS):
         refuse(f"{what} nested deeper than {_MAX_LEVELS} levels", body)
     error = value.get("error")
     if error:
         message = error.get("message") if isinstance(error, dict) else error
         refuse(f"an error ({str(message)[:200]})" if message else "an error", body)
     return value
-
-
-def _is_deep(value: object) -> bool:
-    level, depth = [value], 0
-    while level and depth <= _MAX_LEVELS:
-        nested = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
-        level, depth = [item for items in nested for item in items], depth + 1
-    return bool(level)
 
 
 def refuse(received: str, body: bytes, reason: str = "") -> NoReturn:

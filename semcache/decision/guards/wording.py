@@ -108,7 +108,9 @@ class WordingGuard:
         asked, stored = pair.asked.stance, pair.stored.stance
         changed = bool(alignment.slips or alignment.synonyms)
         # A negation may take back one opposite ("not open", "closed"). Two opposites ask for something else.
-        for first, second in (*alignment.other_forms[:1], *alignment.opposites[1:2]):
+        changes = alignment.other_forms[:1] or alignment.opposites[1:2]
+        if changes:
+            first, second = changes[0]
             return f"request says {first.folded}, entry says {second.folded}"
         cased = _describe_case(pair) if asked.is_cased and stored.is_cased else ""
         if cased:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from semcache.errors import InvalidRequestError
 from semcache.long_work import LongWork
-from semcache.request import check_values, decode_json, is_long
+from semcache.request import decode_json, is_long
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import method_name
 from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
@@ -104,8 +104,7 @@ class Management:
         message = kind()
         try:
             if call.scope["method"] == "POST":
-                check_values(call.body, self._limits, "The message")
-                return json_format.ParseDict(decode_json(call.body, self._limits), message)
+                return json_format.ParseDict(decode_json(call.body, self._limits, "The message"), message)
             return json_format.ParseDict(_query(call.scope["query_string"], message), message)
         except json_format.ParseError as error:
             name = kind.DESCRIPTOR.full_name

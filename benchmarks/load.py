@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 import uvloop
 
-from benchmarks.worker import Worker, questions, say
+from benchmarks.worker import Worker, reply
 from semcache.v1 import semcache_pb2 as pb
 
 COMPLETE = "/semcache.v1.SemanticCacheService/Complete"
@@ -186,12 +186,5 @@ class _Generator:
         }
 
 
-async def _main() -> None:
-    generator = _Generator()
-    say({"ready": True})
-    for job in questions():  # blocking is right: between two passes there is nothing else to do
-        say(await generator.run(job))
-
-
 if __name__ == "__main__":
-    uvloop.run(_main())
+    uvloop.run(reply(_Generator().run))

@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 
 from benchmarks.load import COMPLETE
 from benchmarks.server_process import prompt
-from benchmarks.worker import questions, say
+from benchmarks.worker import reply
 from semcache.v1 import semcache_pb2 as pb
 
 CHANNELS = 8
@@ -88,12 +88,5 @@ class _Generator:
         return {"wall_s": wall_s, "cpu_s": time.process_time() - cpu_s, "calls": ended}
 
 
-async def _main() -> None:
-    generator = _Generator()
-    say({"ready": True})
-    for job in questions():  # blocking is right: between two passes there is nothing else to do
-        say(await generator.run(job))
-
-
 if __name__ == "__main__":
-    uvloop.run(_main())
+    uvloop.run(reply(_Generator().run))

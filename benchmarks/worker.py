@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -123,6 +123,13 @@ def questions() -> Iterable[dict[str, Any]]:
     """Yield the questions, from within a worker, until the other process has gone."""
     for line in sys.stdin:
         yield json.loads(line)
+
+
+async def reply(run: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+    """Answer each question with what `run` makes of it, from within a worker."""
+    say({"ready": True})
+    for job in questions():  # blocking is right: between two passes there is nothing else to do
+        say(await run(job))
 
 
 def cores() -> Sequence[int]:

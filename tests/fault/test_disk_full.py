@@ -1,11 +1,10 @@
 """On a full disk or map, storing stops and serving goes on; with room again, storing goes on and no note is lost."""
 
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,9 @@ from semcache.model import Selector, Status
 from semcache.store import LmdbStore, check, layout
 from semcache.store.eviction import unpack_access
 from semcache.store.transaction import WriteTransaction
-from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, answer, entry, get, hit, record, served, store_settings, vector
+from tests.support.disks import mounted_disk
+from tests.support.stored import answer, entry, get, hit, record, served, store_settings, vector
+from tests.support.stores import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,20 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root and mount")
-    path = tmp_path / "disk"
-    path.mkdir()
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True, text=True)
-    if made.returncode != 0:
-        pytest.skip(f"no tmpfs may be mounted here: {made.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", path], check=True)
-
-
-def open_store(path: Path, **fields) -> LmdbStore:
-    return LmdbStore.open(store_settings(path, **fields), FakeClock(), secret_key_ids=[SECRET])
+    with ExitStack() as closing:
+        try:
+            path = closing.enter_context(mounted_disk(tmp_path / "disk", 4 << 20))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield path
 
 
 async def fill(store: LmdbStore) -> list:

@@ -16,9 +16,9 @@ from google.protobuf.duration_pb2 import Duration
 from benchmarks.books import Books, Told
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
+from tests.integration.calls import prompt
 from tests.nightly.history import History
 
-MODEL = "gpt-4o-mini"
 _SYLLABLES = ("ba", "do", "fi", "gu", "ke", "lo", "mi", "na", "pu", "re", "so", "ti", "vu", "wa", "zo")
 _TEXTS = 12
 """Requests of one caller, each with a paraphrase."""
@@ -36,11 +36,6 @@ def request_texts(seed: int) -> list[tuple[str, str]]:
     words = ["".join(chance.choices(_SYLLABLES, k=5)) for _ in range(_TEXTS * 4)]
     texts = ["how does a {} {} differ from a {} {}".format(*words[n : n + 4]) for n in range(0, len(words), 4)]
     return [(text, f"please tell me {text}") for text in texts]
-
-
-def prompt(text: str) -> pb.Prompt:
-    body = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
-    return pb.Prompt(openai_json=json.dumps(body).encode())
 
 
 def tag_of(text: str) -> str:

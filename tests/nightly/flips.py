@@ -31,7 +31,8 @@ from semcache.settings import StoreSettings
 from semcache.store import check, repair
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
-from tests.nightly.callers import prompt, request_texts, tag_of
+from tests.integration.calls import prompt
+from tests.nightly.callers import request_texts, tag_of
 from tests.nightly.forked import EndedError, Forked, ForkedServer
 
 _DATA = "data.mdb"

@@ -16,11 +16,9 @@ the sum of the log, and each acknowledged amount is in it.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +39,7 @@ from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 from tests.nightly.callers import Account, CallerOfMany, hold_against
 from tests.nightly.forked import EndedError, ForkedServer, Sections
 from tests.nightly.history import History
+from tests.support.disks import mounted_disk
 
 ROUNDS_OF_A_FOLDER = 20
 CALLERS = 12
@@ -259,26 +258,6 @@ class Folder:
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """Mount a tmpfs at `path` for as long as the block runs.
-
-    Raises:
-        PermissionError: none may be mounted here.
-    """
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        raise PermissionError("mounting a tmpfs needs root and the program mount")
-    path.mkdir()
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", path], capture_output=True)
-    if done.returncode != 0:
-        raise PermissionError(f"no tmpfs may be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", path], check=True)
-
-
-@contextmanager
 def _usual_disk(path: Path) -> Iterator[Path]:
     path.mkdir()
     try:
@@ -305,9 +284,9 @@ def play(folder: Path, *, rounds: int, seed: int, on_progress: Callable[[str], N
             if kills.rounds.total() % 50 == 0:
                 on_progress(f"{kills.rounds.total()} kills in {time.monotonic() - started:.0f} s")
 
-        place = small_disk if kind == "disk" else _usual_disk
+        path = folder / f"folder{number}"
         try:
-            with place(folder / f"folder{number}") as path:
+            with mounted_disk(path, _DISK_BYTES) if kind == "disk" else _usual_disk(path):
                 played = Folder(path, kind, seed * 10_007 + number)
                 try:
                     played.play(kinds, count)

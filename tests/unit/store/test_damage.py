@@ -1,42 +1,26 @@
 """Damage on disk: what readers do about it, what a check finds, and that a repair removes it and keeps the rest."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from semcache.model import Rejection, Selector, Status
-from semcache.store import CheckReport, LmdbStore, check, layout, repair
+from semcache.store import CheckReport, check, layout, repair
 from semcache.store.embedders import EmbedderRun, pack_runs
 from semcache.store.eviction import Access, pack_access
-from semcache.store.layout import Counters, Databases, pack_id
+from semcache.store.layout import Counters, pack_id
 from semcache.store.seals import sealed_row
 from semcache.store.table import sealed, sealed_again
 from semcache.testing.clock import FakeClock
-from tests.support.stored import SECRET, all_entries, digest, entry, get, hit, record, served, store_settings, vector
+from tests.support.stored import all_entries, digest, entry, get, hit, record, served, store_settings, vector
+from tests.support.stores import open_store, writing
 
 KEPT, HURT = 1, 2
 PARTITION = digest("partition")
-
-
-def open_store(path: Path, clock: FakeClock | None = None, embedder: str = "") -> LmdbStore:
-    return LmdbStore.open(
-        store_settings(path), clock or FakeClock(), secret_key_ids=[SECRET], embedder_fingerprint=embedder
-    )
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
-    """Write rows directly, as damage would."""
-    env = lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION)
-    dbs = Databases.open(env, create=False)
-    with env, env.begin(write=True) as txn:
-        yield txn, dbs
 
 
 async def filled(path: Path) -> None:

@@ -1,40 +1,26 @@
 """Rejections on disk: stores of before, damage and its repair, and what is deleted when history is too large."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from semcache.model import Rejection, Selector
-from semcache.store import LmdbStore, check, layout, repair
+from semcache.store import check, layout, repair
 from semcache.store.codec import encode_entry
 from semcache.store.judged import read_judged
-from semcache.store.layout import Databases, pack_id
+from semcache.store.layout import pack_id
 from semcache.store.rejections import OLDER_TTL_S, latest
 from semcache.store.table import sealed
 from semcache.testing.clock import START_WALL_S, FakeClock
-from tests.support.stored import SECRET, digest, entry, get, record, served, store_settings, vector
+from tests.support.stored import digest, entry, get, record, served, store_settings, vector
+from tests.support.stores import open_store, writing
 
 WEEK_S = 7 * 86_400
 ASKED = digest("another question")
 OF_A = Rejection(ASKED, served().vector)
-
-
-def open_store(path: Path, clock: FakeClock | None = None, **fields) -> LmdbStore:
-    return LmdbStore.open(store_settings(path, **fields), clock or FakeClock(), secret_key_ids=[SECRET])
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[tuple[lmdb.Transaction, Databases]]:
-    """Write rows directly, as damage or an older semcache would."""
-    env = lmdb.Environment(str(path), max_dbs=20, map_size=64 << 20, lib_version=layout.LIB_VERSION)
-    dbs = Databases.open(env, create=False)
-    with env, env.begin(write=True) as txn:
-        yield txn, dbs
 
 
 async def filled(path: Path) -> None:

@@ -2,20 +2,16 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
 
 from semcache.errors import OverloadedError
 from semcache.model import Changes, Usage
-from semcache.store import LmdbStore, check
+from semcache.store import check
 from semcache.store.transaction import WriteTransaction
 from semcache.testing.clock import START_WALL_S, FakeClock
-from tests.support.stored import SECRET, all_entries, digest, entry, get, hit, record, served, store_settings, vector
-
-
-def open_store(path: Path, clock: FakeClock | None = None, **fields) -> LmdbStore:
-    return LmdbStore.open(store_settings(path, **fields), clock or FakeClock(), secret_key_ids=[SECRET])
+from tests.support.stored import all_entries, digest, entry, get, hit, record, served, store_settings, vector
+from tests.support.stores import open_store
 
 
 class Gate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from semcache.model.money import Usage
+from semcache.model.protocol import ApiProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class Answer:
     """One whole answer of an upstream.
 
     Attributes:
-        body: the `chat.completion` JSON as the upstream sent it, or assembled from its stream.
+        body: the protocol's JSON of a whole answer as the upstream sent it, or assembled from its stream.
         model: the model that the upstream says it has used.
         target_model: the model that the route named to the target; a hit requires that it is still routed.
         route: the target's name, empty for an answer that a caller stored.
@@ -73,6 +74,8 @@ class UpstreamCall:
         degraded: whether the route's degraded alias is asked first.
         barred: models that may not be asked, on whichever target, because a budget has no room for them.
         tenant: who asks; tenants share the places at a target.
+        protocol: the API whose shape the body has; only targets that speak it are asked.
+        headers: the protocol's own headers, which are sent along.
         lost: the upstream adds the charged answer of each try that couldn't be used, however the call ends.
     """
 
@@ -85,6 +88,8 @@ class UpstreamCall:
     degraded: bool = False
     barred: frozenset[str] = frozenset()
     tenant: str = ""
+    protocol: ApiProtocol = ApiProtocol.CHAT
+    headers: tuple[tuple[str, str], ...] = ()
     lost: list[LostAnswer] = field(default_factory=list, compare=False)
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from semcache.model.protocol import ApiProtocol
+
 
 class CacheMode(StrEnum):
     """What a caller allows the cache to do for one request.
@@ -54,7 +56,7 @@ class Request:
 
     Attributes:
         tenant: who asks, from the credentials.
-        body: raw OpenAI JSON, forwarded byte for byte.
+        body: the raw JSON of its protocol, forwarded byte for byte.
         namespace: divides a tenant's entries.
         tags: labels of the entry that its answer may become.
         sources: what the answer rests on, for invalidation by source.
@@ -62,6 +64,8 @@ class Request:
         template: the template that the prompt was made from.
         knowledge_version: version of the facts behind the answer; another version is another partition.
         control: the caller's wishes.
+        protocol: the API whose shape the body has.
+        headers: the protocol's own headers (name in lower case, value), which change the answer and are forwarded.
     """
 
     tenant: str
@@ -73,6 +77,8 @@ class Request:
     template: Template | None = None
     knowledge_version: str = ""
     control: CacheControl = field(default_factory=CacheControl)
+    protocol: ApiProtocol = ApiProtocol.CHAT
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def said_task(self) -> Task:
@@ -113,7 +119,7 @@ class KeyedRequest:
         text: the text that is compared by meaning; empty when none may be.
         prompt_chars: characters of all messages, for an estimate where the upstream sends no usage.
         output_limit: the caller's own limit on output tokens, None when unset.
-        include_usage: whether a streaming caller wants the usage chunk.
+        include_usage: whether a streaming caller wants the chunk that tells the usage alone.
         choices: how many answers the caller wants at once.
         task: what is known of its task; no key depends on it.
     """

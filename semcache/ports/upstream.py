@@ -47,7 +47,7 @@ class Upstream(Protocol):
         ...
 
     def stream(self, call: UpstreamCall) -> AsyncIterator[bytes | Answer]:
-        """Yield `chat.completion.chunk` JSON as it arrives, without SSE framing; last, the whole Answer.
+        """Yield the JSON of each of the protocol's events as it arrives, without SSE framing; last, the whole Answer.
 
         Raises:
             The errors of `complete`, between chunks too.

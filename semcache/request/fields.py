@@ -1,13 +1,13 @@
-"""The table of all fields of a chat-completions request: what each does to the keys, and the types of its values.
+"""What a request's fields do to its keys. Each protocol has a table of its fields in `forms/`.
 
-A field that is missing here counts as `PARTITION`: an unknown parameter may change the answer, so requests with
+A field that is missing in its table counts as `PARTITION`: an unknown parameter may change the answer, so requests with
 different values of it never share an answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,7 +37,8 @@ class Field:
     check: Callable[[object], bool]
 
 
-def _boolean(value: object) -> bool:
+def is_boolean(value: object) -> bool:
+    """Whether a JSON value is true or false."""
     return isinstance(value, bool)
 
 
@@ -46,87 +47,50 @@ def is_integer(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and value.is_integer())
 
 
-def _number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _string(value: object) -> bool:
+def is_string(value: object) -> bool:
+    """Whether a JSON value is a string."""
     return isinstance(value, str)
 
 
-def _object(value: object) -> bool:
+def is_object(value: object) -> bool:
+    """Whether a JSON value is an object."""
     return isinstance(value, dict)
 
 
-def _list(value: object) -> bool:
+def is_list(value: object) -> bool:
+    """Whether a JSON value is a list."""
     return isinstance(value, list)
 
 
-def _either(*checks: Callable[[object], bool]) -> Callable[[object], bool]:
+def either(*checks: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Return a check that passes what one of these checks passes."""
     return lambda value: any(check(value) for check in checks)
 
 
-def _strings(value: object) -> bool:
+def is_strings(value: object) -> bool:
+    """Whether a JSON value is a list of strings."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _partition(check: Callable[[object], bool]) -> Field:
+def partition(check: Callable[[object], bool]) -> Field:
+    """Return a field that keeps requests apart; `check` tells whether a value has its type."""
     return Field(Role.PARTITION, check)
 
 
-def _ignored() -> Field:
+def ignored() -> Field:
+    """Return a field that can't change the answer."""
     return Field(Role.IGNORED, lambda _: True)
 
 
-def _end_user() -> Field:
+def end_user() -> Field:
+    """Return a field that names the end user."""
     return Field(Role.END_USER, lambda _: True)
 
-
-FIELDS: Mapping[str, Field] = {
-    "messages": Field(Role.KEY, _list),
-    "model": _partition(_string),
-    # Instructions beside the messages.
-    "tools": _partition(_list),
-    "tool_choice": _partition(_either(_string, _object)),
-    "parallel_tool_calls": _partition(_boolean),
-    "functions": _partition(_list),
-    "function_call": _partition(_either(_string, _object)),
-    "response_format": _partition(_object),
-    "prediction": _partition(_object),
-    "web_search_options": _partition(_object),
-    # Sampling and length.
-    "temperature": _partition(_number),
-    "top_p": _partition(_number),
-    "max_tokens": _partition(is_integer),
-    "max_completion_tokens": _partition(is_integer),
-    "stop": _partition(_either(_string, _strings)),
-    "seed": _partition(is_integer),
-    "presence_penalty": _partition(_number),
-    "frequency_penalty": _partition(_number),
-    "logit_bias": _partition(_object),
-    "n": _partition(is_integer),
-    "logprobs": _partition(_either(_boolean, is_integer)),
-    "top_logprobs": _partition(is_integer),
-    "reasoning_effort": _partition(_string),
-    "verbosity": _partition(_string),
-    "modalities": _partition(_strings),
-    "audio": _partition(_object),
-    "moderation": _partition(_object),
-    # Who asks, of the caller's own users.
-    "user": _end_user(),
-    "safety_identifier": _end_user(),
-    # Bookkeeping between the caller and the provider, without effect on the answer. An end user that `metadata` names
-    # counts as one that `user` names.
-    "metadata": _ignored(),
-    "store": _ignored(),
-    "service_tier": _ignored(),
-    "prompt_cache_key": _ignored(),
-    "prompt_cache_retention": _ignored(),
-    "prompt_cache_options": _ignored(),
-    # How the answer is sent: plain and streamed requests share one cache.
-    "stream": _ignored(),
-    "stream_options": _ignored(),
-}
 
 _OF_AN_END_USER = re.compile(r"user|customer|e-?mail|account|member|employee|patient|safety.?identifier", re.IGNORECASE)
 

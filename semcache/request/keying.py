@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from semcache.errors import InvalidRequestError
-from semcache.model import Cacheability, CacheMode, KeyedRequest, Request, Template, Tier, canonical_json
+from semcache.model import ApiProtocol, Cacheability, CacheMode, KeyedRequest, Request, Template, Tier, canonical_json
 from semcache.request.cacheability import CacheabilityRules
 from semcache.request.emoji import split_emoji
-from semcache.request.fields import FIELDS, Role, named_end_users
+from semcache.request.fields import Role, named_end_users
+from semcache.request.forms import FORMS, BodyForm
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import ChatBody, message_text, parse_body
+from semcache.request.parsing import ParsedBody, message_text, parse_body
 from semcache.request.templates import Templates
-from semcache.request.wishes import choices, output_limit, wants_usage
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
-_END_USER = frozenset(name for name, field in FIELDS.items() if field.role is Role.END_USER)
-_WITH_SCHEMAS = frozenset({"response_format"})
-"""Known fields that hold a schema of the answer. Fields that aren't known may hold one too, such as `guided_json`."""
 _ODD = Cacheability(Tier.NONE, "unknown_form")
 _AS_ASKED = Cacheability(Tier.EXACT, "exact_only")
 _OF_A_PLAIN_PART = frozenset({"type", "text", "cache_control"})
@@ -77,7 +73,10 @@ class Keying:
         self._limits = limits
         self._cacheability = cacheability
         in_document = {Role.PARTITION, Role.END_USER} if per_end_user else {Role.PARTITION}
-        self._not_in_document = frozenset(name for name, field in FIELDS.items() if field.role not in in_document)
+        self._not_in_document = {
+            form: frozenset(name for name, field in form.fields.items() if field.role not in in_document)
+            for form in FORMS.values()
+        }
         self._per_end_user = per_end_user
         self._memo = memo if memo is not None else RequestMemo()
 
@@ -107,20 +106,19 @@ class Keying:
         Raises:
             InvalidRequestError: the body, its text or its template is wrong; the error's reason says how.
         """
-        body = parse_body(request.body, self._limits)
+        body = parse_body(request.body, self._limits, request.protocol)
         whole_text, rest = self._split(body, request.template)
         text, emoji = split_emoji(whole_text)
-        fields = body.fields
         try:
             document = canonical_json(
                 [
-                    _KEY_VERSION,
+                    *_shape(request),
                     request.tenant,
                     request.namespace,
                     body.alias,
                     self._route_policy_version,
                     request.knowledge_version,
-                    self._parameters(fields),
+                    self._parameters(body),
                     [*rest, *emoji],
                 ]
             )
@@ -139,23 +137,24 @@ class Keying:
             text=text,
             cacheability=self._cacheability_of(body, text, request.control.mode),
             prompt_chars=body.prompt_chars,
-            output_limit=output_limit(fields),
-            include_usage=wants_usage(fields),
-            choices=choices(fields),
+            output_limit=body.wishes.output_limit,
+            include_usage=body.wishes.include_usage,
+            choices=body.wishes.choices,
         )
 
-    def _cacheability_of(self, body: ChatBody, text: str, mode: CacheMode) -> Cacheability:
+    def _cacheability_of(self, body: ParsedBody, text: str, mode: CacheMode) -> Cacheability:
         if body.is_odd:
             return _ODD
         cacheability = self._cacheability.classify(body, text)
         return _AS_ASKED if mode is CacheMode.EXACT_ONLY and cacheability.tier is Tier.SEMANTIC else cacheability
 
-    def _parameters(self, fields: Mapping[str, Any]) -> dict[str, object]:
+    def _parameters(self, body: ParsedBody) -> dict[str, object]:
         """Return the fields beside the messages that keep requests apart. An end user without a name is none."""
+        form, fields = body.form, body.fields
         parameters = {
-            name: _normal(_with_order(value) if name in _WITH_SCHEMAS or name not in FIELDS else value)
+            name: _normal(_with_order(value) if name in form.with_schemas or name not in form.fields else value)
             for name, value in fields.items()
-            if name not in self._not_in_document and not (value == "" and name in _END_USER)
+            if name not in self._not_in_document[form] and not (value == "" and _names_end_user(form, name))
         }
         named = named_end_users(fields.get("metadata")) if self._per_end_user else None
         return {**parameters, "metadata": named} if named else parameters
@@ -170,7 +169,7 @@ class Keying:
             partitions.append(under_secret.digest())
         return tuple(partitions)
 
-    def _split(self, body: ChatBody, template: Template | None) -> tuple[str, list[object]]:
+    def _split(self, body: ParsedBody, template: Template | None) -> tuple[str, list[object]]:
         """Return the text that is compared by meaning, and the part of the messages that must be equal."""
         last = body.messages[-1]
         if body.is_odd:
@@ -186,6 +185,17 @@ class Keying:
         names = [name for name, _ in filled.compared]
         text = "\n".join(value for _, value in filled.compared)
         return text, ["template", template.template_id, filled.frame, filled.equal, names, *around]
+
+
+def _shape(request: Request) -> list[object]:
+    """Return what the canonical document begins with: the keys' version and, but for chats, protocol and headers."""
+    if request.protocol is ApiProtocol.CHAT:
+        return [_KEY_VERSION]
+    return [_KEY_VERSION, request.protocol, sorted(request.headers)]
+
+
+def _names_end_user(form: BodyForm, name: str) -> bool:
+    return name in form.fields and form.fields[name].role is Role.END_USER
 
 
 def _beside_text(content: object) -> list[object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semcache.request.fields import is_integer
@@ -21,9 +21,14 @@ _SWITCHES = ("mode", "enable", "enabled", "type")
 _NO_LETTERS = re.compile(r"[^a-z]+")
 
 
-def output_limit(fields: Mapping[str, Any]) -> int | None:
-    """Return the caller's limit on output tokens; None when unset. Some servers read 0 or -1 as no limit."""
-    for name in ("max_completion_tokens", "max_tokens"):
+def output_limit(fields: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """Return the caller's limit on output tokens; None when unset. Some servers read 0 or -1 as no limit.
+
+    Args:
+        fields: of the body.
+        names: under which the limit may stand, the first of them counts.
+    """
+    for name in names:
         value = fields.get(name)
         if value is not None and is_integer(value) and 1 <= value <= _MAX_LIMIT:
             return int(value)

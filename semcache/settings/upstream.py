@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from semcache.model import ApiProtocol
 from semcache.settings.section import Count, Name, Seconds, Section
 
 _UsdPerMillion = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=18, decimal_places=9)]
@@ -35,12 +36,14 @@ class TargetPrice(Section):
 
 
 class Target(Section):
-    """One server of OpenAI-compatible chat completions."""
+    """One server of an OpenAI-compatible API, or of Anthropic's."""
 
     name: Name
     base_url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    """The URL up to and including `/v1`; `/chat/completions` is appended to its path, and a query (`?api-version=…`)
-    stays behind it."""
+    """The URL up to and including `/v1`; the protocol's path, such as `/chat/completions`, is appended to its path, and
+    a query (`?api-version=…`) stays behind it."""
+    protocols: Annotated[tuple[ApiProtocol, ...], Field(min_length=1)] = tuple(ApiProtocol)
+    """What it speaks: `chat`, `messages`, `responses`, `embeddings`. It isn't asked for anything else."""
     free: bool = False
     """True: its answers cost nothing, as those of an own server do."""
     price: TargetPrice | None = None
@@ -53,6 +56,9 @@ class Target(Section):
     """The environment variable that holds the key."""
     api_key_file: Path | None = None
     """The file that holds the key, in place of `api_key_env`."""
+    key_header: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
+    """The header that carries the key, such as `api-key`. Empty: that of the protocol, which is `authorization` and for
+    Anthropic's messages `x-api-key`. `authorization` has the key as a bearer's."""
     requires_key: bool = False
     """True: semcache refuses to start without a key, for a target that answers nobody without one."""
     headers: Mapping[str, str] = {}

@@ -39,7 +39,7 @@ from semcache.story.outcomes import NotCached, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import key_request, keyed_request, may_join, may_read
 from semcache.story.steps import Steps
-from semcache.upstream import replay_chunks
+from semcache.upstream import FORMS
 
 _LONG_ANSWER_BYTES = 256 * 1024
 """Bytes of an answer's body that are read in a millisecond or two."""
@@ -75,7 +75,7 @@ class SemanticCache:
         """Answer as `complete` does, as a stream, live and replayed alike.
 
         Yields:
-            `Started`, then chunks of `chat.completion.chunk` JSON, then `Finished`.
+            `Started`, then the JSON of each of the protocol's events, then `Finished`.
 
         Raises:
             SemcacheError: as `complete`; also between chunks, when the upstream fails half-way.
@@ -98,7 +98,8 @@ class SemanticCache:
                 response = self._respond(account, keyed, await flight.outcome(), leads=leads)
             yield Started(response)
             if response.answer is not None:
-                chunks = replay_chunks(response.answer.body, include_usage=keyed.include_usage)
+                replay = FORMS[request.protocol].replay
+                chunks = replay(response.answer.body, include_usage=keyed.include_usage)
                 if len(response.answer.body) > _LONG_ANSWER_BYTES:
                     # The first chunk comes when the whole body has been read. The others are made as they are sent.
                     yield await self._steps.long_work.run(request.tenant, partial(next, chunks))

@@ -188,6 +188,8 @@ class Filling:
             degraded=degraded,
             barred=barred,
             tenant=account.request.tenant,
+            protocol=keyed.request.protocol,
+            headers=keyed.request.headers,
         )
 
     async def _buy(

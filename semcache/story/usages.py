@@ -9,7 +9,7 @@ import structlog
 from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
 from semcache.model import Answer, KeyedRequest, LostAnswer, Usage
 from semcache.story.rooms import Rooms
-from semcache.upstream import text_of_answer
+from semcache.upstream import FORMS
 
 _log = structlog.get_logger(__name__)
 _MAX_NAME_CHARS = 256
@@ -33,7 +33,7 @@ class Usages:
         usage = self._plausible(keyed, answer.usage, len(answer.body), answer.route)
         if usage.input_tokens and (usage.output_tokens or not (usage.estimated or answer.text)):
             return answer
-        text = text_of_answer(answer.body)
+        text = FORMS[keyed.request.protocol].generated(answer.body)
         estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
         return replace(answer, usage=with_estimates(usage, estimate))
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
-from semcache.model import NORMAL, Answer, UpstreamCall, Usage, text_of
-from semcache.upstream.assembly import Assembler
+from semcache.model import NORMAL, Answer, ApiProtocol, UpstreamCall, Usage, text_of
+from semcache.upstream.forms import FORMS, AnswerForm
 from semcache.upstream.lost import read_chunks
-from semcache.upstream.wire import read_answer, replay_chunks
 
 _ROUTE = "scripted"
 DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
@@ -30,7 +29,7 @@ class Scripted:
         tool_calls: the tool calls of the answer, which then has no text.
         gate: the call waits for it before anything is answered.
         error: raised instead of an answer, after the gate.
-        pieces: the texts of a stream's chunks; empty: `replay_chunks` cuts the answer.
+        pieces: the texts of a stream's chunks; empty: the replay cuts the answer.
         piece_gates: the stream waits for each before the chunk at the same position; later chunks don't wait.
         break_after: chunks after which a stream raises `error`, or breaks off when there is none; None: never.
         body: the whole completion, in place of the fields that would make it.
@@ -136,9 +135,10 @@ class ScriptedUpstream:
             await _wait_for(scripted.gate)
             if scripted.error is not None and scripted.break_after is None:
                 raise scripted.error
-            assembler = Assembler()
+            form = FORMS[call.protocol]
+            assembler = form.assembler()
             gates = iter(scripted.piece_gates)
-            for number, chunk in enumerate(_chunks(scripted, answer)):
+            for number, chunk in enumerate(_chunks(scripted, answer, form)):
                 if number == scripted.break_after:
                     raise scripted.error or _broken()
                 await _wait_for(next(gates, None))
@@ -148,9 +148,8 @@ class ScriptedUpstream:
             if scripted.break_after is not None:
                 raise scripted.error or _broken()
             whole = True
-            yield read_answer(
-                assembler.completion(), target_model=answer.target_model, route=answer.route, flaw=assembler.flaw
-            )
+            read = form.read(assembler.whole(), target_model=answer.target_model)
+            yield replace(read, route=answer.route, flaw=assembler.flaw or read.flaw)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise
@@ -171,18 +170,12 @@ class ScriptedUpstream:
         if model in call.barred:
             raise OverLimitError(f"A budget bars the model {model!r}.", reason="MODELS_BARRED")
         scripted = self._script(call)
-        body = scripted.body or completion_body(
-            scripted.text or "".join(scripted.pieces),
-            model=scripted.model or model,
-            finish_reason=scripted.finish_reason,
-            usage=scripted.usage,
-            tool_calls=scripted.tool_calls,
-        )
+        body = scripted.body or _BUILDERS[call.protocol](scripted, scripted.model or model)
         self.running += 1
         async with self._arrived:
             self.calls.append(call)
             self._arrived.notify_all()
-        return scripted, read_answer(body, target_model=model, route=_ROUTE)
+        return scripted, replace(FORMS[call.protocol].read(body, target_model=model), route=_ROUTE)
 
     def _script(self, call: UpstreamCall) -> Scripted:
         prompt = prompt_of(call.body)
@@ -232,11 +225,27 @@ def prompt_of(body: bytes) -> str:
     return ""
 
 
-def _chunks(scripted: Scripted, answer: Answer) -> list[bytes]:
-    chunks = list(replay_chunks(answer.body, include_usage=True))
+def _completion(scripted: Scripted, model: str) -> bytes:
+    return completion_body(
+        scripted.text or "".join(scripted.pieces),
+        model=model,
+        finish_reason=scripted.finish_reason,
+        usage=scripted.usage,
+        tool_calls=scripted.tool_calls,
+    )
+
+
+_BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
+    ApiProtocol.CHAT: _completion,
+}
+"""What makes the body of a scripted answer of each protocol, of the script and the model that answers."""
+
+
+def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm) -> list[bytes]:
+    chunks = list(form.replay(answer.body, include_usage=True))
     if not scripted.pieces:
         return chunks
-    # First the role, then the scripted pieces, then the chunks that `replay_chunks` has after the text.
+    # First the role, then the scripted pieces, then the chunks that the replay has after the text.
     first = json.loads(chunks[0])
     pieces = [
         json.dumps({**first, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()

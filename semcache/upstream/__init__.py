@@ -11,13 +11,14 @@
 """
 
 from semcache.upstream.body import edit_body, without_field
-from semcache.upstream.generated import text_of_answer
+from semcache.upstream.forms import FORMS
 from semcache.upstream.retries import Blame, blame
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
 from semcache.upstream.wire import read_answer, replay_chunks
 
 __all__ = [
+    "FORMS",
     "MAX_REPLY_TOKENS",
     "Blame",
     "HttpUpstream",
@@ -27,7 +28,6 @@ __all__ = [
     "edit_body",
     "read_answer",
     "replay_chunks",
-    "text_of_answer",
     "verifier_body",
     "without_field",
 ]

@@ -167,7 +167,12 @@ class Assembler:
         """Why the completion isn't stored: not_mergeable when a field came in forms that don't go together, or ""."""
         return "" if all(choice.is_sound for choice in self._choices.values()) else "not_mergeable"
 
-    def completion(self) -> bytes:
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has come: never, since a chunk doesn't say that it is the last one."""
+        return False
+
+    def whole(self) -> bytes:
         """Return the `chat.completion` JSON of what was added."""
         body = {
             **self._head,

@@ -1,4 +1,4 @@
-"""Passes a target's reply to a streamed call on, chunk by chunk, and assembles the completion from the chunks."""
+"""Passes a target's reply to a streamed call on, chunk by chunk, and assembles the whole answer from the chunks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from semcache.errors import UpstreamError
-from semcache.upstream.assembly import Assembler
+from semcache.upstream.forms import AnswerForm
 from semcache.upstream.retries import INCOMPLETE
 from semcache.upstream.sse import Event, EventParser
 from semcache.upstream.target import HttpTarget, StreamedReply
-from semcache.upstream.wire import read_answer, read_json, refuse, replay_chunks
+from semcache.upstream.wire import read_json, refuse
 
 _DONE = b"[DONE]"
 _AFTER_DONE_S = 0.05
@@ -21,26 +21,31 @@ _AFTER_DONE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class WholeBody:
-    """The `chat.completion` JSON that a stream's chunks make, and why it isn't stored; empty when it may be."""
+    """The JSON of the whole answer that a stream's chunks make, and why it isn't stored; empty when it may be."""
 
     body: bytes
     flaw: str = ""
 
 
-async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[bytes | WholeBody, None]:
-    """Yield a reply's chunks, and last the completion that they make.
+async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> AsyncGenerator[bytes | WholeBody, None]:
+    """Yield a reply's chunks, and last the whole answer that they make.
+
+    Args:
+        reply: the reply.
+        target: who sends it.
+        form: how its protocol is read.
 
     Raises:
         UpstreamError: what came is no answer, or only a part of one.
     """
     if not reply.is_event_stream:  # The target doesn't stream: the answer comes in one piece.
         body = await reply.read()
-        read_answer(body)
-        for chunk in replay_chunks(body, include_usage=True):
+        form.read(body)
+        for chunk in form.replay(body, include_usage=True):
             yield chunk
         yield WholeBody(body)
         return
-    assembler = Assembler()
+    assembler = form.assembler()
     size_bytes = 0
     async with aclosing(_events(reply, target)) as events:
         async for event in events:
@@ -55,13 +60,15 @@ async def relay(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[byte
                 refuse("an error event", event.data)
             assembler.add(event.data)
             yield event.data
+            if assembler.is_over:
+                break
     if not assembler.is_complete:
         raise UpstreamError(
             f"The upstream {target.settings.name!r} ended its stream before the answer was whole.",
             http_status=200,
             reason=INCOMPLETE,
         )
-    yield WholeBody(assembler.completion(), assembler.flaw)
+    yield WholeBody(assembler.whole(), assembler.flaw)
 
 
 async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:

@@ -13,14 +13,14 @@ from typing import Protocol
 import structlog
 
 from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamTimedOutError
-from semcache.model import Answer, Mode, UpstreamCall
+from semcache.model import Answer, ApiProtocol, Mode, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
-from semcache.upstream.body import edit_body
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.finishes import UnknownFinishes
 from semcache.upstream.fleet import Fleet
-from semcache.upstream.lost import ReceivedBody, read_lost
+from semcache.upstream.forms import FORMS
+from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.places import Places
 from semcache.upstream.relay import WholeBody, relay
@@ -30,7 +30,7 @@ from semcache.upstream.routes import Destination, RouteTable, models_of, without
 from semcache.upstream.stream_usage import StreamUsage
 from semcache.upstream.target import HttpTarget
 from semcache.upstream.tries import Tries
-from semcache.upstream.wire import is_same_model, read_answer
+from semcache.upstream.wire import is_same_model
 
 _log = structlog.get_logger(__name__)
 _MAX_SWAPS_LOGGED = 256
@@ -169,10 +169,10 @@ class HttpUpstream:
                     async with self._held(place, call) as waited:
                         if waited and not tries.admits(place, self._clock.monotonic()):
                             continue
-                        body = edit_body(call.body, model=place.model, stream=False)
+                        body = FORMS[call.protocol].edit(call.body, model=place.model, stream=False)
                         with self._attempt(tries, place, call, received) as limit_s:
                             whole = await self._targets[place.target].fetch(body, call, limit_s, received)
-                            return self._read(whole, place, tries, started_s)
+                            return self._read(whole, place, tries, started_s, call.protocol)
                 except UpstreamError as error:
                     self._log_failure(error, tries, call)
 
@@ -200,7 +200,7 @@ class HttpUpstream:
                             until_s = self._clock.monotonic() + limit_s
                             async with (
                                 self._streams[place.target].open(call, place.model, limit_s, received) as reply,
-                                aclosing(relay(reply, target)) as pieces,
+                                aclosing(relay(reply, target, FORMS[call.protocol])) as pieces,
                             ):
                                 # The share of the time ends with the first chunk: after it no other target is tried.
                                 async with target.time_limit(until_s - self._clock.monotonic(), call):
@@ -210,7 +210,7 @@ class HttpUpstream:
                                     received.chunks.append(piece)
                                     yield piece
                                     piece = await anext(pieces)
-                            answer = self._read(piece.body, place, tries, started_s, flaw=piece.flaw)
+                            answer = self._read(piece.body, place, tries, started_s, call.protocol, flaw=piece.flaw)
                 except UpstreamError as error:
                     if received.chunks:
                         raise
@@ -231,7 +231,7 @@ class HttpUpstream:
         degraded = call.degraded or self._prefers_mini()
         plan = self._routes.resolve(call.alias, call.task_type, call.complexity, degraded=degraded)
         return Tries(
-            without(plan, call.barred),
+            without(self._routes.speaking(plan, call.alias, call.protocol), call.barred),
             call.deadline_s,
             fleet=self._fleet,
             budget=self._budget,
@@ -259,15 +259,25 @@ class HttpUpstream:
         """Return the context in which the call holds a place at a target; entering it says whether the call waited."""
         return self._places[place.target].held(call.tenant, call.deadline_s - self._clock.monotonic())
 
-    def _read(self, body: bytes, place: Destination, tries: Tries, started_s: float, *, flaw: str = "") -> Answer:
-        answer = read_answer(
-            body,
+    def _read(
+        self,
+        body: bytes,
+        place: Destination,
+        tries: Tries,
+        started_s: float,
+        protocol: ApiProtocol,
+        *,
+        flaw: str = "",
+    ) -> Answer:
+        answer = FORMS[protocol].read(body, target_model=place.model)
+        answer = replace(
+            answer,
             target_model=place.model,
             route=place.target,
             degraded=place.degraded,
             latency_s=self._clock.monotonic() - started_s,
             attempts=tries.made,
-            flaw=flaw,
+            flaw=flaw or answer.flaw,
         )
         self._finishes.note(place.target, answer.finish_reason)
         if not is_same_model(place.model, answer.model):
@@ -315,7 +325,7 @@ class HttpUpstream:
         finally:
             if not outcome:
                 tries.abandoned()
-            if outcome != "ok" and (lost := read_lost(received, place.model)) is not None:
+            if outcome != "ok" and (lost := FORMS[call.protocol].lost(received, place.model)) is not None:
                 call.lost.append(replace(lost, route=place.target, degraded=place.degraded))
             if self._observer is not None:
                 self._observer.upstream_attempted(place.target, outcome or "cancelled")

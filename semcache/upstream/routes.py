@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from semcache.errors import OverLimitError, UnknownModelError
+from semcache.model import ApiProtocol
 from semcache.settings import Route, UpstreamSettings
 
 _ANY = "*"
@@ -48,6 +49,7 @@ class RouteTable:
         targets = settings.targets
         self._only_target = targets[0].name if len(targets) == 1 and not settings.routes else ""
         self._without_targets = not targets
+        self._protocols = {target.name: frozenset(target.protocols) for target in targets}
         self._plans: dict[tuple[str, str, str, bool], RoutePlan] = {}
         self._models: dict[str, frozenset[str] | None] = {}
 
@@ -74,6 +76,21 @@ class RouteTable:
         if not plan:
             raise self._unknown(alias, task_type, complexity)
         return plan
+
+    def speaking(self, plan: RoutePlan, alias: str, protocol: ApiProtocol) -> RoutePlan:
+        """Return the plan without targets that don't speak a protocol.
+
+        Raises:
+            UnknownModelError: PROTOCOL_NOT_ROUTED: none of its targets speaks it.
+        """
+        spoken = tuple(tuple(place for place in group if protocol in self._protocols[place.target]) for group in plan)
+        if not any(spoken):
+            raise UnknownModelError(
+                f"No target of the model {alias[:80]!r} speaks {protocol.value}.",
+                reason="PROTOCOL_NOT_ROUTED",
+                hint=f'Name "{protocol.value}" in the protocols of one of its targets.',
+            )
+        return spoken
 
     def models(self, alias: str) -> frozenset[str] | None:
         """Return the models that may answer for an alias at any task type and complexity, without degraded ones.

@@ -18,7 +18,7 @@ import structlog
 from semcache.errors import UpstreamError
 from semcache.model import UpstreamCall
 from semcache.ports import Clock
-from semcache.upstream.body import edit_body
+from semcache.upstream.forms import FORMS
 from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.retries import NO_STREAM_USAGE
 from semcache.upstream.target import HttpTarget, StreamedReply
@@ -68,8 +68,9 @@ class StreamUsage:
         """
         begun_s = self._clock.monotonic()
         asks = self._target.settings.stream_usage and begun_s >= self._refused_until_s
-        body = edit_body(call.body, model=model, stream=True, asks_usage=asks)
-        plain = edit_body(call.body, model=model, stream=True, asks_usage=False)
+        edit = FORMS[call.protocol].edit
+        body = edit(call.body, model=model, stream=True, asks_usage=asks)
+        plain = edit(call.body, model=model, stream=True, asks_usage=False)
         adds = plain != body  # What the caller asked for itself stays.
         async with AsyncExitStack() as stack:
             try:

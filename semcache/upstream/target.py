@@ -17,15 +17,15 @@ from semcache.errors import (
     UpstreamTimedOutError,
     exhaustion_behind,
 )
-from semcache.model import UpstreamCall
+from semcache.model import ApiProtocol, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import Target
 from semcache.upstream.credentials import ApiKeySource
+from semcache.upstream.forms import FORMS
 from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, asked_wait_s
 
 _EVENT_STREAM = "text/event-stream"
-_COMPLETIONS = "/chat/completions"
 _WHOLE = frozenset({http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
 """Statuses of a whole answer: some frameworks create what a POST asks for, and some proxies change it on its way. Of
 the other successes 206 is a part, 202 comes before the answer, and 204 and 205 have none."""
@@ -83,7 +83,7 @@ class StreamedReply:
 
 
 class HttpTarget:
-    """An OpenAI-compatible endpoint over HTTP/1.1 with keep-alive.
+    """A target over HTTP/1.1 with keep-alive.
 
     Raises:
         SettingsError: the base URL isn't one, or the key can't be used.
@@ -95,7 +95,9 @@ class HttpTarget:
         self._clock = clock
         self._key = ApiKeySource(settings, environ)
         try:
-            self._url = httpx2.URL(_endpoint(settings.base_url))
+            self._urls = {
+                protocol: httpx2.URL(_endpoint(settings.base_url, form.path)) for protocol, form in FORMS.items()
+            }
         except httpx2.InvalidURL as error:
             raise SettingsError([f"target {settings.name!r}: base_url is no URL: {error}"]) from error
         self._client = httpx2.AsyncClient(
@@ -103,7 +105,7 @@ class HttpTarget:
             trust_env=False,
             follow_redirects=False,
             # A plain target needs no certificates, and loading them takes longer than everything else here.
-            verify=self._url.scheme == "https",
+            verify=self._urls[ApiProtocol.CHAT].scheme == "https",
             # `time_limit` limits the calls: one limit covers all steps of a call.
             timeout=httpx2.Timeout(None, connect=settings.connect_timeout_s),
             limits=httpx2.Limits(
@@ -176,7 +178,8 @@ class HttpTarget:
     ) -> AsyncIterator[httpx2.Response]:
         """Send a body and yield the response whose head says success; errors become semcache's until the block ends."""
         key = self._key.current()
-        request = self._client.build_request("POST", self._url, content=body, headers=self._headers(key, call, accept))
+        url, headers = self._urls[call.protocol], self._headers(key, call, accept)
+        request = self._client.build_request("POST", url, content=body, headers=headers)
         response: httpx2.Response | None = None
         try:
             async with head_limit:
@@ -237,6 +240,7 @@ class HttpTarget:
         await self._client.aclose()
 
     def _headers(self, key: str, call: UpstreamCall, accept: str) -> dict[str, str]:
+        form = FORMS[call.protocol]
         headers = {
             "user-agent": "semcache",
             "content-type": "application/json",
@@ -244,10 +248,13 @@ class HttpTarget:
             # A compressed stream arrives in large pieces and late; answers are small.
             "accept-encoding": "identity",
             "x-request-id": call.request_id,
+            **form.headers,
+            **dict(call.headers),
             **{name.lower(): value for name, value in self.settings.headers.items()},
         }
         if key:
-            headers["authorization"] = f"Bearer {key}"
+            name = self.settings.key_header or form.key_header
+            headers[name] = f"Bearer {key}" if name == "authorization" else key
         return headers
 
     def _failure(self, response: httpx2.Response, body: bytes, key: str) -> UpstreamError:
@@ -310,11 +317,16 @@ class HttpTarget:
         return UpstreamError(f"The exchange with the upstream {name!r} failed ({kind}).")
 
 
-def _endpoint(base_url: str) -> str:
-    """Return the URL of chat completions: the path is appended to the base's path, and the base's query is kept."""
+def _endpoint(base_url: str, path: str) -> str:
+    """Return the URL of a protocol: its path is appended to the base's path, and the base's query is kept.
+
+    A base that ends with the path of some protocol may stand for that of any.
+    """
     base, mark, query = base_url.partition("#")[0].partition("?")
-    path = base.rstrip("/")
-    return (path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS) + mark + query
+    root = base.rstrip("/")
+    for form in FORMS.values():
+        root = root.removesuffix(form.path)
+    return root + path + mark + query
 
 
 async def _read_error(response: httpx2.Response) -> bytes:

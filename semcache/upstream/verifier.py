@@ -14,6 +14,8 @@ _INSTRUCTIONS = (
 )
 MAX_REPLY_TOKENS = 16
 """Tokens of a reply: one word, with room for what a model puts around it."""
+_ASKING = ("system", "instructions", "messages", "input")
+"""Fields that hold what is asked, in the protocols that may be verified."""
 _WORD = re.compile(r"\w+")
 
 
@@ -22,15 +24,16 @@ def verifier_body(model: str, request_body: bytes, answer_text: str) -> bytes:
 
     Args:
         model: the verifier's alias.
-        request_body: the request's body; its messages are shown unchanged.
+        request_body: the request's body; what it asks is shown unchanged.
         answer_text: the answer's text.
     """
-    messages = json.dumps(json.loads(request_body).get("messages"), ensure_ascii=False)
+    fields = json.loads(request_body)
+    asked = {name: fields[name] for name in _ASKING if fields.get(name) is not None}
+    # A chat has its messages alone, in which its instructions stand too.
+    shown = json.dumps(asked.get("messages") if asked.keys() <= {"messages"} else asked, ensure_ascii=False)
     # Without the number, an answer that holds the closing marker could give the verifier instructions.
     number = secrets.token_hex(8)
-    question = (
-        f"<request {number}>\n{messages}\n</request {number}>\n<answer {number}>\n{answer_text}\n</answer {number}>"
-    )
+    question = f"<request {number}>\n{shown}\n</request {number}>\n<answer {number}>\n{answer_text}\n</answer {number}>"
     body = {
         "model": model,
         "messages": [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": question}],

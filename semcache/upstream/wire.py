@@ -30,16 +30,7 @@ _SNAPSHOT = re.compile(r"[-@:](latest|\d{4}-\d{2}-\d{2}|\d{3,8})$")
 _OF_THE_HEAD = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 
-def read_answer(
-    body: bytes,
-    *,
-    target_model: str = "",
-    route: str = "",
-    degraded: bool = False,
-    latency_s: float = 0.0,
-    attempts: int = 1,
-    flaw: str = "",
-) -> Answer:
+def read_answer(body: bytes, *, target_model: str = "") -> Answer:
     """Return a target's `chat.completion` as an Answer; the body stays as it is.
 
     A count that is missing or impossible is 0, and the usage flagged as estimated: the caller estimates such counts.
@@ -63,12 +54,7 @@ def read_answer(
         usage=completion_usage(value),
         text=well_formed(text_of(first.get("content"))),
         target_model=target_model,
-        route=route,
-        degraded=degraded,
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages if message),
-        latency_s=latency_s,
-        attempts=attempts,
-        flaw=flaw,
     )
 
 

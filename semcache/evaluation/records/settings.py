@@ -9,7 +9,8 @@ from typing import Any
 from semcache.evaluation.records.messages import ChatMessage, is_empty, with_instructions, with_system
 from semcache.evaluation.records.objects import value_in
 from semcache.evaluation.records.record import Record, plain, refuse
-from semcache.request.fields import FIELDS, Role
+from semcache.request.fields import Role
+from semcache.request.forms.chat import FIELDS
 
 _NESTED = ("modelparameters", "invocationparams", "optionalparams", "proxyserverrequest", "requestbody", "request")
 """Plain names of objects that hold the settings beside a prompt, as Langfuse, LangSmith and LiteLLM export them."""

@@ -14,11 +14,17 @@ from semcache.request import RequestMemo
 from semcache.server.gate import Gate
 from semcache.server.grpc.service import Service
 from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_method
-from semcache.server.http.chat import Chat
+from semcache.server.http.generation import Generation
 from semcache.server.http.management import Management
 from semcache.server.http.models import Models
+from semcache.server.http.protocols import CHAT, HttpProtocol
 from semcache.settings import Settings
 from semcache.story import SemanticCache
+
+_GENERATIONS: Mapping[str, tuple[HttpProtocol, str]] = {
+    "/v1/chat/completions": (CHAT, "ChatCompletions"),
+}
+"""The paths of calls for one answer: their protocol, and the name under which their calls are counted."""
 
 HttpApp = ASGIApp
 """What answers the requests of a listener."""
@@ -47,14 +53,24 @@ def http_app(
         gate: says whether the server takes calls.
         long_work: reads long bodies.
     """
-    chat = Chat(cache, memo, settings.server.http, settings.limits, long_work)
+
+    def generation(protocol: HttpProtocol, method: str) -> ASGIApp:
+        answers = Generation(
+            protocol,
+            cache=cache,
+            memo=memo,
+            settings=settings.server.http,
+            limits=settings.limits,
+            long_work=long_work,
+        )
+        return calls.endpoint(
+            answers.answer, method=method, needs="write", errors=protocol.errors, refused="no exact hit"
+        )
+
     models = Models(settings.upstream, clock.wall())
     management = Management(service, calls, settings.limits, long_work)
     paths: dict[str, tuple[str, ASGIApp]] = {
-        "/v1/chat/completions": (
-            "POST",
-            calls.endpoint(chat.answer, method="ChatCompletions", needs="write", refused="no exact hit"),
-        ),
+        **{path: ("POST", generation(protocol, method)) for path, (protocol, method) in _GENERATIONS.items()},
         "/healthz": ("GET", _health(lambda: True, cache.new_id)),
         "/readyz": ("GET", _health(lambda: not gate.closed, cache.new_id)),
         "/v1/models": ("GET", calls.endpoint(models.list, method="ListModels", needs="read")),

@@ -5,7 +5,8 @@ from openai.types.chat import completion_create_params
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Tier
-from semcache.request.fields import FIELDS, Role
+from semcache.request.fields import Role
+from semcache.request.forms.chat import FIELDS
 from tests.unit.request.keys import BASE, key
 
 OTHER_VALUES = {

@@ -19,7 +19,7 @@ def assembled(chunks):
 
 
 def message_of(assembler):
-    return json.loads(assembler.completion())["choices"][0]["message"]
+    return json.loads(assembler.whole())["choices"][0]["message"]
 
 
 def part(name=None, arguments=None, **fields):

@@ -47,7 +47,7 @@ def contents(*pieces):
 def test_texts_and_parts_keep_their_order(pieces, content, answer):
     assembler = contents(*pieces)
     assert message_of(assembler)["content"] == content
-    assert read_answer(assembler.completion()).text == answer
+    assert read_answer(assembler.whole()).text == answer
     assert assembler.flaw == ""
 
 
@@ -91,11 +91,11 @@ SOURCE, OTHER = {"url": "u1"}, {"url": "u2"}
 )
 def test_a_list_that_is_sent_again_is_one_list(name, values, list_of_all):
     in_head = assembled([{**chunk(content="a"), name: value} for value in values])
-    assert json.loads(in_head.completion())[name] == list_of_all
+    assert json.loads(in_head.whole())[name] == list_of_all
     in_delta = assembled([chunk(content="a", **{name: value}) for value in values])
     assert message_of(in_delta)[name] == list_of_all
     in_choice = assembled([{"choices": [{"delta": {}, name: value}]} for value in values])
-    assert json.loads(in_choice.completion())["choices"][0][name] == list_of_all
+    assert json.loads(in_choice.whole())["choices"][0][name] == list_of_all
     assert in_head.flaw == in_delta.flaw == in_choice.flaw == ""
 
 
@@ -105,7 +105,7 @@ def test_equal_pieces_of_thoughts_and_of_logprobs_are_two():
     body = json.loads(
         assembled(
             [{"choices": [{"delta": {"reasoning_details": [thought]}, "logprobs": {"content": [token]}}]}] * 2
-        ).completion()
+        ).whole()
     )
     assert body["choices"][0]["message"]["reasoning_details"] == [thought, thought]
     assert body["choices"][0]["logprobs"]["content"] == [token, token]
@@ -114,23 +114,23 @@ def test_equal_pieces_of_thoughts_and_of_logprobs_are_two():
 @pytest.mark.parametrize("values", [([7], [7, 7]), ([7], [7], [7]), ([], [7, 7], [7])])
 def test_equal_numbers_are_several(values):
     assembler = assembled([{"choices": [{"delta": {}, "token_ids": value}]} for value in values])
-    assert json.loads(assembler.completion())["choices"][0]["token_ids"] == [7, 7, 7]
+    assert json.loads(assembler.whole())["choices"][0]["token_ids"] == [7, 7, 7]
 
 
 def test_a_field_of_a_choice_that_is_null_is_none():
-    body = json.loads(assembled([{"choices": [{"delta": {}, "stop_reason": None, "filter": {}}]}]).completion())
+    body = json.loads(assembled([{"choices": [{"delta": {}, "stop_reason": None, "filter": {}}]}]).whole())
     assert "stop_reason" not in body["choices"][0]
     assert body["choices"][0]["filter"] == {}
 
 
 def test_an_object_of_the_head_grows():
     infos = [{}, {"search": [], "engine": "e"}, {"search": ["u1"], "engine": ""}]
-    body = json.loads(assembled([{**chunk(content="a"), "search_info": info} for info in infos]).completion())
+    body = json.loads(assembled([{**chunk(content="a"), "search_info": info} for info in infos]).whole())
     assert body["search_info"] == {"search": ["u1"], "engine": "e"}
 
 
 def test_the_first_name_of_a_stream_stays():
-    body = assembled([{**chunk(content="a"), "id": name, "created": name} for name in ("", "a", "b")]).completion()
+    body = assembled([{**chunk(content="a"), "id": name, "created": name} for name in ("", "a", "b")]).whole()
     assert (json.loads(body)["id"], json.loads(body)["created"]) == ("a", "a")
 
 
@@ -153,7 +153,7 @@ def test_the_first_name_of_a_stream_stays():
     ],
 )
 def test_the_worst_reason_of_a_stream_stays(reasons, reason):
-    body = assembled([chunk(content="a", finish_reason=said) for said in reasons]).completion()
+    body = assembled([chunk(content="a", finish_reason=said) for said in reasons]).whole()
     assert json.loads(body)["choices"][0]["finish_reason"] == reason
     assert read_answer(body).finish_reason == reason
 
@@ -178,9 +178,9 @@ def test_no_text_is_lost_and_a_replay_gives_the_same_again(pieces):
         for piece in pieces
         for item in (piece if isinstance(piece, list) else [piece])
     )
-    body = assembler.completion()
+    body = assembler.whole()
     assert read_answer(body).text == said
-    again = assembled(replay_chunks(body, include_usage=False)).completion()
+    again = assembled(replay_chunks(body, include_usage=False)).whole()
     assert read_answer(again).text == said
     kinds = [part["type"] for part in _listed(json.loads(body)) if part["type"] != "text"]
     assert [part["type"] for part in _listed(json.loads(again)) if part["type"] != "text"] == kinds
@@ -206,7 +206,7 @@ def test_a_stream_that_says_done_has_ended_by_itself(silent, delta, reason):
     assert not assembler.is_complete
     assembler.finish()
     assert assembler.is_complete
-    assert json.loads(assembler.completion())["choices"][0]["finish_reason"] == reason
+    assert json.loads(assembler.whole())["choices"][0]["finish_reason"] == reason
 
 
 @pytest.mark.parametrize("delta", [{}, {"role": "assistant"}, {"content": ""}, {"content": None}, {"content": []}])
@@ -219,4 +219,4 @@ def test_a_stream_without_content_isnt_whole_though_it_says_done(delta):
 def test_done_doesnt_replace_a_reason_that_was_said():
     assembler = assembled([chunk(content="Hi.", finish_reason="eos_token"), chunk()])
     assembler.finish()
-    assert json.loads(assembler.completion())["choices"][0]["finish_reason"] == "eos_token"
+    assert json.loads(assembler.whole())["choices"][0]["finish_reason"] == "eos_token"

@@ -209,7 +209,7 @@ def test_arguments_that_are_no_json_are_a_flaw(pieces):
 def test_each_tool_call_is_put_together_by_itself(name):
     deltas, calls = CALLS[name]
     chunks = [chunk(tool_calls=delta) for delta in deltas]
-    body = assembled([*chunks, chunk(finish_reason="tool_calls")]).completion()
+    body = assembled([*chunks, chunk(finish_reason="tool_calls")]).whole()
     assert json.loads(body)["choices"][0]["message"]["tool_calls"] == calls
     assert read_answer(body).tool_calls
 
@@ -250,7 +250,7 @@ def test_an_index_in_another_form_is_an_index(first, second):
     ]
     assembler = assembled([chunk(tool_calls=[piece]) for piece in parts])
     assert [made["function"]["arguments"] for made in message_of(assembler)["tool_calls"]] == [OSLO, ROME]
-    assert json.loads(assembled([chunk(index=second, content="a")]).completion())["choices"][0]["index"] == 1
+    assert json.loads(assembled([chunk(index=second, content="a")]).whole())["choices"][0]["index"] == 1
 
 
 def test_more_calls_than_any_provider_sends_are_refused():

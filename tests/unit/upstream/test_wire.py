@@ -28,10 +28,10 @@ def delta(index=0, finish_reason=None, **fields):
 
 def test_a_completion_is_read_and_kept_as_it_is():
     body = completion_body("Hi.", model="m-2", usage=Usage(100, 64, 7))
-    answer = read_answer(body, target_model="m", route="t", latency_s=0.5, attempts=2)
+    answer = read_answer(body, target_model="m")
     assert (answer.body, answer.text, answer.model) == (body, "Hi.", "m-2")
     assert (answer.usage, answer.finish_reason) == (Usage(100, 64, 7), "stop")
-    assert (answer.target_model, answer.route, answer.latency_s, answer.attempts) == ("m", "t", 0.5, 2)
+    assert answer.target_model == "m"
     assert not answer.tool_calls
 
 
@@ -58,7 +58,7 @@ def test_half_a_surrogate_pair_gives_a_text_that_utf8_can_spell():
     assert answer.text == "a\ufffd"
     assert answer.model.encode()
     assert answer.body == body
-    assert assembled(replay_chunks(body, include_usage=False)).completion()
+    assert assembled(replay_chunks(body, include_usage=False)).whole()
 
 
 def test_a_stream_is_put_together():
@@ -73,7 +73,7 @@ def test_a_stream_is_put_together():
     ]
     assembler = assembled(chunks)
     assert assembler.is_complete
-    assert json.loads(assembler.completion()) == {
+    assert json.loads(assembler.whole()) == {
         "prompt_filter_results": [1],
         "id": "c1",
         "created": 5,
@@ -95,7 +95,7 @@ def test_a_stream_is_put_together():
 def test_who_answers_is_told_by_the_first_chunk_that_tells_it():
     chunks = [{"model": "", **delta(content="a")}, {"model": "m-1", "id": "c1", **delta()}]
     chunks.append({"model": "m-2", "id": "c2", **delta(finish_reason="stop")})
-    body = assembled(chunks).completion()
+    body = assembled(chunks).whole()
     assert read_answer(body).model == "m-1"
     assert json.loads(body)["id"] == "c1"
 
@@ -113,7 +113,7 @@ def test_pieces_of_tool_calls_are_merged_by_index():
         ),
         delta(finish_reason="tool_calls"),
     ]
-    body = assembled(chunks).completion()
+    body = assembled(chunks).whole()
     assert json.loads(body)["choices"][0]["message"] == {
         "role": "assistant",
         "content": None,
@@ -131,7 +131,7 @@ def test_refusals_reasoning_and_function_calls_grow_too():
         delta(refusal="can't", reasoning_content="far", function_call={"name": "f", "arguments": "{"}),
         delta(function_call={"arguments": "}"}, finish_reason="stop"),
     ]
-    message = json.loads(assembled(chunks).completion())["choices"][0]["message"]
+    message = json.loads(assembled(chunks).whole())["choices"][0]["message"]
     assert message == {
         "role": "assistant",
         "content": None,
@@ -146,7 +146,7 @@ def test_a_surrogate_pair_that_two_chunks_share_is_joined():
         b'{"choices":[{"delta":{"content":"\\ud83d"}}]}',
         b'{"choices":[{"delta":{"content":"\\ude00"},"finish_reason":"stop"}]}',
     ]
-    assert read_answer(assembled(chunks).completion()).text == "😀"
+    assert read_answer(assembled(chunks).whole()).text == "😀"
 
 
 def test_every_choice_must_end():
@@ -154,7 +154,7 @@ def test_every_choice_must_end():
     assert not assembler.is_complete
     assembler.add(json.dumps(delta(1, finish_reason="length")).encode())
     assert assembler.is_complete
-    choices = json.loads(assembler.completion())["choices"]
+    choices = json.loads(assembler.whole())["choices"]
     assert [choice["message"]["content"] for choice in choices] == ["a", "b"]
 
 
@@ -218,18 +218,18 @@ def test_assembling_a_replay_gives_the_answer_again(texts, finish_reason, usage,
     body = json.dumps(value).encode()
     assembler = assembled(replay_chunks(body, include_usage=True))
     assert assembler.is_complete
-    again = json.loads(assembler.completion())
+    again = json.loads(assembler.whole())
     assert [(c["message"]["content"], c["finish_reason"], c["message"].get("refusal")) for c in again["choices"]] == [
         (text, finish_reason, refusal) for text in texts
     ]
-    first, second = read_answer(body), read_answer(assembler.completion())
+    first, second = read_answer(body), read_answer(assembler.whole())
     assert (first.text, first.finish_reason, first.usage) == (second.text, second.finish_reason, second.usage)
 
 
 def test_a_replay_keeps_tool_calls():
     calls = [{"id": "c0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     body = completion_body("", tool_calls=calls, finish_reason="tool_calls")
-    message = json.loads(assembled(replay_chunks(body, include_usage=False)).completion())["choices"][0]["message"]
+    message = json.loads(assembled(replay_chunks(body, include_usage=False)).whole())["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"] == calls
 

@@ -13,7 +13,8 @@ from semcache.request import RequestMemo
 from semcache.request.memo import MAX_MESSAGE_BYTES
 from semcache.server.auth import SOLE_CALLER
 from semcache.server.http.calls import HttpCall
-from semcache.server.http.chat import Chat
+from semcache.server.http.generation import Generation
+from semcache.server.http.protocols import CHAT
 from semcache.settings import HttpSettings, LimitSettings
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode()
@@ -29,7 +30,14 @@ class Refusing:
 @pytest.mark.parametrize(("ignored", "kept"), [("", 1), ("a", 1), ("a" * MAX_MESSAGE_BYTES, 0)])
 async def test_headers_weigh_what_they_hold(ignored: str, kept: int) -> None:
     memo, cache = RequestMemo(), Refusing()
-    chat = Chat(cache, memo, HttpSettings(), LimitSettings(), LongWork())  # type: ignore[arg-type]
+    chat = Generation(
+        CHAT,
+        cache=cache,  # type: ignore[arg-type]
+        memo=memo,
+        settings=HttpSettings(),
+        limits=LimitSettings(),
+        long_work=LongWork(),
+    )
     headers = [(b"cache-control", f"max-age=5, x={ignored}".encode())] if ignored else []
     scope: dict[str, Any] = {"headers": headers}
     for _ in range(2):

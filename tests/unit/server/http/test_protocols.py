@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from semcache.server.http.chat import event, without_usage
+from semcache.server.http.protocols import data_event, without_usage
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from semcache.server.http.chat import event, without_usage
     ],
 )
 def test_a_line_break_stays_within_its_event(data: bytes, sent: bytes) -> None:
-    assert event(data) == sent
+    assert data_event(data) == sent
 
 
 def test_every_count_becomes_zero_and_nothing_else() -> None:

@@ -1,15 +1,14 @@
-"""`POST /v1/chat/completions`: OpenAI's chat completions, plain and streamed, over the one cache."""
+"""Calls for an answer, such as `POST /v1/chat/completions`: plain and streamed, of any protocol, over the one cache."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from semcache.errors import InvalidRequestError
 from semcache.long_work import LongWork
@@ -19,6 +18,7 @@ from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.http.calls import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
+from semcache.server.http.protocols import HttpProtocol, ProtocolHeaders, without_usage
 from semcache.server.http.telling import told_comment, told_headers
 from semcache.server.http.wishes import WishHeaders, read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
@@ -30,24 +30,24 @@ _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _UNCACHED = (b"cache-control", b"no-cache")
 _UNBUFFERED = (b"x-accel-buffering", b"no")
 """nginx holds a stream back without it."""
-_DONE = b"data: [DONE]\n\n"
 _FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
 _PIECE_BYTES = 64 * 1024
 """Chunks of a replayed stream are sent together, in pieces of about this size."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCall:
-    """A chat completion as it was asked."""
+class GenerationCall:
+    """A call as it was asked."""
 
     request: Request
     streams: bool
 
 
-class Chat:
-    """Answers chat completions.
+class Generation:
+    """Answers the calls of one protocol.
 
     Args:
+        protocol: how it is spoken.
         cache: what answers.
         memo: remembers what was read of requests that come again.
         settings: how answers of the cache are told.
@@ -57,12 +57,15 @@ class Chat:
 
     def __init__(
         self,
+        protocol: HttpProtocol,
+        *,
         cache: SemanticCache,
         memo: RequestMemo,
         settings: HttpSettings,
         limits: LimitSettings,
         long_work: LongWork,
     ) -> None:
+        self._protocol = protocol
         self._long_work = long_work
         self._cache = cache
         self._memo = memo
@@ -91,21 +94,25 @@ class Chat:
                 body = without_usage(body)
             await call.reply(HTTPStatus.OK, [_JSON, *told_headers(response)], body)
 
-    async def _asked(self, call: HttpCall, tenant: str) -> ChatCall:
+    async def _asked(self, call: HttpCall, tenant: str) -> GenerationCall:
         """Return what a call asks for, from the memo if it has the body."""
         wishes = wish_headers(call.pairs)
-        # What is read depends on the wishes too. A header has no line break, so the first empty line ends them.
-        key = (tenant, self, b"".join([b"%b:%b\n" % wish for wish in wishes]) + b"\n" + call.body)
+        headers = self._protocol.headers(call)
+        # What is read depends on the headers too. A header has no line break, so the first empty line ends them.
+        named = b"".join([b"%b:%b\n" % wish for wish in wishes]) if wishes else b""
+        if headers:
+            named += "".join([f"{name}:{value}\n" for name, value in headers]).encode()
+        key = (tenant, self, named + b"\n" + call.body)
         known = self._memo.find(key)
         if known is not None:
-            return cast("ChatCall", known)  # The key names this object, so it was made here.
-        read = partial(self._read, call.body, wishes, tenant)
+            return cast("GenerationCall", known)  # The key names this object, so it was made here.
+        read = partial(self._read, call.body, wishes, headers, tenant)
         asked = await self._long_work.run(tenant, read) if is_long(call.body) else read()
         self._memo.remember(key, asked)
         return asked
 
-    def _read(self, body: bytes, wishes: WishHeaders, tenant: str) -> ChatCall:
-        fields = parse_body(body, self._limits).fields
+    def _read(self, body: bytes, wishes: WishHeaders, headers: ProtocolHeaders, tenant: str) -> GenerationCall:
+        fields = parse_body(body, self._limits, self._protocol.api).fields
         streams = fields.get("stream", False)
         if not isinstance(streams, bool):
             raise InvalidRequestError(
@@ -114,7 +121,7 @@ class Chat:
         if "cache" in fields:
             body = without_field(body, "cache")
         request = read_request(wishes, fields.get("cache"), tenant=tenant, body=body, limits=self._limits)
-        return ChatCall(request, streams)
+        return GenerationCall(replace(request, protocol=self._protocol.api, headers=headers), streams)
 
     async def _stream(
         self, call: HttpCall, caller: Caller, frames: AsyncGenerator[Started | bytes | Finished, None]
@@ -123,7 +130,7 @@ class Chat:
 
         The head is sent with the first chunk, so that what fails before it is an error with a status of its own.
         """
-        head: Headers = []
+        event, head = self._protocol.event, Headers()
         replayed = zeroes = False
         pause_s = 0.0
         pieces: list[bytes] = []
@@ -148,34 +155,11 @@ class Chat:
                     await asyncio.sleep(pause_s)
             else:
                 audit.filled(caller, frame.response)
-                pieces += [told_comment(frame.response), _DONE]
+                pieces += [told_comment(frame.response), self._protocol.end]
                 await call.end_stream(b"".join(pieces))
 
     def _zeroes(self, response: Response) -> bool:
         return self._settings.hit_usage == "zero" and response.status in _FROM_ENTRIES
-
-
-def event(data: bytes) -> bytes:
-    """Return JSON as a server-sent event; a line break in it begins another line of the same event."""
-    if b"\n" in data or b"\r" in data:
-        return b"".join(b"data: %b\n" % line for line in data.splitlines()) + b"\n"
-    return b"data: %b\n\n" % data
-
-
-def without_usage(body: bytes) -> bytes:
-    """Return a completion or a chunk whose usage has every count at 0."""
-    completion = json.loads(body.decode("utf-8-sig"))
-    if completion.get("usage") is not None:
-        completion["usage"] = _zeroed(completion["usage"])
-    return json.dumps(completion, separators=(",", ":")).encode()
-
-
-def _zeroed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _zeroed(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_zeroed(item) for item in value]
-    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _name(call: HttpCall, response: Response) -> None:

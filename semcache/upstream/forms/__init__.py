@@ -1,0 +1,15 @@
+"""The forms of calls and answers: for each protocol how it is sent, read, put together from a stream, and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from semcache.model import ApiProtocol
+from semcache.upstream.forms import chat
+from semcache.upstream.forms.form import AnswerForm, StreamAssembler
+
+FORMS: Mapping[ApiProtocol, AnswerForm] = {
+    ApiProtocol.CHAT: chat.FORM,
+}
+
+__all__ = ["FORMS", "AnswerForm", "StreamAssembler"]

@@ -76,6 +76,7 @@ class UpstreamCall:
         tenant: who asks; tenants share the places at a target.
         protocol: the API whose shape the body has; only targets that speak it are asked.
         headers: the protocol's own headers, which are sent along.
+        batch: names the calls that may be sent as one; empty for a call by itself.
         lost: the upstream adds the charged answer of each try that couldn't be used, however the call ends.
     """
 
@@ -90,6 +91,7 @@ class UpstreamCall:
     tenant: str = ""
     protocol: ApiProtocol = ApiProtocol.CHAT
     headers: tuple[tuple[str, str], ...] = ()
+    batch: str = ""
     lost: list[LostAnswer] = field(default_factory=list, compare=False)
 
 

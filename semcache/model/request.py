@@ -66,6 +66,7 @@ class Request:
         control: the caller's wishes.
         protocol: the API whose shape the body has.
         headers: the protocol's own headers (name in lower case, value), which change the answer and are forwarded.
+        batch: names the requests that one upstream call may answer together; empty for a request by itself.
     """
 
     tenant: str
@@ -79,6 +80,7 @@ class Request:
     control: CacheControl = field(default_factory=CacheControl)
     protocol: ApiProtocol = ApiProtocol.CHAT
     headers: tuple[tuple[str, str], ...] = ()
+    batch: str = ""
 
     @property
     def said_task(self) -> Task:

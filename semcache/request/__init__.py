@@ -14,6 +14,7 @@ recent small requests.
 """
 
 from semcache.request.cacheability import CacheabilityRules
+from semcache.request.forms.embeddings import inputs_of
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.memo import RequestMemo
 from semcache.request.parsing import check_values, decode_json, is_long, parse_body
@@ -30,6 +31,7 @@ __all__ = [
     "check_values",
     "decode_json",
     "exemplar_texts",
+    "inputs_of",
     "is_long",
     "parse_body",
     "secret_key_id",

@@ -46,7 +46,9 @@ class CacheabilityRules:
             text: the text that would be compared by meaning; empty when there is none.
         """
         message = _message(body)
-        reason = _no_tier(body.demands, self._settings) or self._repeatability.class_of(message)
+        reason = _no_tier(body.demands, self._settings)
+        if not reason and not body.demands.is_function:
+            reason = self._repeatability.class_of(message)
         if reason:
             return _NONE[reason]
         if body.demands.exact_alone:

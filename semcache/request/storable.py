@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semcache.model import Answer, CacheMode, Finish, KeyedRequest, Tier, finish_of, unknown_finish
+from semcache.model import Answer, ApiProtocol, CacheMode, Finish, KeyedRequest, Tier, finish_of, unknown_finish
 
 
 def skip_reason(keyed: KeyedRequest, answer: Answer, *, store_tool_calls: bool = False) -> str:
@@ -35,4 +35,5 @@ def skip_reason(keyed: KeyedRequest, answer: Answer, *, store_tool_calls: bool =
     if finish is Finish.UNKNOWN:
         return unknown_finish(answer.finish_reason)
     # An answer without a reason came whole: its JSON ended, or its stream said [DONE]. Broken ones don't come here.
-    return "" if answer.text.strip() or answer.tool_calls else "empty"
+    has_content = answer.text.strip() or answer.tool_calls or keyed.request.protocol is ApiProtocol.EMBEDDINGS
+    return "" if has_content else "empty"

@@ -190,6 +190,7 @@ class Filling:
             tenant=account.request.tenant,
             protocol=keyed.request.protocol,
             headers=keyed.request.headers,
+            batch=keyed.request.batch,
         )
 
     async def _buy(

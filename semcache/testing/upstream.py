@@ -218,8 +218,11 @@ def completion_body(
 
 
 def prompt_of(body: bytes) -> str:
-    """Return the text of the last user message of a request's body; empty when there is none."""
-    for message in reversed(json.loads(body).get("messages") or []):
+    """Return the text of the last user message of a request's body, or its one input; empty when there is neither."""
+    fields = json.loads(body)
+    if isinstance(fields.get("input"), str):
+        return str(fields["input"])
+    for message in reversed(fields.get("messages") or []):
         if message.get("role") == "user":
             return text_of(message.get("content"))
     return ""
@@ -235,8 +238,25 @@ def _completion(scripted: Scripted, model: str) -> bytes:
     )
 
 
+def embeddings_body(texts: Sequence[str], *, model: str = "scripted", usage: Usage | None = DEFAULT_USAGE) -> bytes:
+    """Return the JSON of embeddings as a provider writes it; each vector has the length of its text and its words."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": [float(len(text)), float(len(text.split()))]}
+        for index, text in enumerate(texts)
+    ]
+    body: dict[str, Any] = {"object": "list", "data": data, "model": model}
+    if usage is not None:
+        body["usage"] = {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens}
+    return json.dumps(body).encode()
+
+
+def _embeddings(scripted: Scripted, model: str) -> bytes:
+    return embeddings_body([scripted.text], model=model, usage=scripted.usage)
+
+
 _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
     ApiProtocol.CHAT: _completion,
+    ApiProtocol.EMBEDDINGS: _embeddings,
 }
 """What makes the body of a scripted answer of each protocol, of the script and the model that answers."""
 

@@ -16,6 +16,7 @@ from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamTimedOu
 from semcache.model import Answer, ApiProtocol, Mode, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
+from semcache.upstream.batches import Batches
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.finishes import UnknownFinishes
 from semcache.upstream.fleet import Fleet
@@ -121,6 +122,7 @@ class HttpUpstream:
             )
             for target in settings.targets
         }
+        self._batches = Batches(self._complete)
         self._streams = {name: StreamUsage(target, clock) for name, target in self._targets.items()}
         if observer is not None:
             for name in self._targets:
@@ -160,6 +162,9 @@ class HttpUpstream:
             OverloadedError: there is no place at the target within `max_wait_s`, or this process has run out of memory
                 or descriptors.
         """
+        return await (self._batches.complete(call) if call.batch else self._complete(call))
+
+    async def _complete(self, call: UpstreamCall) -> Answer:
         tries = self._tries(call)
         with self._timed(tries) as started_s:
             while True:

@@ -20,12 +20,14 @@ class Demands:
         exact_alone: why it may use the exact tier alone, a stable token of `EXACT_ALONE`; empty when nothing says so.
         must_call_tools: whether it demands an answer that calls a tool.
         temperature: of the sampling; 0 where it isn't set.
+        is_function: whether the answer is a function of the request, so that no wording makes it unrepeatable.
     """
 
     no_tier: str = ""
     exact_alone: str = ""
     must_call_tools: bool = False
     temperature: float = 0.0
+    is_function: bool = False
 
 
 @dataclass(frozen=True, slots=True)

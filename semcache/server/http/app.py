@@ -14,6 +14,7 @@ from semcache.request import RequestMemo
 from semcache.server.gate import Gate
 from semcache.server.grpc.service import Service
 from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_method
+from semcache.server.http.embeddings import Embeddings
 from semcache.server.http.generation import Generation
 from semcache.server.http.management import Management
 from semcache.server.http.models import Models
@@ -67,9 +68,14 @@ def http_app(
             answers.answer, method=method, needs="write", errors=protocol.errors, refused="no exact hit"
         )
 
+    embeddings = Embeddings(cache, settings.server.http, settings.limits, long_work)
     models = Models(settings.upstream, clock.wall())
     management = Management(service, calls, settings.limits, long_work)
     paths: dict[str, tuple[str, ASGIApp]] = {
+        "/v1/embeddings": (
+            "POST",
+            calls.endpoint(embeddings.answer, method="CreateEmbeddings", needs="write", refused="no exact hit"),
+        ),
         **{path: ("POST", generation(protocol, method)) for path, (protocol, method) in _GENERATIONS.items()},
         "/healthz": ("GET", _health(lambda: True, cache.new_id)),
         "/readyz": ("GET", _health(lambda: not gate.closed, cache.new_id)),

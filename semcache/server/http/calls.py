@@ -77,6 +77,11 @@ class HttpCall:
         self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
         self._send = send
 
+    def name(self, request_id: str) -> None:
+        """Give the answer the request's own id where the client has sent none."""
+        if not self.request_id:
+            self.request_id = request_id.encode()
+
     async def reply(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])

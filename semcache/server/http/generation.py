@@ -12,14 +12,14 @@ from typing import cast
 
 from semcache.errors import InvalidRequestError
 from semcache.long_work import LongWork
-from semcache.model import Finished, Request, Response, Started, Status
+from semcache.model import Finished, Request, Response, Started
 from semcache.request import RequestMemo, is_long, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.http.calls import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.protocols import HttpProtocol, ProtocolHeaders, without_usage
-from semcache.server.http.telling import told_comment, told_headers
+from semcache.server.http.telling import FROM_ENTRIES, told_comment, told_headers
 from semcache.server.http.wishes import WishHeaders, read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
@@ -30,7 +30,6 @@ _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _UNCACHED = (b"cache-control", b"no-cache")
 _UNBUFFERED = (b"x-accel-buffering", b"no")
 """nginx holds a stream back without it."""
-_FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
 _PIECE_BYTES = 64 * 1024
 """Chunks of a replayed stream are sent together, in pieces of about this size."""
 
@@ -87,7 +86,7 @@ class Generation:
         else:
             response = await self._cache.complete(asked.request)
             audit.filled(caller, response)
-            _name(call, response)
+            call.name(response.request_id)
             assert response.answer is not None
             body = response.answer.body
             if self._zeroes(response):
@@ -138,7 +137,7 @@ class Generation:
         async for frame in frames:
             if isinstance(frame, Started):
                 response = frame.response
-                _name(call, response)
+                call.name(response.request_id)
                 replayed, zeroes = response.answer is not None, self._zeroes(response)
                 pause_s = self._settings.replay_pause_s if replayed else 0.0
                 head = [_EVENTS, _UNCACHED, _UNBUFFERED, *told_headers(response)]
@@ -159,10 +158,4 @@ class Generation:
                 await call.end_stream(b"".join(pieces))
 
     def _zeroes(self, response: Response) -> bool:
-        return self._settings.hit_usage == "zero" and response.status in _FROM_ENTRIES
-
-
-def _name(call: HttpCall, response: Response) -> None:
-    """Give the answer the request's own id where the client has sent none."""
-    if not call.request_id:
-        call.request_id = response.request_id.encode()
+        return self._settings.hit_usage == "zero" and response.status in FROM_ENTRIES

@@ -25,6 +25,8 @@ _RFC9211 = {
     Status.REFRESH: "fwd=request",
 }
 """Parameters of the `Cache-Status` header by RFC 9211."""
+FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
+"""Statuses of answers that an earlier request paid for."""
 _TOKEN = re.compile(r"[a-z][a-z0-9_]*")
 _IN_FLIGHT = "in_flight"
 

@@ -1,6 +1,7 @@
 """Turn the raw bytes of a request into a keyed request.
 
-- `parsing.py` parses and checks the body; `fields.py` is the table of its fields; `wishes.py` reads its limits.
+- `parsing.py` parses and checks the body. `forms/` has for each protocol the table of its fields (`fields.py` says what
+  a field does to the keys) and what its bodies say; `wishes.py` reads their limits.
 - `keying.py` computes the exact key and the partition; `templates.py` divides a template's slots.
 - `emoji.py` takes emoji out of the compared text.
 - `cacheability.py` decides how much of the cache a request may use, and `storable.py` which answers are stored.

@@ -1,9 +1,10 @@
-"""The upstream: the OpenAI-compatible wire, and the router that asks one of several targets.
+"""The upstream: the wire of each protocol, and the router that asks one of several targets.
 
 - It owns the way of one upstream call: the route's plan (`routes`), tries over targets (`tries`, `retries`,
   `retry_budget`), the health of targets (`fleet`, `breaker`), the degraded mode (`modes`), and what is sent and read
   (`body`, `stream_usage`, `wire`, `sse`, `relay`, `finishes`; `assembly` with `content` and `tool_calls`), the counts
-  of a usage (`usage`), what came of lost answers (`lost`, `generated`). `router` reads in call order.
+  of a usage (`usage`), what came of lost answers (`lost`, `generated`). `router` reads in call order. `forms/` says of
+  each protocol how its calls are sent and its answers read; `batches` sends calls that belong together as one.
 - Thread: all of it runs on the event loop and is used by no other thread.
 - It remembers connections, breakers, the calls of the last window, 4,096 plans of routes, 1,024 models that targets
   refused, and which targets refuse to be asked for the usage of streams. All of it ends with the process. The modules

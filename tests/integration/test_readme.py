@@ -45,7 +45,7 @@ async def test_the_python_runs(number: int) -> None:
             subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
         )
         assert ran.returncode == 0, ran.stderr
-        assert "Answer to: " in ran.stdout
+        assert ("2 40" if "embeddings" in code else "Answer to: ") in ran.stdout
 
 
 @pytest.mark.parametrize("number", range(len(TOML)))

@@ -39,11 +39,11 @@ def inputs_of(fields: Mapping[str, Any]) -> tuple[bytes, list[object]]:
         InvalidRequestError: EMPTY_INPUT, or INVALID_PARAMETER for an input that is no text and no list of tokens.
     """
     given = fields.get("input")
-    inputs = given if isinstance(given, list) and not _is_tokens(given) else [given]
+    inputs = given if isinstance(given, list) and given and not _is_tokens(given) else [given]
     for each in inputs:
         _check(each)
     rest = {name: value for name, value in fields.items() if name != "input"}
-    beginning = json.dumps(rest, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    beginning = json.dumps(rest, separators=(",", ":")).encode()
     return beginning[:-1] + (b',"input":' if rest else b'"input":'), inputs
 
 
@@ -71,9 +71,9 @@ def _is_tokens(value: object) -> bool:
 
 
 def _check(given: object) -> None:
+    if given in (None, "", []):
+        refuse("An input is empty.", "EMPTY_INPUT", hint="Send a text, or a list of texts.", field="input")
     if not isinstance(given, str) and not _is_tokens(given):
-        if given in (None, "", []):
-            refuse("The request has no input.", "EMPTY_INPUT", hint="Send a text, or a list of texts.", field="input")
         refuse("Each input must be a text or a list of tokens.", "INVALID_PARAMETER", field="input")
 
 

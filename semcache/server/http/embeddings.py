@@ -95,8 +95,7 @@ class Embeddings:
 
 
 def _dump(value: object) -> bytes:
-    # Half a surrogate pair is refused where the key is made, with a sentence about it.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _joined(responses: Sequence[Response], *, zeroes: bool) -> bytes:

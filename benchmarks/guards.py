@@ -19,6 +19,7 @@ from rich.console import Console
 
 from benchmarks.hit_rate.prompts import lines
 from benchmarks.measurements import Measurement, report
+from benchmarks.prompts import short_prompts
 from benchmarks.ranking import TRAP_SHARES, Change, compare_rankings
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
@@ -42,6 +43,8 @@ ROUNDS = 5
 TIMED = 1_500
 MAX_US, MAX_VETOED = 100.0, 2.0
 """Targets: microseconds for a candidate, and percent of true pairs that one guard vetoes."""
+SIBLINGS, NEW_SIBLINGS = 5_000, 1_000
+"""Questions of one template that are stored, and others of it that are asked."""
 MIN_AUC, MIN_HITS = 0.80, 30.0
 """Targets on fow-cache: the area under the curve, and percent of hits at most 1 % of traps beside."""
 
@@ -86,6 +89,7 @@ def main() -> None:
         _show(labelled, results)
         details[labelled.name] = results
         measurements += _measurements(labelled.name, results)
+    measurements.append(_new_siblings(decider, settings.threshold))
     report("guards", measurements, notes=notes, details=details)
 
 
@@ -132,6 +136,23 @@ def _times(decider: Decider, sets: Sequence[LabelledSet]) -> Iterator[Measuremen
     yield Measurement("all guards, one candidate: 95th percentile", "µs", tuple(map(_p95, compares)))
     yield Measurement("all guards, reading of one text: median", "µs", tuple(map(median, reads)))
     yield Measurement("all guards, reading of one text: 95th percentile", "µs", tuple(map(_p95, reads)))
+
+
+def _new_siblings(decider: Decider, threshold: float) -> Measurement:
+    """Measure how many new questions are served another's answer where half of their template is stored."""
+    texts = short_prompts(SIBLINGS + NEW_SIBLINGS)
+    vectors = asyncio.run(embed(texts, Console(stderr=True)))
+    readings = [Reading(decider.features(text)) for text in texts[:SIBLINGS]]
+    served = 0
+    for text, row in zip(texts[SIBLINGS:], vectors[SIBLINGS:] @ vectors[:SIBLINGS].T, strict=True):
+        asked = decider.read(text)
+        judged = (decider.compare_readings(asked, readings[near], float(row[near])) for near in np.argsort(-row)[:5])
+        served += any(
+            score >= threshold and all(verdict.effect is not Effect.VETO for verdict in verdicts)
+            for score, verdicts in judged
+        )
+    share = (100 * served / NEW_SIBLINGS,)
+    return Measurement("template: new questions served another's answer", "%", share, at_most=MAX_VETOED)
 
 
 def _p95(values: Sequence[float]) -> float:

@@ -89,16 +89,10 @@ def rewordings(texts: Sequence[str], count: int, seed: int) -> list[tuple[int, s
     return found[:count]
 
 
-def _one_word_upper(text: str, chance: random.Random) -> str:
-    words = text.split(" ")
-    position = chance.randrange(len(words))
-    words[position] = words[position].upper()
-    return " ".join(words)
-
-
 def _one_word_title(text: str, chance: random.Random) -> str:
     words = text.split(" ")
-    position = chance.randrange(len(words))
+    # A short word with a capital may be a name ("Can", "Go"), and a letter a grade.
+    position = chance.choice([number for number, word in enumerate(words) if len(word) > 3])
     words[position] = words[position].capitalize()
     return " ".join(words)
 
@@ -110,7 +104,6 @@ def _double_space(text: str, chance: random.Random) -> str:
 
 
 _CHANGES: tuple[Callable[[str, random.Random], str], ...] = (
-    _one_word_upper,
     _one_word_title,
     _double_space,
     lambda text, _: text.lower(),

@@ -86,7 +86,7 @@ class DecisionSettings(Section):
 
     policy: str = "threshold"
     """The name of the policy that judges candidates. `threshold` serves those whose score reaches `threshold`."""
-    threshold: Cosine = 0.88
+    threshold: Cosine = 0.86
     """The score that a candidate must reach, in units of the cosine. The guards keep texts that are nearly the same
     below it; what it decides is how freely a request may be worded anew (docs/quality.md)."""
     overrides: tuple[NamespaceThreshold, ...] = ()

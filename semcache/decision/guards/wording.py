@@ -38,11 +38,19 @@ _CLOSED_NEGATION = re.compile(r"(?:\bnot|n't)[,;:]", re.IGNORECASE)
 """A negation that ends its clause: "Please don't, stop it" isn't "Please don't stop it"."""
 _CAPITONYMS = word_list("capitonyms")
 """Words that mean something else with a capital."""
+_ACRONYMS = word_list("acronyms")
+"""Longer words that mean something else in capitals."""
+_LONGEST_ACRONYM = 4
+"""Letters of a common word up to which capitals may make another word of it: "us", "aids", "path". A longer one in
+capitals is mostly stressed: "WITHOUT a grinder"."""
 _ENGLISH = "en"
 _NEUTRAL = frozenset({"that", "of", "from", "there", "to"})
 """Small words that may be added or left out without another meaning, though not always: they only withhold the lift."""
 _MAX_OF_FEW = 3
 """Words without a counterpart up to which even two texts of a few words are nearly the same."""
+_MAX_A_MATCH = 2
+"""Words without a counterpart for each matched word up to which texts are nearly the same: then half of all their words
+have a counterpart. With 1, a quarter of new questions that follow one template were served another's answer."""
 _MAX_NAMED = 3
 """Words without a counterpart that a verdict names."""
 
@@ -93,7 +101,8 @@ class WordingGuard:
     def _describe_unmatched(self, pair: Pair) -> str | None:
         """Return the words without a counterpart where they lower the score; None where the text is worded anew."""
         alignment = pair.alignment
-        if alignment.unmatched_count > max(_MAX_OF_FEW, len(alignment.order)) and self._are_english(pair):
+        allowed = max(_MAX_OF_FEW, _MAX_A_MATCH * len(alignment.order))
+        if alignment.unmatched_count > allowed and self._are_english(pair):
             return None
         conflict = describe_conflict(pair.asked.stance, pair.stored.stance) if alignment.unmatched_count == 1 else ""
         return conflict or f"request adds {_list(alignment.asked_only)}, entry adds {_list(alignment.stored_only)}"
@@ -141,13 +150,17 @@ def _describe_case(pair: Pair) -> str:
     for asked, stored in pair.alignment.matched:
         if asked.folded != stored.folded or asked.flags == stored.flags:
             continue
-        if asked.is_in_capitals != stored.is_in_capitals and (
-            len(asked.folded) == 1 or (is_common_word(asked) and asked.folded not in SMALL_WORDS)
-        ):
+        if asked.is_in_capitals != stored.is_in_capitals and (len(asked.folded) == 1 or _may_be_acronym(asked)):
             return f"only one side writes {asked.folded} in capitals"
         if asked.is_name != stored.is_name and asked.folded in _CAPITONYMS:
             return f"only one side writes {asked.folded} with a capital"
     return ""
+
+
+def _may_be_acronym(word: Word) -> bool:
+    """Return whether a word is a common one that means something else in capitals."""
+    is_short = len(word.folded) <= _LONGEST_ACRONYM
+    return (is_short or word.folded in _ACRONYMS) and is_common_word(word) and word.folded not in SMALL_WORDS
 
 
 def _describe_skeletons(asked: tuple[str, ...], stored: tuple[str, ...]) -> str | None:

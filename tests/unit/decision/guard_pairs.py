@@ -217,6 +217,14 @@ OTHER_WORDS = [
     ("How far is 5 nm in km?", "How far is 5 NM in km?"),
     ("solve 2x + 3y = 12 for x", "solve 2x + 3y = 12 for y"),
 ]
+OTHER_PHRASES = [
+    ("How do I test a leather sofa in a small apartment?", "How do I test a leather sofa on a tight budget?"),
+    ("How do I recycle a canvas tent on a tight budget?", "How do I recycle a canvas tent without special tools?"),
+    ("On a tight budget, how do I recycle a tent?", "For a school project, how do I recycle a tent?"),
+    ("Write a cover letter for a junior nurse", "Write a cover letter for a head gardener"),
+]
+"""Pairs with half of their words in common, in which one phrase stands for another."""
+
 SMALL_WORDS = [
     ("Can I take ibuprofen?", "Must I take ibuprofen?"),
     ("songs written for the queen", "songs written by the queen"),
@@ -225,6 +233,7 @@ SMALL_WORDS = [
 ]
 CAPITALS = [
     ("How do I set PATH in bash?", "How do I set path in bash?"),
+    ("How fast is SWIFT for payments?", "How fast is swift for payments?"),
     ("What does a turkey eat?", "What does a Turkey eat?"),
     ("how do I get to Reading by train", "how do I get to reading by train"),
     ("In vim, how do I use o?", "In vim, how do I use O?"),
@@ -294,6 +303,7 @@ LOWERED = {
         *ROLES,
         *OTHER_FORMS,
         *OTHER_WORDS,
+        *OTHER_PHRASES,
         *SMALL_WORDS,
         *CAPITALS,
     ],
@@ -475,6 +485,8 @@ NOT_LIFTED = [
 """Prompts that differ in little but aren't near repeats. A review of the wording guard found most of them."""
 
 LIFTED = [
+    ("How do I open a jar WITHOUT a gripper?", "How do I open a jar without a gripper?"),
+    ("How do I adjust a coffee GRINDER?", "How do I adjust a coffee grinder?"),
     ("hello", "Hello!"),
     ("thanks", "Thanks!!"),
     ("Tell me a joke", "tell me a joke."),

@@ -64,15 +64,30 @@ $(LITELLM)/bin/litellm:
 	@$(PYTHON) -m venv $(LITELLM)
 	@$(LITELLM)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-litellm.txt
 
-# Clients that call semcache over HTTP, in the releases that are tested.
-OPENAI := tests/e2e/.cache/openai-$(call checksum,tests/e2e/requirements-openai.txt)
-sdks: $(OPENAI)/bin/openai  ## OpenAI's client in an environment of its own, for the tests with it
+# Other projects' clients, in the releases that are tested, with semcache's own package for LangChain. JavaScript's is
+# left out where npm isn't installed.
+CLIENTS := tests/e2e/.cache/clients-$(call checksum,tests/e2e/requirements-clients.txt pyproject.toml integrations/*/pyproject.toml)
+JAVASCRIPT := tests/e2e/.cache/javascript-$(call checksum,examples/clients/javascript/package-lock.json)
+sdks: $(CLIENTS)/complete $(if $(shell command -v npm),$(JAVASCRIPT)/complete)  ## Other projects' clients in environments of their own, for the tests with them
 
-$(OPENAI)/bin/openai:
-	$(call say,OpenAI's client)
-	@rm -rf tests/e2e/.cache/openai-*
-	@$(PYTHON) -m venv $(OPENAI)
-	@$(OPENAI)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-openai.txt
+$(CLIENTS)/complete:
+	$(call say,clients for Python)
+	@rm -rf tests/e2e/.cache/clients-*
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --no-input install -q --no-compile --require-hashes \
+		-r tests/e2e/requirements-clients.txt
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check --no-input install -q --no-deps --no-build-isolation --no-index \
+		--editable . --editable integrations/langchain-semcache
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check check
+	@touch $@
+
+$(JAVASCRIPT)/complete:
+	$(call say,OpenAI's client for JavaScript)
+	@rm -rf tests/e2e/.cache/javascript-*
+	@mkdir -p $(JAVASCRIPT)
+	@cp examples/clients/javascript/package.json examples/clients/javascript/package-lock.json $(JAVASCRIPT)
+	@npm ci --prefix $(JAVASCRIPT) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 bench: install-dev  ## The benchmarks' tables (minutes)
 	$(call say,bench)

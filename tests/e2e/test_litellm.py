@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,9 +13,8 @@ from semcache.client.failures import ClientError
 from semcache.server.app import Application
 from semcache.settings import load_settings
 from semcache.testing.embedder import HashingEmbedder
-from tests.conftest import missing
+from tests.support.litellm_proxy import running_proxy
 
-FOLDER = Path(__file__).parent
 KEY = "sk-of-the-proxy"
 ANSWER = "The river rises in the hills and ends in the sea."
 CONFIG = f"""
@@ -36,57 +29,16 @@ general_settings: {{master_key: {KEY}}}
 router_settings: {{num_retries: 0}}
 litellm_settings: {{num_retries: 0, telemetry: false}}
 """
-START_S = 90.0
 
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a running proxy."""
-    found = sorted(FOLDER.glob(".cache/litellm-*/bin/litellm"))
-    if not found:
-        missing("LiteLLM's environment isn't there: `make litellm` builds it")
     folder = tmp_path_factory.mktemp("litellm")
-    (folder / "config.yaml").write_text(CONFIG)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # It would fetch its prices from the net.
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [found[-1], "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _until_ready(process, f"{url}/health/liveliness", folder / "log")
-            yield f"{url}/v1"
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline_s = time.monotonic() + START_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.25)  # It has no other way to say that it is there.
-    pytest.fail(f"the proxy didn't start:\n{log.read_text('utf-8', 'replace')[-2000:]}")
+    config = folder / "config.yaml"
+    config.write_text(CONFIG)
+    with running_proxy(config, folder) as url:
+        yield url
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from semcache.errors import UpstreamError, UpstreamRefusedError
 from semcache.model import UpstreamCall
 from semcache.testing.serving import Served, serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream, prompt_of
-from tests.conftest import missing
 
 FOLDER = Path(__file__).parent
 KEY = "sk-of-a-program"
@@ -54,16 +53,8 @@ class Run:
     served: Served
 
 
-@pytest.fixture(scope="module")
-def python() -> str:
-    found = sorted(FOLDER.glob(".cache/openai-*/bin/python"))
-    if not found:
-        missing("the environment of OpenAI's client isn't there: `make sdks` builds it")
-    return str(found[-1])
-
-
 @pytest.fixture
-async def run(python: str) -> AsyncIterator[Run]:
+async def run(clients_python: str) -> AsyncIterator[Run]:
     keys = [{"tenant": "acme", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]
     settings = {
         "auth": {"enabled": True, "keys": keys},
@@ -71,7 +62,7 @@ async def run(python: str) -> AsyncIterator[Run]:
     }
     upstream = ScriptedUpstream(Provider(), models={"fast": "gpt-4o-mini"})
     async with serving(settings, upstream=upstream) as served:
-        command = [python, str(FOLDER / "openai_client.py"), f"{served.http_url}/v1", KEY]
+        command = [clients_python, str(FOLDER / "openai_client.py"), f"{served.http_url}/v1", KEY]
         ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
         assert ran.returncode == 0, ran.stderr
         yield Run(json.loads(ran.stdout), served)

@@ -12,6 +12,8 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")),
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "benchmarks").glob("*.md"),
+    *(ROOT / "examples").rglob("README.md"),
+    *(ROOT / "integrations").glob("*/README.md"),
 ]
 # Where a document may look for a name such as `story/cache.py`, `calls.py` or `tests/contract/`.
 ROOMS = [ROOT, *(path.parent for path in (ROOT / "semcache").rglob("__init__.py"))]

@@ -85,6 +85,18 @@ def test_every_pin_has_hashes_and_nothing_names_a_place(lock):
         assert re.fullmatch(r"[a-z0-9._-]+==[^\s;]+( ;[^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+", line.rstrip()), line
 
 
+def test_the_clients_and_what_semcaches_own_client_needs_are_pinned_by_hash():
+    folder = ROOT / "tests" / "e2e"
+    lines = (folder / "requirements-clients.txt").read_text("utf-8").replace("\\\n", " ").splitlines()
+    pinned = [Requirement(line.split("--hash")[0]) for line in lines if "--hash=sha256:" in line]
+    asked = [
+        line.split("#")[0].strip() for line in (folder / "requirements-clients.in").read_text("utf-8").splitlines()
+    ]
+    names = {canonicalize_name(requirement.name) for requirement in pinned}
+    assert {canonicalize_name(Requirement(text).name) for text in [*CORE, *filter(None, asked)]} - names == set()
+    assert [line for line in lines if "==" in line and not line.startswith("#") and "--hash=sha256:" not in line] == []
+
+
 def test_locks_that_meet_in_one_environment_agree():
     cpu, dev = pins("cpu.lock"), pins("dev.lock")
     assert {name: (cpu[name], dev[name]) for name in cpu.keys() & dev.keys() if cpu[name] != dev[name]} == {}

@@ -41,15 +41,17 @@ class ErrorShape:
     """How one protocol writes an error.
 
     Attributes:
-        body: makes the body of an answer.
-        event: makes the bytes that end a stream which has begun.
+        body: makes the body of an answer, of the error and the id of its call.
+        event: makes the bytes that end a stream which has begun, of the same.
+        id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
     """
 
-    body: Callable[[SemcacheError], bytes]
-    event: Callable[[SemcacheError], bytes]
+    body: Callable[[SemcacheError, str], bytes]
+    event: Callable[[SemcacheError, str], bytes]
+    id_header: bytes = b""
 
 
-OPENAI_ERRORS = ErrorShape(openai_body, openai_event)
+OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _: openai_event(error))
 
 
 class HttpCall:
@@ -63,11 +65,23 @@ class HttpCall:
         started: whether the answer's status has been sent.
     """
 
-    __slots__ = ("_new_id", "_send", "body", "headers", "pairs", "refusal", "request_id", "scope", "started")
+    __slots__ = (
+        "_id_header",
+        "_new_id",
+        "_send",
+        "body",
+        "headers",
+        "pairs",
+        "refusal",
+        "request_id",
+        "scope",
+        "started",
+    )
 
-    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str]) -> None:
+    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str], id_header: bytes = b"") -> None:
         self.scope = scope
         self._new_id = new_id
+        self._id_header = id_header
         self.pairs: list[tuple[bytes, bytes]] = scope["headers"]
         self.headers: Mapping[bytes, bytes] = dict(self.pairs)
         self.body = b""
@@ -99,9 +113,17 @@ class HttpCall:
         """Send the last piece."""
         await self._send({"type": "http.response.body", "body": data})
 
+    def settle_id(self) -> bytes:
+        """Return the `x-request-id` of the answer, which doesn't change from here on."""
+        if not self.request_id:
+            self.request_id = self._new_id().encode()
+        return self.request_id
+
     async def _start(self, status: int, headers: Headers) -> None:
         self.started = True
-        headers.append((REQUEST_ID, self.request_id or self._new_id().encode()))
+        headers.append((REQUEST_ID, self.settle_id()))
+        if self._id_header:
+            headers.append((self._id_header, self.request_id))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
@@ -156,7 +178,7 @@ class HttpCalls:
         counts = self._counts.of(method)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            call, code = HttpCall(scope, send, self._new_id), "CANCELLED"
+            call, code = HttpCall(scope, send, self._new_id, errors.id_header), "CANCELLED"
             counts.start()
             try:
                 with self._enter(call, needs) as caller:
@@ -187,7 +209,7 @@ class HttpCalls:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             del receive
             self._admission.raise_for_caller(error)
-            await _fail(HttpCall(scope, send, self._new_id), error, errors, unread=True)
+            await _fail(HttpCall(scope, send, self._new_id, errors.id_header), error, errors, unread=True)
 
         return answer
 
@@ -207,14 +229,15 @@ class HttpCalls:
 
 async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
+    request_id = call.settle_id().decode()
     if call.started:
-        await call.end_stream(errors.event(error))
+        await call.end_stream(errors.event(error, request_id))
         return
     status = status_of(error)
     headers = [*failure_headers(error, status), _NO_SNIFFING]
     if unread:
         headers.append(_CLOSE)
-    await call.reply(status, headers, errors.body(error))
+    await call.reply(status, headers, errors.body(error, request_id))
 
 
 def _is_unread(call: HttpCall, max_bytes: int) -> bool:

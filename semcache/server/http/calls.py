@@ -36,24 +36,6 @@ _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorShape:
-    """How one protocol writes an error.
-
-    Attributes:
-        body: makes the body of an answer, of the error and the id of its call.
-        event: makes the bytes that end a stream which has begun, of the same.
-        id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
-    """
-
-    body: Callable[[SemcacheError, str], bytes]
-    event: Callable[[SemcacheError, str], bytes]
-    id_header: bytes = b""
-
-
-OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _: openai_event(error))
-
-
 class HttpCall:
     """One call: what was sent, and the means to answer.
 
@@ -63,6 +45,7 @@ class HttpCall:
         refusal: why the call is refused for load unless it is an exact hit; None for a call that isn't refused.
         request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
         started: whether the answer's status has been sent.
+        events: how many events of a stream have been sent.
     """
 
     __slots__ = (
@@ -70,6 +53,7 @@ class HttpCall:
         "_new_id",
         "_send",
         "body",
+        "events",
         "headers",
         "pairs",
         "refusal",
@@ -87,6 +71,7 @@ class HttpCall:
         self.body = b""
         self.refusal: OverloadedError | None = None
         self.started = False
+        self.events = 0
         own = self.headers.get(REQUEST_ID, b"")
         self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
         self._send = send
@@ -125,6 +110,24 @@ class HttpCall:
         if self._id_header:
             headers.append((self._id_header, self.request_id))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How one protocol writes an error.
+
+    Attributes:
+        body: makes the body of an answer, of the error and its call, whose id is settled.
+        event: makes the bytes that end a stream which has begun, of the same.
+        id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
+    """
+
+    body: Callable[[SemcacheError, HttpCall], bytes]
+    event: Callable[[SemcacheError, HttpCall], bytes]
+    id_header: bytes = b""
+
+
+OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _: openai_event(error))
 
 
 Handler = Callable[[HttpCall, Caller], Awaitable[None]]
@@ -229,15 +232,15 @@ class HttpCalls:
 
 async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
-    request_id = call.settle_id().decode()
+    call.settle_id()
     if call.started:
-        await call.end_stream(errors.event(error, request_id))
+        await call.end_stream(errors.event(error, call))
         return
     status = status_of(error)
     headers = [*failure_headers(error, status), _NO_SNIFFING]
     if unread:
         headers.append(_CLOSE)
-    await call.reply(status, headers, errors.body(error, request_id))
+    await call.reply(status, headers, errors.body(error, call))
 
 
 def _is_unread(call: HttpCall, max_bytes: int) -> bool:

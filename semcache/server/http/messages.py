@@ -12,7 +12,7 @@ from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import ApiProtocol
 from semcache.server.http.calls import ErrorShape, HttpCall
 from semcache.server.http.failures import passed_on, status_of
-from semcache.server.http.protocols import HttpProtocol, ProtocolHeaders, data_event
+from semcache.server.http.protocols import HttpProtocol, ProtocolHeaders, data_event, named_event, type_of
 from semcache.upstream.forms.messages import VERSION
 from semcache.wire.texts import utf8
 
@@ -21,8 +21,6 @@ _BETA_HEADER = b"anthropic-beta"
 _PROFILE_HEADER = b"anthropic-user-profile-id"
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 """What a header may hold that is sent on: visible ASCII, with blanks within."""
-_LEADING_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([a-z_]+)"')
-_EVENT_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _OVERLOADED = 529
 """Anthropic's own status of an overload. semcache's is 503, which proxies know, too."""
 _TYPES: Mapping[int, str] = {
@@ -74,16 +72,6 @@ def _is_error(body: bytes) -> bool:
     return isinstance(value, dict) and value.get("type") == "error" and isinstance(value.get("error"), dict)
 
 
-def named_event(data: bytes) -> bytes:
-    """Return the JSON of an event as a server-sent event that has the name of its type."""
-    leading = _LEADING_TYPE.match(data)
-    if leading is not None:
-        return b"event: %b\n%b" % (leading[1], data_event(data))
-    kind = json.loads(data.decode("utf-8-sig")).get("type")
-    named = isinstance(kind, str) and _EVENT_NAME.fullmatch(kind)
-    return (b"event: %b\n" % kind.encode() if named else b"") + data_event(data)
-
-
 def protocol_headers(call: HttpCall) -> ProtocolHeaders:
     """Return what a call's headers say of the protocol: its version, its betas in order, and its end user.
 
@@ -123,8 +111,13 @@ def _refuse(message: str, reason: str, *, hint: str = "") -> NoReturn:
 
 MESSAGES = HttpProtocol(
     ApiProtocol.MESSAGES,
-    ErrorShape(anthropic_body, anthropic_event, b"request-id"),
+    ErrorShape(
+        lambda error, call: anthropic_body(error, call.request_id.decode()),
+        lambda error, call: anthropic_event(error, call.request_id.decode()),
+        b"request-id",
+    ),
     named_event,
     b"",
     protocol_headers,
+    lambda event: type_of(event) == b"message_stop",
 )

@@ -150,7 +150,7 @@ async def test_a_live_stream_is_relayed_as_it_comes_and_ends_with_what_the_cache
         hit = await client.post(MESSAGES, json=saying("Count"))
     assert streamed(text) == said(hit) == "one two"
     assert "[DONE]" not in text
-    assert text.split("\n\n")[-2].startswith(": semcache {")
+    assert text.split("\n\n")[-3].startswith(": semcache {")
     assert hit.headers["x-cache-status"] == "HIT"
 
 

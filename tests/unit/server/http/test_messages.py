@@ -19,7 +19,8 @@ from semcache.errors import (
     UpstreamTimedOutError,
 )
 from semcache.server.http.calls import HttpCall
-from semcache.server.http.messages import MESSAGES, anthropic_body, anthropic_event, named_event, protocol_headers
+from semcache.server.http.messages import MESSAGES, anthropic_body, anthropic_event, protocol_headers
+from semcache.server.http.protocols import named_event
 
 VERSION = ("anthropic-version", "2023-06-01")
 OWN = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
@@ -127,6 +128,7 @@ def test_an_event_has_the_name_of_its_type(data, sent):
     assert named_event(data) == sent
 
 
-def test_a_message_has_no_done():
+def test_a_message_ends_with_its_own_last_event():
     assert MESSAGES.end == b""
-    assert MESSAGES.errors.id_header == b"request-id"
+    assert MESSAGES.closes(b'{"type":"message_stop"}')
+    assert not MESSAGES.closes(b'{"type":"message_delta"}')

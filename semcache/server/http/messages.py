@@ -13,7 +13,7 @@ from semcache.model import ApiProtocol
 from semcache.server.http.calls import ErrorShape, HttpCall
 from semcache.server.http.failures import passed_on, status_of
 from semcache.server.http.protocols import HttpProtocol, ProtocolHeaders, data_event, named_event, type_of
-from semcache.upstream.forms.messages import VERSION
+from semcache.upstream.forms.messages import VERSION, VERSIONS
 from semcache.wire.texts import utf8
 
 _VERSION_HEADER = b"anthropic-version"
@@ -75,23 +75,24 @@ def _is_error(body: bytes) -> bool:
 def protocol_headers(call: HttpCall) -> ProtocolHeaders:
     """Return what a call's headers say of the protocol: its version, its betas in order, and its end user.
 
-    A call that names no version is taken for one of `VERSION`, the only one that is spoken.
+    A call that names no version is taken for one of `VERSION`.
 
     Raises:
         InvalidRequestError: UNKNOWN_VERSION, INVALID_HEADER, DUPLICATE_HEADER.
     """
-    versions = set(_values(call, _VERSION_HEADER)) or {VERSION}
-    if versions != {VERSION}:
+    version, *others = sorted(set(_values(call, _VERSION_HEADER))) or [VERSION]
+    if version not in VERSIONS or others:
+        named = ", ".join([version, *others])[:80]
         _refuse(
-            f"The header anthropic-version names a version that isn't spoken: {', '.join(sorted(versions))[:80]}.",
+            f"The header anthropic-version names {named}, which isn't one version that is spoken.",
             "UNKNOWN_VERSION",
-            hint=f"Send {VERSION}.",
+            hint=f"Send one of {', '.join(VERSIONS)}.",
         )
     betas = {beta.strip() for value in _values(call, _BETA_HEADER) for beta in value.split(",")} - {""}
     profiles = set(_values(call, _PROFILE_HEADER))
     if len(profiles) > 1:
         _refuse("The header anthropic-user-profile-id was sent twice.", "DUPLICATE_HEADER", hint="Send it once.")
-    headers = [("anthropic-version", VERSION)]
+    headers = [("anthropic-version", version)]
     if betas:
         headers.append(("anthropic-beta", ",".join(sorted(betas))))
     return (*headers, *(("anthropic-user-profile-id", profile) for profile in profiles))

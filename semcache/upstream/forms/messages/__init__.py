@@ -16,7 +16,9 @@ from semcache.upstream.forms.messages.replaying import replay_events
 from semcache.upstream.lost import read_lost_of
 
 VERSION = "2023-06-01"
-"""The version of the API that is spoken, which a call names in its header `anthropic-version`."""
+"""The version of the API that a call is of whose header `anthropic-version` names none."""
+VERSIONS = (VERSION, "2026-10-21")
+"""The versions that are spoken. They take different requests, which the upstream judges; their answers are alike."""
 
 FORM = AnswerForm(
     path="/messages",
@@ -31,4 +33,4 @@ FORM = AnswerForm(
     shared=without_thoughts,
 )
 
-__all__ = ["FORM", "VERSION"]
+__all__ = ["FORM", "VERSION", "VERSIONS"]

@@ -37,6 +37,7 @@ def headers_of(*pairs):
         ((), (VERSION,)),
         ((VERSION,), (VERSION,)),
         ((VERSION, VERSION), (VERSION,)),
+        ((("anthropic-version", "2026-10-21"),), (("anthropic-version", "2026-10-21"),)),
         ((("anthropic-version", " "),), (VERSION,)),
         ((("anthropic-beta", " b-2 , a-1,,b-2"),), (VERSION, ("anthropic-beta", "a-1,b-2"))),
         ((("anthropic-beta", "b-2"), ("anthropic-beta", "a-1")), (VERSION, ("anthropic-beta", "a-1,b-2"))),
@@ -53,7 +54,8 @@ def test_the_protocols_headers_are_read_in_one_form(sent, read):
     ("sent", "reason"),
     [
         ((("anthropic-version", "2099-01-01"),), "UNKNOWN_VERSION"),
-        ((VERSION, ("anthropic-version", "2023-01-01")), "UNKNOWN_VERSION"),
+        ((("anthropic-version", "2023-01-01"),), "UNKNOWN_VERSION"),
+        ((VERSION, ("anthropic-version", "2026-10-21")), "UNKNOWN_VERSION"),
         ((("anthropic-version", "2023-06-01\xa0x"),), "INVALID_HEADER"),
         ((("anthropic-beta", "a\xff"),), "INVALID_HEADER"),
         ((("anthropic-beta", "a\tb"),), "INVALID_HEADER"),

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError
-from semcache.model import UpstreamCall, Usage
+from semcache.model import ApiProtocol, UpstreamCall, Usage
 from semcache.server.clock import SystemClock
 from semcache.settings import UpstreamSettings
 from semcache.testing.messages import message_body
@@ -464,6 +464,23 @@ async def test_a_spent_budget_is_told_in_anthropics_shape() -> None:
     assert refused.status_code == 429
     assert (error_of(refused)["type"], error_of(refused)["code"]) == ("rate_limit_error", "BUDGET_EXCEEDED")
     assert hit.headers["x-cache-status"] == "HIT"
+
+
+async def test_a_verifier_is_asked_in_a_chat_about_a_message() -> None:
+    def answer(call: UpstreamCall) -> Scripted:
+        return Scripted("YES", usage=None) if call.protocol is ApiProtocol.CHAT else Scripted("A cache keeps answers.")
+
+    upstream = ScriptedUpstream(answer)
+    settings = {"tasks": {"critical": ["code"], "verifier": "judge"}}
+    asked = saying("What is a cache?", system="Be terse.")
+    async with serving(settings, upstream=upstream) as served, client_of(served) as client:
+        for status in ("MISS", "HIT"):
+            told = await client.post(MESSAGES, json=asked, headers={"x-semcache-task-type": "code"})
+            assert told.headers["x-cache-status"] == status
+    assert [call.protocol for call in upstream.calls] == [ApiProtocol.MESSAGES, ApiProtocol.CHAT]
+    shown = upstream.bodies[1]["messages"][1]["content"]
+    assert "Be terse." in shown
+    assert "What is a cache?" in shown
 
 
 async def test_an_alias_leads_over_a_real_socket_to_the_targets_model() -> None:

@@ -66,10 +66,10 @@ $(LITELLM)/bin/litellm:
 
 # Clients that call semcache over HTTP, in the releases that are tested.
 OPENAI := tests/e2e/.cache/openai-$(call checksum,tests/e2e/requirements-openai.txt)
-sdks: $(OPENAI)/bin/openai  ## OpenAI's client in an environment of its own, for the tests with it
+sdks: $(OPENAI)/bin/openai  ## OpenAI's and Anthropic's clients in an environment of their own, for the tests with them
 
 $(OPENAI)/bin/openai:
-	$(call say,OpenAI's client)
+	$(call say,OpenAI's and Anthropic's clients)
 	@rm -rf tests/e2e/.cache/openai-*
 	@$(PYTHON) -m venv $(OPENAI)
 	@$(OPENAI)/bin/python -m pip --disable-pip-version-check --no-input install -q --require-hashes -r tests/e2e/requirements-openai.txt

@@ -73,7 +73,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    found = sorted(FOLDER.glob(".cache/anthropic-*/bin/python"))
+    found = sorted(FOLDER.glob(".cache/openai-*/bin/python"))
     if not found:
         missing("the environment of Anthropic's client isn't there: `make sdks` builds it")
     return str(found[-1])

@@ -49,8 +49,8 @@ _WORDS: Mapping[Finish, str] = {
     "content_policy_violation moderation blocked",
     # Mistral's model_length is the end of the model's context, never the caller's limit.
     Finish.CUT_OFF: "error model_length error_limit model_context_window_exceeded context_length_exceeded abort "
-    "aborted cancelled canceled user_cancel timeout time_limit not_finished in_progress pause_turn network_error "
-    "insufficient_system_resource malformed_function_call unexpected_tool_call too_many_tool_calls other",
+    "aborted cancelled canceled user_cancel timeout time_limit not_finished in_progress pause_turn compaction "
+    "network_error insufficient_system_resource malformed_function_call unexpected_tool_call too_many_tool_calls other",
     # DashScope sends the word null until it ends.
     Finish.UNSAID: "null none unspecified",
 }

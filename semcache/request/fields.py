@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Role(StrEnum):
@@ -25,16 +26,26 @@ class Role(StrEnum):
     """Names the end user. As `PARTITION` where `cacheability.per_end_user` is set, otherwise as `IGNORED`."""
 
 
+def _whole(value: Any) -> object:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its role, and the check of its value's type.
+    """One field: its role, the check of its value's type, and what of its value counts.
 
     A value of another type isn't refused, since some upstream may know its meaning: the request is forwarded, and uses
     no tier. The upstream says which values are in range. Null means unset.
+
+    Attributes:
+        role: what the field does to the keys.
+        check: whether a value has the field's type.
+        counted: returns what of a value, of any type, is part of the keys.
     """
 
     role: Role
     check: Callable[[object], bool]
+    counted: Callable[[Any], object] = _whole
 
 
 def is_boolean(value: object) -> bool:
@@ -77,9 +88,9 @@ def is_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def partition(check: Callable[[object], bool]) -> Field:
-    """Return a field that keeps requests apart; `check` tells whether a value has its type."""
-    return Field(Role.PARTITION, check)
+def partition(check: Callable[[object], bool], counted: Callable[[Any], object] = _whole) -> Field:
+    """Return a field that keeps requests apart; `check` tells whether a value has its type, `counted` what counts."""
+    return Field(Role.PARTITION, check, counted)
 
 
 def ignored() -> Field:

@@ -152,7 +152,7 @@ class Keying:
         """Return the fields beside the messages that keep requests apart. An end user without a name is none."""
         form, fields = body.form, body.fields
         parameters = {
-            name: _normal(_with_order(value) if name in form.with_schemas or name not in form.fields else value)
+            name: _normal(_counted(form, name, value))
             for name, value in fields.items()
             if name not in self._not_in_document[form] and not (value == "" and _names_end_user(form, name))
         }
@@ -192,6 +192,13 @@ def _shape(request: Request) -> list[object]:
     if request.protocol is ApiProtocol.CHAT:
         return [_KEY_VERSION]
     return [_KEY_VERSION, request.protocol, sorted(request.headers)]
+
+
+def _counted(form: BodyForm, name: str, value: object) -> object:
+    """Return what of a field's value is part of the keys; in a schema, the order of its properties is."""
+    field = form.fields.get(name)
+    counted = value if field is None else field.counted(value)
+    return _with_order(counted) if field is None or name in form.with_schemas else counted
 
 
 def _names_end_user(form: BodyForm, name: str) -> bool:

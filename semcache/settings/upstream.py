@@ -143,8 +143,8 @@ class Route(Section):
 class RetrySettings(Section):
     """Tries beyond the first.
 
-    The same target is asked again after 429, 502, 503, 504 and connection errors only. Another target is asked after
-    every error that isn't the request's own fault.
+    The same target is asked again after 429, 502, 503, 504, 529 (an overload, at Anthropic) and connection errors only.
+    Another target is asked after every error that isn't the request's own fault.
     """
 
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from semcache.coordination import Flight
 from semcache.costs.account import Account
 from semcache.decision import EXACT_HIT_SENTENCE, detail
@@ -11,6 +13,7 @@ from semcache.ports import Clock
 from semcache.story.classifying import task_of_hit
 from semcache.story.outcomes import Fetched, Found, NotCached, Outcome
 from semcache.story.rules import miss_reason, status_upstream
+from semcache.upstream import FORMS
 
 
 class Answers:
@@ -37,8 +40,11 @@ class Answers:
         saved = account.end_as_hit(status, keyed, entry, similarity=similarity, reason=reason, vector=found.vector)
         sentence = detail(status, reason, decision)
         response = self._hit(account, entry, status, reason, sentence, similarity=similarity, saved=saved)
+        body = FORMS[keyed.request.protocol].shared(entry.answer.body)
         return response._replace(
-            verdicts=judgement.verdicts if judgement else (), effective_threshold=decision.threshold
+            answer=entry.answer if body is entry.answer.body else replace(entry.answer, body=body),
+            verdicts=judgement.verdicts if judgement else (),
+            effective_threshold=decision.threshold,
         )
 
     def tell_leader(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:

@@ -198,7 +198,7 @@ class Filling:
     ) -> Answer:
         """Return the upstream's answer, and book each answer that was charged and lost on the way."""
         try:
-            return self._usages.completed(keyed, await self._ask(call, flight))
+            return self._usages.completed(keyed, await self._ask(call, flight), call.protocol)
         except BaseException:
             if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
                 purchase.broke_off(self._usages.whole_loss(keyed, call.lost.pop()))
@@ -272,7 +272,7 @@ class Filling:
                     tenant=account.request.tenant,
                 )
                 try:
-                    reply = self._usages.completed(keyed, await self._upstream.complete(call))
+                    reply = self._usages.completed(keyed, await self._upstream.complete(call), call.protocol)
                 finally:
                     self._book_lost(keyed, call, purchase, status)
                 purchase.paid(reply)
@@ -301,7 +301,7 @@ class Filling:
             StoreFullError, OverloadedError: nothing was stored.
         """
         keyed = deposit.keyed
-        answer = self._usages.completed(keyed, deposit.answer)
+        answer = self._usages.completed(keyed, deposit.answer, keyed.request.protocol)
         reason = self._skip_reason(keyed, answer)
         is_compared = keyed.cacheability.tier is Tier.SEMANTIC
         if not is_compared:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
-from semcache.model import Answer, KeyedRequest, LostAnswer, Usage
+from semcache.model import Answer, ApiProtocol, KeyedRequest, LostAnswer, Usage
 from semcache.story.rooms import Rooms
 from semcache.upstream import FORMS
 
@@ -24,8 +24,14 @@ class Usages:
         self._embedder = rooms.embedder
         self._metrics = rooms.accounts.metrics
 
-    def completed(self, keyed: KeyedRequest, answer: Answer) -> Answer:
-        """Return the answer with names of bounded length, and with an estimate of what its upstream doesn't tell."""
+    def completed(self, keyed: KeyedRequest, answer: Answer, protocol: ApiProtocol) -> Answer:
+        """Return the answer with names of bounded length, and with an estimate of what its upstream doesn't tell.
+
+        Args:
+            keyed: the request that it is charged to.
+            answer: the answer.
+            protocol: of the answer. A verifier's is a chat, whatever the request is.
+        """
         if len(answer.model) > _MAX_NAME_CHARS or len(answer.finish_reason) > _MAX_NAME_CHARS:
             answer = replace(
                 answer, model=answer.model[:_MAX_NAME_CHARS], finish_reason=answer.finish_reason[:_MAX_NAME_CHARS]
@@ -33,7 +39,7 @@ class Usages:
         usage = self._plausible(keyed, answer.usage, len(answer.body), answer.route)
         if usage.input_tokens and (usage.output_tokens or not (usage.estimated or answer.text)):
             return answer
-        text = FORMS[keyed.request.protocol].generated(answer.body)
+        text = FORMS[protocol].generated(answer.body)
         estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
         return replace(answer, usage=with_estimates(usage, estimate))
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import NORMAL, Answer, ApiProtocol, UpstreamCall, Usage, text_of
+from semcache.testing.messages import message_body, text_events
 from semcache.upstream.forms import FORMS, AnswerForm
-from semcache.upstream.lost import read_chunks
+from semcache.upstream.lost import ReceivedBody
 
 _ROUTE = "scripted"
 DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
@@ -26,7 +27,7 @@ class Scripted:
         finish_reason: why the answer ended.
         usage: the usage that the upstream reports; None: it reports none.
         model: the model that answers; empty: the one that was asked for.
-        tool_calls: the tool calls of the answer, which then has no text.
+        tool_calls: the tool calls of the answer in its protocol's form, which then has no text.
         gate: the call waits for it before anything is answered.
         error: raised instead of an answer, after the gate.
         pieces: the texts of a stream's chunks; empty: the replay cuts the answer.
@@ -138,7 +139,7 @@ class ScriptedUpstream:
             form = FORMS[call.protocol]
             assembler = form.assembler()
             gates = iter(scripted.piece_gates)
-            for number, chunk in enumerate(_chunks(scripted, answer, form)):
+            for number, chunk in enumerate(_chunks(scripted, answer, form, call.protocol)):
                 if number == scripted.break_after:
                     raise scripted.error or _broken()
                 await _wait_for(next(gates, None))
@@ -155,8 +156,9 @@ class ScriptedUpstream:
             raise
         finally:
             self.running -= 1
-            if chunks and not whole:
-                call.lost.append(replace(read_chunks(chunks, answer.target_model), route=answer.route))
+            if not whole:
+                lost = FORMS[call.protocol].lost(ReceivedBody(chunks=chunks), answer.target_model)
+                call.lost.extend([] if lost is None else [replace(lost, route=answer.route)])
 
     async def close(self) -> None:
         """Record that it was closed."""
@@ -254,25 +256,45 @@ def _embeddings(scripted: Scripted, model: str) -> bytes:
     return embeddings_body([scripted.text], model=model, usage=scripted.usage)
 
 
+def _message(scripted: Scripted, model: str) -> bytes:
+    return message_body(
+        scripted.text or "".join(scripted.pieces),
+        model=model,
+        stop_reason={"stop": "end_turn"}.get(scripted.finish_reason, scripted.finish_reason),
+        usage=scripted.usage,
+        tool_calls=scripted.tool_calls,
+    )
+
+
 _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
     ApiProtocol.CHAT: _completion,
     ApiProtocol.EMBEDDINGS: _embeddings,
+    ApiProtocol.MESSAGES: _message,
 }
 """What makes the body of a scripted answer of each protocol, of the script and the model that answers."""
 
 
-def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm) -> list[bytes]:
+def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm, protocol: ApiProtocol) -> list[bytes]:
     chunks = list(form.replay(answer.body, include_usage=True))
-    if not scripted.pieces:
-        return chunks
-    # First the role, then the scripted pieces, then the chunks that the replay has after the text.
+    return _CUTTERS[protocol](chunks, scripted.pieces) if scripted.pieces else chunks
+
+
+def _text_chunks(chunks: Sequence[bytes], pieces: Sequence[str]) -> list[bytes]:
+    """Return the chunks of a stream with these pieces in place of those that its text came in."""
     first = json.loads(chunks[0])
-    pieces = [
+    texts = [
         json.dumps({**first, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()
-        for piece in scripted.pieces
+        for piece in pieces
     ]
-    ending = 2 if scripted.usage is not None else 1
-    return [chunks[0], *pieces, *chunks[-ending:]]
+    ending = 1 if json.loads(chunks[-1])["choices"] else 2
+    return [chunks[0], *texts, *chunks[-ending:]]
+
+
+_CUTTERS: Mapping[ApiProtocol, Callable[[Sequence[bytes], Sequence[str]], list[bytes]]] = {
+    ApiProtocol.CHAT: _text_chunks,
+    ApiProtocol.MESSAGES: text_events,
+}
+"""What puts scripted pieces in place of those of a replayed text, for each protocol."""
 
 
 async def _wait_for(gate: asyncio.Event | None) -> None:

@@ -1,4 +1,4 @@
-"""A scripted OpenAI-compatible server on a loopback socket: plain and streamed answers, and the ways to fail."""
+"""A scripted server of OpenAI's or Anthropic's API on a loopback socket: answers of any form, and the ways to fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 
+from semcache.testing.messages import message_body
 from semcache.testing.upstream import completion_body, prompt_of
+from semcache.upstream.forms.messages.replaying import replay_events
 from semcache.upstream.wire import replay_chunks
 
 _HEAD_BYTES = 64 * 1024
@@ -101,6 +103,13 @@ def events(chunks: Iterable[bytes], *, done: bool = True, **rest: Any) -> Reply:
     return Reply(headers=headers, pieces=tuple(pieces), chunked=True, **rest)
 
 
+def named_events(chunks: Iterable[bytes], **rest: Any) -> Reply:
+    """Return an event stream as Anthropic sends it: each event has the name of its type. `rest`: fields of `Reply`."""
+    pieces = [b"event: %b\ndata: %b\n\n" % (json.loads(chunk)["type"].encode(), chunk) for chunk in chunks]
+    headers = {"content-type": "text/event-stream; charset=utf-8", **rest.pop("headers", {})}
+    return Reply(headers=headers, pieces=tuple(pieces), chunked=True, **rest)
+
+
 def failure(status: int, message: str = "scripted failure", **rest: Any) -> Reply:
     """Return an error in OpenAI's form. `rest`: fields of `Reply`."""
     error = {"error": {"message": message, "type": "scripted", "code": None}}
@@ -108,7 +117,10 @@ def failure(status: int, message: str = "scripted failure", **rest: Any) -> Repl
 
 
 def echo(request: Received) -> Reply:
-    """Return "Answer to: " and the prompt; plain or streamed, as the request asks."""
+    """Return "Answer to: " and the prompt; plain or streamed, as the request asks, in the protocol of its path."""
+    if request.path.partition("?")[0].endswith("/messages"):
+        message = message_body(f"Answer to: {prompt_of(request.body)}", model=str(request.json.get("model")))
+        return named_events(replay_events(message)) if request.streams else plain(message)
     body = completion_body(f"Answer to: {prompt_of(request.body)}", model=str(request.json.get("model")))
     if not request.streams:
         return plain(body)

@@ -26,7 +26,7 @@ NO_STREAM_USAGE = "UPSTREAM_REFUSED_STREAM_USAGE"
 UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
 """No target was asked: every target that could answer failed too often lately."""
 
-_STATUSES = frozenset({429, 502, 503, 504})
+_STATUSES = frozenset({429, 502, 503, 504, 529})
 _REASONS = frozenset({UNREACHABLE, BROKE_OFF, NO_STREAM_USAGE})
 _TOO_MANY_REQUESTS = 429
 _OF_THE_TARGET = frozenset({401, 402, 408})

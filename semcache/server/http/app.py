@@ -13,10 +13,11 @@ from semcache.ports import Clock
 from semcache.request import RequestMemo
 from semcache.server.gate import Gate
 from semcache.server.grpc.service import Service
-from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_method
+from semcache.server.http.calls import OPENAI_ERRORS, ErrorShape, HttpCall, HttpCalls, not_found, wrong_method
 from semcache.server.http.embeddings import Embeddings
 from semcache.server.http.generation import Generation
 from semcache.server.http.management import Management
+from semcache.server.http.messages import MESSAGES
 from semcache.server.http.models import Models
 from semcache.server.http.protocols import CHAT, HttpProtocol
 from semcache.settings import Settings
@@ -24,6 +25,7 @@ from semcache.story import SemanticCache
 
 _GENERATIONS: Mapping[str, tuple[HttpProtocol, str]] = {
     "/v1/chat/completions": (CHAT, "ChatCompletions"),
+    "/v1/messages": (MESSAGES, "Messages"),
 }
 """The paths of calls for one answer: their protocol, and the name under which their calls are counted."""
 
@@ -87,16 +89,25 @@ def http_app(
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await calls.refusal(not_found(scope["path"]))(scope, receive, send)
+            path = scope["path"]
+            await calls.refusal(not_found(path), _errors_of(path))(scope, receive, send)
 
     return Router(_routes(paths, calls), redirect_slashes=False, default=unknown)
 
 
 def _routes(paths: Mapping[str, tuple[str, ASGIApp]], calls: HttpCalls) -> list[Route]:
     return [
-        Route(path, _for_method(method, endpoint, calls.refusal(wrong_method(method))))
+        Route(path, _for_method(method, endpoint, calls.refusal(wrong_method(method), _errors_of(path))))
         for path, (method, endpoint) in paths.items()
     ]
+
+
+def _errors_of(path: str) -> ErrorShape:
+    """Return how the errors of a path are written: at and below a protocol's path as it does, elsewhere as OpenAI."""
+    for known, (protocol, _) in _GENERATIONS.items():
+        if path == known or path.startswith(known + "/"):
+            return protocol.errors
+    return OPENAI_ERRORS
 
 
 class _for_method:  # noqa: N801 - used as a function; Starlette takes an object with __call__ as an ASGI application

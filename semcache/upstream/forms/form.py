@@ -92,6 +92,10 @@ class Replay(Protocol):
         ...
 
 
+def _as_it_is(body: bytes) -> bytes:
+    return body
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AnswerForm:
     """How one protocol's calls are sent, and how its answers are read; there is one object of each.
@@ -107,6 +111,7 @@ class AnswerForm:
         replay: replays a whole answer.
         generated: returns all text that a whole answer has generated, for an estimate of its tokens.
         lost: returns the lost answer in what a target has sent; None when there is none that would be charged.
+        shared: returns a whole answer as another request may get it than the one that it was made for.
     """
 
     path: str
@@ -118,3 +123,4 @@ class AnswerForm:
     replay: Replay
     generated: Callable[[bytes], str]
     lost: Callable[[ReceivedBody, str], LostAnswer | None]
+    shared: Callable[[bytes], bytes] = _as_it_is

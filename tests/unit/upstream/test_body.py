@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import InvalidRequestError
-from semcache.upstream.body import edit_body, without_field
+from semcache.upstream.body import edit_body, edit_directions, without_field
 
 USAGE = {"include_usage": True}
 
@@ -181,3 +181,24 @@ def test_a_body_that_is_right_already_is_the_same_bytes(made):
 )
 def test_a_field_is_taken_out_and_every_other_byte_stays(body: bytes, left: bytes) -> None:
     assert without_field(body, "cache") == left
+
+
+@pytest.mark.parametrize(
+    ("body", "streamed", "plain"),
+    [
+        ('{"model":"a"}', '{"model":"b","stream":true}', '{"model":"b"}'),
+        ('{ "stream" : true, "model":"a"}', '{ "stream" : true, "model":"b"}', '{ "stream" : false, "model":"b"}'),
+        ('{"model":"b","stream":false}', '{"model":"b","stream":true}', '{"model":"b","stream":false}'),
+        ('{"model":"b","stream_options":{}}', '{"model":"b","stream_options":{},"stream":true}', "same"),
+    ],
+)
+def test_where_streams_tell_their_usage_unasked_nothing_asks_for_it(body, streamed, plain):
+    for stream, wanted in ((True, streamed), (False, plain)):
+        edited = edit_directions(body.encode(), model="b", stream=stream).decode()
+        assert edited == (body if wanted == "same" else wanted)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"a":1,"a":2}', b"\xff"])
+def test_directions_need_a_body_that_can_be_read(body):
+    with pytest.raises(InvalidRequestError):
+        edit_directions(body, model="b", stream=False)

@@ -38,8 +38,8 @@ def delay_s(error, failed_tries=1, remaining_s=100.0, settings=SETTINGS):
     ("error", "again"),
     [
         (UpstreamRefusedError("", http_status=429), True),
-        *((UpstreamError("", http_status=status), True) for status in (502, 503, 504)),
-        *((UpstreamError("", http_status=status), False) for status in (200, 301, 500, 501, 505, 529)),
+        *((UpstreamError("", http_status=status), True) for status in (502, 503, 504, 529)),
+        *((UpstreamError("", http_status=status), False) for status in (200, 301, 500, 501, 505)),
         *((UpstreamRefusedError("", http_status=status), False) for status in (400, 401, 404, 408, 409, 425)),
         (UpstreamError("", reason=UNREACHABLE), True),
         (UpstreamError("", http_status=200, reason=BROKE_OFF), True),

@@ -10,8 +10,9 @@ from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import NORMAL, Answer, ApiProtocol, UpstreamCall, Usage, text_of
+from semcache.testing.responses import in_pieces, input_text, response_body
 from semcache.upstream.forms import FORMS, AnswerForm
-from semcache.upstream.lost import read_chunks
+from semcache.upstream.lost import ReceivedBody
 
 _ROUTE = "scripted"
 DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)
@@ -138,7 +139,7 @@ class ScriptedUpstream:
             form = FORMS[call.protocol]
             assembler = form.assembler()
             gates = iter(scripted.piece_gates)
-            for number, chunk in enumerate(_chunks(scripted, answer, form)):
+            for number, chunk in enumerate(_chunks(scripted, answer, form, call.protocol)):
                 if number == scripted.break_after:
                     raise scripted.error or _broken()
                 await _wait_for(next(gates, None))
@@ -155,8 +156,9 @@ class ScriptedUpstream:
             raise
         finally:
             self.running -= 1
-            if chunks and not whole:
-                call.lost.append(replace(read_chunks(chunks, answer.target_model), route=answer.route))
+            lost = FORMS[call.protocol].lost(ReceivedBody(chunks=chunks), answer.target_model)
+            if lost is not None and not whole:
+                call.lost.append(replace(lost, route=answer.route))
 
     async def close(self) -> None:
         """Record that it was closed."""
@@ -220,8 +222,8 @@ def completion_body(
 def prompt_of(body: bytes) -> str:
     """Return the text of the last user message of a request's body, or its one input; empty when there is neither."""
     fields = json.loads(body)
-    if isinstance(fields.get("input"), str):
-        return str(fields["input"])
+    if "input" in fields:
+        return input_text(fields)
     for message in reversed(fields.get("messages") or []):
         if message.get("role") == "user":
             return text_of(message.get("content"))
@@ -254,25 +256,45 @@ def _embeddings(scripted: Scripted, model: str) -> bytes:
     return embeddings_body([scripted.text], model=model, usage=scripted.usage)
 
 
+def _response(scripted: Scripted, model: str) -> bytes:
+    return response_body(
+        scripted.text or "".join(scripted.pieces),
+        model=model,
+        finish_reason=scripted.finish_reason,
+        usage=scripted.usage,
+        tool_calls=scripted.tool_calls,
+    )
+
+
 _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
     ApiProtocol.CHAT: _completion,
     ApiProtocol.EMBEDDINGS: _embeddings,
+    ApiProtocol.RESPONSES: _response,
 }
 """What makes the body of a scripted answer of each protocol, of the script and the model that answers."""
 
 
-def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm) -> list[bytes]:
+def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm, protocol: ApiProtocol) -> list[bytes]:
     chunks = list(form.replay(answer.body, include_usage=True))
-    if not scripted.pieces:
-        return chunks
-    # First the role, then the scripted pieces, then the chunks that the replay has after the text.
+    return _CUTTERS[protocol](chunks, scripted.pieces) if scripted.pieces else chunks
+
+
+def _text_chunks(chunks: Sequence[bytes], pieces: Sequence[str]) -> list[bytes]:
+    """Return the chunks of a stream with these pieces in place of those that its text came in."""
     first = json.loads(chunks[0])
-    pieces = [
+    texts = [
         json.dumps({**first, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}).encode()
-        for piece in scripted.pieces
+        for piece in pieces
     ]
-    ending = 2 if scripted.usage is not None else 1
-    return [chunks[0], *pieces, *chunks[-ending:]]
+    ending = 1 if json.loads(chunks[-1])["choices"] else 2
+    return [chunks[0], *texts, *chunks[-ending:]]
+
+
+_CUTTERS: Mapping[ApiProtocol, Callable[[Sequence[bytes], Sequence[str]], list[bytes]]] = {
+    ApiProtocol.CHAT: _text_chunks,
+    ApiProtocol.RESPONSES: in_pieces,
+}
+"""What puts scripted pieces in place of those of a replayed text, for each protocol."""
 
 
 async def _wait_for(gate: asyncio.Event | None) -> None:

@@ -44,28 +44,36 @@ def edit_body(body: bytes, *, model: str, stream: bool, asks_usage: bool = True)
     Raises:
         InvalidRequestError: the body is no JSON object, or names a key twice.
     """
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        _refuse("The body is not UTF-8.")
-    fields = _Object(text)
-    if fields.value("model") != model:
-        fields.set("model", json.dumps(model, ensure_ascii=False))
+    fields = _directed(body, model=model, stream=stream)
     if not stream:
-        if fields.value("stream"):
-            fields.set("stream", "false")
         fields.drop("stream_options")
         return fields.edited().encode()
-    if fields.value("stream") is not True:
-        fields.set("stream", "true")
     options = fields.value("stream_options")
     if asks_usage and options is None:
         fields.set("stream_options", _INCLUDE_USAGE)
     elif asks_usage and isinstance(options, dict) and options.get("include_usage") is None:
-        inner = _Object(text, fields.start_of("stream_options"))
+        inner = _Object(fields.text, fields.start_of("stream_options"))
         inner.set("include_usage", "true")
         fields.adopt(inner)
     return fields.edited().encode()
+
+
+def edit_directions(body: bytes, *, model: str, stream: bool, asks_usage: bool = True) -> bytes:
+    """Return the body as a target gets it whose protocol tells the usage of streams unasked.
+
+    The target's model takes the place of the alias, and `stream` says how the answer comes. Nothing else changes.
+
+    Args:
+        body: the caller's JSON.
+        model: the model that the target is asked for.
+        stream: whether the answer comes as a stream of events.
+        asks_usage: of no effect.
+
+    Raises:
+        InvalidRequestError: the body is no JSON object, or names a key twice.
+    """
+    del asks_usage
+    return _directed(body, model=model, stream=stream).edited().encode()
 
 
 def without_field(body: bytes, name: str) -> bytes:
@@ -79,11 +87,27 @@ def without_field(body: bytes, name: str) -> bytes:
     return fields.edited().encode()
 
 
+def _directed(body: bytes, *, model: str, stream: bool) -> _Object:
+    """Return the body with the changes that name the target's model and say whether the answer is streamed."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        _refuse("The body is not UTF-8.")
+    fields = _Object(text)
+    if fields.value("model") != model:
+        fields.set("model", json.dumps(model, ensure_ascii=False))
+    if stream and fields.value("stream") is not True:
+        fields.set("stream", "true")
+    elif not stream and fields.value("stream"):
+        fields.set("stream", "false")
+    return fields
+
+
 class _Object:
     """The JSON object that starts at or after `start`, and the changes to make in it."""
 
     def __init__(self, text: str, start: int = 0) -> None:
-        self._text = text
+        self.text = text
         self._start = _skip(text, start)
         self._members = _members(text, self._start)
         self._edits: list[tuple[int, int, str]] = []
@@ -139,9 +163,9 @@ class _Object:
         """Return the whole text with the changes made."""
         parts, position = [], 0
         for start, end, replacement in self.changes():
-            parts += [self._text[position:start], replacement]
+            parts += [self.text[position:start], replacement]
             position = end
-        return "".join([*parts, self._text[position:]])
+        return "".join([*parts, self.text[position:]])
 
 
 def _members(text: str, start: int) -> dict[str, _Member]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,37 +54,69 @@ class ReceivedBody:
     chunks: list[bytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class LostForm:
+    """How the lost answers of one protocol are read.
+
+    Attributes:
+        answers: whether a JSON object, whole or of a chunk, has a part of an answer or a usage.
+        mark: what stands in the JSON of an answer and not in that of an error.
+        chunks: returns the lost answer of a stream that broke off after these chunks.
+        generated: returns all text that the JSON object of an answer has generated.
+    """
+
+    answers: Callable[[Mapping[str, Any]], bool]
+    mark: str
+    chunks: Callable[[Iterable[bytes], str], LostAnswer]
+    generated: Callable[[Mapping[str, Any]], str]
+
+
 def read_lost(received: ReceivedBody, target_model: str) -> LostAnswer | None:
-    """Return the lost answer in what a target has sent; None when there is no answer that would be charged.
+    """Return the lost chat completion in what a target has sent; None when there is none that would be charged.
 
     Args:
         received: what has come.
         target_model: the model that the target was asked for.
     """
+    return read_lost_of(_COMPLETION, received, target_model)
+
+
+def read_lost_of(form: LostForm, received: ReceivedBody, target_model: str) -> LostAnswer | None:
+    """Return the lost answer in what a target has sent; None when there is no answer that would be charged.
+
+    Args:
+        form: of the protocol.
+        received: what has come.
+        target_model: the model that the target was asked for.
+    """
     if received.chunks:
-        return read_chunks(received.chunks, target_model)
+        return form.chunks(received.chunks, target_model)
     if not received.begun:
         return None
     body = b"".join(received.pieces)
     start = body[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"{"):
-        return _of_a_completion(body, received, target_model)
+        return _of_a_body(form, body, received, target_model)
     if start.startswith((b"data:", b"event:", b"id:", b":")):
         parser = EventParser()
         events = [event for event in (*parser.feed(body), *parser.finish()) if event.data.strip()]
-        answers = [event.data for event in events if event.name != b"error" and _answers(event.data)]
+        answers = [event.data for event in events if event.name != b"error" and _is_charged(form, event.data)]
         if answers or not (events or received.ended):
-            return read_chunks(answers, target_model)
+            return form.chunks(answers, target_model)
         return None
     if start or received.ended:  # HTML or plain text is no answer, and neither is nothing at all.
         return None
-    return read_chunks([], target_model)
+    return form.chunks([], target_model)
 
 
-def _answers(chunk: bytes) -> bool:
-    """Return whether a chunk has a part of an answer or a usage, and isn't an error."""
-    value = _lenient(chunk.decode("utf-8", "replace"))
-    return isinstance(value, dict) and (bool(value.get("choices")) or find_usage(value) is not None)
+def _is_charged(form: LostForm, chunk: bytes) -> bool:
+    value = read_leniently(chunk.decode("utf-8", "replace"))
+    return isinstance(value, dict) and form.answers(value)
+
+
+def _answers(value: Mapping[str, Any]) -> bool:
+    """Return whether a chunk or a completion has a part of an answer or a usage, and isn't an error."""
+    return bool(value.get("choices")) or find_usage(value) is not None
 
 
 def read_chunks(chunks: Iterable[bytes], target_model: str) -> LostAnswer:
@@ -98,46 +130,52 @@ def read_chunks(chunks: Iterable[bytes], target_model: str) -> LostAnswer:
     usage: Mapping[str, Any] | None = None
     generated = GeneratedText()
     for chunk in chunks:
-        value = _lenient(chunk.decode("utf-8", "replace"))
+        value = read_leniently(chunk.decode("utf-8", "replace"))
         if isinstance(value, dict):
             usage = joined_usage(usage, find_usage(value))
             generated.add(value)
             whole = {**value, **whole}
-    return _lost({**whole, "usage": usage}, generated.text(), target_model)
+    return lost_of({**whole, "usage": usage}, generated.text(), target_model)
 
 
-def _of_a_completion(body: bytes, received: ReceivedBody, target_model: str) -> LostAnswer | None:
+def _of_a_body(form: LostForm, body: bytes, received: ReceivedBody, target_model: str) -> LostAnswer | None:
     text = body.decode("utf-8", "replace")
-    value = _lenient(text)
+    value = read_leniently(text)
     if isinstance(value, dict):
-        if not value.get("choices") and find_usage(value) is None:
-            return None  # An error, or anything else without an answer.
-        return _lost(value, generated_text(value), target_model)
-    if '"error"' in text and '"choices"' not in text:
+        # What has no answer is an error, or something that nobody charges for.
+        return lost_of(value, form.generated(value), target_model) if form.answers(value) else None
+    if '"error"' in text and form.mark not in text:
         return None
     cut: dict[str, Any] = {}
     if (name := _MODEL.search(text)) is not None:
-        cut["model"] = _lenient(name[1])
+        cut["model"] = read_leniently(name[1])
     for found in _USAGE.finditer(text):
         try:
             cut["usage"], _ = _DECODER.raw_decode(text, found.end())
         except (ValueError, RecursionError):
             continue  # The cut goes through the usage.
     came = _text_that_came(text)
-    lost = _lost(cut, came, target_model)
+    lost = lost_of(cut, came, target_model)
     if received.declared_bytes <= len(body):
         return lost
     whole_chars = len(came) * received.declared_bytes // max(1, len(body))
     return LostAnswer(lost.model, lost.usage, lost.text, whole_chars, target_model)
 
 
-def _lost(completion: Mapping[str, Any], text: str, target_model: str) -> LostAnswer:
-    model = completion.get("model")
+def lost_of(answer: Mapping[str, Any], text: str, target_model: str) -> LostAnswer:
+    """Return the lost answer whose JSON object has this model and usage.
+
+    Args:
+        answer: the object, as far as it came.
+        text: all text that came.
+        target_model: the model that the target was asked for, which counts where the answer names none.
+    """
+    model = answer.get("model")
     named = well_formed(model) if isinstance(model, str) and model else target_model
-    return LostAnswer(named[:_MAX_NAME_CHARS], completion_usage(completion), text, len(text), target_model)
+    return LostAnswer(named[:_MAX_NAME_CHARS], completion_usage(answer), text, len(text), target_model)
 
 
-def _lenient(text: str) -> object:
+def read_leniently(text: str) -> object:
     """Return the value of a JSON text in which numbers may be NaN or infinite; None for what is no JSON."""
     try:
         value: object = json.loads(text.removeprefix("\ufeff"))
@@ -163,3 +201,6 @@ def _unescaped(text: str) -> str:
 
 def _whole_escape(found: re.Match[str]) -> str:
     return found[1] or ""
+
+
+_COMPLETION = LostForm(answers=_answers, mark='"choices"', chunks=read_chunks, generated=generated_text)

@@ -12,11 +12,11 @@ from semcache.upstream.forms import AnswerForm
 from semcache.upstream.retries import INCOMPLETE
 from semcache.upstream.sse import Event, EventParser
 from semcache.upstream.target import HttpTarget, StreamedReply
-from semcache.upstream.wire import read_json, refuse
+from semcache.upstream.wire import refuse
 
 _DONE = b"[DONE]"
 _AFTER_DONE_S = 0.05
-"""How long the end of a stream may follow its [DONE]. A connection whose stream ended can be used again."""
+"""How long the end of a stream may follow its last event. A connection whose stream ended can be used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> A
             if event.data == _DONE:
                 assembler.finish()
                 break
-            if event.name == b"error":
-                read_json(event.data, "an error event")
-                refuse("an error event", event.data)
             assembler.add(event.data)
+            if event.name == b"error":  # Its data don't say so, or the assembler would have raised.
+                refuse("an error event", event.data)
             yield event.data
             if assembler.is_over:
+                await _end(events)
                 break
     if not assembler.is_complete:
         raise UpstreamError(
@@ -69,6 +69,13 @@ async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> A
             reason=INCOMPLETE,
         )
     yield WholeBody(assembler.whole(), assembler.flaw)
+
+
+async def _end(rest: AsyncGenerator[object, None]) -> None:
+    """Wait a moment for the clean end of a stream that has said that it is over."""
+    with suppress(UpstreamError, TimeoutError):
+        async with asyncio.timeout(_AFTER_DONE_S):
+            await anext(rest, None)
 
 
 async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:
@@ -82,9 +89,7 @@ async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Ev
             for event in parser.feed(piece):
                 data = event.data.strip()
                 if data == _DONE:
-                    with suppress(UpstreamError, TimeoutError):
-                        async with asyncio.timeout(_AFTER_DONE_S):
-                            await anext(pieces, None)
+                    await _end(pieces)
                     yield Event(b"", _DONE)
                     return
                 if data:

@@ -77,6 +77,24 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
     Raises:
         UpstreamError: the body is no JSON object, or it reports an error.
     """
+    value = read_object(body, what)
+    error = value.get("error")
+    if error:
+        message = error.get("message") if isinstance(error, dict) else error
+        refuse(f"an error ({str(message)[:200]})" if message else "an error", body)
+    return value
+
+
+def read_object(body: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `body`, whatever it says.
+
+    Args:
+        body: UTF-8, with or without a byte order mark.
+        what: what the body should be, for the error's sentence ("a chunk").
+
+    Raises:
+        UpstreamError: the body is no JSON object.
+    """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError:
@@ -92,10 +110,6 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         refuse(f"{what} that is no JSON object", body)
     if is_deeper(value, body, _MAX_LEVELS):
         refuse(f"{what} nested deeper than {_MAX_LEVELS} levels", body)
-    error = value.get("error")
-    if error:
-        message = error.get("message") if isinstance(error, dict) else error
-        refuse(f"an error ({str(message)[:200]})" if message else "an error", body)
     return value
 
 
@@ -112,7 +126,7 @@ def refuse(received: str, body: bytes, reason: str = "") -> NoReturn:
         http_status=200,
         body=body[:_ERROR_BYTES],
         reason=reason,
-        hint="Check that the target's base_url leads to an OpenAI-compatible API.",
+        hint="Check that the target's base_url leads to an API of the call's protocol.",
     )
 
 
@@ -202,14 +216,14 @@ def _replay_content(content: object) -> Iterator[object]:
     """Yield the pieces of a content in their order: texts of a few words, and each other part in a list of its own."""
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
-            yield from _pieces(part)
+            yield from text_pieces(part)
         elif isinstance(part, dict) and part.keys() == {"type", "text"} and text_of(part):
-            yield from _pieces(text_of(part))
+            yield from text_pieces(text_of(part))
         elif part is not None:
             yield [part]
 
 
-def _pieces(text: str) -> Iterator[str]:
+def text_pieces(text: str) -> Iterator[str]:
     """Yield `text` in pieces of a few words, cut behind spaces where there are any; about `_MAX_PIECES` at most."""
     size = max(_PIECE_CHARS, len(text) // _MAX_PIECES)
     position = 0

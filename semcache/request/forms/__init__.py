@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from semcache.model import ApiProtocol
-from semcache.request.forms import chat, embeddings
+from semcache.request.forms import chat, embeddings, responses
 from semcache.request.forms.form import BodyForm, Demands, Wishes
 
 FORMS: Mapping[ApiProtocol, BodyForm] = {
     ApiProtocol.CHAT: chat.FORM,
     ApiProtocol.EMBEDDINGS: embeddings.FORM,
+    ApiProtocol.RESPONSES: responses.FORM,
 }
 
 __all__ = ["FORMS", "BodyForm", "Demands", "Wishes"]

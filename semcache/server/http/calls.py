@@ -42,11 +42,11 @@ class ErrorShape:
 
     Attributes:
         body: makes the body of an answer.
-        event: makes the bytes that end a stream which has begun.
+        event: makes the bytes that end a stream which has begun, of the error and the number of events before it.
     """
 
     body: Callable[[SemcacheError], bytes]
-    event: Callable[[SemcacheError], bytes]
+    event: Callable[[SemcacheError, int], bytes]
 
 
 OPENAI_ERRORS = ErrorShape(openai_body, openai_event)
@@ -61,9 +61,10 @@ class HttpCall:
         refusal: why the call is refused for load unless it is an exact hit; None for a call that isn't refused.
         request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
         started: whether the answer's status has been sent.
+        events: how many events of a stream have been sent.
     """
 
-    __slots__ = ("_new_id", "_send", "body", "headers", "pairs", "refusal", "request_id", "scope", "started")
+    __slots__ = ("_new_id", "_send", "body", "events", "headers", "pairs", "refusal", "request_id", "scope", "started")
 
     def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str]) -> None:
         self.scope = scope
@@ -73,6 +74,7 @@ class HttpCall:
         self.body = b""
         self.refusal: OverloadedError | None = None
         self.started = False
+        self.events = 0
         own = self.headers.get(REQUEST_ID, b"")
         self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
         self._send = send
@@ -208,7 +210,7 @@ class HttpCalls:
 async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
     if call.started:
-        await call.end_stream(errors.event(error))
+        await call.end_stream(errors.event(error, call.events))
         return
     status = status_of(error)
     headers = [*failure_headers(error, status), _NO_SNIFFING]
@@ -225,8 +227,18 @@ def _is_unread(call: HttpCall, max_bytes: int) -> bool:
     return b"transfer-encoding" in call.headers
 
 
+_OF_RESPONSES = "/v1/responses/"
+
+
 def not_found(path: str) -> RefusedCallError:
     """Return the error of a path that isn't served."""
+    if path.startswith(_OF_RESPONSES):
+        return RefusedCallError(
+            HTTPStatus.NOT_FOUND,
+            f"The path {path[:200]!r} isn't served: responses are kept at the provider.",
+            reason="UNKNOWN_PATH",
+            hint="Ask the provider for them; semcache answers POST /v1/responses.",
+        )
     return RefusedCallError(
         HTTPStatus.NOT_FOUND,
         f"The path {path[:200]!r} isn't served.",

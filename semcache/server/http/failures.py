@@ -90,8 +90,14 @@ def openai_error(error: SemcacheError) -> bytes:
     return json.dumps({"error": told}, separators=(",", ":")).encode()
 
 
-def openai_event(error: SemcacheError) -> bytes:
-    """Return an error that ends a stream which has begun, as a server-sent event; no `[DONE]` follows it."""
+def openai_event(error: SemcacheError, number: int) -> bytes:
+    """Return an error that ends a stream which has begun, as a server-sent event; no `[DONE]` follows it.
+
+    Args:
+        error: the error.
+        number: how many events came before; OpenAI's chunks have no number.
+    """
+    del number
     return b"data: %b\n\n" % openai_error(error)
 
 

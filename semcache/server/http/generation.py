@@ -133,7 +133,7 @@ class Generation:
         replayed = zeroes = False
         pause_s = 0.0
         pieces: list[bytes] = []
-        size = 0
+        size, last = 0, b""
         async for frame in frames:
             if isinstance(frame, Started):
                 response = frame.response
@@ -145,8 +145,13 @@ class Generation:
             if not call.started:
                 await call.begin_stream(head)
             if isinstance(frame, bytes):
-                pieces.append(event(without_usage(frame) if zeroes and b'"usage"' in frame else frame))
+                sent = event(without_usage(frame) if zeroes and b'"usage"' in frame else frame)
+                if self._protocol.closes(frame):
+                    last = sent
+                    continue
+                pieces.append(sent)
                 size += len(frame)
+                call.events += 1
                 if not replayed or pause_s or size >= _PIECE_BYTES:
                     await call.write(b"".join(pieces))
                     pieces, size = [], 0
@@ -154,7 +159,7 @@ class Generation:
                     await asyncio.sleep(pause_s)
             else:
                 audit.filled(caller, frame.response)
-                pieces += [told_comment(frame.response), self._protocol.end]
+                pieces += [told_comment(frame.response), last, self._protocol.end]
                 await call.end_stream(b"".join(pieces))
 
     def _zeroes(self, response: Response) -> bool:

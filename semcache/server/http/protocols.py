@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from semcache.model import ApiProtocol
 from semcache.server.http.calls import OPENAI_ERRORS, ErrorShape, HttpCall
 
 ProtocolHeaders = tuple[tuple[str, str], ...]
+_LEADING_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]+)"')
+_EVENT_NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +27,8 @@ class HttpProtocol:
         end: what follows the last event of a whole stream.
         headers: returns the call's headers that belong to the protocol; raises InvalidRequestError for an unknown
             version.
+        closes: returns whether an event is the last one of a whole stream. It is sent with the stream's end, when the
+            answer is booked and stored: a client may leave as soon as it has it.
     """
 
     api: ApiProtocol
@@ -31,6 +36,7 @@ class HttpProtocol:
     event: Callable[[bytes], bytes]
     end: bytes
     headers: Callable[[HttpCall], ProtocolHeaders]
+    closes: Callable[[bytes], bool] = lambda _: False
 
 
 def data_event(data: bytes) -> bytes:
@@ -38,6 +44,21 @@ def data_event(data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:
         return b"".join(b"data: %b\n" % line for line in data.splitlines()) + b"\n"
     return b"data: %b\n\n" % data
+
+
+def named_event(data: bytes) -> bytes:
+    """Return the JSON of an event as a server-sent event that has the name of its type."""
+    kind = type_of(data)
+    return b"event: %b\n%b" % (kind, data_event(data)) if kind else data_event(data)
+
+
+def type_of(data: bytes) -> bytes:
+    """Return the type that an event's JSON names; empty where it names none that a line can hold."""
+    leading = _LEADING_TYPE.match(data)
+    if leading is not None:
+        return leading[1]
+    kind = json.loads(data.decode("utf-8-sig")).get("type")
+    return kind.encode() if isinstance(kind, str) and _EVENT_NAME.fullmatch(kind) else b""
 
 
 def without_usage(body: bytes) -> bytes:
@@ -60,9 +81,10 @@ def _zeroed(value: Any) -> Any:
     return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _no_headers(call: HttpCall) -> ProtocolHeaders:
+def no_headers(call: HttpCall) -> ProtocolHeaders:
+    """Return no headers: the protocol has none of its own."""
     del call
     return ()
 
 
-CHAT = HttpProtocol(ApiProtocol.CHAT, OPENAI_ERRORS, data_event, b"data: [DONE]\n\n", _no_headers)
+CHAT = HttpProtocol(ApiProtocol.CHAT, OPENAI_ERRORS, data_event, b"data: [DONE]\n\n", no_headers)

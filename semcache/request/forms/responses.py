@@ -128,7 +128,7 @@ _CALLERS_TOOLS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class _InputItem:
     """One item of the input as a message: its message, the characters of its texts, and whether its form is known."""
 
     message: Mapping[str, Any]
@@ -152,20 +152,20 @@ def _read(fields: Mapping[str, Any]) -> Conversation:
     return Conversation(messages, chars, not all(item.is_known for item in items))
 
 
-def _items(fields: Mapping[str, Any]) -> Sequence[_Item]:
+def _items(fields: Mapping[str, Any]) -> Sequence[_InputItem]:
     value = fields.get("input", [])
     if isinstance(value, str):
-        return [_Item({"role": "user", "content": value}, len(value))]
+        return [_InputItem({"role": "user", "content": value}, len(value))]
     if not isinstance(value, list):
         refuse("input must be a text or a list of items.", "INVALID_PARAMETER", field="input")
     if value:
         return [_item(f"input[{position}]", item) for position, item in enumerate(value)]
     if not any(fields.get(name) for name in ("prompt", "conversation", "previous_response_id")):
         refuse("The request has no input.", "EMPTY_MESSAGES", hint="Send a text or at least one item.", field="input")
-    return [_Item({"role": "developer", "content": None}, 0)]
+    return [_InputItem({"role": "developer", "content": None}, 0)]
 
 
-def _item(where: str, item: object) -> _Item:
+def _item(where: str, item: object) -> _InputItem:
     if not isinstance(item, dict):
         refuse(f"{where} must be an object.", "INVALID_MESSAGE")
     kind = item.get("type")
@@ -175,10 +175,10 @@ def _item(where: str, item: object) -> _Item:
     if kind == "message":
         return _message(where, item)
     role = _ROLES.get(kind) if isinstance(kind, str) else None
-    return _Item({"role": role or "tool", "item": {**item, "type": kind}}, _chars(item), role is not None)
+    return _InputItem({"role": role or "tool", "item": {**item, "type": kind}}, _chars(item), role is not None)
 
 
-def _message(where: str, item: Mapping[str, Any]) -> _Item:
+def _message(where: str, item: Mapping[str, Any]) -> _InputItem:
     role = item.get("role")
     if not isinstance(role, str) or not role:
         refuse(f"{where} has no role.", "UNKNOWN_ROLE", hint="A role is a string, such as user.")
@@ -187,7 +187,7 @@ def _message(where: str, item: Mapping[str, Any]) -> _Item:
         content = [_part(part, _TEXT_PARTS.get(role, "input_text")) for part in content]
     chars, is_known = read_content(content)
     rest = {name: value for name, value in item.items() if name not in {"type", "content"}}
-    return _Item({**rest, "content": content}, chars, is_known)
+    return _InputItem({**rest, "content": content}, chars, is_known)
 
 
 def _part(part: object, text_type: str) -> object:

@@ -68,10 +68,10 @@ def response_body(
 
 def input_text(fields: Mapping[str, Any]) -> str:
     """Return the text of the last user message of a request's `input`; empty when there is none."""
-    value = fields.get("input")
+    value: Any = fields.get("input") or []
     if isinstance(value, str):
         return value
-    for item in reversed(value or []):
+    for item in reversed(value):
         if isinstance(item, dict) and item.get("role") == "user":
             content = item.get("content")
             parts = content if isinstance(content, list) else [content]

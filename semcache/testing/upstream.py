@@ -156,9 +156,9 @@ class ScriptedUpstream:
             raise
         finally:
             self.running -= 1
-            lost = FORMS[call.protocol].lost(ReceivedBody(chunks=chunks), answer.target_model)
-            if lost is not None and not whole:
-                call.lost.append(replace(lost, route=answer.route))
+            if not whole:
+                lost = FORMS[call.protocol].lost(ReceivedBody(chunks=chunks), answer.target_model)
+                call.lost.extend([] if lost is None else [replace(lost, route=answer.route)])
 
     async def close(self) -> None:
         """Record that it was closed."""

@@ -36,22 +36,6 @@ _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorShape:
-    """How one protocol writes an error.
-
-    Attributes:
-        body: makes the body of an answer.
-        event: makes the bytes that end a stream which has begun, of the error and the number of events before it.
-    """
-
-    body: Callable[[SemcacheError], bytes]
-    event: Callable[[SemcacheError, int], bytes]
-
-
-OPENAI_ERRORS = ErrorShape(openai_body, openai_event)
-
-
 class HttpCall:
     """One call: what was sent, and the means to answer.
 
@@ -64,11 +48,24 @@ class HttpCall:
         events: how many events of a stream have been sent.
     """
 
-    __slots__ = ("_new_id", "_send", "body", "events", "headers", "pairs", "refusal", "request_id", "scope", "started")
+    __slots__ = (
+        "_id_header",
+        "_new_id",
+        "_send",
+        "body",
+        "events",
+        "headers",
+        "pairs",
+        "refusal",
+        "request_id",
+        "scope",
+        "started",
+    )
 
-    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str]) -> None:
+    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str], id_header: bytes = b"") -> None:
         self.scope = scope
         self._new_id = new_id
+        self._id_header = id_header
         self.pairs: list[tuple[bytes, bytes]] = scope["headers"]
         self.headers: Mapping[bytes, bytes] = dict(self.pairs)
         self.body = b""
@@ -101,10 +98,36 @@ class HttpCall:
         """Send the last piece."""
         await self._send({"type": "http.response.body", "body": data})
 
+    def settle_id(self) -> bytes:
+        """Return the `x-request-id` of the answer, which doesn't change from here on."""
+        if not self.request_id:
+            self.request_id = self._new_id().encode()
+        return self.request_id
+
     async def _start(self, status: int, headers: Headers) -> None:
         self.started = True
-        headers.append((REQUEST_ID, self.request_id or self._new_id().encode()))
+        headers.append((REQUEST_ID, self.settle_id()))
+        if self._id_header:
+            headers.append((self._id_header, self.request_id))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How one protocol writes an error.
+
+    Attributes:
+        body: makes the body of an answer, of the error and its call, whose id is settled.
+        event: makes the bytes that end a stream which has begun, of the same.
+        id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
+    """
+
+    body: Callable[[SemcacheError, HttpCall], bytes]
+    event: Callable[[SemcacheError, HttpCall], bytes]
+    id_header: bytes = b""
+
+
+OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _: openai_event(error))
 
 
 Handler = Callable[[HttpCall, Caller], Awaitable[None]]
@@ -158,7 +181,7 @@ class HttpCalls:
         counts = self._counts.of(method)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            call, code = HttpCall(scope, send, self._new_id), "CANCELLED"
+            call, code = HttpCall(scope, send, self._new_id, errors.id_header), "CANCELLED"
             counts.start()
             try:
                 with self._enter(call, needs) as caller:
@@ -189,7 +212,7 @@ class HttpCalls:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             del receive
             self._admission.raise_for_caller(error)
-            await _fail(HttpCall(scope, send, self._new_id), error, errors, unread=True)
+            await _fail(HttpCall(scope, send, self._new_id, errors.id_header), error, errors, unread=True)
 
         return answer
 
@@ -209,14 +232,15 @@ class HttpCalls:
 
 async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
+    call.settle_id()
     if call.started:
-        await call.end_stream(errors.event(error, call.events))
+        await call.end_stream(errors.event(error, call))
         return
     status = status_of(error)
     headers = [*failure_headers(error, status), _NO_SNIFFING]
     if unread:
         headers.append(_CLOSE)
-    await call.reply(status, headers, errors.body(error))
+    await call.reply(status, headers, errors.body(error, call))
 
 
 def _is_unread(call: HttpCall, max_bytes: int) -> bool:

@@ -54,7 +54,7 @@ def status_of(error: SemcacheError) -> int:
         return error.status
     if error.reason == "CACHE_ONLY_MISS":
         return HTTPStatus.GATEWAY_TIMEOUT  # RFC 9111, section 5.2.1.7
-    passed = _passed_on(error)
+    passed = passed_on(error)
     return passed.http_status or HTTPStatus.BAD_GATEWAY if passed is not None else row_of(error).http_status
 
 
@@ -75,7 +75,7 @@ def failure_headers(error: SemcacheError, status: int) -> Headers:
 
 def openai_body(error: SemcacheError) -> bytes:
     """Return an error's body in OpenAI's shape, or the upstream's own body."""
-    passed = _passed_on(error)
+    passed = passed_on(error)
     return passed.body if passed is not None and passed.body else openai_error(error)
 
 
@@ -90,18 +90,12 @@ def openai_error(error: SemcacheError) -> bytes:
     return json.dumps({"error": told}, separators=(",", ":")).encode()
 
 
-def openai_event(error: SemcacheError, number: int) -> bytes:
-    """Return an error that ends a stream which has begun, as a server-sent event; no `[DONE]` follows it.
-
-    Args:
-        error: the error.
-        number: how many events came before; OpenAI's chunks have no number.
-    """
-    del number
+def openai_event(error: SemcacheError) -> bytes:
+    """Return an error that ends a stream which has begun, as a server-sent event; no `[DONE]` follows it."""
     return b"data: %b\n\n" % openai_error(error)
 
 
-def _passed_on(error: SemcacheError) -> UpstreamError | None:
+def passed_on(error: SemcacheError) -> UpstreamError | None:
     """Return the error if an upstream's own status and body reach the caller."""
     if not isinstance(error, UpstreamError) or error.http_status is None:
         return None
@@ -110,7 +104,7 @@ def _passed_on(error: SemcacheError) -> UpstreamError | None:
 
 
 def _content_type(error: SemcacheError) -> bytes:
-    passed = _passed_on(error)
+    passed = passed_on(error)
     if passed is None or not passed.body or not _PLAIN.fullmatch(passed.content_type):
         return JSON_TYPE
     return passed.content_type.encode()

@@ -18,7 +18,7 @@ def error_event(error: SemcacheError, number: int) -> bytes:
 
     Args:
         error: the error.
-        number: how many events came before, which is the event's own sequence number.
+        number: the event's sequence number: how many events came before.
     """
     told = json.loads(openai_error(error))["error"]
     event = {"type": "error", "code": told["code"], "message": told["message"], "param": told["param"]}
@@ -30,5 +30,10 @@ def _closes(data: bytes) -> bool:
 
 
 RESPONSES = HttpProtocol(
-    ApiProtocol.RESPONSES, ErrorShape(openai_body, error_event), named_event, b"", no_headers, _closes
+    ApiProtocol.RESPONSES,
+    ErrorShape(lambda error, _: openai_body(error), lambda error, call: error_event(error, call.events)),
+    named_event,
+    b"",
+    no_headers,
+    _closes,
 )

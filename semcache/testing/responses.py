@@ -75,7 +75,7 @@ def input_text(fields: Mapping[str, Any]) -> str:
         if isinstance(item, dict) and item.get("role") == "user":
             content = item.get("content")
             parts = content if isinstance(content, list) else [content]
-            return "".join(part["text"] if _is_input(part) else text_of(part) for part in parts)
+            return "".join(map(_text_of_input, parts))
     return ""
 
 
@@ -91,8 +91,10 @@ def in_pieces(events: Sequence[bytes], pieces: Sequence[str]) -> list[bytes]:
     ]
 
 
-def _is_input(part: object) -> bool:
-    return isinstance(part, dict) and part.get("type") == "input_text"
+def _text_of_input(part: object) -> str:
+    if isinstance(part, dict) and part.get("type") == "input_text":
+        return str(part["text"])
+    return text_of(part)
 
 
 def _message(text: str, status: str) -> dict[str, Any]:

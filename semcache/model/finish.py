@@ -47,14 +47,16 @@ _WORDS: Mapping[Finish, str] = {
     Finish.FILTERED: "content_filter content_filtered filtered safety image_safety recitation blocklist "
     "prohibited_content spii language guardrail_intervened refusal sensitive error_toxic "
     "content_policy_violation moderation blocked",
-    # Mistral's model_length is the end of the model's context, never the caller's limit.
+    # Mistral's model_length is the end of the model's context, never the caller's limit. OpenAI's responses have a
+    # status: queued, and failed; one that is incomplete mostly says why, as by max_messages or steered.
     Finish.CUT_OFF: "error model_length error_limit model_context_window_exceeded context_length_exceeded abort "
     "aborted cancelled canceled user_cancel timeout time_limit not_finished in_progress pause_turn compaction "
-    "network_error insufficient_system_resource malformed_function_call unexpected_tool_call too_many_tool_calls other",
+    "network_error insufficient_system_resource malformed_function_call unexpected_tool_call too_many_tool_calls other "
+    "incomplete failed queued max_messages steered",
     # DashScope sends the word null until it ends.
     Finish.UNSAID: "null none unspecified",
 }
-_RUNNING = frozenset({"not_finished", "in_progress"})
+_RUNNING = frozenset({"not_finished", "in_progress", "queued"})
 """Words of a stream that goes on."""
 _BY_HARM = (Finish.STOP, Finish.TOOL_CALLS, Finish.LENGTH, Finish.UNKNOWN, Finish.CUT_OFF, Finish.FILTERED)
 _KINDS: Mapping[str, Finish] = {word: kind for kind, words in _WORDS.items() for word in words.split()}

@@ -11,6 +11,7 @@ from typing import Any
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import NORMAL, Answer, ApiProtocol, UpstreamCall, Usage, text_of
 from semcache.testing.messages import message_body, text_events
+from semcache.testing.responses import in_pieces, input_text, response_body
 from semcache.upstream.forms import FORMS, AnswerForm
 from semcache.upstream.lost import ReceivedBody
 
@@ -222,8 +223,8 @@ def completion_body(
 def prompt_of(body: bytes) -> str:
     """Return the text of the last user message of a request's body, or its one input; empty when there is neither."""
     fields = json.loads(body)
-    if isinstance(fields.get("input"), str):
-        return str(fields["input"])
+    if "input" in fields:
+        return input_text(fields)
     for message in reversed(fields.get("messages") or []):
         if message.get("role") == "user":
             return text_of(message.get("content"))
@@ -266,10 +267,21 @@ def _message(scripted: Scripted, model: str) -> bytes:
     )
 
 
+def _response(scripted: Scripted, model: str) -> bytes:
+    return response_body(
+        scripted.text or "".join(scripted.pieces),
+        model=model,
+        finish_reason=scripted.finish_reason,
+        usage=scripted.usage,
+        tool_calls=scripted.tool_calls,
+    )
+
+
 _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
     ApiProtocol.CHAT: _completion,
     ApiProtocol.EMBEDDINGS: _embeddings,
     ApiProtocol.MESSAGES: _message,
+    ApiProtocol.RESPONSES: _response,
 }
 """What makes the body of a scripted answer of each protocol, of the script and the model that answers."""
 
@@ -293,6 +305,7 @@ def _text_chunks(chunks: Sequence[bytes], pieces: Sequence[str]) -> list[bytes]:
 _CUTTERS: Mapping[ApiProtocol, Callable[[Sequence[bytes], Sequence[str]], list[bytes]]] = {
     ApiProtocol.CHAT: _text_chunks,
     ApiProtocol.MESSAGES: text_events,
+    ApiProtocol.RESPONSES: in_pieces,
 }
 """What puts scripted pieces in place of those of a replayed text, for each protocol."""
 

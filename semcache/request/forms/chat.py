@@ -86,8 +86,7 @@ def _demands(fields: Mapping[str, Any], conversation: Conversation) -> Demands:
     must_call_tools = fields.get("tool_choice", "auto") not in ("auto", "none")
     return Demands(
         no_tier=_no_tier(fields, beside_text - _IMAGE_PARTS),
-        # What a tool or an image says is compared by no model of texts, so only an equal conversation is the same.
-        exact_alone="tool_calls" if must_call_tools or _called_tools(conversation) else "images" if beside_text else "",
+        exact_alone=_exact_alone(fields, conversation, beside_text, must_call_tools=must_call_tools),
         must_call_tools=must_call_tools,
         temperature=fields.get("temperature", 0),
     )
@@ -101,6 +100,17 @@ def _no_tier(fields: Mapping[str, Any], odd_parts: frozenset[str]) -> str:
     if "audio" in fields or set(fields.get("modalities", ())) - {"text"} or odd_parts:
         return "not_text"
     return "web_search" if wants_web_search(fields) else ""
+
+
+def _exact_alone(
+    fields: Mapping[str, Any], conversation: Conversation, beside_text: frozenset[str], *, must_call_tools: bool
+) -> str:
+    # What a tool or an image says is compared by no model of texts, so only an equal conversation is the same.
+    if must_call_tools or _called_tools(conversation):
+        return "tool_calls"
+    if beside_text:
+        return "images"
+    return "moderation" if fields.get("moderation") else ""
 
 
 def _called_tools(conversation: Conversation) -> bool:

@@ -47,7 +47,7 @@ class Wishes:
 
 NO_TIER = ("several_choices", "logprobs", "not_text", "web_search", "server_tools", "kept_elsewhere", "background")
 """Why a request may use no tier, as far as its protocol's form says it."""
-EXACT_ALONE = ("tool_calls", "images", "embeddings", "continues_elsewhere")
+EXACT_ALONE = ("tool_calls", "images", "embeddings", "moderation", "continues_elsewhere")
 """Why a request may use the exact tier alone, as far as its protocol's form says it."""
 
 

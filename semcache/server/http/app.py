@@ -20,12 +20,14 @@ from semcache.server.http.management import Management
 from semcache.server.http.messages import MESSAGES
 from semcache.server.http.models import Models
 from semcache.server.http.protocols import CHAT, HttpProtocol
+from semcache.server.http.responses import RESPONSES
 from semcache.settings import Settings
 from semcache.story import SemanticCache
 
 _GENERATIONS: Mapping[str, tuple[HttpProtocol, str]] = {
     "/v1/chat/completions": (CHAT, "ChatCompletions"),
     "/v1/messages": (MESSAGES, "Messages"),
+    "/v1/responses": (RESPONSES, "Responses"),
 }
 """The paths of calls for one answer: their protocol, and the name under which their calls are counted."""
 

@@ -251,8 +251,18 @@ def _is_unread(call: HttpCall, max_bytes: int) -> bool:
     return b"transfer-encoding" in call.headers
 
 
+_OF_RESPONSES = "/v1/responses/"
+
+
 def not_found(path: str) -> RefusedCallError:
     """Return the error of a path that isn't served."""
+    if path.startswith(_OF_RESPONSES):
+        return RefusedCallError(
+            HTTPStatus.NOT_FOUND,
+            f"The path {path[:200]!r} isn't served: responses are kept at the provider.",
+            reason="UNKNOWN_PATH",
+            hint="Ask the provider for them; semcache answers POST /v1/responses.",
+        )
     return RefusedCallError(
         HTTPStatus.NOT_FOUND,
         f"The path {path[:200]!r} isn't served.",

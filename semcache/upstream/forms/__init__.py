@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from semcache.model import ApiProtocol
-from semcache.upstream.forms import chat, embeddings, messages
+from semcache.upstream.forms import chat, embeddings, messages, responses
 from semcache.upstream.forms.form import AnswerForm, StreamAssembler
 
 FORMS: Mapping[ApiProtocol, AnswerForm] = {
     ApiProtocol.CHAT: chat.FORM,
     ApiProtocol.EMBEDDINGS: embeddings.FORM,
     ApiProtocol.MESSAGES: messages.FORM,
+    ApiProtocol.RESPONSES: responses.FORM,
 }
 
 __all__ = ["FORMS", "AnswerForm", "StreamAssembler"]

@@ -13,7 +13,8 @@ WORDS = {
     Finish.TOOL_CALLS: "tool_calls tool_use function_call TOOL_CALL toolUse ToolCalls",
     Finish.FILTERED: "content_filter SAFETY RECITATION content_filtered guardrail_intervened refusal ERROR_TOXIC "
     "contentFilter GuardrailIntervened",
-    Finish.CUT_OFF: "error model_length abort ERROR_LIMIT not_finished insufficient_system_resource timeout",
+    Finish.CUT_OFF: "error model_length abort ERROR_LIMIT not_finished insufficient_system_resource timeout "
+    "incomplete failed queued in_progress cancelled max_messages steered",
     Finish.UNSAID: "null NONE FINISH_REASON_UNSPECIFIED",
     Finish.UNKNOWN: "eos2 weird stopped_by_moon stopp <|moon|> STOPSEQUENCE",
 }

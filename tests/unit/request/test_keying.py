@@ -292,6 +292,7 @@ def turns(*texts: str) -> dict[str, Any]:
         (user("How tall is Mont Blanc?"), Tier.SEMANTIC, "cacheable"),
         (user("How tall is Mont Blanc?", temperature=1.0), Tier.SEMANTIC, "cacheable"),
         (user("How tall is Mont Blanc?", temperature=1.3), Tier.NONE, "temperature"),
+        (user("x", moderation={"model": "m"}), Tier.EXACT, "moderation"),
         (user("x", n=2), Tier.NONE, "several_choices"),
         (user("x", logprobs=True), Tier.NONE, "logprobs"),
         (user([{"type": "image_url", "image_url": {"url": "data:"}}]), Tier.EXACT, "images"),

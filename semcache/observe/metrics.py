@@ -81,7 +81,7 @@ class Metrics:
     """What semcache counts; thread-safe.
 
     The identity: every request is counted once in `semcache_requests_total`, under its one status. So the requests are
-    exact + semantic + coalesced + miss + bypass + refresh + error + cancelled.
+    exact + semantic + coalesced + miss + bypass + refresh + stale + error + cancelled.
 
     Args:
         registry: where all instruments register themselves; one registry takes one `Metrics`.

@@ -14,6 +14,7 @@ from functools import partial
 from semcache.coordination import Flight, Twin
 from semcache.costs.account import Account
 from semcache.costs.budgets import Balance
+from semcache.errors import UpstreamError
 from semcache.finance.savings import SavingsAnswer, SavingsQuery
 from semcache.model import (
     CacheMode,
@@ -141,7 +142,12 @@ class SemanticCache:
             classified = await self._steps.searching.classify(account, keyed)
             keyed, vector = classified.keyed, classified.vector
         if vector is not None and may_join(keyed):
-            found = await self._steps.paraphrases.wait(account, keyed, vector, under_way)
+            try:
+                found: Outcome | None = await self._steps.paraphrases.wait(account, keyed, vector, under_way)
+            except UpstreamError as error:
+                found = await self._steps.stale.find(keyed, error)
+                if found is None:
+                    raise
             if found is not None:
                 return found
         late_vector = None if vector is not None else self._steps.filling.embed_meanwhile(account, keyed)

@@ -31,7 +31,7 @@ _UNCACHED = (b"cache-control", b"no-cache")
 _UNBUFFERED = (b"x-accel-buffering", b"no")
 """nginx holds a stream back without it."""
 _DONE = b"data: [DONE]\n\n"
-_FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
+_FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.STALE})
 _PIECE_BYTES = 64 * 1024
 """Chunks of a replayed stream are sent together, in pieces of about this size."""
 

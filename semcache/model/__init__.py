@@ -33,6 +33,7 @@ from semcache.model.entry import (
 from semcache.model.finish import UNKNOWN_FINISH, Finish, finish_of, finish_text, unknown_finish, worse_finish
 from semcache.model.ledger import LedgerHour, LedgerRecord, Purpose, ServedHit
 from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage, standard_or
+from semcache.model.passing import PassedCall, PassedReply
 from semcache.model.request import (
     NO_TASK,
     Cacheability,
@@ -106,6 +107,8 @@ __all__ = [
     "LostAnswer",
     "Mode",
     "Neighbour",
+    "PassedCall",
+    "PassedReply",
     "Purpose",
     "QueueStats",
     "Rejection",

@@ -229,6 +229,10 @@ class Metrics:
         """Count an upstream call that is over; its seconds include all its tries."""
         self._instruments.upstream_duration.add((self._target_values(target),), duration_s)
 
+    def call_passed(self, target: str, outcome: str) -> None:
+        """Count a call that was passed through; `outcome` is its HTTP status or a stable token."""
+        self._instruments.passed.add((self._target_values(target), self._outcome_values(outcome)))
+
     def upstream_swapped(self, target: str) -> None:
         """Count an answer that names another model than was asked for."""
         self._instruments.swaps.add((self._target_values(target),))

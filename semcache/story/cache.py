@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from semcache.coordination import Flight, Twin
@@ -27,6 +27,8 @@ from semcache.model import (
     Invalidated,
     KeyedRequest,
     LookupResult,
+    PassedCall,
+    PassedReply,
     QueueStats,
     Request,
     Response,
@@ -52,6 +54,7 @@ class SemanticCache:
     def __init__(self, rooms: Rooms) -> None:
         """Put the steps together over the rooms that they use."""
         self._steps = Steps.over(rooms)
+        self._upstream = rooms.upstream
         self.policy = rooms.settings.decision.policy
         """Name of the decision policy."""
         self.embedder_fingerprint = rooms.embedder.fingerprint
@@ -208,6 +211,10 @@ class SemanticCache:
     async def invalidate(self, selector: Selector, *, apply: bool) -> Invalidated:
         """Count, and with `apply` delete, the entries that `selector` names (`Corrections.invalidate`)."""
         return await self._steps.corrections.invalidate(selector, apply=apply)
+
+    def pass_on(self, call: PassedCall) -> AbstractAsyncContextManager[PassedReply]:
+        """Return the context of a call that no step of the story knows, and that a target answers (`Upstream`)."""
+        return self._upstream.pass_on(call)
 
     def entries(self, tenant: str, tag: str = "") -> AsyncGenerator[Entry, None]:
         """Yield a tenant's live entries by id (`Statistics.entries`)."""

@@ -17,6 +17,7 @@ from semcache.server.http.calls import HttpCall, HttpCalls, not_found, wrong_met
 from semcache.server.http.chat import Chat
 from semcache.server.http.management import Management
 from semcache.server.http.models import Models
+from semcache.server.http.pass_through import METHODS, PASSED_ERRORS, PREFIX, PassThrough
 from semcache.settings import Settings
 from semcache.story import SemanticCache
 
@@ -63,11 +64,39 @@ def http_app(
         **{path: ("GET", endpoint) for path, endpoint in management.gets.items()},
     }
 
+    passes = (
+        _passing(settings, clock, cache, calls, long_work) if settings.server.http.unknown_paths == "pass" else None
+    )
+
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await calls.refusal(not_found(scope["path"]))(scope, receive, send)
+        if scope["type"] != "http":
+            return
+        is_passed = passes is not None and scope["path"].startswith(PREFIX)
+        refuses = calls.refusal(not_found(scope["path"]))
+        await (passes if passes is not None and is_passed else refuses)(scope, receive, send)
 
     return Router(_routes(paths, calls), redirect_slashes=False, default=unknown)
+
+
+def _passing(settings: Settings, clock: Clock, cache: SemanticCache, calls: HttpCalls, long_work: LongWork) -> ASGIApp:
+    """Return what answers the unknown paths under `/v1/` that are passed through."""
+    passing = PassThrough(
+        cache,
+        clock,
+        settings.limits,
+        long_work,
+        deadline_s=settings.upstream.deadline_s,
+        authenticated=settings.auth.enabled,
+    )
+    endpoint = calls.endpoint(
+        passing.answer, method="PassThrough", needs="write", errors=PASSED_ERRORS, decode=passing.decode
+    )
+    refusal = calls.refusal(wrong_method(", ".join(METHODS)))
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (endpoint if scope["method"] in METHODS else refusal)(scope, receive, send)
+
+    return answer
 
 
 def _routes(paths: Mapping[str, tuple[str, ASGIApp]], calls: HttpCalls) -> list[Route]:

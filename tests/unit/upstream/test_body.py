@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import InvalidRequestError
-from semcache.upstream.body import edit_body, without_field
+from semcache.upstream.body import edit_body, with_model, without_field
 
 USAGE = {"include_usage": True}
 
@@ -181,3 +181,21 @@ def test_a_body_that_is_right_already_is_the_same_bytes(made):
 )
 def test_a_field_is_taken_out_and_every_other_byte_stays(body: bytes, left: bytes) -> None:
     assert without_field(body, "cache") == left
+
+
+@pytest.mark.parametrize(
+    ("body", "edited"),
+    [
+        (b'{"model": "a", "n" : 1.0}', b'{"model": "b", "n" : 1.0}'),
+        (b'{ "n":1 }', b'{ "n":1,"model":"b" }'),
+        (b'{"stream":true,"model":"b"}', b'{"stream":true,"model":"b"}'),
+    ],
+)
+def test_only_the_model_is_replaced(body, edited):
+    assert with_model(body, "b") == edited
+
+
+def test_a_body_with_two_models_is_refused():
+    with pytest.raises(InvalidRequestError) as caught:
+        with_model(b'{"model":"a","model":"c"}', "b")
+    assert caught.value.reason == "DUPLICATE_KEY"

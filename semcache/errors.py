@@ -150,9 +150,11 @@ class UpstreamError(SemcacheError):
         body: the upstream's own error, as it sent it. The metadata holds at most its first 2,048 bytes.
         content_type: what the upstream says that this body is; empty where it doesn't say.
         retry_after_s: the upstream's Retry-After in seconds; None when it sent none.
+        reached: whether another target was reached for the same call, and refused it.
     """
 
     default_reason = "UPSTREAM_FAILED"
+    reached = False
 
     def __init__(
         self,

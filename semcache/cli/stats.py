@@ -38,7 +38,7 @@ def stats(*, address: Address = DEFAULT_ADDRESS, api_key: ApiKey = None, ca: Ca 
 def _requests(state: pb.GetStatsResponse) -> Table:
     table = Table("status", "requests", title=f"Requests since the start, {_whose(state)}", title_justify="left")
     table.columns[1].justify = "right"
-    for name in ("exact_hit", "semantic_hit", "coalesced", "miss", "bypass", "refresh", "error", "cancelled"):
+    for name in ("exact_hit", "semantic_hit", "coalesced", "miss", "bypass", "refresh", "stale", "error", "cancelled"):
         table.add_row(name.replace("_", " "), f"{getattr(state.requests, name):,}")
     table.add_section()
     table.add_row("all", f"{state.requests.total:,}")

@@ -20,6 +20,7 @@ _STATUSES = {
     pb.STATUS_MISS: Status.MISS,
     pb.STATUS_BYPASS: Status.BYPASS,
     pb.STATUS_REFRESH: Status.REFRESH,
+    pb.STATUS_STALE: Status.STALE,
 }
 
 
@@ -61,6 +62,11 @@ class Answered:
     def hit(self) -> bool:
         """Whether the answer came from the cache, or from another caller's upstream call that was under way."""
         return self.status in HIT_STATUSES
+
+    @property
+    def stale_for(self) -> timedelta | None:
+        """The time since the served answer expired; None unless an expired one was served (`Status.STALE`)."""
+        return self.outcome.stale_for.ToTimedelta() if self.outcome.HasField("stale_for") else None
 
     @property
     def reason(self) -> str:

@@ -41,6 +41,16 @@ class Flight(Generic[Outcome]):
         self._chunks.append(chunk)
         self._wake()
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether the waiters have been told that the upstream is asked."""
+        return self._asking
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether a part of the answer has come, which readers may have been given."""
+        return bool(self._chunks)
+
     async def outcome(self) -> Outcome:
         """Wait for the work; return its outcome or raise its exception. Cancelling the waiter leaves the work alone."""
         assert self._task is not None

@@ -43,9 +43,9 @@ class Account:
     request leads, by `hold` and `release`. So a caller may leave while its flight still spends, and the spending is
     booked under this request.
 
-    It ends once: by `end_as_hit`, `end_as_coalesced`, `end_as_lookup` or a purchase's line. If it is still open when
-    its last holder lets go, it ends by the first exception that a holder let go with. That is CANCELLED when the caller
-    left, otherwise ERROR; without an exception it is ERROR with the reason INTERNAL.
+    It ends once: by `end_as_hit`, `end_as_stale`, `end_as_coalesced`, `end_as_lookup` or a purchase's line. If it is
+    still open when its last holder lets go, it ends by the first exception that a holder let go with. That is CANCELLED
+    when the caller left, otherwise ERROR; without an exception it is ERROR with the reason INTERNAL.
     """
 
     __slots__ = (
@@ -145,20 +145,19 @@ class Account:
             similarity=similarity,
             route=entry.answer.route,
         )
-        served = ServedHit(
-            hit_id=self.request_id,
-            tenant=self.request.tenant,
-            entry_id=entry.entry_id,
-            status=status,
-            exact_key=keyed.exact_key,
-            text="" if vector is None else keyed.text,
-            similarity=similarity,
-            at_s=line.at_s,
-            vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
-            entry_key=entry.exact_key,
-        )
-        self._note(line, reason, served)
+        self._note(line, reason, _served(line, keyed, entry, vector))
         return saved
+
+    def end_as_stale(self, keyed: KeyedRequest, entry: Entry, *, reason: str) -> None:
+        """End as a request that an expired entry answered, to which a verdict can be tied as to a hit.
+
+        The line has no usage and no saving: an upstream that can't be reached would have charged nothing.
+        """
+        answer = entry.answer
+        line = self.make_line(
+            Status.STALE, answer.model, NO_USAGE, entry_id=entry.entry_id, similarity=1.0, route=answer.route
+        )
+        self._note(line, reason, _served(line, keyed, entry, None))
 
     def end_as_coalesced(self, answer: Answer, *, reason: str) -> Cost:
         """End as a request that waited for another's upstream call; return what that saved."""
@@ -259,6 +258,22 @@ class Account:
         self.line = line
         self._books.ledger.record(line, served)
         self.count(line, reason)
+
+
+def _served(line: LedgerRecord, keyed: KeyedRequest, entry: Entry, vector: Vector | None) -> ServedHit:
+    """Return what is kept of an entry's answer for a verdict; `vector` is the request's, where it was compared."""
+    return ServedHit(
+        hit_id=line.request_id,
+        tenant=line.tenant,
+        entry_id=entry.entry_id,
+        status=line.status,
+        exact_key=keyed.exact_key,
+        text="" if vector is None else keyed.text,
+        similarity=1.0 if line.similarity is None else line.similarity,
+        at_s=line.at_s,
+        vector=b"" if vector is None else vector.astype(np.float16).tobytes(),
+        entry_key=entry.exact_key,
+    )
 
 
 class UnrecordedAccount(Account):

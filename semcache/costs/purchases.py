@@ -8,10 +8,11 @@ A purchase is an async context manager and the only owner of what its call costs
         entry = await purchase.commit(entry, vector, refused=…)           # the entry and the line in one commit
     # leaving it writes a line that no commit has taken, and counts it
 
-It settles in one of three ways:
+It settles in one of these ways:
 
 - *Paid*: the call was answered.
 - *Failed*: the block was left without an answer. What came of one is charged all the same (`broke_off`).
+- *Replaced*: the call failed, and the request has another answer (`replaced`). It doesn't end the request's account.
 - *Orphaned*: the call was paid, but its caller had left. The line says CANCELLED.
 
 Answers that were charged and couldn't be used, so that the upstream was asked again, have lines of their own (`lose`).
@@ -254,10 +255,17 @@ class RequestPurchase(Purchase):
         self.status = status
         self._reason = reason
         self._lost: LostAnswer | None = None
+        self._replaced = False
 
     def broke_off(self, lost: LostAnswer) -> None:
         """Note what came of the answer that the call ends without, with all it used; the request's line has it."""
         self._lost = lost
+
+    def replaced(self) -> None:
+        """Leave the request's account to another answer; what came of this call's has a line beside it."""
+        self._replaced = True
+        if self._lost is not None:
+            self.lose(self._lost, self.status)
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
         account = self._account
@@ -281,6 +289,8 @@ class RequestPurchase(Purchase):
         self._account.count(line, self._reason)
 
     async def _fail(self, error: BaseException | None) -> None:
+        if self._replaced:
+            return
         if self._lost is None:
             self._account.end_as_failed(error)
             return

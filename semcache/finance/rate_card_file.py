@@ -54,6 +54,8 @@ def _pay_as_you_go(root: TomlTable) -> tuple[tuple[PriceTier, ...], frozenset[St
     free = _statuses(section, "free")
     tiers = [_tier(table) for table in section.tables("tiers")]
     section.finish()
+    if not any(Status.STALE in tier.statuses for tier in tiers):
+        free |= {Status.STALE}  # No tokens are counted of a stale answer, and older cards don't know the status.
     names = [tier.name for tier in tiers]
     for name in sorted({name for name in names if name and names.count(name) > 1}):
         section.problem(f"two tiers are named {name!r}")

@@ -33,7 +33,8 @@ from semcache.model.entry import (
 from semcache.model.finish import UNKNOWN_FINISH, Finish, finish_of, finish_text, unknown_finish, worse_finish
 from semcache.model.ledger import LedgerHour, LedgerRecord, Purpose, ServedHit
 from semcache.model.money import NANOUSD_PER_USD, NO_COST, NO_USAGE, ZERO_COST, Cost, Usage, standard_or
-from semcache.model.protocol import ApiProtocol
+from semcache.model.passing import PassedCall, PassedReply
+from semcache.model.protocol import ApiProtocol, ProtocolHeaders
 from semcache.model.request import (
     NO_TASK,
     Cacheability,
@@ -108,6 +109,9 @@ __all__ = [
     "LostAnswer",
     "Mode",
     "Neighbour",
+    "PassedCall",
+    "PassedReply",
+    "ProtocolHeaders",
     "Purpose",
     "QueueStats",
     "Rejection",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from semcache.model.money import Usage
-from semcache.model.protocol import ApiProtocol
+from semcache.model.protocol import ApiProtocol, ProtocolHeaders
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class UpstreamCall:
     barred: frozenset[str] = frozenset()
     tenant: str = ""
     protocol: ApiProtocol = ApiProtocol.CHAT
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: ProtocolHeaders = ()
     batch: str = ""
     lost: list[LostAnswer] = field(default_factory=list, compare=False)
 

@@ -31,7 +31,7 @@ class Entry:
     Attributes:
         text: the text that is compared by meaning; empty for an entry of the exact tier alone.
         created_s: when the answer was complete, wall-clock seconds.
-        expires_s: when it stops being served, wall-clock seconds; a hit never moves it.
+        expires_s: when it stops being served as fresh, wall-clock seconds; a hit never moves it.
         features: what the guards read in `text`, by feature; made once, when the entry is stored.
         rejections: requests for which it was reported wrong.
         entry_id: 0 until the store has committed it.
@@ -147,7 +147,8 @@ class Changes:
 
     Attributes:
         added: (partition, entry id, vector) of each entry that got a vector.
-        removed: (partition, entry id, exact key) of each entry that is gone.
+        removed: (partition, entry id, exact key) of each entry that is gone, or that has expired and lost its vector.
+            An entry may be named twice: when it loses its vector, and when it goes.
         rewritten: ids of entries that were rewritten in place.
     """
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+ProtocolHeaders = tuple[tuple[str, str], ...]
+"""The headers of a call that belong to its protocol: names in lower case, and values."""
+
 
 class ApiProtocol(StrEnum):
     """The API whose shape a request and its answer have. Requests of different ones never share an answer.

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from semcache.model.protocol import ApiProtocol
+from semcache.model.protocol import ApiProtocol, ProtocolHeaders
 
 
 class CacheMode(StrEnum):
@@ -65,7 +65,7 @@ class Request:
         knowledge_version: version of the facts behind the answer; another version is another partition.
         control: the caller's wishes.
         protocol: the API whose shape the body has.
-        headers: the protocol's own headers (name in lower case, value), which change the answer and are forwarded.
+        headers: the protocol's own headers, which change the answer and are forwarded.
         batch: names the requests that one upstream call may answer together; empty for a request by itself.
     """
 
@@ -79,7 +79,7 @@ class Request:
     knowledge_version: str = ""
     control: CacheControl = field(default_factory=CacheControl)
     protocol: ApiProtocol = ApiProtocol.CHAT
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: ProtocolHeaders = ()
     batch: str = ""
 
     @property

@@ -23,6 +23,7 @@ class Response(NamedTuple):
         detail: the reason as a sentence for a person.
         similarity: of the entry that was served, or of the nearest one; None where nothing was compared.
         stages: (name, seconds) of each stage, in their order.
+        stale_s: seconds since the answer expired; None unless the status is STALE.
     """
 
     status: Status
@@ -44,6 +45,7 @@ class Response(NamedTuple):
     hit_id: str = ""
     age_s: float | None = None
     stages: tuple[tuple[str, float], ...] = ()
+    stale_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ class StoreStats:
     """A store's counts and sizes.
 
     Attributes:
-        entries: live entries, and those that have expired and aren't swept yet.
+        entries: live entries, and expired ones that are kept (`store.serve_stale_s`) or not swept yet.
         inert: entries whose vectors are another embedder's.
         used_bytes: what counts against `max_bytes`: entries and history.
         entry_bytes: entries with their keys and vectors.

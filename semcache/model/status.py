@@ -16,6 +16,8 @@ class Status(StrEnum):
     MISS = "miss"
     BYPASS = "bypass"
     REFRESH = "refresh"
+    STALE = "stale"
+    """An expired entry answered, because the upstream couldn't be reached. It is no hit, and saved nothing."""
     ERROR = "error"
     CANCELLED = "cancelled"
 

@@ -90,6 +90,12 @@ class Instruments:
         self.budget_warnings = tally("budget_warnings", "Periods in which a budget passed its warning.", "budget")
         self.implausible = tally("implausible_usages", "Usages with a count that can't be true; it was estimated.")
         self.skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
+        self.passed = tally(
+            "http_passed",
+            "Calls of unknown paths by target and outcome. No other metric, no budget and no ledger counts them.",
+            "target",
+            "outcome",
+        )
 
     def _define_histograms(self) -> None:
         histogram = self._histogram

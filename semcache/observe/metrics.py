@@ -81,7 +81,7 @@ class Metrics:
     """What semcache counts; thread-safe.
 
     The identity: every request is counted once in `semcache_requests_total`, under its one status. So the requests are
-    exact + semantic + coalesced + miss + bypass + refresh + error + cancelled.
+    exact + semantic + coalesced + miss + bypass + refresh + stale + error + cancelled.
 
     Args:
         registry: where all instruments register themselves; one registry takes one `Metrics`.
@@ -228,6 +228,10 @@ class Metrics:
     def upstream_done(self, target: str, duration_s: float) -> None:
         """Count an upstream call that is over; its seconds include all its tries."""
         self._instruments.upstream_duration.add((self._target_values(target),), duration_s)
+
+    def call_passed(self, target: str, outcome: str) -> None:
+        """Count a call that was passed through; `outcome` is its HTTP status or a stable token."""
+        self._instruments.passed.add((self._target_values(target), self._outcome_values(outcome)))
 
     def upstream_swapped(self, target: str) -> None:
         """Count an answer that names another model than was asked for."""

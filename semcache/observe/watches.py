@@ -67,7 +67,9 @@ class Watches(Collector):
 
 
 def _store_families(stats: StoreStats) -> Iterator[Family]:
-    yield GaugeMetricFamily("semcache_entries", "Live entries in the store.", stats.entries)
+    yield GaugeMetricFamily(
+        "semcache_entries", "Entries in the store, with expired ones that are kept or not swept yet.", stats.entries
+    )
     yield GaugeMetricFamily(
         "semcache_inert_entries",
         "Entries of another embedding model, which can't be found by meaning.",

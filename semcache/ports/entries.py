@@ -23,12 +23,17 @@ class EntryPage(NamedTuple):
 class Entries(Protocol):
     """Stored answers. A read returns only live entries: one that has expired or is damaged counts as absent.
 
+    `find_exact` alone returns one that has expired, where it is asked to.
+
     A back end whose reads need no waiting (memory, LMDB) returns from the coroutine without suspending, so that an
     `await` costs no task switch.
     """
 
-    async def find_exact(self, exact_key: bytes) -> Entry | None:
-        """Return the live entry under an exact key (32 bytes)."""
+    async def find_exact(self, exact_key: bytes, *, expired_s: float = 0.0) -> Entry | None:
+        """Return the live entry under an exact key (32 bytes), or one that expired less than `expired_s` seconds ago.
+
+        A store keeps expired entries for `store.serve_stale_s` at least; after that a sweep deletes them.
+        """
         ...
 
     async def get_many(self, entry_ids: Sequence[int]) -> Mapping[int, Entry]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from semcache.model import Answer, Mode, UpstreamCall
+from semcache.model import Answer, Mode, PassedCall, PassedReply, UpstreamCall
 
 
 class Upstream(Protocol):
@@ -51,6 +52,21 @@ class Upstream(Protocol):
 
         Raises:
             The errors of `complete`, between chunks too.
+        """
+        ...
+
+    def pass_on(self, call: PassedCall) -> AbstractAsyncContextManager[PassedReply]:
+        """Return the context of a call that is passed to a target as it came, of any path.
+
+        Entering it gives the target's answer once its head has come, whatever its status says. One target is asked,
+        once. Leaving it early gives the answer up.
+
+        Raises:
+            UnknownModelError: no route serves the alias; or the call names none, and no route takes such calls.
+            UpstreamRefusedError: the target refused the server's own key (401, 403).
+            UpstreamTimedOutError, UpstreamError: no answer came, or a redirect. `pieces` raises them too.
+            OverloadedError: there is no place at the target, or this process has run out of memory or descriptors.
+            InvalidRequestError: the body names an alias, and is no JSON object.
         """
         ...
 

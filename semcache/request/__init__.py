@@ -18,12 +18,13 @@ from semcache.request.cacheability import CacheabilityRules
 from semcache.request.forms.embeddings import inputs_of
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import check_values, decode_json, is_long, parse_body
+from semcache.request.parsing import MAX_MODEL_CHARS, check_values, decode_json, is_long, parse_body
 from semcache.request.storable import skip_reason
 from semcache.request.tasks import Tasks, exemplar_texts
 from semcache.request.templates import Templates
 
 __all__ = [
+    "MAX_MODEL_CHARS",
     "CacheabilityRules",
     "Keying",
     "RequestMemo",

@@ -11,7 +11,16 @@ from contextlib import contextmanager
 
 import structlog
 
-from semcache.model import Deposited, Response, Selector, Status, VerdictOutcome, format_entry_id
+from semcache.model import (
+    Deposited,
+    PassedCall,
+    PassedReply,
+    Response,
+    Selector,
+    Status,
+    VerdictOutcome,
+    format_entry_id,
+)
 from semcache.server.auth import Caller
 
 _log = structlog.get_logger(__name__)
@@ -60,6 +69,20 @@ def filled(caller: Caller, response: Response) -> None:
             entries=1,
             entry_id=format_entry_id(response.entry_id),
         )
+
+
+def passed(caller: Caller, call: PassedCall, reply: PassedReply) -> None:
+    """Log a call that was passed through to a target: where to, never what it says."""
+    _log.info(
+        "audit.passed",
+        caller=caller.name,
+        tenant=caller.tenant,
+        request_id=call.request_id,
+        method=call.method,
+        path=call.path[:_SHOWN_CHARS],
+        target=reply.target,
+        status=reply.status,
+    )
 
 
 def invalidated(caller: Caller, request_id: str, selector: Selector, count: int) -> None:

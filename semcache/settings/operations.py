@@ -83,6 +83,9 @@ class StoreSettings(Section):
     sweep_interval_s: Seconds = 30.0
     """How often expired entries are deleted, once the clock has gone evenly for an hour. They stop being served at
     once."""
+    serve_stale_s: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] = 0.0
+    """How long beyond its time to live an answer may be given while no target can be reached, marked as stale. Expired
+    entries stay on disk so long. 0: never (docs/operations.md)."""
     served_ttl_s: Seconds = 7 * 86_400.0
     """How long a caller can report a verdict on a hit."""
     log_ttl_s: Seconds = 30 * 86_400.0

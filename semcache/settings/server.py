@@ -62,6 +62,9 @@ class HttpSettings(Section):
     connection is closed, so that a client that has stopped holds no place."""
     idle_timeout_s: Seconds = 75.0
     """How long a connection stays open without a request: longer than clients keep one, so that they close first."""
+    unknown_paths: Literal["refuse", "pass"] = "refuse"
+    """What becomes of a path under /v1/ that semcache doesn't know. refuse: 404. pass: the call goes to the target of
+    its model, else of the route for `*`, uncached; no budget and no ledger counts what it costs (docs/http.md)."""
     hit_usage: Literal["own", "zero"] = "own"
     """The usage in the body of a hit. "own": that of the answer when it was made. "zero": 0 tokens, for programs that
     compute their spending from it."""

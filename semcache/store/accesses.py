@@ -1,12 +1,16 @@
-"""Uses of entries, counted in memory until they share a commit that happens anyway."""
+"""Uses of entries: counted in memory until they share a commit that happens anyway, and the rows that have them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import lmdb
+
 from semcache.model import LedgerRecord
-from semcache.store import eviction
+from semcache.store import eviction, layout
+from semcache.store.damage import Damage
 from semcache.store.eviction import Access
+from semcache.store.layout import Databases
 
 _INTERVAL_S = 30.0
 """Seconds between two writes of access statistics."""
@@ -51,3 +55,31 @@ class Accesses:
     def clear(self) -> None:
         """Forget everything."""
         self._touched.clear()
+
+
+class AccessRows:
+    """The rows of `access`, as one write transaction sees them."""
+
+    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> None:
+        """Prepare it over a transaction; damaged rows are reported to `damage` and count as none."""
+        self._txn = txn
+        self._dbs = dbs
+        self._damage = damage
+
+    def add(self, touched: Mapping[int, Access]) -> None:
+        """Add accesses that were counted in memory to the stored ones; entries that are gone are left out."""
+        for entry_id, access in touched.items():
+            key = layout.pack_id(entry_id)
+            with self._txn.cursor(db=self._dbs.entries) as cursor:
+                if not cursor.set_key(key):
+                    continue
+            total = self.of(key).plus(access)
+            self._txn.put(key, eviction.pack_access(key, total), db=self._dbs.access)
+
+    def of(self, key: bytes) -> Access:
+        """Return the stored accesses of an entry by its key."""
+        row = self._txn.get(key, db=self._dbs.access)
+        access = eviction.NO_ACCESS if row is None else eviction.unpack_access(key, row)
+        if access is None:
+            self._damage.note([f"access {key.hex()}"], "its checksum doesn't match its bytes.")
+        return access or eviction.NO_ACCESS

@@ -188,7 +188,7 @@ class Committer:
             self._apply(transaction, group, write, notes)
         transaction.log((note.line, note.row) for note in notes)
         if touched:
-            transaction.save_access(touched)
+            transaction.access_rows.add(touched)
         if group.writes or room_bytes < 0:
             self._evict(transaction, refused_bytes, refused_bytes - room_bytes)
         transaction.drop_history(self._history_limit_bytes, HISTORY_ROWS_PER_GROUP)

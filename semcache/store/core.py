@@ -46,14 +46,14 @@ class Core:
         self.damage = found_damage
         self._closed = False
 
-    def live_entry(self, key: bytes, row: bytes) -> Entry | None:
-        """Return the entry of a row, or None when it has expired or its row is damaged.
+    def live_entry(self, key: bytes, row: bytes, expired_s: float = 0.0) -> Entry | None:
+        """Return the entry of a row, or None when it expired `expired_s` seconds ago or before, or its row is damaged.
 
         Raises:
             StoreUnusableError: a newer semcache wrote the row.
         """
         entry = self.damage.read(damage.entry, key, row)
-        return entry if entry is not None and entry.expires_s > self.clock.wall() else None
+        return entry if entry is not None and entry.expires_s + expired_s > self.clock.wall() else None
 
     def is_remembered(self, hit: ServedHit) -> bool:
         """Return whether a verdict on a served hit is still taken."""

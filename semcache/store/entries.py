@@ -24,8 +24,8 @@ class LmdbEntries:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def find_exact(self, exact_key: bytes) -> Entry | None:
-        """Return the live entry under an exact key (32 bytes)."""
+    async def find_exact(self, exact_key: bytes, *, expired_s: float = 0.0) -> Entry | None:
+        """Return the live entry under an exact key (32 bytes), or one that expired less than `expired_s` s ago."""
         try:
             with self._core.file.reading() as (txn, dbs):
                 key = txn.get(exact_key, db=dbs.exact)
@@ -35,7 +35,7 @@ class LmdbEntries:
             return None
         if key is None or row is None:
             return None  # Without a row, the key is one that the deletion of a damaged entry has left behind.
-        entry = self._core.live_entry(key, row)
+        entry = self._core.live_entry(key, row, expired_s)
         if entry is not None and entry.exact_key != exact_key:
             self._core.damage.note([f"exact key {exact_key.hex()}"], "it leads to the entry of another request.")
             return None

@@ -72,6 +72,7 @@ class Standing:
         saved_nanousd: what its hits have saved so far.
         idle_s: wall seconds since its last use, or since it was made.
         size_bytes: bytes of the file that it takes.
+        expired: whether its time is over, so that it is kept for `store.serve_stale_s` alone.
     """
 
     entry_id: int
@@ -79,6 +80,7 @@ class Standing:
     saved_nanousd: int
     idle_s: float
     size_bytes: int
+    expired: bool = False
 
 
 def cost_worth(standing: Standing) -> float:
@@ -110,13 +112,14 @@ def standing_of(entry: Entry, access: Access, size_bytes: int, now_s: float) -> 
         saved_nanousd=access.saved_nanousd,
         idle_s=max(0.0, now_s - last_s),
         size_bytes=max(size_bytes, 1),
+        expired=entry.expires_s <= now_s,
     )
 
 
 def by_worth(standings: Iterable[Standing], policy: str) -> list[Standing]:
-    """Return the entries by rising worth, the older first among equals."""
+    """Return the expired entries, then the others, each by rising worth, the older first among equals."""
     worth = POLICIES[policy]
-    return sorted(standings, key=lambda standing: (worth(standing), standing.entry_id))
+    return sorted(standings, key=lambda standing: (not standing.expired, worth(standing), standing.entry_id))
 
 
 def sample_size(victims: int) -> int:

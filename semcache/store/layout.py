@@ -238,7 +238,12 @@ def row_bytes(key_bytes: int, value_bytes: int) -> int:
 def entry_bytes(entry: Entry, value_bytes: int, vector_bytes: int) -> int:
     """Return about how many bytes of the file an entry takes with all its rows."""
     small_rows = row_bytes(32, 8) + row_bytes(17, 0) + (1 + len(entry.tags) + len(entry.sources)) * row_bytes(25, 0)
-    return row_bytes(8, value_bytes) + small_rows + (row_bytes(40, vector_bytes) if vector_bytes else 0)
+    return row_bytes(8, value_bytes) + small_rows + (vector_row_bytes(vector_bytes) if vector_bytes else 0)
+
+
+def vector_row_bytes(value_bytes: int) -> int:
+    """Return how many bytes of the file an entry's vector takes."""
+    return row_bytes(40, value_bytes)
 
 
 def served_bytes(key_bytes: int, value_bytes: int) -> int:

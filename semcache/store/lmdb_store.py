@@ -13,19 +13,15 @@ from semcache.model import StoreStats
 from semcache.ports import Capabilities, Clock
 from semcache.settings import StoreSettings
 from semcache.store import embedders, opening
-from semcache.store.commit_group import UNFINISHED
 from semcache.store.core import Core
 from semcache.store.damage import Damage
 from semcache.store.entries import LmdbEntries
+from semcache.store.expiring import FIRST_ROW, Sweep
 from semcache.store.ledger import LmdbLedger
 from semcache.store.ledger_room import LedgerRoom
 from semcache.store.opening import OwnerLock
-from semcache.store.transaction import WriteTransaction
 from semcache.store.vectors import LmdbVectors
 from semcache.store.verdicts import LmdbVerdicts
-
-SWEEP_ROWS = 256
-"""Rows of each kind in one commit group of a sweep, so that a large sweep doesn't hold up a put."""
 
 _CAPABILITIES = Capabilities(unit_of_work=True, durable=True, shared=False, ordered_changes=True, immediate_reads=True)
 
@@ -46,6 +42,7 @@ class LmdbStore:
         """Take over an open environment and the lock on its folder; callers use `open`."""
         self._core = core
         self._lock = lock
+        self._withdrawn = FIRST_ROW
         self.entries = LmdbEntries(core)
         self.vectors = LmdbVectors(core)
         self.ledger = LmdbLedger(core)
@@ -130,26 +127,17 @@ class LmdbStore:
         )
 
     async def sweep(self) -> int:
-        """Delete what has ended (entries, served hits, rejections, old log lines), in slices.
+        """Delete what has ended (entries, served hits, rejections, old log lines), in slices (`Sweep`).
 
         Returns:
             How many entries that were.
-
-        Nothing is deleted while the clock may be wrong (`ClockWatch`).
         """
         core = self._core
         core.file.free_readers()
         before = core.writer.counts.expired
-
-        def apply(group: WriteTransaction) -> object:
-            now_s = core.clock_watch.settled_wall_s()
-            if now_s is None:
-                return None
-            handled = group.expire(now_s, SWEEP_ROWS)
-            trimmed = group.trim_log(now_s - core.settings.log_ttl_s, SWEEP_ROWS)
-            return UNFINISHED if handled >= SWEEP_ROWS or trimmed >= SWEEP_ROWS else None
-
-        await core.writer.write(apply, urgent=True)
+        sweep = Sweep(core.settings, core.clock_watch, self._withdrawn)
+        await core.writer.write(sweep.step, urgent=True, undo=sweep.undo)
+        self._withdrawn = sweep.row
         return core.writer.counts.expired - before
 
     async def failed(self) -> SemcacheError:

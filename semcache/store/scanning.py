@@ -57,6 +57,17 @@ def rows_between(file: Environment[Databases], name: str, first: bytes, end: byt
         yield from rows
 
 
+def due_rows(txn: lmdb.Transaction[bytes], dbs: Databases, first: bytes, last: bytes, limit: int) -> list[bytes]:
+    """Return up to `limit` rows of `expiry` from `first` on whose kind and time are at most `last`."""
+    due: list[bytes] = []
+    with txn.cursor(db=dbs.expiry) as cursor:
+        more = cursor.set_range(first)
+        while more and len(due) < limit and cursor.key()[: len(last)] <= last:
+            due.append(cursor.key())
+            more = cursor.next()
+    return due
+
+
 def labelled_ids(txn: lmdb.Transaction[bytes], dbs: Databases, prefix: bytes, after: int, limit: int) -> list[int]:
     """Return up to `limit` ids above `after` among the keys of `tags` with a prefix, by id."""
     ids: list[int] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import lmdb
@@ -17,6 +17,7 @@ from semcache import encryption
 from semcache.errors import StoreUnusableError
 from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
 from semcache.store import damage, embedders, eviction, layout, scanning, seals
+from semcache.store.accesses import AccessRows
 from semcache.store.codec import encode_entry, encode_hour, encode_served, is_of_older_store
 from semcache.store.damage import Damage
 from semcache.store.eviction import Access
@@ -45,6 +46,7 @@ class WriteTransaction:
         self._damage = found_damage
         self._dbs = dbs
         self._rejections = RejectionRows(txn, dbs, found_damage)
+        self.access_rows = AccessRows(txn, dbs, found_damage)
         self._access = access
         self._before = counters
         self._next_id = counters.next_entry_id
@@ -266,13 +268,18 @@ class WriteTransaction:
 
     # -- expiry
 
-    def expire(self, now_s: float, limit: int) -> int:
-        """Delete up to `limit` expired entries, and as many served hits and rejections.
+    def expire(self, now_s: float, limit: int, *, entries_until_s: float | None = None) -> int:
+        """Delete up to `limit` entries that expired until `entries_until_s`, and as many served hits and rejections.
+
+        Args:
+            now_s: wall seconds.
+            limit: rows of each kind.
+            entries_until_s: wall seconds, earlier than `now_s` where expired entries are kept; None: `now_s`.
 
         Returns:
             How many rows of `expiry` it handled.
         """
-        due = self._due(layout.EXPIRES_ENTRY, now_s, limit)
+        due = self.due(layout.EXPIRES_ENTRY, now_s if entries_until_s is None else entries_until_s, limit)
         for key in due:
             entry_id = layout.unpack_id(key)
             entry = self.entry(entry_id)
@@ -283,25 +290,34 @@ class WriteTransaction:
             self._txn.delete(key, db=self._dbs.expiry)
         return len(due) + self._forget_served(now_s, limit) + self._forget_rejections(now_s, limit)
 
-    def _due(self, kind: bytes, now_s: float, limit: int) -> list[bytes]:
-        due: list[bytes] = []
-        end = kind + layout.pack_time(now_s)
-        with self._txn.cursor(db=self._dbs.expiry) as cursor:
-            more = cursor.set_range(kind)
-            while more and len(due) < limit and cursor.key()[:9] <= end:
-                due.append(cursor.key())
-                more = cursor.next()
-        return due
+    def withdraw(self, key: bytes) -> None:
+        """Delete the vector of the entry behind a row of `expiry`: it is kept for its exact key alone.
+
+        A search would find it among its nearest neighbours, in the place of an entry that may be served.
+        """
+        entry = self.entry(layout.unpack_id(key))
+        if entry is None or layout.entry_expiry_key(entry) != key:
+            return
+        vector = self._txn.pop(entry.partition + key[-8:], db=self._dbs.vectors)
+        if vector is not None:
+            self._count_vector(entry.entry_id, -1)
+            self._entry_bytes = max(0, self._entry_bytes - layout.vector_row_bytes(len(vector)))
+            self._added.pop(entry.entry_id, None)
+            self._removed.append((entry.partition, entry.entry_id, entry.exact_key))
+
+    def due(self, kind: bytes, until_s: float, limit: int, *, first: bytes = b"") -> list[bytes]:
+        """Return up to `limit` rows of `expiry` of a kind, from `first` on, whose time is over at `until_s`."""
+        return scanning.due_rows(self._txn, self._dbs, first or kind, kind + layout.pack_time(until_s), limit)
 
     def _forget_served(self, until_s: float, limit: int) -> int:
-        due = self._due(layout.EXPIRES_SERVED, until_s, limit)
+        due = self.due(layout.EXPIRES_SERVED, until_s, limit)
         for key in due:
             self._forget(key[9:])
             self._txn.delete(key, db=self._dbs.expiry)
         return len(due)
 
     def _forget_rejections(self, until_s: float, limit: int) -> int:
-        due = self._due(layout.EXPIRES_REJECTION, until_s, limit)
+        due = self.due(layout.EXPIRES_REJECTION, until_s, limit)
         for key in due:
             self._history_bytes = max(0, self._history_bytes - self._rejections.delete(key[9:]))
             self._txn.delete(key, db=self._dbs.expiry)
@@ -323,23 +339,6 @@ class WriteTransaction:
         return trimmed
 
     # -- limits
-
-    def save_access(self, touched: Mapping[int, Access]) -> None:
-        """Add accesses that were counted in memory to the stored ones; entries that are gone are left out."""
-        for entry_id, access in touched.items():
-            key = layout.pack_id(entry_id)
-            with self._txn.cursor(db=self._dbs.entries) as cursor:
-                if not cursor.set_key(key):
-                    continue
-            total = self._saved_access(key).plus(access)
-            self._txn.put(key, eviction.pack_access(key, total), db=self._dbs.access)
-
-    def _saved_access(self, key: bytes) -> Access:
-        row = self._txn.get(key, db=self._dbs.access)
-        access = eviction.NO_ACCESS if row is None else eviction.unpack_access(key, row)
-        if access is None:
-            self._damage.note([f"access {key.hex()}"], "its checksum doesn't match its bytes.")
-        return access or eviction.NO_ACCESS
 
     def drop_history(self, limit_bytes: int, max_rows: int) -> None:
         """Delete the oldest log lines and served hits, at most `max_rows` of each, until `limit_bytes` hold them.
@@ -391,7 +390,7 @@ class WriteTransaction:
             return eviction.Standing(entry_id, 0, 0, float("inf"), max(len(row), 1))
         with self._txn.cursor(db=self._dbs.vectors) as cursor:
             vector_bytes = len(cursor.value()) if cursor.set_key(entry.partition + key) else 0
-        access = self._saved_access(key).plus(self._access(entry_id))
+        access = self.access_rows.of(key).plus(self._access(entry_id))
         return eviction.standing_of(entry, access, layout.entry_bytes(entry, len(row), vector_bytes), now_s)
 
     def labelled_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:

@@ -11,13 +11,13 @@ from semcache.errors import NotFoundError
 from semcache.model import ZERO_COST, Cost, Decision, Entry, KeyedRequest, Response, Status
 from semcache.ports import Clock
 from semcache.story.classifying import task_of_hit
-from semcache.story.outcomes import Fetched, Found, NotCached, Outcome
+from semcache.story.outcomes import Fetched, Found, NotCached, Outcome, Stale
 from semcache.story.rules import miss_reason, status_upstream
 from semcache.upstream import FORMS
 
 
 class Answers:
-    """Makes responses; a hit, a coalesced request and a cache-only miss end their account here."""
+    """Makes responses; a hit, a stale answer, a coalesced request and a cache-only miss end their account here."""
 
     def __init__(self, clock: Clock) -> None:
         """Prepare it; wall time tells the age of entries."""
@@ -47,6 +47,18 @@ class Answers:
             effective_threshold=decision.threshold,
         )
 
+    def serve_stale(self, account: Account, keyed: KeyedRequest, stale: Stale) -> Response:
+        """Answer with an expired entry; with one that was stored anew during the call, as with an exact hit."""
+        entry = stale.entry
+        stale_s = self._clock.wall() - entry.expires_s
+        if stale_s < 0:
+            return self.serve_exact(account, keyed, entry)
+        account.task = task_of_hit(account.task, entry)
+        account.end_as_stale(keyed, entry, reason=stale.reason)
+        sentence = f"The upstream failed, so an answer was served that expired {stale_s:.0f} s ago: {stale.failure}"
+        response = self._hit(account, entry, Status.STALE, stale.reason, sentence, similarity=1.0, saved=ZERO_COST)
+        return response._replace(stale_s=stale_s)
+
     def tell_leader(self, account: Account, keyed: KeyedRequest, outcome: Outcome) -> Response:
         """Answer the request that a flight was started for.
 
@@ -55,6 +67,8 @@ class Answers:
         """
         if isinstance(outcome, Found):
             return self.serve_found(account, keyed, outcome)
+        if isinstance(outcome, Stale):
+            return self.serve_stale(account, keyed, outcome)
         if isinstance(outcome, NotCached):
             raise self._cache_only_miss(account, keyed, outcome)
         response = self.without_answer(account, outcome.status, outcome.reason, outcome.decision)
@@ -77,6 +91,8 @@ class Answers:
         account.lap("wait")
         if isinstance(outcome, Found):
             return self.serve_found(account, keyed, outcome)
+        if isinstance(outcome, Stale):
+            return self.serve_stale(account, keyed, outcome)
         if isinstance(outcome, NotCached):
             raise self._cache_only_miss(account, keyed, outcome)
         return self._coalesced(account, outcome)

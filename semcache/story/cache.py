@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from semcache.coordination import Flight, Twin
 from semcache.costs.account import Account
 from semcache.costs.budgets import Balance
+from semcache.errors import UpstreamError
 from semcache.finance.savings import SavingsAnswer, SavingsQuery
 from semcache.model import (
     CacheMode,
@@ -26,6 +27,8 @@ from semcache.model import (
     Invalidated,
     KeyedRequest,
     LookupResult,
+    PassedCall,
+    PassedReply,
     QueueStats,
     Request,
     Response,
@@ -51,6 +54,7 @@ class SemanticCache:
     def __init__(self, rooms: Rooms) -> None:
         """Put the steps together over the rooms that they use."""
         self._steps = Steps.over(rooms)
+        self._upstream = rooms.upstream
         self.policy = rooms.settings.decision.policy
         """Name of the decision policy."""
         self.embedder_fingerprint = rooms.embedder.fingerprint
@@ -142,7 +146,12 @@ class SemanticCache:
             classified = await self._steps.searching.classify(account, keyed)
             keyed, vector = classified.keyed, classified.vector
         if vector is not None and may_join(keyed):
-            found = await self._steps.paraphrases.wait(account, keyed, vector, under_way)
+            try:
+                found: Outcome | None = await self._steps.paraphrases.wait(account, keyed, vector, under_way)
+            except UpstreamError as error:
+                found = await self._steps.stale.find(keyed, error)
+                if found is None:
+                    raise
             if found is not None:
                 return found
         late_vector = None if vector is not None else self._steps.filling.embed_meanwhile(account, keyed)
@@ -203,6 +212,10 @@ class SemanticCache:
     async def invalidate(self, selector: Selector, *, apply: bool) -> Invalidated:
         """Count, and with `apply` delete, the entries that `selector` names (`Corrections.invalidate`)."""
         return await self._steps.corrections.invalidate(selector, apply=apply)
+
+    def pass_on(self, call: PassedCall) -> AbstractAsyncContextManager[PassedReply]:
+        """Return the context of a call that no step of the story knows, and that a target answers (`Upstream`)."""
+        return self._upstream.pass_on(call)
 
     def entries(self, tenant: str, tag: str = "") -> AsyncGenerator[Entry, None]:
         """Yield a tenant's live entries by id (`Statistics.entries`)."""

@@ -35,9 +35,10 @@ from semcache.model import (
 from semcache.request import skip_reason
 from semcache.story.given import GivenEmbeddings
 from semcache.story.judging import Judging
-from semcache.story.outcomes import Fetched, Outcome
+from semcache.story.outcomes import Fetched, Outcome, Stale
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
+from semcache.story.stale import StaleAnswers
 from semcache.story.usages import Usages
 from semcache.upstream import MAX_REPLY_TOKENS, confirms, verifier_body
 
@@ -64,9 +65,10 @@ class _Paid:
 class Filling:
     """Asks the upstream, books what it charged, and stores answers."""
 
-    def __init__(self, rooms: Rooms, judging: Judging) -> None:
+    def __init__(self, rooms: Rooms, judging: Judging, stale: StaleAnswers) -> None:
         """Prepare it over the rooms that it fills from and into."""
         self._judging = judging
+        self._stale = stale
         self._settings = rooms.settings
         self._clock = rooms.clock
         self._entries = rooms.store.entries
@@ -89,8 +91,10 @@ class Filling:
         vector: Vector | None,
         late_vector: asyncio.Task[Vector | None] | None,
         decision: Decision | None,
-    ) -> Fetched:
+    ) -> Fetched | Stale:
         """Ask the upstream, book what it charged and store what it answered; it runs to its end whoever still waits.
+
+        Where the upstream can't be reached, an expired entry may be the outcome (`StaleAnswers`).
 
         Args:
             account: the request's account, which the purchase ends.
@@ -111,9 +115,13 @@ class Filling:
             models, degraded = self._models(account, keyed)
             async with self._accounts.purchase(account, keyed, models, status=status, reason=reason) as purchase:
                 call = self._call(account, keyed, degraded=degraded, barred=purchase.barred)
-                flight.start_asking(reason)
-                answer = await self._buy(keyed, call, flight, purchase)
+                # What may still be answered by an expired entry is told of with the answer's first chunk.
+                if not await self._stale.holds(keyed):
+                    flight.start_asking(reason)
+                answer = await self._buy(keyed, call, flight, purchase, reason)
                 account.lap("upstream")
+                if isinstance(answer, Stale):
+                    return answer
                 line = purchase.paid(answer)
                 if late_vector is not None:
                     vector = await late_vector
@@ -194,19 +202,23 @@ class Filling:
         )
 
     async def _buy(
-        self, keyed: KeyedRequest, call: UpstreamCall, flight: Flight[Outcome], purchase: RequestPurchase
-    ) -> Answer:
-        """Return the upstream's answer, and book each answer that was charged and lost on the way."""
+        self, keyed: KeyedRequest, call: UpstreamCall, flight: Flight[Outcome], purchase: RequestPurchase, reason: str
+    ) -> Answer | Stale:
+        """Return the upstream's answer or a stale one, and book each answer that was charged and lost on the way."""
         try:
-            return self._usages.completed(keyed, await self._ask(call, flight), call.protocol)
-        except BaseException:
+            return self._usages.completed(keyed, await self._ask(call, flight, reason), call.protocol)
+        except BaseException as error:
             if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
                 purchase.broke_off(self._usages.whole_loss(keyed, call.lost.pop()))
-            raise
+            stale = None if flight.has_chunks else await self._stale.find(keyed, error)
+            if stale is None:
+                raise
+            purchase.replaced()
+            return stale
         finally:
             self._book_lost(keyed, call, purchase, purchase.status)
 
-    async def _ask(self, call: UpstreamCall, flight: Flight[Outcome]) -> Answer:
+    async def _ask(self, call: UpstreamCall, flight: Flight[Outcome], reason: str) -> Answer:
         if not flight.streams:
             return await self._upstream.complete(call)
         answer: Answer | None = None
@@ -214,6 +226,8 @@ class Filling:
             if isinstance(piece, Answer):
                 answer = piece
             else:
+                if not flight.is_asking:
+                    flight.start_asking(reason)
                 flight.feed(piece)
         if answer is None:
             raise UpstreamError("The upstream's stream ended before the answer was whole.")

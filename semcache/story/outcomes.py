@@ -1,4 +1,4 @@
-"""How a flight can end: with an entry that was found, with the upstream's answer, or with nothing."""
+"""How a flight can end: with an entry that was found, with the upstream's answer, with a stale one, or with nothing."""
 
 from __future__ import annotations
 
@@ -47,10 +47,25 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """An entry under the request's exact key that has expired, since the upstream can't be reached.
+
+    Attributes:
+        entry: the entry.
+        reason: why the upstream's call failed, a stable token.
+        failure: the same as a sentence.
+    """
+
+    entry: Entry
+    reason: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotCached:
     """No answer: the cache holds none, and the caller allows no other source."""
 
     decision: Decision | None
 
 
-Outcome = Found | Fetched | NotCached
+Outcome = Found | Fetched | Stale | NotCached

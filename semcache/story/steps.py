@@ -23,6 +23,7 @@ from semcache.story.paraphrases import Paraphrases
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 from semcache.story.searching import Searching
+from semcache.story.stale import StaleAnswers
 from semcache.story.statistics import Statistics
 
 
@@ -41,6 +42,7 @@ class Steps:
     paraphrases: Paraphrases
     twins: Twins[Outcome]
     filling: Filling
+    stale: StaleAnswers
     answers: Answers
     lookaside: LookAside
     explaining: Explaining
@@ -58,7 +60,8 @@ class Steps:
         exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
         searching = Searching(rooms, servability, classifying, judging, twins)
-        filling = Filling(rooms, judging)
+        stale = StaleAnswers(rooms, servability)
+        filling = Filling(rooms, judging, stale)
         rooms.store.entries.subscribe(rooms.index.apply)
         return cls(
             accounts=rooms.accounts,
@@ -72,6 +75,7 @@ class Steps:
             paraphrases=Paraphrases(rooms, servability, judging, twins),
             twins=twins,
             filling=filling,
+            stale=stale,
             answers=answers,
             lookaside=LookAside(
                 rooms,

@@ -56,10 +56,10 @@ class Memory:
 
     # -- reading
 
-    def live_entry(self, entry_id: int) -> Entry | None:
-        """Return an entry, unless it is gone or has expired."""
+    def live_entry(self, entry_id: int, expired_s: float = 0.0) -> Entry | None:
+        """Return an entry, unless it is gone or expired `expired_s` seconds ago or before."""
         entry = self.entries.get(entry_id)
-        return entry if entry is not None and entry.expires_s > self.clock.wall() else None
+        return entry if entry is not None and entry.expires_s + expired_s > self.clock.wall() else None
 
     def remembered(self, hit_id: str) -> ServedHit | None:
         """Return a hit as it was served, while verdicts on it are taken."""
@@ -188,6 +188,19 @@ class Memory:
         self._rewritten.pop(entry_id, None)
         self._removed.append((entry.partition, entry_id, entry.exact_key))
         return entry
+
+    def withdraw(self, now_s: float) -> None:
+        """Take the vectors of expired entries away, so that no search finds what is kept for its exact key alone."""
+        for entry in self.entries.values():
+            rows = self.vectors.get(entry.partition, {})
+            if entry.expires_s > now_s or rows.pop(entry.entry_id, None) is None:
+                continue
+            if not rows:
+                del self.vectors[entry.partition]
+            self._embedders.pop(entry.entry_id, None)
+            self._added.pop(entry.entry_id, None)
+            self._removed.append((entry.partition, entry.entry_id, entry.exact_key))
+            self._measure(entry)
 
     def delete_all(self, entries: Iterable[Entry]) -> None:
         """Remove several entries with all their traces."""

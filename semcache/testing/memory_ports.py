@@ -24,9 +24,9 @@ class MemoryEntries:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def find_exact(self, exact_key: bytes) -> Entry | None:
-        """Return the live entry under an exact key (32 bytes)."""
-        return self._memory.live_entry(self._memory.exact.get(exact_key, 0))
+    async def find_exact(self, exact_key: bytes, *, expired_s: float = 0.0) -> Entry | None:
+        """Return the live entry under an exact key (32 bytes), or one that expired less than `expired_s` s ago."""
+        return self._memory.live_entry(self._memory.exact.get(exact_key, 0), expired_s)
 
     async def get_many(self, entry_ids: Sequence[int]) -> Mapping[int, Entry]:
         """Return the live entries among `entry_ids`, by id; the others are left out."""

@@ -80,8 +80,10 @@ class MemoryStore:
         if now_s is None:
             await memory.commit()
             return 0
-        ended = [entry for entry in memory.entries.values() if entry.expires_s <= now_s]
+        kept_since_s = now_s - memory.settings.serve_stale_s
+        ended = [entry for entry in memory.entries.values() if entry.expires_s <= kept_since_s]
         memory.delete_all(ended)
+        memory.withdraw(now_s)
         self._expirations += len(ended)
         memory.forget_rejections()
         memory.served = {name: hit for name, hit in memory.served.items() if memory.remembered(name) is not None}

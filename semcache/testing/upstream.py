@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
-from semcache.model import NORMAL, Answer, ApiProtocol, UpstreamCall, Usage, text_of
+from semcache.model import NORMAL, Answer, ApiProtocol, PassedCall, PassedReply, UpstreamCall, Usage, text_of
 from semcache.testing.messages import message_body, text_events
 from semcache.testing.responses import in_pieces, input_text, response_body
+from semcache.upstream.body import with_model
 from semcache.upstream.forms import FORMS, AnswerForm
 from semcache.upstream.lost import ReceivedBody
 
@@ -50,6 +52,25 @@ class Scripted:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptedReply:
+    """The answer to each passed call, by script.
+
+    Attributes:
+        status: the HTTP status.
+        headers: those that the caller gets.
+        pieces: the body.
+        error: raised instead of an answer.
+        break_after: pieces after which the body breaks off; None: it is whole.
+    """
+
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+    pieces: tuple[bytes, ...] = (b"{}",)
+    error: Exception | None = None
+    break_after: int | None = None
+
+
 Answers = Callable[[UpstreamCall], Scripted | str] | Mapping[str, Scripted | str]
 
 
@@ -63,6 +84,8 @@ class ScriptedUpstream:
 
     Attributes:
         calls: every call, in order of arrival.
+        passed: every call that was passed through, with the model that its target is asked for.
+        reply: the answer to these.
         running: calls that have begun and not ended.
         cancelled: calls that their caller abandoned.
         closed: whether `close` was called.
@@ -74,6 +97,8 @@ class ScriptedUpstream:
         self.answers: Answers = answers if answers is not None else {}
         self.routes = models
         self.calls: list[UpstreamCall] = []
+        self.passed: list[PassedCall] = []
+        self.reply = ScriptedReply()
         self.running = 0
         self.cancelled = 0
         self.closed = False
@@ -160,6 +185,19 @@ class ScriptedUpstream:
             if not whole:
                 lost = FORMS[call.protocol].lost(ReceivedBody(chunks=chunks), answer.target_model)
                 call.lost.extend([] if lost is None else [replace(lost, route=answer.route)])
+
+    @asynccontextmanager
+    async def pass_on(self, call: PassedCall) -> AsyncIterator[PassedReply]:
+        """Yield the scripted reply."""
+        models = self.models(call.alias) if call.alias else frozenset({""})
+        if models is None:
+            raise UnknownModelError(f"No route serves the model {call.alias!r}.")
+        (model,) = models
+        self.passed.append(replace(call, body=with_model(call.body, model)) if call.alias else call)
+        reply = self.reply
+        if reply.error is not None:
+            raise reply.error
+        yield PassedReply(_ROUTE, reply.status, reply.headers, _pieces_of(reply))
 
     async def close(self) -> None:
         """Record that it was closed."""
@@ -308,6 +346,13 @@ _CUTTERS: Mapping[ApiProtocol, Callable[[Sequence[bytes], Sequence[str]], list[b
     ApiProtocol.RESPONSES: in_pieces,
 }
 """What puts scripted pieces in place of those of a replayed text, for each protocol."""
+
+
+async def _pieces_of(reply: ScriptedReply) -> AsyncGenerator[bytes, None]:
+    for number, piece in enumerate(reply.pieces):
+        if number == reply.break_after:
+            raise _broken()
+        yield piece
 
 
 async def _wait_for(gate: asyncio.Event | None) -> None:

@@ -13,7 +13,7 @@
 
 from semcache.upstream.body import edit_body, without_field
 from semcache.upstream.forms import FORMS
-from semcache.upstream.retries import Blame, blame
+from semcache.upstream.retries import Blame, blame, is_outage
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
 from semcache.upstream.wire import read_answer, replay_chunks
@@ -27,6 +27,7 @@ __all__ = [
     "blame",
     "confirms",
     "edit_body",
+    "is_outage",
     "read_answer",
     "replay_chunks",
     "verifier_body",

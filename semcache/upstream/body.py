@@ -76,6 +76,18 @@ def edit_directions(body: bytes, *, model: str, stream: bool, asks_usage: bool =
     return _directed(body, model=model, stream=stream).edited().encode()
 
 
+def with_model(body: bytes, model: str) -> bytes:
+    """Return the body with another model; every other byte stays, but for a byte order mark.
+
+    Raises:
+        InvalidRequestError: the body is no JSON object, or names a key twice.
+    """
+    fields = _Object(body.decode("utf-8-sig"))
+    if fields.value("model") != model:
+        fields.set("model", json.dumps(model, ensure_ascii=False))
+    return fields.edited().encode()
+
+
 def without_field(body: bytes, name: str) -> bytes:
     """Return the body without one of its fields; every other byte stays, but for a byte order mark.
 

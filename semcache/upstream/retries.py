@@ -28,6 +28,7 @@ UNAVAILABLE = "UPSTREAM_UNAVAILABLE"
 
 _STATUSES = frozenset({429, 502, 503, 504, 529})
 _REASONS = frozenset({UNREACHABLE, BROKE_OFF, NO_STREAM_USAGE})
+_OUTAGES = frozenset({UNAVAILABLE, UNREACHABLE, BROKE_OFF, INCOMPLETE})
 _TOO_MANY_REQUESTS = 429
 _OF_THE_TARGET = frozenset({401, 402, 408})
 """The target refused the server's own key or account (401, 402), or didn't wait for the request (408)."""
@@ -62,6 +63,29 @@ def blame(error: UpstreamError) -> Blame:
     if status in _OF_THE_MODEL:
         return Blame.MODEL
     return Blame.REQUEST if 400 <= status < 500 or error.reason == TOO_LARGE else Blame.TARGET
+
+
+def is_outage(error: UpstreamError) -> bool:
+    """Return whether a call failed because its upstream can't be reached or is down, whatever the call asked.
+
+    As in RFC 5861, section 4: no answer came, or its status is a 5xx. An upstream that refuses (4xx) or that sends what
+    is no answer was reached.
+    """
+    if error.reached:
+        return False
+    if isinstance(error, UpstreamTimedOutError) or error.reason in _OUTAGES:
+        return True
+    return error.reason != TOO_LARGE and (error.http_status is None or 500 <= error.http_status < 600)
+
+
+def outcome_of(error: UpstreamError) -> str:
+    """Return how a failed try is counted: a stable token, or the HTTP status that it failed with."""
+    if isinstance(error, UpstreamTimedOutError):
+        return "timeout"
+    if error.reason in {UNREACHABLE, BROKE_OFF, INCOMPLETE}:
+        return "unreachable" if error.reason == UNREACHABLE else "broken"
+    refused = error.http_status is not None and error.http_status >= 300
+    return str(error.http_status) if refused else "failed"
 
 
 def retry_delay_s(

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamTimedOutError
-from semcache.model import Answer, ApiProtocol, Mode, UpstreamCall
+from semcache.errors import ServerExhaustedError, UpstreamError
+from semcache.model import Answer, ApiProtocol, Mode, PassedCall, PassedReply, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
 from semcache.upstream.batches import Batches
@@ -23,11 +23,12 @@ from semcache.upstream.fleet import Fleet
 from semcache.upstream.forms import FORMS
 from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.modes import DegradedMode
+from semcache.upstream.passage import Passage, PassageObserver
 from semcache.upstream.places import Places
 from semcache.upstream.relay import WholeBody, relay
-from semcache.upstream.retries import BROKE_OFF, INCOMPLETE, UNREACHABLE, Blame, blame
+from semcache.upstream.retries import Blame, blame, outcome_of
 from semcache.upstream.retry_budget import RetryBudget
-from semcache.upstream.routes import Destination, RouteTable, models_of, without
+from semcache.upstream.routes import Destination, RoutePlan, RouteTable, models_of, without
 from semcache.upstream.stream_usage import StreamUsage
 from semcache.upstream.target import HttpTarget
 from semcache.upstream.tries import Tries
@@ -38,7 +39,7 @@ _MAX_SWAPS_LOGGED = 256
 """Kinds of swapped models that are logged, once each: upstreams choose the names freely."""
 
 
-class UpstreamObserver(Protocol):
+class UpstreamObserver(PassageObserver, Protocol):
     """Counts tries and calls: `observe.metrics.Metrics` has these methods."""
 
     def upstream_attempted(self, target: str, outcome: str) -> None:
@@ -124,6 +125,15 @@ class HttpUpstream:
         }
         self._batches = Batches(self._complete)
         self._streams = {name: StreamUsage(target, clock) for name, target in self._targets.items()}
+        self._passage = Passage(
+            self._routes,
+            self._targets,
+            self._places,
+            make_tries=self._make_tries,
+            clock=clock,
+            sleep=sleep,
+            observer=observer,
+        )
         if observer is not None:
             for name in self._targets:
                 observer.breaker_changed(name, BreakerState.CLOSED)
@@ -224,6 +234,10 @@ class HttpUpstream:
                     yield answer
                     return
 
+    def pass_on(self, call: PassedCall) -> AbstractAsyncContextManager[PassedReply]:
+        """Return the context of a call that is passed to a target as it came (`Passage`)."""
+        return self._passage.pass_on(call)
+
     async def close(self) -> None:
         """Close the connections."""
         for target in self._targets.values():
@@ -235,9 +249,13 @@ class HttpUpstream:
     def _tries(self, call: UpstreamCall) -> Tries:
         degraded = call.degraded or self._prefers_mini()
         plan = self._routes.resolve(call.alias, call.task_type, call.complexity, degraded=degraded)
+        spoken = self._routes.speaking(plan, call.alias, call.protocol)
+        return self._make_tries(without(spoken, call.barred), call.deadline_s)
+
+    def _make_tries(self, plan: RoutePlan, deadline_s: float) -> Tries:
         return Tries(
-            without(self._routes.speaking(plan, call.alias, call.protocol), call.barred),
-            call.deadline_s,
+            plan,
+            deadline_s,
             fleet=self._fleet,
             budget=self._budget,
             settings=self._retry,
@@ -320,7 +338,7 @@ class HttpUpstream:
             outcome = "ok"
             tries.succeeded(self._clock.monotonic())
         except UpstreamError as error:
-            outcome = _outcome(error)
+            outcome = outcome_of(error)
             tries.failed(error, self._clock.monotonic())
             raise
         except (ServerExhaustedError, MemoryError):  # Not the target's fault: the try counts as given up.
@@ -363,12 +381,3 @@ class HttpUpstream:
         _log.warning("upstream.mode_changed", active=mode.active, reason=mode.reason or before.reason)
         if self._observer is not None:
             self._observer.degraded_changed(mode.reason)
-
-
-def _outcome(error: UpstreamError) -> str:
-    if isinstance(error, UpstreamTimedOutError):
-        return "timeout"
-    if error.reason in {UNREACHABLE, BROKE_OFF, INCOMPLETE}:
-        return "unreachable" if error.reason == UNREACHABLE else "broken"
-    refused = error.http_status is not None and error.http_status >= 300
-    return str(error.http_status) if refused else "failed"

@@ -7,6 +7,7 @@ import http
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import unquote_plus
 
 import httpx2
 
@@ -17,11 +18,11 @@ from semcache.errors import (
     UpstreamTimedOutError,
     exhaustion_behind,
 )
-from semcache.model import ApiProtocol, UpstreamCall
+from semcache.model import ApiProtocol, PassedCall, ProtocolHeaders, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import Target
 from semcache.upstream.credentials import ApiKeySource
-from semcache.upstream.forms import FORMS
+from semcache.upstream.forms import FORMS, AnswerForm
 from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, asked_wait_s
 
@@ -29,6 +30,7 @@ _EVENT_STREAM = "text/event-stream"
 _WHOLE = frozenset({http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
 """Statuses of a whole answer: some frameworks create what a POST asks for, and some proxies change it on its way. Of
 the other successes 206 is a part, 202 comes before the answer, and 204 and 205 have none."""
+_OF_THE_KEY = frozenset({http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN})
 _ERROR_BYTES = 64 * 1024
 """Bytes read of an error's body: providers' errors have a few hundred."""
 _KEEPALIVE_S = 30.0
@@ -149,6 +151,42 @@ class HttpTarget:
         async with self._exchange(body, call, _EVENT_STREAM, head_limit, received) as response:
             yield StreamedReply(self, response, call, received)
 
+    @asynccontextmanager
+    async def pass_on(self, call: PassedCall, body: bytes) -> AsyncIterator[tuple[httpx2.Response, bytes | None]]:
+        """Send a call of any path; yield the response once its head has come, within the target's timeout.
+
+        Of an error (4xx, 5xx) the body is yielded too, without the target's key; of any other response None. Errors
+        become semcache's until the block ends.
+
+        Raises:
+            UpstreamRefusedError: 401 or 403: the target judged the server's own key.
+            UpstreamTimedOutError: the target's timeout or the call's deadline passed.
+            UpstreamError: a redirect, or no connection.
+            ServerExhaustedError: this process has run out of something, which isn't the target's fault.
+        """
+        key = self._key.current()
+        own = self._headers(key, _form_of(call), call, "")
+        own.pop("content-type")
+        shown = {"accept": call.accept or b"*/*", **({"content-type": call.content_type} if call.content_type else {})}
+        headers = [(name.encode(), value) for name, value in shown.items()]
+        headers += [(name.encode(), value.encode()) for name, value in own.items() if name not in shown]
+        request = self._client.build_request(
+            call.method, _passed_url(self.settings.base_url, call), content=body or None, headers=headers
+        )
+        response: httpx2.Response | None = None
+        try:
+            async with self.time_limit(self.settings.timeout_s, call):
+                response = await self._client.send(request, stream=True)
+                if response.is_redirect or response.status_code in _OF_THE_KEY:
+                    raise self._failure(response, b"", key)
+                error = _without_key(await _read_error(response), key) if response.is_error else None
+            yield response, error
+        except httpx2.HTTPError as error:
+            raise exhaustion_behind(error) or self._broken(error, begun=response is not None) from error
+        finally:
+            if response is not None:
+                await response.aclose()
+
     async def read(self, response: httpx2.Response, received: ReceivedBody) -> bytes:
         """Return a response's body of at most `answer_bytes`, and note it in `received`.
 
@@ -178,7 +216,7 @@ class HttpTarget:
     ) -> AsyncIterator[httpx2.Response]:
         """Send a body and yield the response whose head says success; errors become semcache's until the block ends."""
         key = self._key.current()
-        url, headers = self._urls[call.protocol], self._headers(key, call, accept)
+        url, headers = self._urls[call.protocol], self._headers(key, FORMS[call.protocol], call, accept, call.headers)
         request = self._client.build_request("POST", url, content=body, headers=headers)
         response: httpx2.Response | None = None
         try:
@@ -201,7 +239,7 @@ class HttpTarget:
                 await response.aclose()
 
     @asynccontextmanager
-    async def time_limit(self, limit_s: float, call: UpstreamCall) -> AsyncIterator[None]:
+    async def time_limit(self, limit_s: float, call: UpstreamCall | PassedCall) -> AsyncIterator[None]:
         """End the block after `limit_s` seconds, or at the call's deadline.
 
         Raises:
@@ -239,8 +277,10 @@ class HttpTarget:
         """Close the connections."""
         await self._client.aclose()
 
-    def _headers(self, key: str, call: UpstreamCall, accept: str) -> dict[str, str]:
-        form = FORMS[call.protocol]
+    def _headers(
+        self, key: str, form: AnswerForm, call: UpstreamCall | PassedCall, accept: str, own: ProtocolHeaders = ()
+    ) -> dict[str, str]:
+        """Return the headers of a call; `own` are those that its caller has sent for its protocol."""
         headers = {
             "user-agent": "semcache",
             "content-type": "application/json",
@@ -249,7 +289,7 @@ class HttpTarget:
             "accept-encoding": "identity",
             "x-request-id": call.request_id,
             **form.headers,
-            **dict(call.headers),
+            **dict(own),
             **{name.lower(): value for name, value in self.settings.headers.items()},
         }
         if key:
@@ -260,14 +300,13 @@ class HttpTarget:
     def _failure(self, response: httpx2.Response, body: bytes, key: str) -> UpstreamError:
         status = response.status_code
         name = self.settings.name
-        if key:  # Some servers repeat a wrong key in their error.
-            body = body.replace(key.encode(), b"[key]")
+        body = _without_key(body, key)
         retry_after_s = asked_wait_s(response.headers, self._clock.wall())
         content_type = response.headers.get("content-type", "")
         phrase = f"{status} {_phrase(status)}".strip()
         if response.is_client_error:
             hint = ""
-            if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+            if status in _OF_THE_KEY:
                 hint = "It judged the server's own key for it: see api_key_env and api_key_file of the target."
             return UpstreamRefusedError(
                 f"The upstream {name!r} refused with {phrase}.",
@@ -323,10 +362,39 @@ def _endpoint(base_url: str, path: str) -> str:
     A base that ends with the path of some protocol may stand for that of any.
     """
     base, mark, query = base_url.partition("#")[0].partition("?")
+    return _root(base) + path + mark + query
+
+
+def _root(base: str) -> str:
+    """Return a base URL without the path of a protocol at its end."""
     root = base.rstrip("/")
     for form in FORMS.values():
         root = root.removesuffix(form.path)
-    return root + path + mark + query
+    return root
+
+
+def _form_of(call: PassedCall) -> AnswerForm:
+    """Return the form of the protocol below whose path a passed call lies; that of chats where there is none."""
+    below = (form for form in FORMS.values() if f"/{call.path}/".startswith(f"{form.path}/"))
+    return next(below, FORMS[ApiProtocol.CHAT])
+
+
+def _without_key(body: bytes, key: str) -> bytes:
+    """Return an error's body without the target's key: some servers repeat a wrong one."""
+    return body.replace(key.encode(), b"[key]") if key else body
+
+
+def _passed_url(base_url: str, call: PassedCall) -> str:
+    """Return the URL of a passed call: its path below the base's, its query behind the base's query.
+
+    What the base's query names is the operator's: the caller can't name it again.
+    """
+    base, _, fixed = base_url.partition("#")[0].partition("?")
+    root = _root(base)
+    taken = {unquote_plus(part.partition("=")[0]) for part in fixed.split("&")}
+    own = [part for part in call.query.split("&") if part and unquote_plus(part.partition("=")[0]) not in taken]
+    query = "&".join(filter(None, (fixed, *own)))
+    return f"{root}/{call.path}" + (f"?{query}" if query else "")
 
 
 async def _read_error(response: httpx2.Response) -> bytes:

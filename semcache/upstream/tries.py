@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from semcache.errors import UpstreamError
 from semcache.settings import RetrySettings
 from semcache.upstream.fleet import Fleet, Ticket
-from semcache.upstream.retries import UNAVAILABLE, Blame, blame, retry_delay_s
+from semcache.upstream.retries import UNAVAILABLE, Blame, blame, is_outage, retry_delay_s
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RoutePlan
 
@@ -90,6 +90,7 @@ class Tries:
                 self._charged = True
             return step
         error = self._errors[self._current().place]
+        error.reached = not all(map(is_outage, self._errors.values()))
         if blame(error) is Blame.REQUEST or now_s >= self._deadline_s:
             raise error
         step = self._untried(now_s) or self._repeated(now_s)

@@ -111,6 +111,10 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     """From the upstream, without use of the cache: the caller asked for that, or the request is not cacheable."""
     STATUS_REFRESH: _Status.ValueType  # 6
     """From the upstream because the caller asked for that; its answer replaces the stored one."""
+    STATUS_STALE: _Status.ValueType  # 7
+    """From the cache, for an identical request, though the entry has expired, since the upstream could not be reached. It
+    happens only where the server's setting `store.serve_stale_s` allows it.
+    """
 
 class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """---------------------------------------------------------------------------------------------------------------------
@@ -134,6 +138,10 @@ STATUS_BYPASS: Status.ValueType  # 5
 """From the upstream, without use of the cache: the caller asked for that, or the request is not cacheable."""
 STATUS_REFRESH: Status.ValueType  # 6
 """From the upstream because the caller asked for that; its answer replaces the stored one."""
+STATUS_STALE: Status.ValueType  # 7
+"""From the cache, for an identical request, though the entry has expired, since the upstream could not be reached. It
+happens only where the server's setting `store.serve_stale_s` allows it.
+"""
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 class _GuardAction:
@@ -839,6 +847,7 @@ class Outcome(_message.Message):
     STAGE_TIMINGS_FIELD_NUMBER: _builtins.int
     COMPLEXITY_FIELD_NUMBER: _builtins.int
     COMPLEXITY_REASON_FIELD_NUMBER: _builtins.int
+    STALE_FOR_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The id of this request in the server's logs and ledger."""
     status: Global___Status.ValueType
@@ -909,7 +918,7 @@ class Outcome(_message.Message):
     @_builtins.property
     def saved(self) -> Global___Cost:
         """What the upstream would have charged and did not, because the cache answered. All zero unless the status is a hit
-        or coalesced.
+        or coalesced: an upstream that can't be reached charges nothing.
         """
 
     @_builtins.property
@@ -917,6 +926,10 @@ class Outcome(_message.Message):
         """The time of each stage in the server, in order. Stages that did not happen are absent. Stages may overlap, so their
         sum is not the total.
         """
+
+    @_builtins.property
+    def stale_for(self) -> _duration_pb2.Duration:
+        """How long ago the served answer expired. Unset unless the status is STATUS_STALE."""
 
     def __init__(
         self,
@@ -945,10 +958,11 @@ class Outcome(_message.Message):
         stage_timings: _abc.Iterable[Global___StageTiming] | None = ...,
         complexity: _builtins.str = ...,
         complexity_reason: _builtins.str = ...,
+        stale_for: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "effective_threshold", b"effective_threshold", "saved", b"saved", "similarity", b"similarity", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "cost", b"cost", "effective_threshold", b"effective_threshold", "saved", b"saved", "similarity", b"similarity", "stale_for", b"stale_for", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold", "_similarity", b"_similarity", "age", b"age", "complexity", b"complexity", "complexity_reason", b"complexity_reason", "cost", b"cost", "degraded", b"degraded", "detail", b"detail", "effective_threshold", b"effective_threshold", "entry_id", b"entry_id", "guard_verdicts", b"guard_verdicts", "hit_id", b"hit_id", "reason", b"reason", "request_id", b"request_id", "requested_model", b"requested_model", "route", b"route", "saved", b"saved", "served_model", b"served_model", "similarity", b"similarity", "stage_timings", b"stage_timings", "stale_for", b"stale_for", "status", b"status", "store_skipped_reason", b"store_skipped_reason", "stored", b"stored", "task_type", b"task_type", "task_type_reason", b"task_type_reason", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__effective_threshold: _TypeAlias = _typing.Literal["effective_threshold"]  # noqa: Y015
     _WhichOneofArgType__effective_threshold: _TypeAlias = _typing.Literal["_effective_threshold", b"_effective_threshold"]  # noqa: Y015
@@ -2452,7 +2466,9 @@ class GetStatsResponse(_message.Message):
     divisor is 0.
     """
     entries: _builtins.int
-    """Live entries in the store, the whole server's. ListEntries lists a tenant's own."""
+    """Entries in the store, the whole server's, with expired ones that are kept or not swept yet. ListEntries lists a
+    tenant's own live ones.
+    """
     store_bytes: _builtins.int
     """Bytes of the store in use, the whole server's."""
     store_limit_bytes: _builtins.int
@@ -2549,6 +2565,7 @@ class RequestCounts(_message.Message):
     REFRESH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """All requests."""
     exact_hit: _builtins.int
@@ -2567,6 +2584,8 @@ class RequestCounts(_message.Message):
     """Those that failed."""
     cancelled: _builtins.int
     """Those whose caller disconnected or whose deadline passed."""
+    stale: _builtins.int
+    """Those with STATUS_STALE."""
     def __init__(
         self,
         *,
@@ -2579,10 +2598,11 @@ class RequestCounts(_message.Message):
         refresh: _builtins.int = ...,
         error: _builtins.int = ...,
         cancelled: _builtins.int = ...,
+        stale: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass", b"bypass", "cancelled", b"cancelled", "coalesced", b"coalesced", "error", b"error", "exact_hit", b"exact_hit", "miss", b"miss", "refresh", b"refresh", "semantic_hit", b"semantic_hit", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass", b"bypass", "cancelled", b"cancelled", "coalesced", b"coalesced", "error", b"error", "exact_hit", b"exact_hit", "miss", b"miss", "refresh", b"refresh", "semantic_hit", b"semantic_hit", "stale", b"stale", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

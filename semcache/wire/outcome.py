@@ -30,6 +30,7 @@ STATUSES: dict[Status, pb.Status.ValueType] = {
     Status.MISS: pb.STATUS_MISS,
     Status.BYPASS: pb.STATUS_BYPASS,
     Status.REFRESH: pb.STATUS_REFRESH,
+    Status.STALE: pb.STATUS_STALE,
 }
 
 _ACTIONS: dict[Effect, pb.GuardAction.ValueType] = {
@@ -75,6 +76,9 @@ def fill_lasting(message: pb.Outcome, response: Response) -> None:
         message.similarity = response.similarity
     if response.detail:
         message.detail = utf8(response.detail)
+    if response.stale_s is not None:
+        message.stale_for.seconds, message.stale_for.nanos = seconds_and_nanos(response.stale_s)
+        message.stale_for.SetInParent()
     if response.verdicts:
         message.guard_verdicts.extend(verdict_messages(response.verdicts))
     if response.effective_threshold is not None:

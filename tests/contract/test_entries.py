@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from semcache.model import Cost, Rejection, Selector, Usage
+from semcache.store import LmdbStore
 from semcache.testing.clock import START_WALL_S
 from tests.support.stored import all_entries, answer, digest, entry, get, record, served, vector
 
@@ -214,3 +215,95 @@ async def test_a_caller_who_leaves_does_not_undo_its_write(store):
         await task
     await store.ledger.flush()
     assert await store.entries.find_exact(entry().exact_key) is not None
+
+
+async def test_an_expired_entry_is_found_by_its_exact_key_as_far_back_as_is_asked(store, clock):
+    stored = await store.entries.put(entry(tags=("t",)), vector())
+    assert await store.entries.find_exact(stored.exact_key, expired_s=10.0) == stored
+    clock.advance(3600.0 + 9.0)
+    assert await store.entries.find_exact(stored.exact_key, expired_s=10.0) == stored
+    assert await store.entries.find_exact(stored.exact_key) is None
+    assert await store.entries.get_many([stored.entry_id]) == {}
+    assert await all_entries(store.entries, "acme") == []
+    assert await store.entries.invalidate(Selector("acme", tags=("t",)), apply=False) == 0
+    clock.advance(1.0)
+    assert await store.entries.find_exact(stored.exact_key, expired_s=10.0) is None
+
+
+async def test_what_is_invalidated_is_gone_though_it_had_expired(make, clock):
+    store = await make(serve_stale_s=600.0)
+    stored = await store.entries.put(entry(tags=("t",)), vector())
+    clock.advance(7200.0)
+    await store.entries.invalidate(Selector("acme", tags=("t",)), apply=True)
+    assert await store.entries.find_exact(stored.exact_key, expired_s=1e6) is None
+
+
+async def test_a_sweep_keeps_what_may_be_served_stale_and_takes_it_out_of_searches(make, clock):
+    store = await make(serve_stale_s=7200.0)
+    changes = []
+    store.entries.subscribe(changes.append)
+    stored = await store.entries.put(entry("a"), vector())
+    lasting = await store.entries.put(entry("b", expires_s=START_WALL_S + 1e6), vector(1))
+    clock.advance(3600.0 + 7199.0)
+    assert await store.sweep() == 0
+    assert await store.entries.find_exact(stored.exact_key, expired_s=7200.0) == stored
+    ids, _ = store.vectors.load(stored.partition)
+    assert ids.tolist() == [lasting.entry_id]
+    assert changes[-1].removed == ((stored.partition, stored.entry_id, stored.exact_key),)
+    assert await store.sweep() == 0
+    assert len(changes) == 3  # The second sweep changed nothing.
+    clock.advance(1.0)
+    assert await store.sweep() == 1
+    assert await store.entries.find_exact(stored.exact_key, expired_s=1e6) is None
+    assert store.stats().entries == 1
+
+
+async def test_a_kept_entry_is_replaced_by_a_fresh_answer(make, clock):
+    store = await make(serve_stale_s=7200.0)
+    await store.entries.put(entry("a"), vector())
+    clock.advance(7200.0)
+    await store.sweep()
+    fresh = await store.entries.put(entry("a", expires_s=START_WALL_S + 1e6), vector())
+    assert await store.entries.find_exact(fresh.exact_key) == fresh
+    assert store.stats().entries == 1
+    ids, _ = store.vectors.load(fresh.partition)
+    assert ids.tolist() == [fresh.entry_id]
+
+
+async def test_a_lower_setting_deletes_what_a_higher_one_has_kept(make, reopened, clock):
+    store = await make(serve_stale_s=1e6)
+    await store.entries.put(entry("a"), vector())
+    clock.advance(7200.0)
+    assert await store.sweep() == 0
+    if isinstance(store, LmdbStore):
+        store = await reopened(store, "", serve_stale_s=0.0)
+        clock.advance(3600.0)
+        assert await store.sweep() == 1
+        assert store.stats().entries == 0
+
+
+async def test_expired_entries_are_evicted_before_all_others(make, clock):
+    store = await make(max_entries=2, serve_stale_s=1e6)
+    dear = Cost(output_nanousd=10**9, priced=True)
+    expired = await store.entries.put(entry("a", cost=dear, expires_s=START_WALL_S + 10), None)
+    cheap = await store.entries.put(entry("b", cost=Cost(priced=True)), None)
+    clock.advance(20.0)
+    await store.entries.put(entry("c"), None)
+    assert await store.entries.find_exact(expired.exact_key, expired_s=1e6) is None
+    assert await store.entries.find_exact(cheap.exact_key) == cheap
+
+
+async def test_a_clock_that_was_ahead_leaves_no_vector_behind(make, clock):
+    store = await make(serve_stale_s=1e8)
+    await store.entries.put(entry("a", expires_s=START_WALL_S + 2e6), vector())
+    clock.jump_wall(4e6)
+    await store.sweep()
+    clock.advance(3600.0)
+    await store.sweep()
+    clock.jump_wall(-4e6)
+    await store.sweep()
+    later = await store.entries.put(entry("b", expires_s=START_WALL_S + 10_000), vector(1))
+    clock.advance(20_000.0)
+    await store.sweep()
+    assert await store.entries.find_exact(later.exact_key, expired_s=1e8) == later
+    assert not await store.vectors.has(later.partition)

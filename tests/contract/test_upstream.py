@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError, UpstreamRefusedError
-from semcache.model import Answer, UpstreamCall, Usage
+from semcache.model import Answer, PassedCall, UpstreamCall, Usage
 from semcache.settings import RetrySettings, Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
-from semcache.testing.upstream import Scripted, ScriptedUpstream, completion_body
-from semcache.testing.upstream_server import Ending, ScriptedServer, events, failure, plain
+from semcache.testing.upstream import Scripted, ScriptedReply, ScriptedUpstream, completion_body
+from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, failure, plain
 from semcache.upstream import HttpUpstream, replay_chunks
 
 TEXT = "Paris, as far as anyone knows, and for a long time by now."
@@ -41,6 +41,14 @@ class InProcess:
 
     async def asked(self):
         await self.upstream.called(1)
+
+    def relay(self, *pieces, status=200, breaks=False):
+        headers = ((b"content-type", b"text/x"), (b"retry-after", b"3"))
+        self.upstream.reply = ScriptedReply(status, headers, pieces, break_after=len(pieces) - 1 if breaks else None)
+
+    @property
+    def passed_body(self):
+        return self.upstream.passed[-1].body
 
     @property
     def bodies(self):
@@ -82,6 +90,15 @@ class OverHttp:
 
     async def asked(self):
         await self._server.received(1)
+
+    def relay(self, *pieces, status=200, breaks=False):
+        headers = {"content-type": "text/x", "retry-after": "3"}
+        sent, ending = (pieces[:-1], Ending.CUT) if breaks else (pieces, Ending.END)
+        self._reply = lambda _: Reply(status=status, headers=headers, pieces=sent, chunked=True, ending=ending)
+
+    @property
+    def passed_body(self):
+        return self._server.requests[-1].body
 
     @property
     def bodies(self):
@@ -232,3 +249,50 @@ async def test_a_model_that_is_barred_isnt_asked(rig):
         await anext(rig.upstream.stream(barred))
     assert rig.bodies == []
     assert (await rig.upstream.complete(replace(call(), barred=frozenset({"other"})))).text == TEXT
+
+
+def passed(alias="fast", body=b'{"model": "fast" }', **fields):
+    call = PassedCall(
+        method="POST",
+        path="files",
+        query="",
+        content_type=b"application/json",
+        accept=b"",
+        body=body,
+        alias=alias,
+        deadline_s=100.0,
+        request_id="r1",
+        tenant="acme",
+    )
+    return replace(call, **fields)
+
+
+async def relayed(upstream, call):
+    async with upstream.pass_on(call) as reply:
+        return reply, b"".join([piece async for piece in reply.pieces])
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+async def test_a_passed_call_gets_the_targets_answer_whatever_its_status(rig, status):
+    rig.relay(b"one ", b"two", status=status)
+    reply, body = await relayed(rig.upstream, passed())
+    assert (reply.status, body) == (status, b"one two")
+    assert reply.target
+    assert dict(reply.headers).items() >= {b"content-type": b"text/x", b"retry-after": b"3"}.items()
+
+
+async def test_a_passed_call_is_renamed_for_the_target_and_no_byte_else(rig):
+    rig.relay(b"{}")
+    await relayed(rig.upstream, passed())
+    assert rig.passed_body == b'{"model": "mini" }'
+
+
+async def test_a_passed_call_for_an_unknown_alias_is_refused(rig):
+    with pytest.raises(UnknownModelError):
+        await relayed(rig.upstream, passed("slow"))
+
+
+async def test_a_passed_answer_that_breaks_off_raises(rig):
+    rig.relay(b"one ", b"two", breaks=True)
+    with pytest.raises(UpstreamError):
+        await relayed(rig.upstream, passed())

@@ -56,12 +56,14 @@ def rig(
     decision: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
     without_ledger: str = "answer",
+    serve_stale_s: float = 0.0,
 ) -> Rig:
     decides = {"threshold": threshold, **(decision or {})}
     sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}}
-    settings = load_settings(None, {**sections, "store": {"without_ledger": without_ledger}})
+    storing = {"without_ledger": without_ledger, "serve_stale_s": serve_stale_s}
+    settings = load_settings(None, {**sections, "store": storing})
     clock = clock or FakeClock()
-    store, embedder = store or MemoryStore(clock), HashingEmbedder()
+    store, embedder = store or MemoryStore(clock, settings.store), HashingEmbedder()
     upstream = upstream or ScriptedUpstream()
     registry = CollectorRegistry()
     metrics = Metrics(registry, settings.metrics, clock, [MODEL])

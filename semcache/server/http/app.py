@@ -19,6 +19,7 @@ from semcache.server.http.generation import Generation
 from semcache.server.http.management import Management
 from semcache.server.http.messages import MESSAGES
 from semcache.server.http.models import Models
+from semcache.server.http.pass_through import METHODS, PASSED_ERRORS, PREFIX, PassThrough
 from semcache.server.http.protocols import CHAT, HttpProtocol
 from semcache.server.http.responses import RESPONSES
 from semcache.settings import Settings
@@ -89,12 +90,39 @@ def http_app(
         **{path: ("GET", endpoint) for path, endpoint in management.gets.items()},
     }
 
+    passes = (
+        _passing(settings, clock, cache, calls, long_work) if settings.server.http.unknown_paths == "pass" else None
+    )
+
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"]
-            await calls.refusal(not_found(path), _errors_of(path))(scope, receive, send)
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        refuses = calls.refusal(not_found(path), _errors_of(path))
+        await (passes if passes is not None and path.startswith(PREFIX) else refuses)(scope, receive, send)
 
     return Router(_routes(paths, calls), redirect_slashes=False, default=unknown)
+
+
+def _passing(settings: Settings, clock: Clock, cache: SemanticCache, calls: HttpCalls, long_work: LongWork) -> ASGIApp:
+    """Return what answers the unknown paths under `/v1/` that are passed through."""
+    passing = PassThrough(
+        cache,
+        clock,
+        settings.limits,
+        long_work,
+        deadline_s=settings.upstream.deadline_s,
+        authenticated=settings.auth.enabled,
+    )
+    endpoint = calls.endpoint(
+        passing.answer, method="PassThrough", needs="write", errors=PASSED_ERRORS, decode=passing.decode
+    )
+    refusal = calls.refusal(wrong_method(", ".join(METHODS)))
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (endpoint if scope["method"] in METHODS else refusal)(scope, receive, send)
+
+    return answer
 
 
 def _routes(paths: Mapping[str, tuple[str, ASGIApp]], calls: HttpCalls) -> list[Route]:

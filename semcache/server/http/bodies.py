@@ -55,9 +55,18 @@ def decoded_json(body: bytes, headers: Mapping[bytes, bytes], max_bytes: int) ->
         MessageTooLargeError: it is larger than `max_bytes` when it is decompressed.
         InvalidRequestError: INVALID_GZIP.
     """
-    kind = headers.get(b"content-type", b"")
-    if kind != b"application/json":
-        _check_type(kind.decode("latin-1"))
+    check_json(headers)
+    return decoded(body, headers, max_bytes)
+
+
+def decoded(body: bytes, headers: Mapping[bytes, bytes], max_bytes: int) -> bytes:
+    """Return a body of any type without its compression.
+
+    Raises:
+        RefusedCallError: 415: it is compressed by something other than gzip.
+        MessageTooLargeError: it is larger than `max_bytes` when it is decompressed.
+        InvalidRequestError: INVALID_GZIP.
+    """
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding in {b"identity", b""}:
         return body
@@ -72,16 +81,26 @@ def decoded_json(body: bytes, headers: Mapping[bytes, bytes], max_bytes: int) ->
     return _gunzip(body, max_bytes)
 
 
-def _check_type(text: str) -> None:
+def is_json(content_type: bytes) -> bool:
+    """Return whether a body is declared as JSON in UTF-8."""
+    if content_type == b"application/json":
+        return True
+    kind, *parameters = (part.strip().lower() for part in content_type.decode("latin-1").split(";"))
+    charset = next((part.partition("=")[2].strip(' "') for part in parameters if part.startswith("charset")), "")
+    is_named = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return is_named and charset in _CHARSETS
+
+
+def check_json(headers: Mapping[bytes, bytes]) -> None:
     """Return for JSON in UTF-8.
 
     A browser sends other types to any address without asking first. Refusing them keeps a web page from calling a
     server on the reader's own machine.
+
+    Raises:
+        RefusedCallError: 415: UNSUPPORTED_CONTENT_TYPE.
     """
-    kind, *parameters = (part.strip().lower() for part in text.split(";"))
-    charset = next((part.partition("=")[2].strip(' "') for part in parameters if part.startswith("charset")), "")
-    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-    if not is_json or charset not in _CHARSETS:
+    if not is_json(headers.get(b"content-type", b"")):
         raise RefusedCallError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "The body isn't declared as JSON in UTF-8.",

@@ -31,7 +31,8 @@ from semcache.settings import Role
 
 REQUEST_ID = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_LOOPBACK = re.compile(rb"(localhost|[^/]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+LOOPBACK = re.compile(rb"(localhost|[^/]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
+"""A name of this machine, with or without a port."""
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
 
@@ -41,7 +42,7 @@ class HttpCall:
 
     Attributes:
         headers: by lower-case name. Of a header that was sent twice it has the last one; `pairs` has all.
-        body: the JSON that was sent, decompressed; empty for a GET.
+        body: what was sent, decompressed; empty for a GET of a known path.
         refusal: why the call is refused for load unless it is an exact hit; None for a call that isn't refused.
         request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
         started: whether the answer's status has been sent.
@@ -86,9 +87,9 @@ class HttpCall:
         await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": body})
 
-    async def begin_stream(self, headers: Headers) -> None:
+    async def begin_stream(self, headers: Headers, status: int = HTTPStatus.OK) -> None:
         """Send the head of an answer that comes in pieces."""
-        await self._start(HTTPStatus.OK, headers)
+        await self._start(status, headers)
 
     async def write(self, data: bytes) -> None:
         """Send a piece; it waits while the client reads more slowly than it is answered."""
@@ -118,12 +119,13 @@ class ErrorShape:
 
     Attributes:
         body: makes the body of an answer, of the error and its call, whose id is settled.
-        event: makes the bytes that end a stream which has begun, of the same.
+        event: makes the bytes that end a stream which has begun, of the same. None: there are none, and the connection
+            is closed.
         id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
     """
 
     body: Callable[[SemcacheError, HttpCall], bytes]
-    event: Callable[[SemcacheError, HttpCall], bytes]
+    event: Callable[[SemcacheError, HttpCall], bytes | None]
     id_header: bytes = b""
 
 
@@ -131,8 +133,14 @@ OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _:
 
 
 Handler = Callable[[HttpCall, Caller], Awaitable[None]]
+Decode = Callable[[HttpCall, bytes, int], bytes]
+"""Returns the body of a call from the bytes that were sent, of at most so many bytes."""
 Refused = Literal["any call", "no exact hit", "none"]
 """Which calls of an endpoint are refused for load. Where exact hits aren't, the handler heeds `HttpCall.refusal`."""
+
+
+def _json_of_a_post(call: HttpCall, raw: bytes, max_bytes: int) -> bytes:
+    return decoded_json(raw, call.headers, max_bytes) if call.scope["method"] == "POST" else b""
 
 
 class HttpCalls:
@@ -168,6 +176,7 @@ class HttpCalls:
         needs: Role,
         errors: ErrorShape = OPENAI_ERRORS,
         refused: Refused = "any call",
+        decode: Decode = _json_of_a_post,
     ) -> ASGIApp:
         """Return an endpoint of a protocol.
 
@@ -177,6 +186,7 @@ class HttpCalls:
             needs: the role that a call needs.
             errors: how the protocol writes an error.
             refused: which calls are refused for load.
+            decode: reads the body.
         """
         counts = self._counts.of(method)
 
@@ -191,8 +201,7 @@ class HttpCalls:
                             raise call.refusal
                     raw, size = await read_body(receive, call.headers, self._max_bytes)
                     self._admission.check_size(size)
-                    if scope["method"] == "POST":
-                        call.body = decoded_json(raw, call.headers, self._max_bytes)
+                    call.body = decode(call, raw, self._max_bytes)
                     await handle(call, caller)
                 code = "OK"
             except SemcacheError as error:
@@ -234,7 +243,9 @@ async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unr
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
     call.settle_id()
     if call.started:
-        await call.end_stream(errors.event(error, call))
+        event = errors.event(error, call)
+        if event is not None:
+            await call.end_stream(event)
         return
     status = status_of(error)
     headers = [*failure_headers(error, status), _NO_SNIFFING]
@@ -300,7 +311,7 @@ def _check_host(host: bytes) -> None:
     Raises:
         PermissionDeniedError: HOST_NOT_LOCAL.
     """
-    if host and not _LOOPBACK.fullmatch(host):
+    if host and not LOOPBACK.fullmatch(host):
         raise PermissionDeniedError(
             "The server has no authentication, and the host that was asked for isn't this machine.",
             reason="HOST_NOT_LOCAL",

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from semcache.model import ApiProtocol
+from semcache.model import ApiProtocol, ProtocolHeaders
 from semcache.server.http.calls import OPENAI_ERRORS, ErrorShape, HttpCall
 
-ProtocolHeaders = tuple[tuple[str, str], ...]
 _LEADING_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]+)"')
 _EVENT_NAME = re.compile(r"[\w.-]+", re.ASCII)
 

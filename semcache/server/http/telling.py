@@ -15,6 +15,7 @@ _CACHE_STATUS = {
     Status.MISS: b"MISS",
     Status.BYPASS: b"BYPASS",
     Status.REFRESH: b"BYPASS",
+    Status.STALE: b"STALE",
 }
 _RFC9211 = {
     Status.EXACT_HIT: "hit",
@@ -23,12 +24,15 @@ _RFC9211 = {
     Status.MISS: "fwd=miss",
     Status.BYPASS: "fwd=bypass",
     Status.REFRESH: "fwd=request",
+    Status.STALE: "fwd=stale",
 }
 """Parameters of the `Cache-Status` header by RFC 9211."""
-FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT})
+FROM_ENTRIES = frozenset({Status.EXACT_HIT, Status.SEMANTIC_HIT, Status.STALE})
 """Statuses of answers that an earlier request paid for."""
 _TOKEN = re.compile(r"[a-z][a-z0-9_]*")
 _IN_FLIGHT = "in_flight"
+_NOT_ASKED = "upstream_unavailable"
+"""The reason of a stale answer for which no target was asked, so that it wasn't forwarded."""
 
 
 def told_headers(response: Response) -> Headers:
@@ -67,6 +71,9 @@ def told_comment(response: Response) -> bytes:
 
 def _cache_status(response: Response) -> bytes:
     parts = ["semcache", _RFC9211[response.status]]
+    if response.stale_s is not None:
+        parts = ["semcache", "hit"] if response.reason == _NOT_ASKED else parts
+        parts.append(f"ttl=-{response.stale_s:.0f}")
     if response.stored:
         parts.append("stored")
     if _TOKEN.fullmatch(response.reason):

@@ -122,14 +122,14 @@ def test_the_report_for_programs(run: Run) -> None:
     document = as_json(run("report --store MIXED --by status --json"))
     total = document["total"]
 
-    assert (total["requests"], total["wrong_hits"], total["unpriced"], total["estimated"]) == (27, 1, 2, 1)
+    assert (total["requests"], total["wrong_hits"], total["unpriced"], total["estimated"]) == (30, 1, 2, 1)
     assert document["unpriced_models"] == {"[bold]own": 1, "own-model": 1}
     assert total["overhead_nanousd"] == 500_000_077
     assert total["upstream_tokens"]["provider_cache_write"] == 30
     assert {row["status"] for row in document["rows"]} >= {"exact_hit", "cancelled"}
     assert sum(row["spent_nanousd"] for row in document["rows"]) == total["spent_nanousd"]
     assert document["read_time"] == "2026-12-02T00:00:00+00:00"
-    assert document["last_request_time"] == "2027-10-31T13:36:40+00:00"
+    assert document["last_request_time"] == "2027-10-31T15:33:20+00:00"
 
 
 def test_a_window_of_days_includes_its_last(run: Run) -> None:
@@ -141,13 +141,13 @@ def test_a_window_of_days_includes_its_last(run: Run) -> None:
         "end_time": "2027-10-31T00:00:00+00:00",
         "time_zone": "UTC",
     }
-    assert document["total"]["requests"] == 19
+    assert document["total"]["requests"] == 21
 
 
 def test_windows_may_be_open_at_either_end(run: Run) -> None:
-    assert as_json(run("report --store MIXED --to 2027-10-29 --json"))["total"]["requests"] == 8
+    assert as_json(run("report --store MIXED --to 2027-10-29 --json"))["total"]["requests"] == 9
     since = as_json(run("report --store MIXED --from 2027-10-31 --json", now="2027-11-05"))
-    assert since["total"]["requests"] == 8
+    assert since["total"]["requests"] == 9
     assert since["window"]["end_time"] == "2027-11-06T00:00:00+00:00"
 
 
@@ -385,9 +385,9 @@ def test_a_spreadsheet_gets_no_formula_and_json_the_name_itself(run: Run) -> Non
 def test_an_export_to_a_file(run: Run, tmp_path: Path) -> None:
     document = as_json(run("export --format csv --store MIXED --output TMP/log.csv --tenant beta --json"))
 
-    assert document["rows"] == 8
-    assert (tmp_path / "log.csv").read_bytes().count(b"\n") == 9
-    assert "8 rows are in" in run("export --format jsonl --store MIXED -o TMP/log.jsonl --tenant beta")[1]
+    assert document["rows"] == 9
+    assert (tmp_path / "log.csv").read_bytes().count(b"\n") == 10
+    assert "9 rows are in" in run("export --format jsonl --store MIXED -o TMP/log.jsonl --tenant beta")[1]
 
 
 def test_a_carriage_return_begins_no_row(run: Run, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_pay_as_you_go_charges_each_status_by_its_tier():
         ("plain", Amounts(3, 3000, 21), Fraction(3, 100)),
         ("batch", Amounts(1, 1000, 7), Fraction(8, 1000)),
         ("cache hit", Amounts(2, 2000, 14), Fraction(12, 1000)),
-        ("not charged", Amounts(2, 2000, 14), 0),
+        ("not charged", Amounts(3, 3000, 21), 0),
     ]
     assert invoice.total_usd == Decimal("0.05")
 

@@ -44,7 +44,7 @@ def test_the_example_has_the_articles_figures():
         "batch": ({Status.COALESCED}, Fraction(8, 1000)),
         "cache hit": ({Status.EXACT_HIT, Status.SEMANTIC_HIT}, Fraction(6, 1000)),
     }
-    assert card.free == {Status.ERROR, Status.CANCELLED}
+    assert card.free == {Status.STALE, Status.ERROR, Status.CANCELLED}
     assert card.plans == {
         "pay as you go": PayAsYouGo("pay as you go"),
         "starter": Subscription("starter", Decimal(99), 5_000, hybrid=True),

@@ -33,6 +33,7 @@ def test_one_row_for_the_whole_is_the_total():
         Status.MISS: 2,
         Status.BYPASS: 1,
         Status.REFRESH: 0,
+        Status.STALE: 0,
         Status.ERROR: 4,
         Status.CANCELLED: 0,
     }

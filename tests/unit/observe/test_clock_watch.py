@@ -32,6 +32,17 @@ def test_after_the_start_the_clock_settles_first(clock):
     assert watch.jumps == 0
 
 
+def test_the_start_alone_casts_no_doubt_on_the_clock_and_a_jump_does(clock):
+    watch = ClockWatch(clock, "an effect")
+    assert watch.undoubted_wall_s() == clock.wall()
+    clock.jump_wall(-60)
+    with capture_logs() as logs:
+        assert watch.undoubted_wall_s() is None
+    assert logs[0]["effect"] == "an effect"
+    clock.advance(SETTLING_S)
+    assert watch.undoubted_wall_s() == clock.wall()
+
+
 @pytest.mark.parametrize("seconds", [32 * DAY_S, -32 * DAY_S, 6, -6])
 def test_a_jump_is_counted_logged_and_waited_out(clock, settled, seconds):
     clock.jump_wall(seconds)

@@ -26,6 +26,8 @@ from semcache.observe.metrics import Metrics
 from semcache.observe.window import Window
 from semcache.settings import MetricsSettings
 
+NOT_ANSWERABLE = (Status.BYPASS, Status.REFRESH, Status.STALE, Status.ERROR, Status.CANCELLED)
+
 
 @pytest.fixture
 def value(registry):
@@ -65,7 +67,7 @@ def test_statuses_add_up_and_make_the_hit_ratio(done, clock, record):
 
     counts = metrics.counts()
     hits = sum(counts[status] for status in HIT_STATUSES)
-    answerable = len(done) - sum(counts[s] for s in (Status.BYPASS, Status.REFRESH, Status.ERROR, Status.CANCELLED))
+    answerable = len(done) - sum(counts[s] for s in NOT_ANSWERABLE)
     assert sum(counts.values()) == len(done)
     assert hit_ratio(counts) == (hits / answerable if answerable else None)
 

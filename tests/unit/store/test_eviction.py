@@ -26,6 +26,8 @@ def standing(entry_id: int, **fields) -> Standing:
         ("cost", {"idle_s": 7200.0}, {"cost_nanousd": 400}),
         ("lru", {"idle_s": 2.0, "cost_nanousd": 10**9}, {"idle_s": 1.0, "cost_nanousd": 1}),
         ("lru", {}, {}),
+        ("cost", {"expired": True, "cost_nanousd": 10**9}, {"cost_nanousd": 1}),
+        ("lru", {"expired": True, "idle_s": 1.0}, {"idle_s": 2.0}),
     ],
 )
 def test_policies_order_entries(policy, first, last):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import InvalidRequestError
-from semcache.upstream.body import edit_body, edit_directions, without_field
+from semcache.upstream.body import edit_body, edit_directions, with_model, without_field
 
 USAGE = {"include_usage": True}
 
@@ -202,3 +202,21 @@ def test_where_streams_tell_their_usage_unasked_nothing_asks_for_it(body, stream
 def test_directions_need_a_body_that_can_be_read(body):
     with pytest.raises(InvalidRequestError):
         edit_directions(body, model="b", stream=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "edited"),
+    [
+        (b'{"model": "a", "n" : 1.0}', b'{"model": "b", "n" : 1.0}'),
+        (b'{ "n":1 }', b'{ "n":1,"model":"b" }'),
+        (b'{"stream":true,"model":"b"}', b'{"stream":true,"model":"b"}'),
+    ],
+)
+def test_only_the_model_is_replaced(body, edited):
+    assert with_model(body, "b") == edited
+
+
+def test_a_body_with_two_models_is_refused():
+    with pytest.raises(InvalidRequestError) as caught:
+        with_model(b'{"model":"a","model":"c"}', "b")
+    assert caught.value.reason == "DUPLICATE_KEY"

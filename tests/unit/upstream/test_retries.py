@@ -11,10 +11,12 @@ from semcache.upstream.retries import (
     BROKE_OFF,
     INCOMPLETE,
     TOO_LARGE,
+    UNAVAILABLE,
     UNREACHABLE,
     Blame,
     asked_wait_s,
     blame,
+    is_outage,
     parse_retry_after,
     retry_delay_s,
 )
@@ -51,6 +53,25 @@ def delay_s(error, failed_tries=1, remaining_s=100.0, settings=SETTINGS):
 )
 def test_which_failures_pass(error, again):
     assert (delay_s(error) is not None) == again
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        *((UpstreamError("", http_status=status), True) for status in (500, 502, 503, 504, 529, 599)),
+        *((UpstreamError("", reason=reason), True) for reason in (UNREACHABLE, UNAVAILABLE)),
+        *((UpstreamError("", http_status=200, reason=reason), True) for reason in (BROKE_OFF, INCOMPLETE)),
+        (UpstreamTimedOutError(""), True),
+        (UpstreamError(""), True),
+        *((UpstreamError("", http_status=status), False) for status in (200, 204, 301, 600)),
+        *((UpstreamRefusedError("", http_status=status), False) for status in (400, 401, 403, 404, 408, 429)),
+        (UpstreamError("", http_status=200, reason=TOO_LARGE), False),
+    ],
+)
+def test_which_failures_are_outages(error, outage):
+    assert is_outage(error) == outage
+    error.reached = True
+    assert not is_outage(error)
 
 
 def test_the_wait_doubles_up_to_its_ceiling_and_the_tries_end():

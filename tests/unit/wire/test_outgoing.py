@@ -82,6 +82,7 @@ RESPONSE = Response(
     stored=True,
     store_reason="why",
     task=Task("chat", "rule", "high", "length"),
+    stale_s=42.25,
 )
 
 
@@ -89,7 +90,7 @@ def test_every_field_of_a_response_reaches_the_caller():
     assert set(Response._fields) == {
         *("request_id", "status", "reason", "alias", "answer", "detail", "entry_id", "hit_id", "similarity", "age_s"),
         *("verdicts", "effective_threshold", "usage", "cost", "saved", "stages", "stored", "store_reason"),
-        "task",
+        *("task", "stale_s"),
     }
     expected = pb.Outcome(
         request_id="r",
@@ -122,6 +123,7 @@ def test_every_field_of_a_response_reaches_the_caller():
         ),
         stored=True,
         store_skipped_reason="why",
+        stale_for=Duration(seconds=42, nanos=250_000_000),
         stage_timings=[
             pb.StageTiming(stage="key", duration_ns=1_000),
             pb.StageTiming(stage="embed", duration_ns=2_500_000),
@@ -291,9 +293,9 @@ def test_an_explanation_without_comparison_shows_no_partition(tier: Tier, value:
 def test_counts_add_up_and_the_hit_ratio_leaves_out_what_could_not_hit():
     counts = {status: 2**position for position, status in enumerate(Status)}
     message = outgoing.request_counts(counts)
-    assert message.total == 255
+    assert message.total == 511
     assert {status: getattr(message, status.value) for status in Status} == counts
-    assert hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (255 - 16 - 32 - 64 - 128))
+    assert hit_ratio(counts) == pytest.approx((1 + 2 + 4) / (511 - 16 - 32 - 64 - 128 - 256))
     assert hit_ratio({Status.BYPASS: 3}) is None
     assert hit_ratio({Status.MISS: 3}) == 0.0
 

@@ -262,7 +262,7 @@ _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
 
 
 def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm) -> list[bytes]:
-    chunks = list(form.replay(answer.body, include_usage=True))
+    chunks = list(form.replay(answer.body).chunks(include_usage=True))
     if not scripted.pieces:
         return chunks
     # First the role, then the scripted pieces, then the chunks that the replay has after the text.

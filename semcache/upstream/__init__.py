@@ -12,7 +12,7 @@
 """
 
 from semcache.upstream.body import edit_body, without_field
-from semcache.upstream.forms import FORMS
+from semcache.upstream.forms import FORMS, Replay
 from semcache.upstream.retries import Blame, blame
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_REPLY_TOKENS",
     "Blame",
     "HttpUpstream",
+    "Replay",
     "UpstreamObserver",
     "blame",
     "confirms",

@@ -54,11 +54,12 @@ def rig(
     costs: Mapping[str, Any] | None = None,
     tasks: Mapping[str, Any] | None = None,
     decision: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
     without_ledger: str = "answer",
 ) -> Rig:
     decides = {"threshold": threshold, **(decision or {})}
-    sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}}
+    sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}, "limits": limits or {}}
     settings = load_settings(None, {**sections, "store": {"without_ledger": without_ledger}})
     clock = clock or FakeClock()
     store, embedder = store or MemoryStore(clock), HashingEmbedder()

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from semcache.model import ApiProtocol
 from semcache.upstream.forms import chat, embeddings
-from semcache.upstream.forms.form import AnswerForm, StreamAssembler
+from semcache.upstream.forms.form import AnswerForm, Replay, StreamAssembler
 
 FORMS: Mapping[ApiProtocol, AnswerForm] = {
     ApiProtocol.CHAT: chat.FORM,
     ApiProtocol.EMBEDDINGS: embeddings.FORM,
 }
 
-__all__ = ["FORMS", "AnswerForm", "StreamAssembler"]
+__all__ = ["FORMS", "AnswerForm", "Replay", "StreamAssembler"]

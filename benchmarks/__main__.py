@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "mixed_lengths": [],
     "attention": [],
     "startup": [],
+    "page_walk": [],
     "accounting": ["--json"],
     "books": ["--json"],
     "routing": ["--json"],

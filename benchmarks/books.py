@@ -36,6 +36,8 @@ from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 MODELS = ("gpt-4o-mini", "gpt-4o", "claude-sonnet-4-5", "a-model-that-nobody-prices")
 PROMPTS = 400
 BUDGET = "all"
+REFUSED_S = 0.05
+"""How long a caller waits whose call was refused for load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ async def ask(stub: SemanticCacheServiceStub, books: Books, chance: random.Rando
             outcome = (await stub.Complete(pb.CompleteRequest(prompt=prompt, control=control))).outcome
     except grpc.aio.AioRpcError as error:
         books.failed += 1
+        if "more calls than it can answer" in str(error.details()):  # It has no line in the ledger.
+            await asyncio.sleep(REFUSED_S)
+            return
         if not any(word in str(error.details()) for word in ("scripted", "broke off")):
             raise
         return

@@ -7,8 +7,13 @@ and the work's end reaches all of them once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
+
+from semcache.coordination.stream_memory import StreamMemory, stream_memory_error
+
+_CHUNK_BYTES = 64
+"""What a chunk takes beside its bytes: the object's head, and its place in the list."""
 
 Outcome = TypeVar("Outcome")
 
@@ -16,13 +21,20 @@ Outcome = TypeVar("Outcome")
 class Flight(Generic[Outcome]):
     """One piece of work and all who wait for it.
 
-    A streamed answer is a list of chunks that grows. Every reader goes through it at its own pace, so a slow reader
-    stalls nobody. The feeder bounds the list (by an answer's size limit).
+    A streamed answer is a list of chunks that grows; there is one, however many read it. Every reader goes through it
+    at its own pace, so a slow reader stalls nobody. The feeder bounds the list (by an answer's size limit), and the
+    memory of streams bounds all lists together: it may let one go, and the work goes on without.
     """
 
-    def __init__(self, *, streams: bool) -> None:
+    def __init__(self, memory: StreamMemory, *, streams: bool, tenant: str) -> None:
         self.streams = streams
         """Whether the leader asked for a stream, so that chunks come while the work runs."""
+        self._memory = memory
+        self._tenant = tenant
+        self._readers = 0
+        self._count = 0
+        self._size_bytes = 0
+        self._dropped = False
         self.reason = ""
         """Why the upstream is asked, a stable token; empty before it is."""
         self._chunks: list[bytes] = []
@@ -38,7 +50,27 @@ class Flight(Generic[Outcome]):
 
     def feed(self, chunk: bytes) -> None:
         """Add a chunk of the answer."""
-        self._chunks.append(chunk)
+        self._count += 1
+        if not self._dropped:
+            self._chunks.append(chunk)
+            self._size_bytes += len(chunk) + _CHUNK_BYTES
+            self._memory.keep(self._tenant, self, self._size_bytes)
+        self._wake()
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether a reader that begins now gets the whole answer by its chunks."""
+        return self.streams and not self._dropped
+
+    @property
+    def can_drop(self) -> bool:
+        """Whether `drop` frees the chunks; always."""
+        return True
+
+    def drop(self) -> None:
+        """Let the chunks go. A reader that hasn't come to their end gets an error."""
+        self._dropped = True
+        self._chunks.clear()
         self._wake()
 
     @property
@@ -47,9 +79,9 @@ class Flight(Generic[Outcome]):
         return self._asking
 
     @property
-    def has_chunks(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether a part of the answer has come, which readers may have been given."""
-        return bool(self._chunks)
+        return self._count > 0
 
     async def outcome(self) -> Outcome:
         """Wait for the work; return its outcome or raise its exception. Cancelling the waiter leaves the work alone."""
@@ -62,16 +94,36 @@ class Flight(Generic[Outcome]):
             await self._change()
         return self._asking
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the answer's chunks from the first on, as they come, until the work has ended."""
-        position = 0
-        while True:
-            while position < len(self._chunks):
-                position += 1
-                yield self._chunks[position - 1]
-            if self._done:
-                return
-            await self._change()
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the answer's chunks from the first on, as they come, until the work has ended.
+
+        A reader that leaves early closes it.
+
+        Raises:
+            OverLimitError: STREAM_MEMORY: the chunks were let go before this reader came to their end.
+        """
+        self._readers += 1
+        if self._chunks:
+            self._memory.keep(self._tenant, self, self._size_bytes)
+        try:
+            position = 0
+            while True:
+                while position < len(self._chunks):
+                    position += 1
+                    yield self._chunks[position - 1]
+                if position < self._count:
+                    raise stream_memory_error("The tenant's open streams hold", "limits.tenant_stream_bytes")
+                if self._done:
+                    return
+                await self._change()
+        finally:
+            self._readers -= 1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Count the chunks no longer when nobody can come to read them."""
+        if self._done and not self._readers:
+            self._memory.release(self._tenant, self)
 
     @property
     def _done(self) -> bool:
@@ -88,7 +140,9 @@ class Flight(Generic[Outcome]):
 class Flights(Generic[Outcome]):
     """The work in flight, by key. Belongs to the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: StreamMemory) -> None:
+        """Begin empty; `memory` bounds the chunks of all."""
+        self._memory = memory
         self._by_key: dict[Hashable, Flight[Outcome]] = {}
         self._tasks: set[asyncio.Task[Outcome]] = set()
 
@@ -106,6 +160,7 @@ class Flights(Generic[Outcome]):
         work: Callable[[Flight[Outcome]], Awaitable[Outcome]],
         *,
         streams: bool,
+        tenant: str,
         ended: Callable[[BaseException | None], None] | None = None,
     ) -> Flight[Outcome]:
         """Start `work` in a task of its own.
@@ -114,9 +169,10 @@ class Flights(Generic[Outcome]):
             key: requests with this key may join; None: nobody can.
             work: makes the outcome.
             streams: whether the request that started it wants chunks as they come.
+            tenant: whose it is; its chunks count as this tenant's.
             ended: called once when the work has ended, before its waiters go on, with the exception that ended it.
         """
-        flight: Flight[Outcome] = Flight(streams=streams)
+        flight: Flight[Outcome] = Flight(self._memory, streams=streams, tenant=tenant)
 
         async def run() -> Outcome:
             return await work(flight)
@@ -137,6 +193,7 @@ class Flights(Generic[Outcome]):
                 if ended is not None:
                     ended(error)
             finally:
+                flight._let_go()  # noqa: SLF001
                 flight._wake()  # noqa: SLF001
 
         task.add_done_callback(landed)

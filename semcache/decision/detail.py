@@ -67,6 +67,7 @@ _NOT_STORED: Mapping[str, str] = {
     "incomplete": "The answer is incomplete.",
     "empty": "The answer has no text.",
     "not_mergeable": "The chunks of the stream have forms that can't be put together into one answer.",
+    "malformed_tool_calls": "The answer's tool calls have a form that no stream can repeat.",
     "invalidated": "An invalidation named the answer before it was stored.",
     "degraded": "The answer was made in degraded mode, and a full answer is already stored.",
     "store_failed": "The store could not take the answer; the log has the cause.",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 
 from semcache import encryption
-from semcache.encryption import KEY_FILE, KeyRing
+from semcache.encryption import KEY_FILE, KeyRing, MasterKey
 from semcache.errors import NotFoundError, StoreUnusableError
 from semcache.settings import StoreSettings
 from semcache.store import checking, damage, encrypted, layout, opening, rebuilding
@@ -65,7 +65,7 @@ def change_master_key(settings: StoreSettings) -> bool:
         StoreUnusableError: encryption is off, a server has the store, there is no key file, or the disk refuses.
     """
     with _locked(settings):
-        ring = _ring(settings)
+        ring = _ring(settings, encryption.master_keys(settings.encryption))
         was_changed = ring.changed
         _sync(ring, settings.path)
         return was_changed
@@ -88,14 +88,15 @@ def erase(settings: StoreSettings, tenant: str, progress: Progress | None = None
         StoreUnusableError: encryption is off, a server has the store, rows may be in clear, or the disk refuses.
     """
     with _locked(settings):
-        env, _ = opening.open_environment(settings, readonly=True)
+        master_keys = encryption.master_keys(settings.encryption)
+        env, _ = opening.open_environment(settings, readonly=True, master_keys=master_keys)
         env.close()
-        if encrypted.ring_of(env).rows_in_clear:
+        ring = _ring(settings, master_keys)
+        if ring.rows_in_clear:
             raise StoreUnusableError(
                 f"the store at {settings.path} may hold rows in clear, which no key erases.",
                 hint="Run `semcache store encrypt` first.",
             )
-        ring = _ring(settings)
         keys = ring.destroy(tenant)
         _sync(ring, settings.path)
         report = checking.repair_locked(settings, progress)
@@ -115,13 +116,13 @@ def _locked(settings: StoreSettings) -> Iterator[None]:
         yield
 
 
-def _ring(settings: StoreSettings) -> KeyRing:
+def _ring(settings: StoreSettings, master_keys: Sequence[MasterKey]) -> KeyRing:
     if not (settings.path / KEY_FILE).exists():
         raise StoreUnusableError(
             f"the store at {settings.path} has no key file: none of its rows is encrypted.",
             hint="Run `semcache store encrypt` first.",
         )
-    return KeyRing(settings.path, encryption.master_keys(settings.encryption), readonly=False)
+    return KeyRing(settings.path, master_keys, readonly=False)
 
 
 def _sync(ring: KeyRing, folder: Path) -> None:

@@ -18,7 +18,14 @@ from semcache.request.cacheability import CacheabilityRules
 from semcache.request.forms.embeddings import inputs_of
 from semcache.request.keying import Keying, secret_key_id
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import MAX_MODEL_CHARS, check_values, decode_json, is_long, parse_body
+from semcache.request.parsing import (
+    MAX_MODEL_CHARS,
+    check_values,
+    decode_json,
+    has_more_values,
+    is_long,
+    parse_body,
+)
 from semcache.request.storable import skip_reason
 from semcache.request.tasks import Tasks, exemplar_texts
 from semcache.request.templates import Templates
@@ -33,6 +40,7 @@ __all__ = [
     "check_values",
     "decode_json",
     "exemplar_texts",
+    "has_more_values",
     "inputs_of",
     "is_long",
     "parse_body",

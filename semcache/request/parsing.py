@@ -89,9 +89,6 @@ def is_long(body: bytes) -> bool:
 def check_values(body: bytes, limits: LimitSettings, what: str) -> None:
     """Check that a JSON text doesn't have more than `limits.values` values, without reading it.
 
-    Each value but the first of its list or object follows a comma, and each list or object has a bracket. Only those
-    outside of strings count.
-
     Args:
         body: the text.
         limits: the limit.
@@ -100,17 +97,26 @@ def check_values(body: bytes, limits: LimitSettings, what: str) -> None:
     Raises:
         InvalidRequestError: TOO_MANY_VALUES.
     """
-    # A value takes two bytes at least. Most long bodies have few commas even within their strings.
-    if len(body) <= 2 * limits.values or _marks(body) <= limits.values:
-        return
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    # A value has two strings at most: its name, and itself. So the split makes no more pieces than are allowed.
-    if plain.count(b'"') > 4 * limits.values or _marks(b"".join(plain.split(b'"')[::2])) > limits.values:
+    if has_more_values(body, limits.values):
         refuse(
             f"{what} has more than {limits.values} JSON values.",
             "TOO_MANY_VALUES",
             hint="Send fewer messages, parts and fields, or raise limits.values.",
         )
+
+
+def has_more_values(text: bytes, most: int) -> bool:
+    """Return whether a JSON text has more than `most` values, without reading it.
+
+    Each value but the first of its list or object follows a comma, and each list or object has a bracket. Only those
+    outside of strings count.
+    """
+    # A value takes two bytes at least. Most long texts have few commas even within their strings.
+    if len(text) <= 2 * most or _marks(text) <= most:
+        return False
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    # A value has two strings at most: its name, and itself. So the split makes no more pieces than are allowed.
+    return plain.count(b'"') > 4 * most or _marks(b"".join(plain.split(b'"')[::2])) > most
 
 
 def _marks(text: bytes) -> int:

@@ -116,6 +116,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
     secrets = partition_secrets(settings)
     prices = replacements.get("prices") or PriceBook.open(settings.costs, targets=settings.upstream.targets)
     registry = CollectorRegistry()
+    long_work = LongWork()
     metrics = Metrics(registry, settings.metrics, clock, _known_models(settings))
     embedder = replacements.get("embedder")
     if embedder is None:
@@ -142,7 +143,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         closing.push_async_callback(index.close)
     upstream = replacements.get("upstream")
     if upstream is None:
-        upstream = _open_upstream(settings, clock, metrics)
+        upstream = _open_upstream(settings, clock, metrics, long_work)
         closing.push_async_callback(upstream.close)
     composition = assemble(
         settings,
@@ -160,6 +161,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
         prices=prices,
         secrets=secrets,
         tasks=await _open_tasks(settings.tasks, embedder),
+        long_work=long_work,
     )
     # The rollup of a month takes longer to read than the event loop may stand still.
     await asyncio.to_thread(composition.accounts.budgets.open_periods, clock.wall())
@@ -175,6 +177,7 @@ def assemble(
     prices: PriceBook,
     secrets: Sequence[str],
     tasks: Tasks,
+    long_work: LongWork | None = None,
 ) -> Composition:
     """Wire a server of adapters that are open.
 
@@ -186,12 +189,13 @@ def assemble(
         prices: what models cost.
         secrets: the partition secret, then those kept for reading.
         tasks: classifies requests; it holds the exemplars' vectors.
+        long_work: the thread for long work, which the upstream may share; None: one is made.
     """
     clock, embedder, store, index = adapters.clock, adapters.embedder, adapters.store, adapters.index
     budgets = Budgets(settings.costs, store.ledger, clock, metrics)
     accounts = _accounts(settings, adapters, metrics, prices, budgets)
     memo = RequestMemo()
-    long_work = LongWork()
+    long_work = long_work or LongWork()
     gate = Gate(settings.server, settings.limits)
     cache = SemanticCache(
         Rooms(
@@ -237,7 +241,7 @@ def assemble(
     return Composition(settings, adapters, registry, metrics, accounts, cache, gate, admission, service, front, http)
 
 
-def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUpstream:
+def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics, long_work: LongWork) -> HttpUpstream:
     return HttpUpstream(
         settings.upstream,
         clock,
@@ -246,6 +250,7 @@ def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics) -> HttpUp
         max_wait_s=settings.server.max_wait_s,
         # Without authentication there is one tenant, with which nobody shares.
         fair=settings.auth.enabled,
+        long_work=long_work,
     )
 
 

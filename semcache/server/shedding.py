@@ -8,17 +8,17 @@ from math import inf
 
 from semcache.errors import OverloadedError
 
-TARGET_S = 0.03
+TARGET_S = 0.02
 """The front's delay that is kept under overload, seconds: a refusal waits as long as any other call, and shall take
-less than 50 ms ("overload" in `benchmarks/README.md`)."""
-WAITING = 48
-"""Calls that may wait unseen before any is refused: what 64 callers in a closed loop leave there. On a machine that
-other programs keep busy a few calls wait for long, and refusing some would help none."""
-_BURST_S = 0.15
+less than 50 ms, of which the swings of the delay take their part ("overload" in `benchmarks/README.md`)."""
+FEW = 3
+"""Calls that may wait unseen however slow the front is: one is about to be seen, and refusing two would help none."""
+_BURST_S = 0.1
 """How long the delay may be longer before anything is refused: a burst is over by then (RFC 8033, MAX_BURST)."""
-_AT_ONCE = 5.0
-"""Share that is refused at once for each second of delay above the target, in 1/s: the proportional part."""
-_SETTLING = 15.0
+_AT_ONCE = 8.0
+"""Share that is refused at once for each second of delay above the target, in 1/s: the proportional part. From 10 on
+the delay swings at four times the load that the server can answer."""
+_SETTLING = 20.0
 """How fast the share grows for each second of delay above the target, in 1/s²: the integral part, which settles at the
 share that has to be refused."""
 _DECAY_S = 0.2
@@ -34,8 +34,10 @@ class Shedding:
 
     It is pure: the delay and the time are arguments. The delay is what a new call waits before the front sees it. The
     share grows while the delay is above the target and falls while it is below, so that the delay settles there: the
-    server then does as much as it can. The target is `TARGET_S`, or the time in which `WAITING` calls are handed over
-    where that is longer.
+    server then does as much as it can.
+
+    By Little's law as many calls wait as the front sees in the delay. So `TARGET_S` times the rate of calls may wait,
+    or `FEW` where that is more: the target is `TARGET_S`, or the time in which `FEW` calls are handed over.
 
     Args:
         embedder_wait_s: returns the seconds that a text would wait for the embedder now.
@@ -69,7 +71,7 @@ class Shedding:
             calls_per_s: calls that the front gets to see.
         """
         self.delay_s = delay_s
-        target_s = max(TARGET_S, WAITING / calls_per_s if calls_per_s > 0 else inf)
+        target_s = max(TARGET_S, FEW / calls_per_s if calls_per_s > 0 else inf)
         above_s = delay_s - target_s
         self.tense = delay_s >= target_s / 2
         if delay_s < target_s / 2:

@@ -55,6 +55,12 @@ class HttpSettings(Section):
     """The address to listen on. Without auth only a loopback address is allowed."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 picks a free port; `serve` prints it."""
+    max_connections: Count = 1024
+    """Connections at once. Of more, the one that has been idle longest is closed; where none is idle, the new one is
+    refused with 503."""
+    max_address_connections: Count = 256
+    """Those of one peer address, likewise: a quarter, so that one client can't take all. Behind a proxy, whose address
+    all clients share, it may be as high as `max_connections`."""
     max_header_bytes: Bytes = 32 * 1024
     """The largest head of a request: its first line and all headers."""
     stall_timeout_s: Seconds = 30.0
@@ -213,6 +219,12 @@ class LimitSettings(Section):
     """Items of one LookupBatch or StoreBatch."""
     answer_bytes: Bytes = 16 * 1024 * 1024
     """The size of one answer, and so what a stream may buffer for those who wait for it."""
+    stream_bytes: Bytes = 512 * 1024 * 1024
+    """What all open streams may hold: the chunks of live answers that a reader hasn't read, and answers that are
+    replayed. A stream for which there is no room is refused with STREAM_MEMORY before the upstream is asked."""
+    tenant_stream_bytes: Bytes = 128 * 1024 * 1024
+    """What the open streams of one tenant may hold: a quarter of all. A live stream needs room for one `answer_bytes`
+    to begin. One that grows beyond loses its readers, and its answer is stored all the same."""
     list_entries: Count = 10_000
     """Entries that one ListEntries call streams at most."""
     pending_lookups: Count = 100_000
@@ -223,6 +235,13 @@ class LimitSettings(Section):
     """How long a lookup id may be used: longer than the slowest generation."""
     lease_max_s: Seconds = 120.0
     """The longest lease that a Lookup may ask for."""
+
+    @model_validator(mode="after")
+    def _a_stream_fits(self) -> Self:
+        if not self.answer_bytes <= self.tenant_stream_bytes <= self.stream_bytes:
+            message = "answer_bytes may not be above tenant_stream_bytes, nor that above stream_bytes"
+            raise ValueError(message)
+        return self
 
 
 class KeySettings(Section):

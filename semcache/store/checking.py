@@ -14,7 +14,7 @@ from pathlib import Path
 import lmdb
 
 from semcache import encryption
-from semcache.disk import pages
+from semcache.disk import inspecting, pages
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import Entry, format_entry_id
 from semcache.settings import StoreSettings
@@ -78,7 +78,7 @@ def check(settings: StoreSettings, progress: Callable[[str], None] | None = None
     damaged_pages = _damaged_pages(settings.path)
     if damaged_pages:
         return _page_report(damaged_pages)
-    env, dbs = opening.open_environment(settings, readonly=True)
+    env, dbs = opening.open_checked(settings, readonly=True)
     try:
         with env.begin() as txn:
             return _Walk(txn, dbs, progress).run()
@@ -103,7 +103,7 @@ def repair(settings: StoreSettings, progress: Callable[[str], None] | None = Non
 
 def repair_locked(settings: StoreSettings, progress: Callable[[str], None] | None = None) -> CheckReport:
     """Do what `repair` does, for a caller that holds the folder's lock."""
-    of_pages = _page_report(pages.problems(settings.path / opening.DATA_FILE))
+    of_pages = _page_report(inspecting.problems(settings.path / opening.DATA_FILE))
     if not of_pages.clean:
         of_pages.kept = str(rebuilding.rebuild(settings.path, settings.map_size_bytes, progress))
     of_rows = _repair_rows(settings, progress)
@@ -114,7 +114,7 @@ def repair_locked(settings: StoreSettings, progress: Callable[[str], None] | Non
 
 
 def _repair_rows(settings: StoreSettings, progress: Callable[[str], None] | None) -> CheckReport:
-    env, dbs = opening.open_environment(settings, readonly=False)
+    env, dbs = opening.open_checked(settings, readonly=False)
     try:
         with env.begin(write=True) as txn:
             return _repaired(txn, dbs, progress)
@@ -131,7 +131,7 @@ def _damaged_pages(folder: Path) -> list[str]:
         return []
     with path.open("rb") as file:
         before = pages.meta_pages(file)
-        problems = pages.problems(path) if before else []
+        problems = inspecting.problems(path) if before else []
         # Pages in use are never written over, unless a commit has freed them.
         return problems if pages.meta_pages(file) == before else []
 

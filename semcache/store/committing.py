@@ -62,6 +62,10 @@ class Committer:
     """Makes every write transaction of a store. The writer's thread uses it.
 
     Attributes:
+        file: begins all transactions.
+        settings: those of the store.
+        clock: wall time decides what has expired.
+        damage: the damaged rows that readers and the writer have met since the store was opened.
         counters: as of the last commit.
         counts: since the store was opened.
         accesses: uses of entries that aren't written yet.
@@ -80,12 +84,12 @@ class Committer:
         *,
         damage: Damage,
     ) -> None:
-        self._file = file
+        self.file = file
         self.room = room
-        self._settings = settings
-        self._clock = clock
+        self.settings = settings
+        self.clock = clock
         self.counters = counters
-        self._damage = damage
+        self.damage = damage
         self._limit_bytes = eviction.limit_bytes(settings.max_bytes, settings.map_size_bytes)
         self._history_limit_bytes = int(self._limit_bytes * eviction.HISTORY_RATIO)
         self._chance = random.Random(0)  # noqa: S311 - picks samples, guards nothing
@@ -137,7 +141,7 @@ class Committer:
             group.writes = [write for write in group.writes if not write.growth_bytes]
             return [failed(write, failure) for write in growing], bool(growing)
         try:
-            self._file.reopen()
+            self.file.reopen()
         except SemcacheError as error:
             _log.error("store.not_reopened", error=str(error))
             return [], False
@@ -153,15 +157,15 @@ class Committer:
         transaction: WriteTransaction | None = None
         number = 0
         try:
-            with self._file.writing() as (txn, dbs, used_bytes):
+            with self.file.writing() as (txn, dbs, used_bytes):
                 number = txn.id()
-                transaction = WriteTransaction(txn, dbs, self.counters, self.accesses.of, self._damage)
+                transaction = WriteTransaction(txn, dbs, self.counters, self.accesses.of, self.damage)
                 fill(transaction, partial(self.room.beyond, txn, dbs, used_bytes))
                 transaction.finish()
                 if self.trouble is not None:  # Only a commit that writes tells whether the disk takes writes again.
                     txn.put(layout.META_COUNTERS, transaction.counters.pack(), db=dbs.meta)
         except lmdb.Error:
-            if transaction is None or not self._file.is_committed(number):
+            if transaction is None or not self.file.is_committed(number):
                 raise
         self.counters = transaction.counters
         self.counts.evicted += transaction.evicted
@@ -177,7 +181,7 @@ class Committer:
         notes = list(group.notes)
         for note in notes:
             if note.served is not None:
-                transaction.remember_served(note.served, self._settings.served_ttl_s)
+                transaction.remember_served(note.served, self.settings.served_ttl_s)
         refused_bytes = 0
         for write in group.writes:
             if write.growth_bytes > max(room_bytes, 0):
@@ -231,9 +235,9 @@ class Committer:
         del room  # Deletes need none.
         transaction.evict(
             limit_bytes=limit_bytes,
-            max_entries=self._settings.max_entries,
-            policy=self._settings.eviction,
-            now_s=self._clock.wall(),
+            max_entries=self.settings.max_entries,
+            policy=self.settings.eviction,
+            now_s=self.clock.wall(),
             chance=self._chance,
         )
 
@@ -243,7 +247,7 @@ class Committer:
         if failure is None or isinstance(failure, StoreFullError):
             self._failing_since_s = None
             return
-        now_s = self._clock.monotonic()
+        now_s = self.clock.monotonic()
         if self._failing_since_s is None:
             self._failing_since_s = now_s
         elif now_s - self._failing_since_s >= BROKEN_AFTER_S:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from semcache.disk import Environment
 from semcache.model import Entry, ServedHit
 from semcache.observe.clock_watch import ClockWatch
-from semcache.ports import Clock
-from semcache.settings import StoreSettings
 from semcache.store import damage
 from semcache.store.committing import Committer
-from semcache.store.damage import Damage
-from semcache.store.layout import Counters, Databases
-from semcache.store.ledger_room import LedgerRoom
 from semcache.store.writer import Writer
 
 
@@ -26,24 +20,12 @@ class Core:
         clock_watch: tells whether anything may be deleted for its age; the writer's thread asks it.
     """
 
-    def __init__(
-        self,
-        file: Environment[Databases],
-        room: LedgerRoom,
-        settings: StoreSettings,
-        clock: Clock,
-        counters: Counters,
-        *,
-        found_damage: Damage,
-    ) -> None:
-        self.file = file
-        self.room = room
-        self.settings = settings
-        self.clock = clock
-        committer = Committer(file, room, settings, clock, counters, damage=found_damage)
-        self.clock_watch = ClockWatch(clock)
-        self.writer = Writer(committer, settings, clock)
-        self.damage = found_damage
+    def __init__(self, committer: Committer) -> None:
+        """Start the writer over a committer, and share what it has."""
+        self.file, self.room = committer.file, committer.room
+        self.settings, self.clock, self.damage = committer.settings, committer.clock, committer.damage
+        self.clock_watch = ClockWatch(self.clock)
+        self.writer = Writer(committer, self.settings, self.clock)
         self._closed = False
 
     def live_entry(self, key: bytes, row: bytes, expired_s: float = 0.0) -> Entry | None:

@@ -13,6 +13,7 @@ from semcache.model import StoreStats
 from semcache.ports import Capabilities, Clock
 from semcache.settings import StoreSettings
 from semcache.store import embedders, opening
+from semcache.store.committing import Committer
 from semcache.store.core import Core
 from semcache.store.damage import Damage
 from semcache.store.entries import LmdbEntries
@@ -57,7 +58,7 @@ class LmdbStore:
         secret_key_ids: Sequence[str],
         embedder_fingerprint: str = "",
     ) -> Self:
-        """Open the store at `settings.path`, making it if it isn't there. Takes milliseconds, however much it holds.
+        """Open the store at `settings.path`, making it if it isn't there. Takes about a second for each GB of pages.
 
         Args:
             settings: where, how large, how often.
@@ -76,7 +77,9 @@ class LmdbStore:
             opening.narrow_modes(settings.path)
             # Read once, for the file may be opened again in the middle of trouble.
             master_keys = encryption.master_keys(settings.encryption)
-            file = Environment(lambda: opening.open_environment(settings, readonly=False, master_keys=master_keys))
+            # Once: a reopening in the middle of trouble may not keep readers waiting for as long as this takes.
+            opening.check_pages(settings.path)
+            file = Environment(lambda: opening.open_checked(settings, readonly=False, master_keys=master_keys))
             try:
                 file.free_readers()
                 counters = opening.settle_meta(file, settings.path, secret_key_ids, embedder_fingerprint, damage=damage)
@@ -90,7 +93,7 @@ class LmdbStore:
             lock.release()
             raise
         embedders.warn_of_inert(embedders.inert(counters.embedder_runs))
-        return cls(Core(file, room, settings, clock, counters, found_damage=damage), lock)
+        return cls(Core(Committer(file, room, settings, clock, counters, damage=damage)), lock)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 
 from semcache import encryption
-from semcache.disk import Environment, narrow, pages
+from semcache.disk import Environment, inspecting, narrow
 from semcache.encryption import KEY_FILE, MasterKey
 from semcache.errors import StoreUnusableError
 from semcache.settings import StoreSettings
@@ -96,11 +96,32 @@ def lock_folder(path: Path) -> OwnerLock:
         raise _unusable(path, error) from error
 
 
+def check_pages(folder: Path) -> None:
+    """Check the headers of all pages of a store before it is opened; do nothing where there is none.
+
+    Raises:
+        StoreUnusableError: a page is damaged, or the file can't be read.
+    """
+    try:
+        inspecting.check_pages(folder / DATA_FILE)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
 def open_environment(
+    settings: StoreSettings, *, readonly: bool, master_keys: Sequence[MasterKey] | None = None
+) -> tuple[lmdb.Environment, Databases]:
+    """Check the pages of a store, then return what `open_checked` returns, with the same arguments and errors."""
+    check_pages(settings.path)
+    return open_checked(settings, readonly=readonly, master_keys=master_keys)
+
+
+def open_checked(
     settings: StoreSettings, *, readonly: bool, master_keys: Sequence[MasterKey] | None = None
 ) -> tuple[lmdb.Environment, Databases]:
     """Return the environment and its sub-databases; make a missing store unless `readonly`.
 
+    The caller has had the pages of an existing file checked: LMDB trusts them, and damaged ones may end the process.
     Commits are synced. The map isn't writable, because a full disk would then end the process with SIGBUS. The map's
     size never changes. With `encryption`, the environment encrypts and decrypts rows.
 
@@ -122,7 +143,7 @@ def open_environment(
     try:
         if not (path / DATA_FILE).exists():
             _make_data_file(path, map_size_bytes)
-        pages.inspect(path / DATA_FILE)
+        inspecting.inspect(path / DATA_FILE)
         env = lmdb.Environment(str(path), subdir=True, readonly=readonly, **_options(map_size_bytes))
     except (lmdb.Error, OSError) as error:
         raise _unusable(path, error) from error

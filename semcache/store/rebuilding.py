@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import lmdb
 
-from semcache.disk import pages
+from semcache.disk import inspecting, pages
 from semcache.errors import StoreUnusableError
 from semcache.store import layout, opening
 from semcache.store.opening import DATA_FILE
@@ -55,7 +55,7 @@ def rebuild(folder: Path, map_size_bytes: int, progress: Callable[[str], None] |
 def _copy(file: BinaryIO, env: lmdb.Environment, folder: Path, progress: Callable[[str], None] | None) -> None:
     trees = pages.sub_databases(file)
     if not trees:
-        raise pages.nothing_readable(folder / DATA_FILE, "has no row that can be read")
+        raise inspecting.nothing_readable(folder / DATA_FILE, "has no row that can be read")
     meta = dict(pages.rows(file, trees["meta"])) if "meta" in trees else {}
     opening.check_format(meta.get(layout.META_FORMAT), folder)
     for name in layout.SUB_DATABASES:

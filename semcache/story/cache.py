@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 
 from semcache.coordination import Flight, Twin
 from semcache.costs.account import Account
@@ -38,14 +37,13 @@ from semcache.model import (
     Tier,
     VerdictOutcome,
 )
-from semcache.story.outcomes import NotCached, Outcome
+from semcache.story.outcomes import Found, NotCached, Outcome, Stale
 from semcache.story.rooms import Rooms
 from semcache.story.rules import key_request, keyed_request, may_join, may_read
 from semcache.story.steps import Steps
-from semcache.upstream import FORMS
 
-_LONG_ANSWER_BYTES = 256 * 1024
-"""Bytes of an answer's body that are read in a millisecond or two."""
+_LONGEST_USAGE_BYTES = 64 * 1024
+"""A longer chunk than this brings more than a usage, and reading it anew for each reader would take milliseconds."""
 
 
 class SemanticCache:
@@ -55,6 +53,7 @@ class SemanticCache:
         """Put the steps together over the rooms that they use."""
         self._steps = Steps.over(rooms)
         self._upstream = rooms.upstream
+        self._answer_bytes = rooms.settings.limits.answer_bytes
         self.policy = rooms.settings.decision.policy
         """Name of the decision policy."""
         self.embedder_fingerprint = rooms.embedder.fingerprint
@@ -86,33 +85,58 @@ class SemanticCache:
         """
         with self._steps.accounts.open(request) as account:
             keyed = await key_request(self._steps.keying, self._steps.long_work, account, request)
-            entry = await self._steps.exact.look(account, keyed)
-            if entry is not None:
-                response = self._steps.answers.serve_exact(account, keyed, entry)
-            else:
+            response = await self._exact_response(account, keyed)
+            if response is None:
                 keyed = self._steps.classifying.by_rule(account, keyed)
                 flight, leads = self._join_or_lead(account, keyed, streams=True)
-                if await flight.asked() and flight.streams:
+                if await flight.asked() and flight.has_chunks:
                     yield Started(self._steps.answers.announce(account, keyed, flight, leads=leads))
-                    async for chunk in flight.chunks():
-                        if keyed.include_usage or not _holds_usage_alone(chunk):
-                            yield chunk
+                    async with aclosing(flight.chunks()) as live:
+                        async for chunk in live:
+                            if keyed.include_usage or not _holds_usage_alone(chunk):
+                                yield chunk
                     yield Finished(self._respond(account, keyed, await flight.outcome(), leads=leads))
                     return
-                response = self._respond(account, keyed, await flight.outcome(), leads=leads)
-            yield Started(response)
-            if response.answer is not None:
-                replay = FORMS[request.protocol].replay
-                chunks = replay(response.answer.body, include_usage=keyed.include_usage)
-                if len(response.answer.body) > _LONG_ANSWER_BYTES:
-                    # The first chunk comes when the whole body has been read. The others are made as they are sent.
-                    yield await self._steps.long_work.run(request.tenant, partial(next, chunks))
-                for chunk in chunks:
+                response = await self._landed_response(account, keyed, flight, leads=leads)
+                del flight  # It holds a copy of the answer.
+            with await self._steps.replays.open(request, response) as replay:
+                response = response._replace(answer=replay.answer)
+                yield Started(response)
+                for chunk in replay.chunks(include_usage=keyed.include_usage):
                     yield chunk
-            yield Finished(response)
+                yield Finished(response)
+
+    async def _exact_response(self, account: Account, keyed: KeyedRequest) -> Response | None:
+        """Return the response of an exact hit that is to be replayed; None where there is no such hit.
+
+        Raises:
+            OverLimitError: STREAM_MEMORY.
+        """
+        entry = await self._steps.exact.look(account, keyed)
+        if entry is None:
+            return None
+        self._steps.replays.require_room(keyed.request.tenant, entry.answer)
+        return self._steps.answers.serve_exact(account, keyed, entry)
+
+    async def _landed_response(
+        self, account: Account, keyed: KeyedRequest, flight: Flight[Outcome], *, leads: bool
+    ) -> Response:
+        """Return the response to one of a flight's waiters whose answer is to be replayed.
+
+        Raises:
+            OverLimitError: STREAM_MEMORY.
+        """
+        outcome = await flight.outcome()
+        if not isinstance(outcome, NotCached):
+            answer = outcome.entry.answer if isinstance(outcome, Found | Stale) else outcome.answer
+            self._steps.replays.require_room(keyed.request.tenant, answer)
+        return self._respond(account, keyed, outcome, leads=leads)
 
     def _join_or_lead(self, account: Account, keyed: KeyedRequest, *, streams: bool) -> tuple[Flight[Outcome], bool]:
         """Return the flight that answers this request, and whether it was started for it.
+
+        Raises:
+            OverLimitError: STREAM_MEMORY: there is no room for a further live stream.
 
         A flight holds the account of the request that it was started for. So the caller may leave, and what the flight
         spends is booked all the same.
@@ -124,9 +148,16 @@ class SemanticCache:
         flight = self._steps.flights.find(key) if key is not None else None
         if flight is not None:
             return flight, False
+        tenant = keyed.request.tenant
+        if streams:
+            self._steps.stream_memory.require_room(tenant, self._answer_bytes)
         account.hold()
         flight = self._steps.flights.start(
-            key, lambda new: self._find_or_fetch(account, keyed, new), streams=streams, ended=account.release
+            key,
+            lambda new: self._find_or_fetch(account, keyed, new),
+            streams=streams,
+            tenant=tenant,
+            ended=account.release,
         )
         return flight, True
 
@@ -254,4 +285,4 @@ class SemanticCache:
 
 def _holds_usage_alone(chunk: bytes) -> bool:
     """Return whether a chunk tells the usage and nothing else: semcache always asks for it, the caller may not have."""
-    return b'"usage"' in chunk and not json.loads(chunk).get("choices")
+    return len(chunk) <= _LONGEST_USAGE_BYTES and b'"usage"' in chunk and not json.loads(chunk).get("choices")

@@ -210,7 +210,7 @@ class Filling:
         except BaseException as error:
             if call.lost:  # Whatever ended the call, a cancellation too: the request's own line has the last loss.
                 purchase.broke_off(self._usages.whole_loss(keyed, call.lost.pop()))
-            stale = None if flight.has_chunks else await self._stale.find(keyed, error)
+            stale = None if flight.has_begun else await self._stale.find(keyed, error)
             if stale is None:
                 raise
             purchase.replaced()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from semcache.coordination import Flights, Twins
+from semcache.coordination import Flights, StreamMemory, Twins
 from semcache.costs.accounts import Accounts
 from semcache.decision import Decider
 from semcache.long_work import LongWork
@@ -20,6 +20,7 @@ from semcache.story.judging import Judging
 from semcache.story.lookaside import LookAside
 from semcache.story.outcomes import Outcome
 from semcache.story.paraphrases import Paraphrases
+from semcache.story.replays import Replays
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 from semcache.story.searching import Searching
@@ -37,6 +38,7 @@ class Steps:
     exact: ExactTier
     classifying: Classifying
     decider: Decider
+    stream_memory: StreamMemory
     flights: Flights[Outcome]
     searching: Searching
     paraphrases: Paraphrases
@@ -44,6 +46,7 @@ class Steps:
     filling: Filling
     stale: StaleAnswers
     answers: Answers
+    replays: Replays
     lookaside: LookAside
     explaining: Explaining
     corrections: Corrections
@@ -52,7 +55,8 @@ class Steps:
     @classmethod
     def over(cls, rooms: Rooms) -> Self:
         """Put the steps together, and let the index and the exact tier follow the store's commits."""
-        flights: Flights[Outcome] = Flights()
+        stream_memory = StreamMemory(rooms.settings.limits)
+        flights: Flights[Outcome] = Flights(stream_memory)
         twins: Twins[Outcome] = Twins()
         servability = Servability(rooms.clock, rooms.upstream)
         classifying = Classifying(rooms.tasks)
@@ -70,6 +74,7 @@ class Steps:
             exact=exact,
             classifying=classifying,
             decider=rooms.decider,
+            stream_memory=stream_memory,
             flights=flights,
             searching=searching,
             paraphrases=Paraphrases(rooms, servability, judging, twins),
@@ -77,6 +82,7 @@ class Steps:
             filling=filling,
             stale=stale,
             answers=answers,
+            replays=Replays(stream_memory, rooms.long_work),
             lookaside=LookAside(
                 rooms,
                 exact=exact,

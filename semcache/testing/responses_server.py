@@ -28,4 +28,4 @@ def echo_response(request: Received) -> Reply:
     """Return "Answer to: " and the prompt; plain or streamed, as the request asks."""
     text = f"Answer to: {input_text(request.json)}"
     body = response_body(text, model=str(request.json.get("model")), usage=DEFAULT_USAGE)
-    return typed_events(replay_response(body, include_usage=True)) if request.streams else plain(body)
+    return typed_events(replay_response(body)) if request.streams else plain(body)

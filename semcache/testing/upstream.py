@@ -325,7 +325,7 @@ _BUILDERS: Mapping[ApiProtocol, Callable[[Scripted, str], bytes]] = {
 
 
 def _chunks(scripted: Scripted, answer: Answer, form: AnswerForm, protocol: ApiProtocol) -> list[bytes]:
-    chunks = list(form.replay(answer.body, include_usage=True))
+    chunks = list(form.replay(answer.body).chunks(include_usage=True))
     return _CUTTERS[protocol](chunks, scripted.pieces) if scripted.pieces else chunks
 
 

@@ -1,19 +1,35 @@
-"""Passes a target's reply to a streamed call on, chunk by chunk, and assembles the whole answer from the chunks."""
+"""Passes a target's reply to a streamed call on, chunk by chunk, and assembles the whole answer from the chunks.
+
+What comes at once may be large: a line of some MiB, or a compressed piece that is thousands of chunks. So everything
+else on the event loop runs after each `STEP_BYTES` and each `STEP_EVENTS`, and a long chunk is read on another thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from semcache.errors import UpstreamError
+from semcache.long_work import LongWork
 from semcache.upstream.forms import AnswerForm
 from semcache.upstream.retries import INCOMPLETE
 from semcache.upstream.sse import Event, EventParser
 from semcache.upstream.target import HttpTarget, StreamedReply
 from semcache.upstream.wire import refuse
 
+Result = TypeVar("Result")
+
+STEP_BYTES = 16 * 1024
+"""Bytes of a stream that are split into events in one step of the event loop: of the shortest lines, some
+milliseconds."""
+STEP_EVENTS = 64
+"""Events that are passed on in one step of the event loop: about two milliseconds."""
+LONG_BYTES = 256 * 1024
+"""Bytes of JSON from which it is read and written on the thread for long work: a millisecond or two."""
 _DONE = b"[DONE]"
 _AFTER_DONE_S = 0.05
 """How long the end of a stream may follow its last event. A connection whose stream ended can be used again."""
@@ -27,21 +43,24 @@ class WholeBody:
     flaw: str = ""
 
 
-async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> AsyncGenerator[bytes | WholeBody, None]:
+async def relay(
+    reply: StreamedReply, target: HttpTarget, form: AnswerForm, long_work: LongWork, tenant: str
+) -> AsyncGenerator[bytes | WholeBody, None]:
     """Yield a reply's chunks, and last the whole answer that they make.
 
     Args:
-        reply: the reply.
-        target: who sends it.
+        reply: the reply, whose body is still coming.
+        target: who replies.
         form: how its protocol is read.
+        long_work: reads what is long.
+        tenant: whose turn at it that takes.
 
     Raises:
         UpstreamError: what came is no answer, or only a part of one.
     """
     if not reply.is_event_stream:  # The target doesn't stream: the answer comes in one piece.
         body = await reply.read()
-        form.read(body)
-        for chunk in form.replay(body, include_usage=True):
+        for chunk in await _do(partial(_replayed, body, form), len(body), long_work, tenant):
             yield chunk
         yield WholeBody(body)
         return
@@ -55,7 +74,7 @@ async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> A
             if event.data == _DONE:
                 assembler.finish()
                 break
-            assembler.add(event.data)
+            await _do(partial(assembler.add, event.data), len(event.data), long_work, tenant)
             if event.name == b"error":  # Its data don't say so, or the assembler would have raised.
                 refuse("an error event", event.data)
             yield event.data
@@ -68,7 +87,19 @@ async def relay(reply: StreamedReply, target: HttpTarget, form: AnswerForm) -> A
             http_status=200,
             reason=INCOMPLETE,
         )
-    yield WholeBody(assembler.whole(), assembler.flaw)
+    body = await _do(assembler.whole, size_bytes, long_work, tenant)
+    yield WholeBody(body, assembler.flaw)
+
+
+def _replayed(body: bytes, form: AnswerForm) -> Iterator[bytes]:
+    """Return the chunks of a whole answer, once it is known to be one."""
+    form.read(body)
+    return form.replay(body).chunks(include_usage=True)
+
+
+async def _do(work: Callable[[], Result], size_bytes: int, long_work: LongWork, tenant: str) -> Result:
+    """Do work over so many bytes: at once, or on the thread for long work."""
+    return work() if size_bytes <= LONG_BYTES else await long_work.run(tenant, work)
 
 
 async def _end(rest: AsyncGenerator[object, None]) -> None:
@@ -81,12 +112,15 @@ async def _end(rest: AsyncGenerator[object, None]) -> None:
 async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Event, None]:
     """Yield the events of a stream to its [DONE], which is the last, or to its clean end.
 
-    Empty events, a sign of life, are left out.
+    Empty events, a sign of life, are left out. A piece is taken in slices, with everything else in between: the next
+    one may be there already, and waiting for it would let nothing else run.
     """
     parser = EventParser()
-    async with aclosing(reply.pieces()) as pieces:
-        async for piece in pieces:
-            for event in parser.feed(piece):
+    async with aclosing(reply.pieces()) as pieces, aclosing(_slices(pieces)) as slices:
+        async for piece in slices:
+            for number, event in enumerate(parser.feed(piece), 1):
+                if number % STEP_EVENTS == 0:
+                    await asyncio.sleep(0)
                 data = event.data.strip()
                 if data == _DONE:
                     await _end(pieces)
@@ -100,3 +134,16 @@ async def _events(reply: StreamedReply, target: HttpTarget) -> AsyncGenerator[Ev
         data = event.data.strip()
         if data:
             yield Event(b"", _DONE) if data == _DONE else event
+
+
+async def _slices(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield pieces in slices of `STEP_BYTES` at most; everything else runs after each so many bytes."""
+    handled_bytes = 0
+    async for piece in pieces:
+        for start in range(0, len(piece), STEP_BYTES):
+            part = piece[start : start + STEP_BYTES]
+            if handled_bytes + len(part) > STEP_BYTES:
+                handled_bytes = 0
+                await asyncio.sleep(0)
+            handled_bytes += len(part)
+            yield part

@@ -8,12 +8,14 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from semcache.errors import ServerExhaustedError, UpstreamError
-from semcache.model import Answer, ApiProtocol, Mode, PassedCall, PassedReply, UpstreamCall
+from semcache.long_work import LongWork
+from semcache.model import Answer, Mode, PassedCall, PassedReply, UpstreamCall
 from semcache.ports import Clock
 from semcache.settings import UpstreamSettings
 from semcache.upstream.batches import Batches
@@ -25,7 +27,7 @@ from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.passage import Passage, PassageObserver
 from semcache.upstream.places import Places
-from semcache.upstream.relay import WholeBody, relay
+from semcache.upstream.relay import LONG_BYTES, WholeBody, relay
 from semcache.upstream.retries import Blame, blame, outcome_of
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RoutePlan, RouteTable, models_of, without
@@ -82,6 +84,7 @@ class HttpUpstream:
         rng: draws targets by their weight, and the jitter.
         sleep: waits between tries.
         environ: the variables that `api_key_env` names; None: the process's environment.
+        long_work: reads long answers; None: a thread of its own does.
 
     Raises:
         SettingsError: a base URL or a key that can't be used.
@@ -99,7 +102,9 @@ class HttpUpstream:
         rng: random.Random | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         environ: Mapping[str, str] | None = None,
+        long_work: LongWork | None = None,
     ) -> None:
+        self._long_work = long_work or LongWork()
         self._retry = settings.retry
         self._clock = clock
         self._observer = observer
@@ -187,7 +192,7 @@ class HttpUpstream:
                         body = FORMS[call.protocol].edit(call.body, model=place.model, stream=False)
                         with self._attempt(tries, place, call, received) as limit_s:
                             whole = await self._targets[place.target].fetch(body, call, limit_s, received)
-                            return self._read(whole, place, tries, started_s, call.protocol)
+                            return await self._read(whole, call, place, tries, started_s)
                 except UpstreamError as error:
                     self._log_failure(error, tries, call)
 
@@ -215,7 +220,9 @@ class HttpUpstream:
                             until_s = self._clock.monotonic() + limit_s
                             async with (
                                 self._streams[place.target].open(call, place.model, limit_s, received) as reply,
-                                aclosing(relay(reply, target, FORMS[call.protocol])) as pieces,
+                                aclosing(
+                                    relay(reply, target, FORMS[call.protocol], self._long_work, call.tenant)
+                                ) as pieces,
                             ):
                                 # The share of the time ends with the first chunk: after it no other target is tried.
                                 async with target.time_limit(until_s - self._clock.monotonic(), call):
@@ -225,7 +232,7 @@ class HttpUpstream:
                                     received.chunks.append(piece)
                                     yield piece
                                     piece = await anext(pieces)
-                            answer = self._read(piece.body, place, tries, started_s, call.protocol, flaw=piece.flaw)
+                            answer = await self._read(piece.body, call, place, tries, started_s, flaw=piece.flaw)
                 except UpstreamError as error:
                     if received.chunks:
                         raise
@@ -282,17 +289,12 @@ class HttpUpstream:
         """Return the context in which the call holds a place at a target; entering it says whether the call waited."""
         return self._places[place.target].held(call.tenant, call.deadline_s - self._clock.monotonic())
 
-    def _read(
-        self,
-        body: bytes,
-        place: Destination,
-        tries: Tries,
-        started_s: float,
-        protocol: ApiProtocol,
-        *,
-        flaw: str = "",
+    async def _read(
+        self, body: bytes, call: UpstreamCall, place: Destination, tries: Tries, started_s: float, *, flaw: str = ""
     ) -> Answer:
-        answer = FORMS[protocol].read(body, target_model=place.model)
+        """Return what a body says, and note its finish reason and its model. A long one is read on another thread."""
+        read = partial(FORMS[call.protocol].read, body, target_model=place.model)
+        answer = read() if len(body) <= LONG_BYTES else await self._long_work.run(call.tenant, read)
         answer = replace(
             answer,
             target_model=place.model,

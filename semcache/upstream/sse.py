@@ -42,12 +42,13 @@ class EventParser:
         if not data:
             return []
         self._after_return = data.endswith(b"\r")
-        self._pieces.append(data)
-        self.pending_bytes += len(data)
-        # Pieces are joined only at a line's end, so that a long line in many pieces is joined once.
+        # Each byte is looked at once: a line's end is sought in what is new alone, and a long line is joined once.
         if b"\n" not in data and b"\r" not in data:
+            self._pieces.append(data)
+            self.pending_bytes += len(data)
             return []
-        *lines, rest = _LINE_END.split(b"".join(self._pieces))
+        first, *lines = _LINE_END.split(data)
+        *lines, rest = [b"".join([*self._pieces, first]), *lines]
         self._pieces = [rest] if rest else []
         events = [event for line in lines if (event := self._line(line)) is not None]
         self.pending_bytes = len(rest) + sum(map(len, self._data))

@@ -22,6 +22,7 @@ class ToolCall:
         self.name = ""
         self._arguments: list[str] = []
         self._is_custom = False
+        self._is_readable = True
         self._fields: dict[str, Any] = {}
 
     @property
@@ -36,7 +37,9 @@ class ToolCall:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the arguments are JSON, or there are none. A custom tool takes any text."""
+        """Whether all was read, and the arguments are JSON, or there are none. A custom tool takes any text."""
+        if not self._is_readable:
+            return False
         return self._is_custom or not self.has_arguments or _is_json("".join(self._arguments))
 
     @property
@@ -67,9 +70,12 @@ class ToolCall:
 
         Args:
             part: the part of a tool call; empty for the older function call.
-            function: what names the function; None for a custom tool, which the part itself has.
+            function: what names the function; None for a custom tool, which the part itself has. Of anything but an
+                object nothing is read, and the call isn't sound.
         """
         self.seen = True
+        self._is_readable = self._is_readable and isinstance(function, dict | None)
+        self._is_readable = self._is_readable and isinstance(part.get("custom"), dict | None)
         for name, value in part.items():
             if name not in {"index", "function", "custom"} and value not in (None, ""):
                 self._fields.setdefault(name, value)

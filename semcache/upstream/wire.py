@@ -15,11 +15,15 @@ from typing import Any, NoReturn
 
 from semcache.errors import UpstreamError
 from semcache.model import Answer, finish_text, is_deeper, text_of
+from semcache.request import has_more_values
 from semcache.upstream.usage import completion_usage
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _MAX_LEVELS = 200
 """Levels of an upstream's JSON. Python reads more than it can write: a deeper answer could not be replayed."""
+_MAX_VALUES = 2_000_000
+"""Values of an upstream's JSON: Python reads it in one step that nothing interrupts, so many in a fifth of a second. An
+answer of 4,000 tokens with 20 log probabilities each has fewer, and so have embeddings of 16 MiB."""
 _ERROR_BYTES = 2048
 _PIECE_CHARS = 48
 """Characters of a replayed chunk: a few words, as providers send them."""
@@ -55,7 +59,18 @@ def read_answer(body: bytes, *, target_model: str = "") -> Answer:
         text=well_formed(text_of(first.get("content"))),
         target_model=target_model,
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages if message),
+        flaw="" if all(has_replayable_calls(each) for each in messages if each) else "malformed_tool_calls",
     )
+
+
+def has_replayable_calls(message: Mapping[str, Any]) -> bool:
+    """Whether a stream can bring a message's calls as its completion has them: a list of objects, and an object."""
+    calls, function = message.get("tool_calls"), message.get("function_call")
+    return (calls is None or _are_objects(calls)) and isinstance(function, dict | None)
+
+
+def _are_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def is_same_model(asked: str, answered: str) -> bool:
@@ -75,7 +90,7 @@ def read_json(body: bytes, what: str) -> dict[str, Any]:
         what: what the body should be, for the error's sentence ("a chunk").
 
     Raises:
-        UpstreamError: the body is no JSON object, or it reports an error.
+        UpstreamError: the body is no JSON object, has too many values or levels, or reports an error.
     """
     value = read_object(body, what)
     error = value.get("error")
@@ -93,8 +108,10 @@ def read_object(body: bytes, what: str) -> dict[str, Any]:
         what: what the body should be, for the error's sentence ("a chunk").
 
     Raises:
-        UpstreamError: the body is no JSON object.
+        UpstreamError: the body is no JSON object, or has too many values or levels.
     """
+    if has_more_values(body, _MAX_VALUES):
+        refuse(f"{what} with more than {_MAX_VALUES:,} JSON values", body)
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError:
@@ -167,46 +184,63 @@ def replay_chunks(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
         body: a completion that `read_answer` took.
         include_usage: whether the caller asked for `stream_options.include_usage`.
     """
-    completion = json.loads(body.decode("utf-8-sig"))
-    shared = {
-        "id": completion.get("id") or f"chatcmpl-{zlib.crc32(body):08x}",
-        "object": "chat.completion.chunk",
-        "created": completion.get("created") or 0,
-        "model": completion.get("model") or "",
-        **{name: value for name, value in completion.items() if name not in _OF_THE_HEAD},
-    }
-    head = dump(shared)[:-1] + b',"choices":['
-    tail = b'],"usage":null}' if include_usage else b"]}"
-    choices = completion["choices"]
-    indices = [choice.get("index") for choice in choices]
-    if len({index for index in indices if type(index) is int and index >= 0}) < len(choices):
-        indices = list(range(len(choices)))  # Two choices of one index would be one choice to a client.
-    for index, choice in zip(indices, choices, strict=True):
-        yield from _replay_choice(choice, index, head, tail)
-    if include_usage and completion.get("usage") is not None:
-        yield head + b'],"usage":' + dump(completion["usage"]) + b"}"
+    return Replay(body).chunks(include_usage=include_usage)
+
+
+class Replay:
+    """A completion that was read once, and is replayed as chunks any number of times.
+
+    Attributes:
+        size_bytes: bytes that it takes in memory, about: the body and what was read of it.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        """Read `body`, a completion that `read_answer` took."""
+        text = body.decode("utf-8-sig")
+        self.size_bytes: int = len(body) + sys.getsizeof(text)
+        self._completion: dict[str, Any] = json.loads(text)
+        self._id = self._completion.get("id") or f"chatcmpl-{zlib.crc32(body):08x}"
+
+    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
+        """Yield the chunks as `replay_chunks` does, each made when it is asked for."""
+        completion = self._completion
+        shared = {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": completion.get("created") or 0,
+            "model": completion.get("model") or "",
+            **{name: value for name, value in completion.items() if name not in _OF_THE_HEAD},
+        }
+        head = dump(shared)[:-1] + b',"choices":['
+        tail = b'],"usage":null}' if include_usage else b"]}"
+        choices = completion["choices"]
+        indices = [choice.get("index") for choice in choices]
+        if len({index for index in indices if type(index) is int and index >= 0}) < len(choices):
+            indices = list(range(len(choices)))  # Two choices of one index would be one choice to a client.
+        for index, choice in zip(indices, choices, strict=True):
+            yield from _replay_choice(choice, index, head, tail)
+        if include_usage and completion.get("usage") is not None:
+            yield head + b'],"usage":' + dump(completion["usage"]) + b"}"
 
 
 def _replay_choice(choice: Mapping[str, Any], index: int, head: bytes, tail: bytes) -> Iterator[bytes]:
     start = head + b'{"index":%d,"delta":' % index
     end = b',"finish_reason":null}' + tail
     message = choice["message"]
-    rest = {
-        name: value
-        for name, value in message.items()
-        if name not in {"role", "content", "tool_calls"} and value is not None
-    }
+    calls = message.get("tool_calls")
+    numbered = calls is not None and _are_objects(calls)
+    of_their_own = {"role", "content", "tool_calls"} if numbered else {"role", "content"}
+    rest = {name: value for name, value in message.items() if name not in of_their_own and value is not None}
     opening = {"role": message.get("role") or "assistant", "content": None if message.get("content") is None else ""}
     yield start + dump(opening) + end
     if rest:
         yield start + dump(rest) + end
     for piece in _replay_content(message.get("content")):
         yield start + b'{"content":' + dump(piece) + b"}" + end
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and calls:
+    if numbered and calls:
         # Some upstreams give all calls of a plain answer one index, which would make them one call here.
-        numbered = [{**call, "index": number} for number, call in enumerate(calls) if isinstance(call, dict)]
-        yield start + b'{"tool_calls":' + dump(numbered) + b"}" + end
+        indexed = [{**call, "index": number} for number, call in enumerate(calls)]
+        yield start + b'{"tool_calls":' + dump(indexed) + b"}" + end
     logprobs = b"" if choice.get("logprobs") is None else b'"logprobs":' + dump(choice["logprobs"]) + b","
     finish_reason = choice.get("finish_reason") or ("tool_calls" if calls else "stop")
     yield start + b"{}," + logprobs + b'"finish_reason":' + dump(finish_reason) + b"}" + tail

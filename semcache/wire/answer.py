@@ -12,6 +12,7 @@ from semcache.request import check_values
 from semcache.settings import LimitSettings
 from semcache.upstream.counts import MAX_TOKENS
 from semcache.upstream.usage import completion_usage
+from semcache.upstream.wire import has_replayable_calls
 from semcache.v1 import semcache_pb2 as pb
 from semcache.wire.texts import check_text
 
@@ -115,24 +116,27 @@ def _usage(usage: pb.Usage) -> Usage:
 
 def _read(body: bytes) -> _Completion:
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise InvalidRequestError("the answer is nested too deeply.", hint=_HINT) from error
     except ValueError as error:
         raise InvalidRequestError(f"the answer is not JSON: {error}.", hint=_HINT) from error
     try:
-        choice = value["choices"][0]
-        message = choice["message"]
-        content, called = message.get("content"), message.get("tool_calls") or message.get("function_call")
-        finish_reason = choice.get("finish_reason")
+        choices = value["choices"]
+        messages = [choice["message"] for choice in choices]
+        finish_reason = choices[0].get("finish_reason")
+        calls_tools = any(message.get("tool_calls") or message.get("function_call") for message in messages)
+        content = messages[0].get("content")
     except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise InvalidRequestError("the answer has no choices[0].message.", hint=_HINT) from error
+        raise InvalidRequestError("the answer has no choices, or one without a message.", hint=_HINT) from error
+    if not all(map(has_replayable_calls, messages)):
+        raise InvalidRequestError("the answer's tool_calls are no list of objects.", hint=_HINT)
     return _Completion(
         text=text_of(content),
         model=_text(value.get("model")),
         finish_reason=finish_text(finish_reason),
         usage=completion_usage(value),
-        tool_calls=bool(called),
+        tool_calls=calls_tools,
     )
 
 

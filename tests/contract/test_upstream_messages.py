@@ -15,14 +15,14 @@ from semcache.testing.clock import FakeClock
 from semcache.testing.messages import message_body
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.testing.upstream_server import Ending, ScriptedServer, named_events, plain
-from semcache.upstream import FORMS, HttpUpstream
+from semcache.upstream import HttpUpstream
+from semcache.upstream.forms.messages.replaying import replay_events
 
 TEXT = "Paris, as far as anyone knows, and for a long time by now."
 USAGE = Usage(40, 16, 12, cache_write_tokens=8)
 CALLS = ({"type": "tool_use", "id": "toolu_0", "name": "f", "input": {"a": 1}},)
 HEADERS = (("anthropic-version", "2023-06-01"), ("anthropic-beta", "a,b"))
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-replay_events = FORMS[ApiProtocol.MESSAGES].replay
 
 
 class InProcess:

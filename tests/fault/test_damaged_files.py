@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from semcache.disk import pages
+from semcache.disk import inspecting, pages
 from tests.fault.reading import ENTRIES, fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ async def test_flipped_bits_serve_nothing_wrong_and_are_mended(tmp_path, whole, 
 
 
 async def test_a_whole_file_has_no_problem(tmp_path, whole):
-    assert pages.problems(tmp_path / "whole" / "data.mdb") == []
+    assert inspecting.problems(tmp_path / "whole" / "data.mdb") == []
     (report,) = reports(tmp_path, [whole])
     assert (report["check"], report["repair"], report["clean"]) == (0, "", True)
     assert report["open"] == {"right": ENTRIES, "wrong": 0, "lines": 2 * ENTRIES}

@@ -22,7 +22,7 @@ IN_NANOUSD, CACHED_NANOUSD, WRITTEN_NANOUSD, OUT_NANOUSD = 3_000, 300, 3_750, 15
 TEXT = "one two three four five six seven eight nine ten " * 8
 USAGE = Usage(input_tokens=1_000, cached_input_tokens=700, output_tokens=80, cache_write_tokens=200)
 WHOLE = message_body(TEXT, model=MODEL, usage=USAGE)
-EVENTS = tuple(FORMS[ApiProtocol.MESSAGES].replay(WHOLE, include_usage=True))
+EVENTS = tuple(FORMS[ApiProtocol.MESSAGES].replay(WHOLE).chunks(include_usage=True))
 INPUT_NANOUSD = 100 * IN_NANOUSD + 700 * CACHED_NANOUSD + 200 * WRITTEN_NANOUSD
 OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
 BODY = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "a question of six words, really"}]}

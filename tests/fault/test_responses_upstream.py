@@ -24,7 +24,7 @@ from semcache.upstream.forms.responses import FORM
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "stream"])
 WHOLE = response_body("A whole answer, told in several words, so that it has pieces.", model="m", usage=DEFAULT_USAGE)
-EVENTS = tuple(FORM.replay(WHOLE, include_usage=True))
+EVENTS = tuple(FORM.replay(WHOLE).chunks(include_usage=True))
 DELTA = next(number for number, event in enumerate(EVENTS) if b"output_text.delta" in event)
 CLOCK = SystemClock()
 

@@ -26,9 +26,14 @@ def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def flips(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from tests.nightly.flips import play
+    from tests.nightly.flips import play, play_headers
 
-    return play(folder, flips=options.flips, seed=options.seed).as_json()
+    headers = play_headers(folder / "headers", every=options.header_every)
+    drawn = play(folder / "drawn", flips=options.flips, seed=options.seed).as_json()
+    first_problems = [*headers.problems, *drawn["first_problems"]][:20]
+    problems = len(headers.problems) + drawn["problems"]
+    figures = {"headers_found": headers.found, "headers_harmless": headers.unfound}
+    return {**drawn, **figures, "problems": problems, "first_problems": first_problems}
 
 
 def overload(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -68,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(CHECKS)}; none: all")
     arguments.add_argument("--kills", type=int, default=1_000, help="rounds of kill -9 (1,000)")
     arguments.add_argument("--flips", type=int, default=500, help="flipped bits and truncations (500)")
+    arguments.add_argument("--header-every", type=int, default=1, help="of the headers' bits, every so many (1)")
     arguments.add_argument("--overload-minutes", type=float, default=60, help="at twice the capacity (60)")
     arguments.add_argument("--fuzz-minutes", type=float, default=60, help="of fuzzing (60)")
     arguments.add_argument("--targets", default="", metavar="NAME,NAME", help="targets of the fuzzing; empty: all")

@@ -26,6 +26,8 @@ _SHORT_TTL_S = 2.0
 _BATCH = 200
 _FULL = 0.6
 """Share of its limit that a store holds at least once it evicts: eviction starts at 0.8 of it."""
+_REFUSED = "more calls than it can answer"
+"""What a call is told that was refused for load."""
 _GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 _BROKEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
 
@@ -77,7 +79,7 @@ class Account:
             self.books.problems.append(f"a call ended with {error.code()}: {error.details()}")
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self.full += 1
-        return error.code() not in _GONE
+        return error.code() not in _GONE or _REFUSED in str(error.details())
 
     def _spent(self, request_id: str, status: str, cost: pb.Cost, saved: pb.Cost, began: int) -> None:
         self.acknowledged += 1

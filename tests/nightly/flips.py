@@ -7,6 +7,9 @@
 - something is missing or a start is refused, and `check` says that all is well;
 - the store isn't clean after a repair that wasn't refused, or a server doesn't start on it;
 - a repair that was refused changed the file.
+
+Before them, every bit of all that LMDB trusts in a smaller store is flipped (`play_headers`): the start must find it,
+or it must harm nobody.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from semcache.settings import StoreSettings
 from semcache.store import check, repair
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
+from tests.fault.page_headers import Played, trusted_bytes
+from tests.fault.page_headers import play as play_flips
+from tests.fault.reading import fill
 from tests.integration.calls import prompt
 from tests.nightly.callers import request_texts, tag_of
 from tests.nightly.forked import EndedError, Forked, ForkedServer
@@ -43,6 +49,7 @@ _STRANGERS = 10_000
 _ANSWER_CHARS = (0, 200, 2_000, 9_000)
 """Some answers take several pages of their own."""
 _REFUSED = "refused: "
+_HEADERS_AT_ONCE = 5_000
 _SETTINGS = {
     "decision": {"threshold": 0.8},
     "log": {"level": "error"},
@@ -280,16 +287,40 @@ class Damages:
         self.flips.problems.append(f"{name}: {sentence}")
 
 
+def play_headers(folder: Path, *, every: int, on_progress: Callable[[str], None] = print) -> Played:
+    """Flip every bit, or one of so many, of the headers, page numbers and records of a small store.
+
+    Args:
+        folder: a folder that doesn't exist.
+        every: which share of the bits: 1 is all.
+        on_progress: called with a line now and then.
+    """
+    whole = folder / "whole"
+    asyncio.run(fill(whole))
+    data = (whole / _DATA).read_bytes()
+    flips = [(place, bit) for place in trusted_bytes(whole / _DATA) for bit in range(8)][::every]
+    played = Played()
+    for start in range(0, len(flips), _HEADERS_AT_ONCE):
+        part = folder / "flips"
+        part.mkdir()
+        played.add(play_flips(data, flips[start : start + _HEADERS_AT_ONCE], part))
+        shutil.rmtree(part)
+        done = min(start + _HEADERS_AT_ONCE, len(flips))
+        on_progress(f"{done} of {len(flips)} bits of headers, {len(played.problems)} problems")
+    return played
+
+
 def play(folder: Path, *, flips: int, seed: int, on_progress: Callable[[str], None] = print) -> Flips:
     """Play so many damages of one file.
 
     Args:
-        folder: an empty folder.
+        folder: a folder that doesn't exist.
         flips: how many damages, three in five of them of a bit anywhere.
         seed: of what is damaged; the file itself differs a little from run to run.
         on_progress: called with a line now and then.
     """
     started = time.monotonic()
+    folder.mkdir()
     damages = Damages(folder, seed)
     for number in range(1, flips + 1):
         damages.play(*damages.draw())

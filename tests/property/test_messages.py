@@ -60,7 +60,7 @@ def raw(value):
 
 def use(body):
     """Do with an answer that was read all that is done with one."""
-    events = list(FORM.replay(body, include_usage=True))
+    events = list(FORM.replay(body).chunks(include_usage=True))
     assert events[-1] == b'{"type":"message_stop"}'
     for event in events:
         named_event(without_usage(event))

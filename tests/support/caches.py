@@ -54,12 +54,13 @@ def rig(
     costs: Mapping[str, Any] | None = None,
     tasks: Mapping[str, Any] | None = None,
     decision: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
     store: MemoryStore | None = None,
     without_ledger: str = "answer",
     serve_stale_s: float = 0.0,
 ) -> Rig:
     decides = {"threshold": threshold, **(decision or {})}
-    sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}}
+    sections = {"decision": decides, "costs": costs or {}, "tasks": tasks or {}, "limits": limits or {}}
     storing = {"without_ledger": without_ledger, "serve_stale_s": serve_stale_s}
     settings = load_settings(None, {**sections, "store": storing})
     clock = clock or FakeClock()

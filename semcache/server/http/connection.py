@@ -18,14 +18,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from semcache.server.http.failures import RefusedCallError, openai_error
+from semcache.server.http.open_connections import OpenConnections
 from semcache.settings import ServerSettings
 
 _SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree, so that nothing of it is written
 """Takes what uvicorn would log. A client's broken request is told to the client; `calls` logs the server's defects."""
 
+_REFUSED_S = 0.1
+"""How long a connection without a place stays open behind its refusal. What the client has sent is read meanwhile:
+closing with unread bytes would reset the connection, and the client would never see why."""
+
 
 class HttpConnection(HttpToolsProtocol):
     """One client's connection.
+
+    - One too many is refused with 503, unless an idle one can be closed (`OpenConnections`).
 
     - A head beyond `server.http.max_header_bytes` is refused with 431, and a request that isn't whole after
       `stall_timeout_s` with 408.
@@ -34,8 +41,13 @@ class HttpConnection(HttpToolsProtocol):
     - After the first unreadable byte nothing more is read: what follows could be another request in disguise.
     """
 
-    def __init__(self, settings: ServerSettings, config: Config, state: ServerState) -> None:
+    def __init__(
+        self, settings: ServerSettings, config: Config, state: ServerState, open_connections: OpenConnections
+    ) -> None:
         super().__init__(config, state, {})
+        self._open_connections = open_connections
+        self.address = ""
+        """The peer's address, without its port."""
         self.logger = _SILENT
         self._settings = settings
         self._stall_s = settings.http.stall_timeout_s
@@ -45,14 +57,19 @@ class HttpConnection(HttpToolsProtocol):
         self._task: asyncio.Task[None] | None = None
         self._running: RequestResponseCycle | None = None
         self._incomplete = True
+        self._begun = False
         self._in_head = True
         self._head_bytes = self._arrived_bytes = 0
         self._body_left = 0
         self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Note the verified client certificate, and wait for the first request."""
+        """Take a place, note the verified client certificate, and wait for the first request."""
         super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        if not self._open_connections.enter(self):
+            self._refuse_connection()
+            return
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:
@@ -60,7 +77,8 @@ class HttpConnection(HttpToolsProtocol):
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the call that has nobody left to answer."""
+        """Give the place back, and cancel the call that has nobody left to answer."""
+        self._open_connections.leave(self)
         for timer in (self._arrival, self._reading):
             if timer is not None:
                 timer.cancel()
@@ -96,6 +114,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request; httptools calls it."""
+        self._begun = True
+        self._open_connections.work(self)
         self._incomplete = self._in_head = True
         self._head_bytes = self._arrived_bytes = 0
         super().on_message_begin()
@@ -123,6 +143,21 @@ class HttpConnection(HttpToolsProtocol):
         """Take the end of a request; httptools calls it."""
         if not self.parser.should_upgrade():
             self._complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or rest until it comes; the response calls it."""
+        super().on_response_complete()
+        self._rest_if_idle()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client hasn't read all of the last response yet."""
+        return self.transport.get_write_buffer_size() > 0
+
+    def make_room(self) -> None:
+        """Close, with no request under way."""
+        self._deaf = True
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Watch a client that reads more slowly than it is answered."""
@@ -191,8 +226,14 @@ class HttpConnection(HttpToolsProtocol):
             self._deaf = True
 
     def _complete(self) -> None:
-        self._incomplete = False
+        self._incomplete = self._begun = False
         super().on_message_complete()
+        self._rest_if_idle()
+
+    def _rest_if_idle(self) -> None:
+        running = self._running
+        if not self._begun and not self.pipeline and (running is None or running.response_complete):
+            self._open_connections.rest(self)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -227,10 +268,19 @@ class HttpConnection(HttpToolsProtocol):
             if running.response_started:
                 self.transport.abort()
                 return
+        self._write_error(status, code, message)
+        self.transport.close()
+
+    def _refuse_connection(self) -> None:
+        self._deaf = True
+        message = "The server, or this address, has as many connections open as it may. Close some, or try again later."
+        self._write_error(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message)
+        self.loop.call_later(_REFUSED_S, self.transport.close)
+
+    def _write_error(self, status: HTTPStatus, code: str, message: str) -> None:
         body = openai_error(RefusedCallError(status, message, reason=code))
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()

@@ -18,6 +18,7 @@ from semcache.errors import StartError
 from semcache.ports import Clock
 from semcache.server.grpc.server import host_port
 from semcache.server.http.connection import HttpConnection
+from semcache.server.http.open_connections import OpenConnections
 from semcache.server.tls import ReloadingContext
 from semcache.settings import ServerSettings
 
@@ -66,9 +67,10 @@ class HttpListener:
         )
         config.load()
         state = ServerState()
+        open_connections = OpenConnections(http)
         port = _bind(http.host, http.port)
         server = await asyncio.get_running_loop().create_server(
-            lambda: HttpConnection(settings, config, state),
+            lambda: HttpConnection(settings, config, state, open_connections),
             sock=port,
             backlog=_BACKLOG,
             ssl=tls,

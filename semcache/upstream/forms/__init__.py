@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from semcache.model import ApiProtocol
 from semcache.upstream.forms import chat, embeddings, messages, responses
-from semcache.upstream.forms.form import AnswerForm, StreamAssembler
+from semcache.upstream.forms.form import AnswerForm, Replay, StreamAssembler
 
 FORMS: Mapping[ApiProtocol, AnswerForm] = {
     ApiProtocol.CHAT: chat.FORM,
@@ -15,4 +15,4 @@ FORMS: Mapping[ApiProtocol, AnswerForm] = {
     ApiProtocol.RESPONSES: responses.FORM,
 }
 
-__all__ = ["FORMS", "AnswerForm", "StreamAssembler"]
+__all__ = ["FORMS", "AnswerForm", "Replay", "StreamAssembler"]

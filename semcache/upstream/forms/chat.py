@@ -7,7 +7,7 @@ from semcache.upstream.body import edit_body
 from semcache.upstream.forms.form import AnswerForm
 from semcache.upstream.generated import text_of_answer
 from semcache.upstream.lost import read_lost
-from semcache.upstream.wire import read_answer, replay_chunks
+from semcache.upstream.wire import Replay, read_answer
 
 FORM = AnswerForm(
     path="/chat/completions",
@@ -16,7 +16,7 @@ FORM = AnswerForm(
     edit=edit_body,
     read=read_answer,
     assembler=Assembler,
-    replay=replay_chunks,
+    replay=Replay,
     generated=text_of_answer,
     lost=read_lost,
 )

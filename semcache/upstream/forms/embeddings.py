@@ -131,9 +131,19 @@ class _OneEvent:
         return self._body
 
 
-def _replay(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-    del include_usage
-    yield body
+class _Replay:
+    """The answer as its one event."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._body)
+
+    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
+        del include_usage
+        yield self._body
 
 
 def _generated(body: bytes) -> str:
@@ -153,7 +163,7 @@ FORM = AnswerForm(
     edit=_edit,
     read=_read,
     assembler=_OneEvent,
-    replay=_replay,
+    replay=_Replay,
     generated=_generated,
     lost=_lost,
 )

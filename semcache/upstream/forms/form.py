@@ -80,13 +80,17 @@ class Reading(Protocol):
 
 
 class Replay(Protocol):
-    """Replays a stored answer as a stream."""
+    """A whole answer that was read once, and is replayed as a stream any number of times."""
 
-    def __call__(self, body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-        """Yield the JSON of each event that a provider would have streamed, in order.
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory, about: the body and what was read of it."""
+        ...
+
+    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
+        """Yield the JSON of each event that a provider would have streamed, in order, each when it is asked for.
 
         Args:
-            body: a whole answer that the protocol's `read` took.
             include_usage: whether the caller asked for the chunk that tells the usage alone.
         """
         ...
@@ -108,7 +112,7 @@ class AnswerForm:
         edit: edits a caller's body.
         read: reads a whole answer.
         assembler: returns an assembler for one stream.
-        replay: replays a whole answer.
+        replay: reads the body of a whole answer that `read` took, to replay it.
         generated: returns all text that a whole answer has generated, for an estimate of its tokens.
         lost: returns the lost answer in what a target has sent; None when there is none that would be charged.
         shared: returns a whole answer as another request may get it than the one that it was made for.
@@ -120,7 +124,7 @@ class AnswerForm:
     edit: BodyEdit
     read: Reading
     assembler: Callable[[], StreamAssembler]
-    replay: Replay
+    replay: Callable[[bytes], Replay]
     generated: Callable[[bytes], str]
     lost: Callable[[ReceivedBody, str], LostAnswer | None]
     shared: Callable[[bytes], bytes] = _as_it_is

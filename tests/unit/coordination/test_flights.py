@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from semcache.coordination import Flight, Flights
+from semcache.coordination import Flight, Flights, StreamMemory
+from semcache.settings import LimitSettings
 
 
 async def gather_chunks(flight: Flight[str]) -> list[bytes]:
@@ -12,7 +13,7 @@ async def gather_chunks(flight: Flight[str]) -> list[bytes]:
 
 
 async def test_all_waiters_get_the_one_outcome() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
     gate = asyncio.Event()
     runs = 0
 
@@ -22,7 +23,7 @@ async def test_all_waiters_get_the_one_outcome() -> None:
         await gate.wait()
         return "answer"
 
-    leader = flights.start("key", work, streams=False)
+    leader = flights.start("key", work, streams=False, tenant="acme")
     assert flights.find("key") is leader
     waiters = [asyncio.create_task(leader.outcome()) for _ in range(5)]
     gate.set()
@@ -33,14 +34,14 @@ async def test_all_waiters_get_the_one_outcome() -> None:
 
 
 async def test_a_waiter_that_leaves_disturbs_nobody() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
     gate = asyncio.Event()
 
     async def work(_: Flight[str]) -> str:
         await gate.wait()
         return "answer"
 
-    flight = flights.start("key", work, streams=False)
+    flight = flights.start("key", work, streams=False, tenant="acme")
     leaver, stayer = asyncio.create_task(flight.outcome()), asyncio.create_task(flight.outcome())
     await asyncio.sleep(0)
     leaver.cancel()
@@ -51,29 +52,29 @@ async def test_a_waiter_that_leaves_disturbs_nobody() -> None:
 
 
 async def test_a_failure_reaches_every_waiter_once() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(_: Flight[str]) -> str:
         raise ValueError("broken")
 
-    flight = flights.start("key", work, streams=False)
+    flight = flights.start("key", work, streams=False, tenant="acme")
     results = await asyncio.gather(*(flight.outcome() for _ in range(3)), return_exceptions=True)
     assert [str(result) for result in results] == ["broken"] * 3
 
 
 async def test_a_failure_without_waiters_is_no_warning() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(_: Flight[str]) -> str:
         raise ValueError("broken")
 
-    flights.start("key", work, streams=False)
+    flights.start("key", work, streams=False, tenant="acme")
     await flights.drain(1.0)
     assert len(flights) == 0
 
 
 async def test_a_late_reader_gets_the_stream_from_its_first_chunk() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
     more, end = asyncio.Event(), asyncio.Event()
 
     async def work(flight: Flight[str]) -> str:
@@ -85,7 +86,7 @@ async def test_a_late_reader_gets_the_stream_from_its_first_chunk() -> None:
         flight.feed(b"3")
         return "whole"
 
-    flight = flights.start("key", work, streams=True)
+    flight = flights.start("key", work, streams=True, tenant="acme")
     early = asyncio.create_task(gather_chunks(flight))
     assert await flight.asked()
     await more.wait()
@@ -97,48 +98,48 @@ async def test_a_late_reader_gets_the_stream_from_its_first_chunk() -> None:
 
 
 async def test_readers_end_when_the_work_fails() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(flight: Flight[str]) -> str:
         flight.start_asking("")
         flight.feed(b"1")
         raise ValueError("half")
 
-    flight = flights.start("key", work, streams=True)
+    flight = flights.start("key", work, streams=True, tenant="acme")
     assert await gather_chunks(flight) == [b"1"]
     with pytest.raises(ValueError, match="half"):
         await flight.outcome()
 
 
 async def test_it_is_known_when_nobody_had_to_be_asked() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(_: Flight[str]) -> str:
         return "from the cache"
 
-    flight = flights.start("key", work, streams=True)
+    flight = flights.start("key", work, streams=True, tenant="acme")
     assert not await flight.asked()
 
 
 async def test_without_a_key_nobody_joins() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(_: Flight[str]) -> str:
         return "mine"
 
-    flight = flights.start(None, work, streams=False)
+    flight = flights.start(None, work, streams=False, tenant="acme")
     assert flights.find(None) is None
     assert await flight.outcome() == "mine"
 
 
 async def test_draining_cancels_what_is_late() -> None:
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
 
     async def work(_: Flight[str]) -> str:
         await asyncio.Event().wait()
         return "never"
 
-    flight = flights.start("key", work, streams=False)
+    flight = flights.start("key", work, streams=False, tenant="acme")
     await asyncio.sleep(0)
     await flights.drain(0.0)
     with pytest.raises(asyncio.CancelledError):
@@ -148,7 +149,7 @@ async def test_draining_cancels_what_is_late() -> None:
 async def test_readers_go_on_though_the_end_of_the_work_cannot_be_noted() -> None:
     loop, failures = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
-    flights: Flights[str] = Flights()
+    flights: Flights[str] = Flights(StreamMemory(LimitSettings()))
     gate = asyncio.Event()
 
     async def work(_: Flight[str]) -> str:
@@ -158,7 +159,7 @@ async def test_readers_go_on_though_the_end_of_the_work_cannot_be_noted() -> Non
     def ended(_: BaseException | None) -> None:
         raise ValueError("broken")
 
-    flight = flights.start(None, work, streams=True, ended=ended)
+    flight = flights.start(None, work, streams=True, tenant="acme", ended=ended)
     reader = asyncio.create_task(gather_chunks(flight))
     await asyncio.sleep(0)
     gate.set()

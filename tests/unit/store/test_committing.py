@@ -28,7 +28,7 @@ class Fault:
         self.commits = 0
         self.opens = False
         self.refusals = threading.Event()
-        finish, open_environment = WriteTransaction.finish, opening.open_environment
+        finish, open_checked = WriteTransaction.finish, opening.open_checked
 
         def failing_finish(transaction: WriteTransaction) -> None:
             if self.commits:
@@ -40,10 +40,10 @@ class Fault:
             if self.opens:
                 self.refusals.set()
                 raise StoreUnusableError("the disk is gone.")
-            return open_environment(settings, **options)
+            return open_checked(settings, **options)
 
         monkeypatch.setattr(WriteTransaction, "finish", failing_finish)
-        monkeypatch.setattr(opening, "open_environment", failing_open)
+        monkeypatch.setattr(opening, "open_checked", failing_open)
 
 
 @pytest.fixture

@@ -71,6 +71,20 @@ def test_a_field_that_changes_its_form_is_a_flaw(values):
     assert assembled([*chunks, chunk(finish_reason="stop")]).flaw == "not_mergeable"
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"function_call": "f"},
+        {"function_call": ["f"]},
+        {"tool_calls": [{"id": "1", "function": "f"}]},
+        {"tool_calls": [{"id": "1", "custom": "f"}]},
+        {"tool_calls": [part("f", "{}", id="1"), {"id": "2", "function": ["g"]}]},
+    ],
+)
+def test_a_call_that_isnt_read_is_a_flaw(delta):
+    assert assembled([chunk(**delta), chunk(finish_reason="stop")]).flaw == "not_mergeable"
+
+
 SOURCE, OTHER = {"url": "u1"}, {"url": "u2"}
 
 

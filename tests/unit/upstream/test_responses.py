@@ -39,7 +39,7 @@ def text(words: str, **fields: Any) -> dict[str, Any]:
 
 
 def events_of(body: bytes) -> list[dict[str, Any]]:
-    return [json.loads(event) for event in FORM.replay(body, include_usage=True)]
+    return [json.loads(event) for event in FORM.replay(body).chunks(include_usage=True)]
 
 
 def assembled(events: Iterable[Any]) -> Any:
@@ -243,7 +243,7 @@ bodies = st.builds(
 
 @given(bodies)
 def test_a_replay_gives_back_the_response(body: bytes) -> None:
-    replayed = list(FORM.replay(body, include_usage=False))
+    replayed = list(FORM.replay(body).chunks(include_usage=False))
     assembler = assembled(replayed)
     assert assembler.is_complete
     assert assembler.is_over
@@ -383,7 +383,7 @@ def test_a_stream_that_broke_off_is_priced_by_what_came(end: int) -> None:
 
 
 def test_each_kind_of_generated_text_is_lost_text() -> None:
-    replayed = list(FORM.replay(body_of(*ITEMS), include_usage=True))[:-1]
+    replayed = list(FORM.replay(body_of(*ITEMS)).chunks(include_usage=True))[:-1]
     answer = lost(
         chunks=[*replayed, b"no JSON", b"3", json.dumps(event("response.audio.delta", delta="AAAA")).encode()]
     )

@@ -46,6 +46,43 @@ def test_calls_of_tools_are_flagged(call):
     assert read_answer(json.dumps(body).encode()).tool_calls
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_calls": "call it"},
+        {"tool_calls": {"id": "1"}},
+        {"tool_calls": [{"id": "1"}, "2"]},
+        {"tool_calls": [None]},
+        {"tool_calls": 0},
+        {"function_call": "f"},
+        {"function_call": [{"name": "f"}]},
+    ],
+)
+@pytest.mark.parametrize("position", [0, 1])
+def test_calls_that_no_stream_can_bring_are_a_flaw_and_are_replayed_as_they_are(fields, position):
+    messages = [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]
+    messages[position] |= fields
+    body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"} for message in messages]}).encode()
+    assert read_answer(body).flaw == "malformed_tool_calls"
+    deltas = [choice for piece in replay_chunks(body, include_usage=False) for choice in json.loads(piece)["choices"]]
+    brought = [choice["delta"] for choice in deltas if choice["index"] == position]
+    assert any(part | fields == part for part in brought if part)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_calls": None, "function_call": None},
+        {"tool_calls": []},
+        {"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+    ],
+)
+def test_calls_of_the_standard_form_are_no_flaw(fields):
+    body = json.dumps({"choices": [{"message": {"content": "a", **fields}}]}).encode()
+    assert read_answer(body).flaw == ""
+
+
 def test_parts_of_a_content_count_as_far_as_they_are_text():
     content = [{"type": "text", "text": "a"}, {"type": "image"}, 3, {"type": "text", "text": "b"}]
     body = json.dumps({"choices": [{"message": {"content": content}}]}).encode()

@@ -106,9 +106,9 @@ def test_tokens_written_to_the_providers_cache_are_read():
     assert stored(openai_json=completion(usage=written)).usage == Usage(9, 2, 1, cache_write_tokens=5)
 
 
-@pytest.mark.parametrize("field", ["tool_calls", "function_call"])
-def test_tool_calls_are_noticed(field: str):
-    message = {"role": "assistant", "content": None, field: [{"id": "c"}]}
+@pytest.mark.parametrize("fields", [{"tool_calls": [{"id": "c"}]}, {"function_call": {"name": "f"}}])
+def test_tool_calls_are_noticed(fields: dict[str, object]):
+    message = {"role": "assistant", "content": None, **fields}
     answer = stored(openai_json=completion(choices=[{"message": message, "finish_reason": "tool_calls"}]))
     assert (answer.tool_calls, answer.text, answer.finish_reason) == (True, "", "tool_calls")
 
@@ -125,6 +125,10 @@ def test_tool_calls_are_noticed(field: str):
         {"openai_json": b'{"choices":[]}'},
         {"openai_json": b'{"choices":{"0":1}}'},
         {"openai_json": b'{"choices":["x"]}'},
+        {"openai_json": b'{"choices":[{"message":{"content":"a"}},{}]}'},
+        {"openai_json": b'{"choices":[{"message":{"content":"a","tool_calls":"f"}}]}'},
+        {"openai_json": b'{"choices":[{"message":{"content":"a","function_call":["f"]}}]}'},
+        {"openai_json": '{"choices":[{"message":{"content":"a"}}]}'.encode("utf-16")},
         {"openai_json": b'{"choices":[{"message":"x"}]}'},
         {"openai_json": completion(x=math.nan)},
         {"openai_json": b"[" * 100_000},

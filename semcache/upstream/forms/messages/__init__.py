@@ -12,7 +12,7 @@ from semcache.upstream.forms.form import AnswerForm
 from semcache.upstream.forms.messages.assembly import MessageAssembler
 from semcache.upstream.forms.messages.losing import LOST_MESSAGE
 from semcache.upstream.forms.messages.reading import generated_text, read_message, without_thoughts
-from semcache.upstream.forms.messages.replaying import replay_events
+from semcache.upstream.forms.messages.replaying import MessageReplay
 from semcache.upstream.lost import read_lost_of
 
 VERSION = "2023-06-01"
@@ -27,7 +27,7 @@ FORM = AnswerForm(
     edit=edit_directions,
     read=read_message,
     assembler=MessageAssembler,
-    replay=replay_events,
+    replay=MessageReplay,
     generated=generated_text,
     lost=partial(read_lost_of, LOST_MESSAGE),
     shared=without_thoughts,

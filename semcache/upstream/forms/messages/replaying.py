@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,34 +26,52 @@ _KNOWN_AT_THE_END = ("stop_reason", "stop_sequence", "stop_details", "container"
 """Fields of a message that its start leaves null."""
 
 
-def replay_events(body: bytes, *, include_usage: bool = True) -> Iterator[bytes]:
-    """Yield a stored `message` as the JSON of each event that a provider would have streamed, in order.
+class MessageReplay:
+    """A message that was read once, and is replayed as events any number of times.
 
-    Args:
-        body: a message that `read_message` took.
-        include_usage: of no effect: the API always tells the usage.
+    Attributes:
+        size_bytes: bytes that it takes in memory, about: the body and what was read of it.
     """
-    del include_usage
-    message = json.loads(body.decode("utf-8-sig"))
-    told = message.get("usage")
-    usage: Mapping[str, Any] = {"input_tokens": 0, "output_tokens": 0, **(told if isinstance(told, dict) else {})}
-    start = {
-        "id": f"msg_{zlib.crc32(body):08x}",
-        "type": "message",
-        "role": "assistant",
-        "model": "",
-        **{name: value for name, value in message.items() if name != "context_management"},
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        **{name: None for name in _KNOWN_AT_THE_END if name in message},
-        "usage": {**usage, "output_tokens": 0},
-    }
-    yield dump({"type": "message_start", "message": start})
-    for index, block in enumerate(message["content"]):
-        yield from _replay_block(index, block)
-    yield dump(_ending(message, usage))
-    yield b'{"type":"message_stop"}'
+
+    def __init__(self, body: bytes) -> None:
+        """Read `body`, a message that `read_message` took."""
+        text = body.decode("utf-8-sig")
+        self.size_bytes: int = len(body) + sys.getsizeof(text)
+        self._message: dict[str, Any] = json.loads(text)
+        self._id = f"msg_{zlib.crc32(body):08x}"
+
+    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
+        """Yield the JSON of each event that a provider would have streamed, in order.
+
+        Args:
+            include_usage: of no effect: the API always tells the usage.
+        """
+        del include_usage
+        message = self._message
+        told = message.get("usage")
+        usage: Mapping[str, Any] = {"input_tokens": 0, "output_tokens": 0, **(told if isinstance(told, dict) else {})}
+        start = {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": "",
+            **{name: value for name, value in message.items() if name != "context_management"},
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            **{name: None for name in _KNOWN_AT_THE_END if name in message},
+            "usage": {**usage, "output_tokens": 0},
+        }
+        yield dump({"type": "message_start", "message": start})
+        for index, block in enumerate(message["content"]):
+            yield from _replay_block(index, block)
+        yield dump(_ending(message, usage))
+        yield b'{"type":"message_stop"}'
+
+
+def replay_events(body: bytes) -> Iterator[bytes]:
+    """Return the events of a stored message, as `MessageReplay` makes them."""
+    return MessageReplay(body).chunks(include_usage=True)
 
 
 def _ending(message: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from semcache.upstream.body import edit_directions
 from semcache.upstream.forms.form import AnswerForm
 from semcache.upstream.forms.responses.assembly import ResponseAssembler, read_lost_response
 from semcache.upstream.forms.responses.reading import read_response, text_of_response
-from semcache.upstream.forms.responses.replay import replay_response
+from semcache.upstream.forms.responses.replay import ResponseReplay
 
 FORM = AnswerForm(
     path="/responses",
@@ -20,7 +20,7 @@ FORM = AnswerForm(
     edit=edit_directions,
     read=read_response,
     assembler=ResponseAssembler,
-    replay=replay_response,
+    replay=ResponseReplay,
     generated=text_of_response,
     lost=read_lost_response,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,28 +46,45 @@ _GROWING_PARTS: Mapping[object, _Growing] = {
 }
 
 
-def replay_response(body: bytes, *, include_usage: bool) -> Iterator[bytes]:
-    """Yield a stored `response` as the events that a provider would have streamed.
+class ResponseReplay:
+    """A response that was read once, and is replayed as events any number of times.
 
-    Their sequence numbers rise by one from 0. The last event has the response itself, byte for byte.
-
-    Args:
-        body: a response that `read_response` took.
-        include_usage: of no effect: the last event has the usage always.
+    Attributes:
+        size_bytes: bytes that it takes in memory, about: the body and what was read of it.
     """
-    del include_usage
-    whole = body.decode("utf-8-sig").strip()
-    response = json.loads(whole)
-    numbers = count()
-    begun = {**response, **{name: None for name in _UNKNOWN_YET if name in response}}
-    begun |= {"status": "in_progress", "output": []}
-    for kind in ("response.created", "response.in_progress"):
-        yield dump({"type": kind, "sequence_number": next(numbers), "response": begun})
-    for index, item in enumerate(response["output"]):
-        if isinstance(item, dict):
-            yield from _Replay(item, index, numbers).events()
-    head = dump({"type": _LAST.get(response.get("status"), COMPLETED), "sequence_number": next(numbers)})
-    yield head[:-1] + b',"response":' + whole.encode() + b"}"
+
+    def __init__(self, body: bytes) -> None:
+        """Read `body`, a response that `read_response` took."""
+        text = body.decode("utf-8-sig").strip()
+        self.size_bytes: int = len(body) + sys.getsizeof(text)
+        self._whole = text.encode()
+        self._response: dict[str, Any] = json.loads(text)
+
+    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
+        """Yield the events that a provider would have streamed.
+
+        Their sequence numbers rise by one from 0. The last event has the response itself, byte for byte.
+
+        Args:
+            include_usage: of no effect: the last event has the usage always.
+        """
+        del include_usage
+        response = self._response
+        numbers = count()
+        begun = {**response, **{name: None for name in _UNKNOWN_YET if name in response}}
+        begun |= {"status": "in_progress", "output": []}
+        for kind in ("response.created", "response.in_progress"):
+            yield dump({"type": kind, "sequence_number": next(numbers), "response": begun})
+        for index, item in enumerate(response["output"]):
+            if isinstance(item, dict):
+                yield from _Replay(item, index, numbers).events()
+        head = dump({"type": _LAST.get(response.get("status"), COMPLETED), "sequence_number": next(numbers)})
+        yield head[:-1] + b',"response":' + self._whole + b"}"
+
+
+def replay_response(body: bytes) -> Iterator[bytes]:
+    """Return the events of a stored response, as `ResponseReplay` makes them."""
+    return ResponseReplay(body).chunks(include_usage=True)
 
 
 _UNKNOWN_YET = ("usage", "error", "incomplete_details", "completed_at")

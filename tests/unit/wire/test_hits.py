@@ -59,6 +59,7 @@ HITS = st.builds(
     hit_id=TEXT,
     age_s=st.none() | st.floats(0, 1e8),
     stages=st.lists(st.tuples(TEXT, st.floats(0, 100)), max_size=3).map(tuple),
+    stale_s=st.none() | st.floats(0, 1e8),
 )
 BUILT = {
     pb.CompleteResponse: outgoing.complete_response,

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +249,13 @@ class Folder:
         self.figures["savings_lost_to_kills"] += compared["lost_to_kills"]
 
     def _fill_disk(self) -> None:
-        with self._filler.open("ab") as filler:
-            free = shutil.disk_usage(self._filler.parent).free - self._chance.randrange(_FREE_BYTES)
-            if free > 0:
-                filler.write(bytes(free))
+        free = shutil.disk_usage(self._filler.parent).free - self._chance.randrange(_FREE_BYTES)
+        try:
+            with self._filler.open("ab", buffering=0) as filler:
+                filler.write(bytes(max(0, free)))
+        except OSError as error:
+            if error.errno != ENOSPC:  # The server has written meanwhile: then the disk is full as it is.
+                raise
 
     def _log_end(self) -> str:
         return self._log.read_text("utf-8", "replace")[-1000:]

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from semcache.model import Usage
+from semcache.protocols.wire import replay_chunks
 from semcache.testing.upstream import completion_body, prompt_of
 from semcache.testing.upstream_server import Received, Reply, ScriptedServer, events, failure, plain
-from semcache.upstream.wire import replay_chunks
 
 CHARS_PER_TOKEN = 4
 """Characters of a token, as a rough average of English."""

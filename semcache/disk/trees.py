@@ -50,13 +50,13 @@ def first_damage(file: BinaryIO, meta: MetaPage) -> str | None:
         OSError: the file can't be read.
     """
     try:
-        _Walk(file, meta).run()
+        _TreeWalk(file, meta).run()
     except _DamageError as error:
         return str(error)
     return None
 
 
-class _Walk:
+class _TreeWalk:
     """One walk. `_used` has a place for each page: whether it was met."""
 
     def __init__(self, file: BinaryIO, meta: MetaPage) -> None:

@@ -10,10 +10,10 @@ from semcache.decision import EXACT_HIT_SENTENCE, detail
 from semcache.errors import NotFoundError
 from semcache.model import ZERO_COST, Cost, Decision, Entry, KeyedRequest, Response, Status
 from semcache.ports import Clock
+from semcache.protocols import FORMS
 from semcache.story.classifying import task_of_hit
 from semcache.story.outcomes import Fetched, Found, NotCached, Outcome, Stale
 from semcache.story.rules import miss_reason, status_upstream
-from semcache.upstream import FORMS
 
 
 class Answers:

@@ -10,7 +10,7 @@ from typing import Self
 from semcache.coordination import StreamMemory
 from semcache.long_work import LongWork
 from semcache.model import Answer, Request, Response
-from semcache.upstream import FORMS, Replay
+from semcache.protocols import FORMS, Replay
 
 _LONG_ANSWER_BYTES = 256 * 1024
 """Bytes of an answer's body that are read in a millisecond or two."""

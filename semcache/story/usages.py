@@ -8,8 +8,8 @@ import structlog
 
 from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
 from semcache.model import Answer, ApiProtocol, KeyedRequest, LostAnswer, Usage
+from semcache.protocols import FORMS
 from semcache.story.rooms import Rooms
-from semcache.upstream import FORMS
 
 _log = structlog.get_logger(__name__)
 _MAX_NAME_CHARS = 256

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from semcache.protocols.responses.replay import replay_response
 from semcache.testing.responses import input_text, response_body
 from semcache.testing.upstream import DEFAULT_USAGE
 from semcache.testing.upstream_server import Received, Reply, plain
-from semcache.upstream.forms.responses.replay import replay_response
 
 
 def typed_events(events: Iterable[bytes], **rest: Any) -> Reply:

@@ -11,11 +11,11 @@ from typing import Any
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError
 from semcache.model import NORMAL, Answer, ApiProtocol, PassedCall, PassedReply, UpstreamCall, Usage, text_of
+from semcache.protocols import FORMS, AnswerForm
+from semcache.protocols.body import with_model
+from semcache.protocols.lost import ReceivedBody
 from semcache.testing.messages import message_body, text_events
 from semcache.testing.responses import in_pieces, input_text, response_body
-from semcache.upstream.body import with_model
-from semcache.upstream.forms import FORMS, AnswerForm
-from semcache.upstream.lost import ReceivedBody
 
 _ROUTE = "scripted"
 DEFAULT_USAGE = Usage(input_tokens=20, output_tokens=10)

@@ -15,10 +15,10 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 
+from semcache.protocols.messages.replaying import replay_events
+from semcache.protocols.wire import replay_chunks
 from semcache.testing.messages import message_body
 from semcache.testing.upstream import completion_body, prompt_of
-from semcache.upstream.forms.messages.replaying import replay_events
-from semcache.upstream.wire import replay_chunks
 
 _HEAD_BYTES = 64 * 1024
 

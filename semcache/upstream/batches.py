@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from semcache.errors import UpstreamError
 from semcache.model import Answer, LostAnswer, UpstreamCall, Usage
-from semcache.upstream.forms.embeddings import divide, joined_body
+from semcache.protocols.embeddings import divide, joined_body
 
 _PAUSE_S = 0.002
 """How long a batch waits for another call. All of them come from one request, so they come in one turn of the loop."""
@@ -25,7 +25,7 @@ _GroupKey = tuple[str, str, frozenset[str], str, str, bool]
 
 
 @dataclass(eq=False, slots=True)
-class _Batch:
+class _OpenBatch:
     """Calls that wait to be sent together, and the futures of their answers."""
 
     calls: list[UpstreamCall] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Batches:
 
     def __init__(self, ask: Callable[[UpstreamCall], Awaitable[Answer]]) -> None:
         self._ask = ask
-        self._open: dict[_GroupKey, _Batch] = {}
+        self._open: dict[_GroupKey, _OpenBatch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def complete(self, call: UpstreamCall) -> Answer:
@@ -54,7 +54,7 @@ class Batches:
         key = (call.batch, call.alias, call.barred, call.task_type, call.complexity, call.degraded)
         batch = self._open.get(key)
         if batch is None:
-            batch = self._open[key] = _Batch()
+            batch = self._open[key] = _OpenBatch()
             task = loop.create_task(self._send(key, batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -63,7 +63,7 @@ class Batches:
         batch.answers.append(answer)
         return await answer
 
-    async def _send(self, key: _GroupKey, batch: _Batch) -> None:
+    async def _send(self, key: _GroupKey, batch: _OpenBatch) -> None:
         joined = 0
         while len(batch.calls) > joined:
             joined = len(batch.calls)

@@ -11,7 +11,7 @@ import httpx2
 from semcache.errors import UnknownModelError, UpstreamError
 from semcache.model import PassedCall, PassedReply
 from semcache.ports import Clock
-from semcache.upstream.body import with_model
+from semcache.protocols.body import with_model
 from semcache.upstream.places import Places
 from semcache.upstream.retries import UNREACHABLE, outcome_of
 from semcache.upstream.routes import Destination, RoutePlan, RouteTable

@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from semcache.errors import UpstreamError
 from semcache.long_work import LongWork
-from semcache.upstream.forms import AnswerForm
+from semcache.protocols import AnswerForm
+from semcache.protocols.sse import Event, EventParser
+from semcache.protocols.wire import refuse
 from semcache.upstream.retries import INCOMPLETE
-from semcache.upstream.sse import Event, EventParser
 from semcache.upstream.target import HttpTarget, StreamedReply
-from semcache.upstream.wire import refuse
 
 Result = TypeVar("Result")
 

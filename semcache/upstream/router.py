@@ -17,13 +17,14 @@ from semcache.errors import ServerExhaustedError, UpstreamError
 from semcache.long_work import LongWork
 from semcache.model import Answer, Mode, PassedCall, PassedReply, UpstreamCall
 from semcache.ports import Clock
+from semcache.protocols import FORMS
+from semcache.protocols.lost import ReceivedBody
+from semcache.protocols.wire import is_same_model
 from semcache.settings import UpstreamSettings
 from semcache.upstream.batches import Batches
 from semcache.upstream.breaker import BreakerState
 from semcache.upstream.finishes import UnknownFinishes
 from semcache.upstream.fleet import Fleet
-from semcache.upstream.forms import FORMS
-from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.passage import Passage, PassageObserver
 from semcache.upstream.places import Places
@@ -34,7 +35,6 @@ from semcache.upstream.routes import Destination, RoutePlan, RouteTable, models_
 from semcache.upstream.stream_usage import StreamUsage
 from semcache.upstream.target import HttpTarget
 from semcache.upstream.tries import Tries
-from semcache.upstream.wire import is_same_model
 
 _log = structlog.get_logger(__name__)
 _MAX_SWAPS_LOGGED = 256

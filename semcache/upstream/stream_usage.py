@@ -18,8 +18,8 @@ import structlog
 from semcache.errors import UpstreamError
 from semcache.model import UpstreamCall
 from semcache.ports import Clock
-from semcache.upstream.forms import FORMS
-from semcache.upstream.lost import ReceivedBody
+from semcache.protocols import FORMS
+from semcache.protocols.lost import ReceivedBody
 from semcache.upstream.retries import NO_STREAM_USAGE
 from semcache.upstream.target import HttpTarget, StreamedReply
 

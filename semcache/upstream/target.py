@@ -7,7 +7,6 @@ import http
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from urllib.parse import unquote_plus
 
 import httpx2
 
@@ -20,10 +19,11 @@ from semcache.errors import (
 )
 from semcache.model import ApiProtocol, PassedCall, ProtocolHeaders, UpstreamCall
 from semcache.ports import Clock
+from semcache.protocols import FORMS, AnswerForm
+from semcache.protocols.lost import ReceivedBody
 from semcache.settings import Target
+from semcache.upstream.addresses import endpoint, form_of, passed_url
 from semcache.upstream.credentials import ApiKeySource
-from semcache.upstream.forms import FORMS, AnswerForm
-from semcache.upstream.lost import ReceivedBody
 from semcache.upstream.retries import BROKE_OFF, TOO_LARGE, UNREACHABLE, asked_wait_s
 
 _EVENT_STREAM = "text/event-stream"
@@ -98,7 +98,7 @@ class HttpTarget:
         self._key = ApiKeySource(settings, environ)
         try:
             self._urls = {
-                protocol: httpx2.URL(_endpoint(settings.base_url, form.path)) for protocol, form in FORMS.items()
+                protocol: httpx2.URL(endpoint(settings.base_url, form.path)) for protocol, form in FORMS.items()
             }
         except httpx2.InvalidURL as error:
             raise SettingsError([f"target {settings.name!r}: base_url is no URL: {error}"]) from error
@@ -165,13 +165,13 @@ class HttpTarget:
             ServerExhaustedError: this process has run out of something, which isn't the target's fault.
         """
         key = self._key.current()
-        own = self._headers(key, _form_of(call), call, "")
+        own = self._headers(key, form_of(call), call, "")
         own.pop("content-type")
         shown = {"accept": call.accept or b"*/*", **({"content-type": call.content_type} if call.content_type else {})}
         headers = [(name.encode(), value) for name, value in shown.items()]
         headers += [(name.encode(), value.encode()) for name, value in own.items() if name not in shown]
         request = self._client.build_request(
-            call.method, _passed_url(self.settings.base_url, call), content=body or None, headers=headers
+            call.method, passed_url(self.settings.base_url, call), content=body or None, headers=headers
         )
         response: httpx2.Response | None = None
         try:
@@ -356,45 +356,9 @@ class HttpTarget:
         return UpstreamError(f"The exchange with the upstream {name!r} failed ({kind}).")
 
 
-def _endpoint(base_url: str, path: str) -> str:
-    """Return the URL of a protocol: its path is appended to the base's path, and the base's query is kept.
-
-    A base that ends with the path of some protocol may stand for that of any.
-    """
-    base, mark, query = base_url.partition("#")[0].partition("?")
-    return _root(base) + path + mark + query
-
-
-def _root(base: str) -> str:
-    """Return a base URL without the path of a protocol at its end."""
-    root = base.rstrip("/")
-    for form in FORMS.values():
-        root = root.removesuffix(form.path)
-    return root
-
-
-def _form_of(call: PassedCall) -> AnswerForm:
-    """Return the form of the protocol below whose path a passed call lies; that of chats where there is none."""
-    below = (form for form in FORMS.values() if f"/{call.path}/".startswith(f"{form.path}/"))
-    return next(below, FORMS[ApiProtocol.CHAT])
-
-
 def _without_key(body: bytes, key: str) -> bytes:
     """Return an error's body without the target's key: some servers repeat a wrong one."""
     return body.replace(key.encode(), b"[key]") if key else body
-
-
-def _passed_url(base_url: str, call: PassedCall) -> str:
-    """Return the URL of a passed call: its path below the base's, its query behind the base's query.
-
-    What the base's query names is the operator's: the caller can't name it again.
-    """
-    base, _, fixed = base_url.partition("#")[0].partition("?")
-    root = _root(base)
-    taken = {unquote_plus(part.partition("=")[0]) for part in fixed.split("&")}
-    own = [part for part in call.query.split("&") if part and unquote_plus(part.partition("=")[0]) not in taken]
-    query = "&".join(filter(None, (fixed, *own)))
-    return f"{root}/{call.path}" + (f"?{query}" if query else "")
 
 
 async def _read_error(response: httpx2.Response) -> bytes:

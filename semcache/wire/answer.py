@@ -8,11 +8,11 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError
 from semcache.model import Answer, Usage, finish_text, standard_or, text_of
+from semcache.protocols.counts import MAX_TOKENS
+from semcache.protocols.usage import completion_usage
+from semcache.protocols.wire import has_replayable_calls
 from semcache.request import check_values
 from semcache.settings import LimitSettings
-from semcache.upstream.counts import MAX_TOKENS
-from semcache.upstream.usage import completion_usage
-from semcache.upstream.wire import has_replayable_calls
 from semcache.v1 import semcache_pb2 as pb
 from semcache.wire.texts import check_text
 

@@ -9,11 +9,12 @@ import pytest
 
 from semcache.errors import OverLimitError, UnknownModelError, UpstreamError, UpstreamRefusedError
 from semcache.model import Answer, PassedCall, UpstreamCall, Usage
+from semcache.protocols import replay_chunks
 from semcache.settings import RetrySettings, Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import Scripted, ScriptedReply, ScriptedUpstream, completion_body
 from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, failure, plain
-from semcache.upstream import HttpUpstream, replay_chunks
+from semcache.upstream import HttpUpstream
 
 TEXT = "Paris, as far as anyone knows, and for a long time by now."
 USAGE = Usage(40, 16, 12)

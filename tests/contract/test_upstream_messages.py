@@ -10,13 +10,13 @@ import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError
 from semcache.model import Answer, ApiProtocol, UpstreamCall, Usage
+from semcache.protocols.messages.replaying import replay_events
 from semcache.settings import RetrySettings, Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.messages import message_body
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from semcache.testing.upstream_server import Ending, ScriptedServer, named_events, plain
 from semcache.upstream import HttpUpstream
-from semcache.upstream.forms.messages.replaying import replay_events
 
 TEXT = "Paris, as far as anyone knows, and for a long time by now."
 USAGE = Usage(40, 16, 12, cache_write_tokens=8)

@@ -36,7 +36,7 @@ def trusted_bytes(path: Path) -> list[int]:
     """
     found = set(range(_META_BYTES)) | set(range(PAGE_BYTES, PAGE_BYTES + _META_BYTES))
     with path.open("rb") as file:
-        walk = trees._Walk(file, meta_pages(file)[0])
+        walk = trees._TreeWalk(file, meta_pages(file)[0])
         walk.run()
         for number in walk._used.nonzero()[0].tolist()[2:]:
             file.seek(number * PAGE_BYTES)

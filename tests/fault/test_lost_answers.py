@@ -11,12 +11,13 @@ import pytest
 
 from semcache.errors import UpstreamError
 from semcache.model import LedgerRecord, Purpose, Status, Usage
+from semcache.protocols import replay_chunks
 from semcache.settings import UpstreamSettings
 from semcache.story.cache import SemanticCache
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, plain
-from semcache.upstream import HttpUpstream, replay_chunks
+from semcache.upstream import HttpUpstream
 from tests.support.caches import Rig, check_books, request, rig
 
 MODEL = "gpt-4o-mini"

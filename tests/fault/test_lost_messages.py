@@ -10,11 +10,12 @@ import pytest
 
 from semcache.errors import UpstreamError
 from semcache.model import ApiProtocol, LedgerRecord, Purpose, Request, Status, Usage
+from semcache.protocols import FORMS
 from semcache.settings import UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.messages import message_body
 from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, named_events, plain
-from semcache.upstream import FORMS, HttpUpstream
+from semcache.upstream import HttpUpstream
 from tests.support.caches import check_books, rig
 
 MODEL = "claude-sonnet-4-5"

@@ -13,6 +13,7 @@ import pytest
 
 from semcache.errors import UnknownModelError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.model import Answer, ApiProtocol, UpstreamCall
+from semcache.protocols.responses import FORM
 from semcache.server.clock import SystemClock
 from semcache.settings import Target, UpstreamSettings
 from semcache.testing.responses import response_body
@@ -20,7 +21,6 @@ from semcache.testing.responses_server import echo_response, typed_events
 from semcache.testing.upstream import DEFAULT_USAGE
 from semcache.testing.upstream_server import Ending, Handler, Reply, ScriptedServer, failure, plain
 from semcache.upstream import HttpUpstream
-from semcache.upstream.forms.responses import FORM
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "stream"])
 WHOLE = response_body("A whole answer, told in several words, so that it has pieces.", model="m", usage=DEFAULT_USAGE)

@@ -9,12 +9,13 @@ import pytest
 
 from semcache.errors import OverLimitError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.model import Answer, UpstreamCall
+from semcache.protocols import replay_chunks
 from semcache.server.clock import SystemClock
 from semcache.settings import UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, failure, plain
-from semcache.upstream import HttpUpstream, replay_chunks
+from semcache.upstream import HttpUpstream
 
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
 KINDS = pytest.mark.parametrize("kind", ["plain", "stream"])

@@ -13,11 +13,12 @@ import pytest
 
 from semcache.errors import ServerExhaustedError, UpstreamError, UpstreamRefusedError, UpstreamTimedOutError
 from semcache.model import Answer, UpstreamCall
+from semcache.protocols import replay_chunks
 from semcache.settings import RetrySettings, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Reply, ScriptedServer, events, failure, plain
-from semcache.upstream import HttpUpstream, replay_chunks
+from semcache.upstream import HttpUpstream
 
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
 WHOLE = completion_body("A whole answer, told in several words.")

@@ -16,12 +16,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
+from semcache.protocols import replay_chunks
 from semcache.server.app import Application
 from semcache.settings import load_settings
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Handler, Reply, ScriptedServer, events, failure, plain
-from semcache.upstream import replay_chunks
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 from tests.integration.calls import in_flight, prompt

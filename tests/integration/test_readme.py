@@ -33,12 +33,13 @@ TOML = [block for page in (README, OPERATIONS, QUALITY) for block in blocks("tom
 
 
 PYTHON = [block for page in (README, HTTP) for block in blocks("python", page)]
+MODELS = {"fast": "gpt-4o-mini", "text-embedding-3-small": "text-embedding-3-small"}
 CURL = [line for block in blocks("console", HTTP) for line in block.replace("\\\n", " ").splitlines()]
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 async def test_the_python_runs(number: int) -> None:
-    async with serving(upstream=ScriptedUpstream(models={"fast": "gpt-4o-mini"})) as served:
+    async with serving(upstream=ScriptedUpstream(models=MODELS)) as served:
         code = PYTHON[number].replace("127.0.0.1:50051", served.address)
         code = code.replace("http://127.0.0.1:8080", served.http_url)
         ran = await asyncio.to_thread(

@@ -7,9 +7,9 @@ import zlib
 
 from hypothesis import strategies as st
 
+from semcache.protocols import replay_chunks
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Reply
-from semcache.upstream import replay_chunks
 from tests.nightly import inputs
 
 _WHOLE = completion_body("A whole answer.", model="m")

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from semcache.errors import InvalidRequestError, UpstreamError
 from semcache.model import ApiProtocol
+from semcache.protocols.lost import ReceivedBody
+from semcache.protocols.messages import FORM
 from semcache.request.forms.messages import FIELDS
 from semcache.server.http.protocols import named_event, without_usage
-from semcache.upstream.forms.messages import FORM
-from semcache.upstream.lost import ReceivedBody
 from tests.unit.request.keys import key, keying
 
 NAMES = st.sampled_from(

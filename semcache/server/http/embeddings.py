@@ -19,9 +19,9 @@ from semcache.server.auth import Caller
 from semcache.server.http.calls import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.telling import FROM_ENTRIES, told_headers
-from semcache.server.http.wishes import WishHeaders, read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
+from semcache.wire.http_wishes import WishHeaders, read_request, wish_headers
 
 _BATCH = 2_048
 """Inputs that are asked for at once: the most that OpenAI takes in one call."""

@@ -13,6 +13,7 @@ from typing import cast
 from semcache.errors import InvalidRequestError
 from semcache.long_work import LongWork
 from semcache.model import Finished, ProtocolHeaders, Request, Response, Started
+from semcache.protocols import without_field
 from semcache.request import RequestMemo, is_long, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
@@ -20,10 +21,9 @@ from semcache.server.http.calls import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.protocols import HttpProtocol, without_usage
 from semcache.server.http.telling import FROM_ENTRIES, told_comment, told_headers
-from semcache.server.http.wishes import WishHeaders, read_request, wish_headers
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
-from semcache.upstream import without_field
+from semcache.wire.http_wishes import WishHeaders, read_request, wish_headers
 
 _JSON = (b"content-type", JSON_TYPE)
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")

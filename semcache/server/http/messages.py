@@ -10,10 +10,10 @@ from typing import NoReturn
 
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import ApiProtocol, ProtocolHeaders
+from semcache.protocols.messages import VERSION, VERSIONS
 from semcache.server.http.calls import ErrorShape, HttpCall
 from semcache.server.http.failures import passed_on, status_of
 from semcache.server.http.protocols import HttpProtocol, data_event, named_event, type_of
-from semcache.upstream.forms.messages import VERSION, VERSIONS
 from semcache.wire.texts import utf8
 
 _VERSION_HEADER = b"anthropic-version"

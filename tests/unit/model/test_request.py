@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from semcache.model import CacheControl, CacheMode, Request, Template
+from semcache.model import ApiProtocol, CacheControl, CacheMode, Request, Template
 
 REQUEST = Request("acme", b"{}")
 OTHERS = {
@@ -16,6 +16,9 @@ OTHERS = {
     "task_type": "chat",
     "template": Template("t"),
     "knowledge_version": "2",
+    "protocol": ApiProtocol.MESSAGES,
+    "headers": (("anthropic-beta", "a"),),
+    "batch": "b",
 }
 OTHER_CONTROLS = {"ttl_s": 1.0, "max_age_s": 1.0, "no_store": True, "similarity_threshold": 0.98}
 

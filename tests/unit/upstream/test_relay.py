@@ -10,13 +10,13 @@ import pytest
 from semcache.errors import UpstreamError
 from semcache.long_work import LongWork
 from semcache.model import ApiProtocol
+from semcache.protocols import FORMS
+from semcache.protocols.assembly import Assembler
+from semcache.protocols.sse import EventParser
+from semcache.protocols.wire import read_json
 from semcache.upstream import relay as relaying
-from semcache.upstream.assembly import Assembler
-from semcache.upstream.forms import FORMS
 from semcache.upstream.relay import LONG_BYTES, STEP_BYTES, STEP_EVENTS, WholeBody, relay
-from semcache.upstream.sse import EventParser
-from semcache.upstream.wire import read_json
-from tests.unit.upstream.chunks import chunk
+from tests.unit.protocols.chunks import chunk
 
 ANSWER_BYTES = 16 * 1024 * 1024
 
@@ -102,7 +102,7 @@ async def test_a_long_line_is_looked_at_once(monkeypatch):
             searched += len(data)
             return self.pattern.split(data)
 
-    monkeypatch.setattr("semcache.upstream.sse._LINE_END", Counting())
+    monkeypatch.setattr("semcache.protocols.sse._LINE_END", Counting())
     parser = EventParser()
     line = event(content="x" * 1_000_000)
     events = [found for start in range(0, len(line), 1_000) for found in parser.feed(line[start : start + 1_000])]
@@ -141,7 +141,7 @@ async def test_an_answer_in_one_piece_comes_as_chunks(size):
 
 @pytest.mark.parametrize("body", [b'{"choices":[%b]}' % b",".join([b"[]"] * 1_400_000), b"[" * 4_000_002])
 def test_json_with_too_many_values_is_refused_unread(monkeypatch, body):
-    monkeypatch.setattr("semcache.upstream.wire.json.loads", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setattr("semcache.protocols.wire.json.loads", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(UpstreamError, match="more than 2,000,000 JSON values"):
         read_json(body, "a chunk")
 

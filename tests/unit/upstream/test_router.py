@@ -9,11 +9,12 @@ from structlog.testing import capture_logs
 
 from semcache.errors import InvalidRequestError, SettingsError, UnknownModelError
 from semcache.model import UpstreamCall, Usage
+from semcache.protocols import replay_chunks
 from semcache.settings import Route, Target, UpstreamSettings
 from semcache.testing.clock import FakeClock
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import ScriptedServer, events, plain
-from semcache.upstream import HttpUpstream, replay_chunks
+from semcache.upstream import HttpUpstream
 
 BODY = b'{ "model":"fast",  "temperature": 1.50, "messages":[{"role":"user","content":"h\\u00e9"}] }'
 

@@ -8,13 +8,10 @@ import json
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from semcache.errors import UpstreamError, UpstreamRefusedError
 from semcache.model import UpstreamCall
 from semcache.testing.serving import serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream, prompt_of
-from tests.conftest import missing
 
 FOLDER = Path(__file__).parent
 KEY = "sk-of-a-program"
@@ -45,14 +42,6 @@ class Provider:
             "Count on": Scripted(pieces=("one ", "two"), piece_gates=(*[None] * 5, asyncio.Event())),
         }
         return scripted.get(text, Scripted(text=f"Answer to: {text}"))
-
-
-@pytest.fixture(scope="module")
-def clients_python() -> str:
-    found = sorted(FOLDER.glob(".cache/openai-*/bin/python"))
-    if not found:
-        missing("the environment of OpenAI's client isn't there: `make sdks` builds it")
-    return str(found[-1])
 
 
 async def test_the_client_works_unchanged(clients_python: str) -> None:

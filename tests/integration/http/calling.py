@@ -21,7 +21,7 @@ def asking(text: str, **fields: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def client_of(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=served.http_url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=served.http_url, trust_env=False, timeout=60) as client:
         yield client
 
 

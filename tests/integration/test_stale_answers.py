@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,8 @@ from semcache.server.app import Application
 from semcache.server.temporary import temporary_server_with
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
-from semcache.testing.upstream_server import Received, Reply, ScriptedServer, echo, failure
+from semcache.testing.upstream import embeddings_body
+from semcache.testing.upstream_server import Received, Reply, ScriptedServer, echo, failure, plain
 from semcache.v1 import semcache_pb2 as pb
 from semcache.v1.semcache_pb2_grpc import SemanticCacheServiceStub
 from tests.integration.calls import prompt
@@ -40,9 +41,10 @@ class Run:
     client: Client
     http: httpx2.AsyncClient
     status: int = 200
+    answer: Callable[[Received], Reply] = echo
 
     def reply(self, request: Received) -> Reply:
-        return echo(request) if self.status == 200 else failure(self.status)
+        return self.answer(request) if self.status == 200 else failure(self.status)
 
     async def post(self, text: str = ASKED, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
         return await self.http.post(CHAT, json=asking(text, **fields), headers=headers)
@@ -216,3 +218,17 @@ async def test_two_targets_of_which_one_refuses_are_no_outage() -> None:
             answer = await http.post(CHAT, json=asking(ASKED))
             assert answer.status_code in {404, 502}
             assert "x-cache-status" not in answer.headers
+
+
+async def test_of_several_embeddings_a_stale_one_is_told() -> None:
+    path = "/v1/embeddings"
+    async with running() as run:
+        run.answer = lambda request: plain(embeddings_body(request.json["input"], model="e"))
+        await run.http.post(path, json={"model": "e", "input": ["a"]})
+        run.clock.advance(TTL_S + 5)
+        await run.http.post(path, json={"model": "e", "input": ["b"]})
+        await run.upstream.close()
+        answer = await run.http.post(path, json={"model": "e", "input": ["b", "a"]})
+        assert (answer.headers["x-cache-status"], answer.headers["x-semcache-item-hits"]) == ("STALE", "1")
+        assert [each["index"] for each in answer.json()["data"]] == [0, 1]
+        assert (await run.http.post(path, json={"model": "e", "input": ["a", "c"]})).status_code == 502

@@ -12,7 +12,7 @@ from typing import Any
 
 from semcache.errors import InvalidRequestError
 from semcache.long_work import LongWork
-from semcache.model import ApiProtocol, Cost, Request, Response, Status
+from semcache.model import HIT_STATUSES, ApiProtocol, Cost, Request, Response, Status
 from semcache.request import decode_json, inputs_of, is_long
 from semcache.server import audit
 from semcache.server.auth import Caller
@@ -115,13 +115,12 @@ def _joined(responses: Sequence[Response], *, zeroes: bool) -> bytes:
 
 
 def _told(responses: Sequence[Response]) -> Headers:
-    """Return the headers of a call: it is a hit if each input is one. Costs and savings are added up."""
+    """Return the headers of a call: it is stale if one input is, and a hit if each is one. Amounts are added up."""
     if len(responses) == 1:
         return told_headers(responses[0])
-    hits = [
-        response for response in responses if response.status in FROM_ENTRIES or response.status is Status.COALESCED
-    ]
-    whole = next((response for response in responses if response not in hits), responses[0])
+    hits = [response for response in responses if response.status in HIT_STATUSES]
+    stale = (response for response in responses if response.status is Status.STALE)
+    whole = next(stale, None) or next((response for response in responses if response not in hits), responses[0])
     cost, saved = _sum([each.cost for each in responses]), _sum([each.saved for each in responses])
     return [
         *told_headers(whole._replace(entry_id=0, hit_id="", cost=cost, saved=saved)),

@@ -50,10 +50,15 @@ def check_pages(path: Path) -> None:
     """
     if not path.exists():
         return
-    inspect(path)
     with path.open("rb") as file:
         for _ in range(_ATTEMPTS):
             metas = meta_pages(file)
+            try:
+                inspect(path)
+            except StoreUnusableError:
+                if meta_pages(file) == metas:
+                    raise
+                continue  # A commit came between the reading of the two meta pages.
             damage = first_damage(file, metas[0]) if metas else None
             if damage is None:
                 return

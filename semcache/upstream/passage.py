@@ -13,15 +13,18 @@ from semcache.model import PassedCall, PassedReply
 from semcache.ports import Clock
 from semcache.protocols.body import with_model
 from semcache.upstream.places import Places
-from semcache.upstream.retries import UNREACHABLE, outcome_of
+from semcache.upstream.retries import outcome_of
 from semcache.upstream.routes import Destination, RoutePlan, RouteTable
 from semcache.upstream.target import HttpTarget
 from semcache.upstream.tries import Tries
 
-_OF_THE_BODY = frozenset({"content-length", "content-encoding"})
-_RELAYED = ("content-type", *_OF_THE_BODY, "retry-after", "retry-after-ms")
+_OF_THE_BODY = frozenset({b"content-length", b"content-encoding"})
+_RELAYED = _OF_THE_BODY | {b"content-type", b"retry-after", b"retry-after-ms"}
 """The headers of a target's answer that reach the caller. The others belong to the connection, or to the provider's
 account."""
+
+
+_NO_CONNECTION = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 class PassageObserver(Protocol):
@@ -36,8 +39,8 @@ class Passage:
     """Passes calls through. What it sends is never tried again: only the provider knows whether that is safe.
 
     A target is asked only while its breaker admits it, and a call holds a place there until its answer is relayed.
-    Callers choose the paths, so that a path which fails says little of the target: only a target that can't be reached
-    counts against its breaker, and an answer with a status of success counts for it.
+    Callers choose the paths, so that a path which fails says little of the target: only a target that takes no
+    connection counts against its breaker, and an answer with a status of success counts for it.
 
     Args:
         routes: the targets of an alias.
@@ -124,7 +127,8 @@ class Passage:
                 yield PassedReply(place.target, response.status_code, headers, pieces)
         except UpstreamError as error:
             outcome = outcome_of(error)
-            if is_open and error.reason == UNREACHABLE:
+            # A path's handler may break its connection off, and callers choose the paths.
+            if is_open and isinstance(error.__cause__, _NO_CONNECTION):
                 is_open = False
                 tries.failed(error, self._clock.monotonic())
             raise
@@ -137,9 +141,9 @@ class Passage:
 
 def _headers(response: httpx2.Response, error_body: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers that reach the caller. An error's body was read and may be another's length than declared."""
-    headers = response.headers
-    names = (name for name in _RELAYED if name in headers and (error_body is None or name not in _OF_THE_BODY))
-    return tuple((name.encode(), headers[name].encode("latin-1")) for name in names)
+    relayed = _RELAYED if error_body is None else _RELAYED - _OF_THE_BODY
+    named = ((name.lower(), value) for name, value in response.headers.raw)  # As bytes: some have no Latin-1 text.
+    return tuple((name, value) for name, value in named if name in relayed)
 
 
 async def _pieces(

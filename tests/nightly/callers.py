@@ -53,6 +53,7 @@ class Account:
         acknowledged: operations that ended with an answer.
         spent_nanousd: what they were told was spent.
         full: refusals for want of space.
+        disk_filled: whether the disk was filled at some time, so that a server evicts entries to go on.
     """
 
     history: History
@@ -61,6 +62,7 @@ class Account:
     acknowledged: int = 0
     spent_nanousd: int = 0
     full: int = 0
+    disk_filled: bool = False
     versions: Iterator[int] = field(default_factory=itertools.count)
 
     def told(self, outcome: pb.Outcome, began: int) -> str:
@@ -220,7 +222,8 @@ async def hold_against(stub: SemanticCacheServiceStub, account: Account) -> int:
         account.books.problems.append(
             f"the ledger has {savings.total.spent_nanousd} nanodollars, and callers were told {account.spent_nanousd}"
         )
-    if account.history.evicted > evicted and not account.full and stats.store_bytes < stats.store_limit_bytes * _FULL:
+    is_full = account.full or account.disk_filled  # Either makes the server evict below its limit.
+    if account.history.evicted > evicted and not is_full and stats.store_bytes < stats.store_limit_bytes * _FULL:
         account.books.problems.append(
             f"entries are missing, and the store holds only {stats.store_bytes} of {stats.store_limit_bytes} bytes"
         )

@@ -162,6 +162,7 @@ class Folder:
                 self.figures["held"] += await hold_against(stub, self.account)
                 if kind == "disk":
                     self._fill_disk()
+                    self.account.disk_filled = True
                 await self._work(stub, server, drain=kind == "drain")
 
     async def _work(self, stub: SemanticCacheServiceStub, server: ForkedServer, *, drain: bool) -> None:

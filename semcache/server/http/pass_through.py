@@ -7,6 +7,7 @@ above all, stays here.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import aclosing
 from functools import partial
@@ -14,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-from semcache.errors import PermissionDeniedError
+from semcache.errors import DeadlineExceededError, InvalidRequestError, PermissionDeniedError
 from semcache.long_work import LongWork
 from semcache.model import PassedCall
 from semcache.ports import Clock
@@ -98,10 +99,17 @@ class PassThrough:
         async with self._cache.pass_on(passed) as reply:
             audit.passed(caller, passed, reply)
             await call.begin_stream([*reply.headers, *_TOLD], reply.status)
-            async with aclosing(reply.pieces) as pieces:
-                async for piece in pieces:
-                    await call.write(piece)
-            await call.end_stream()
+            try:
+                # The call's time covers a slow reader too: it holds a place at the target.
+                async with (
+                    asyncio.timeout(max(0.0, passed.deadline_s - self._clock.monotonic())),
+                    aclosing(reply.pieces) as pieces,
+                ):
+                    async for piece in pieces:
+                        await call.write(piece)
+                    await call.end_stream()
+            except TimeoutError as error:
+                raise DeadlineExceededError("The answer wasn't read within upstream.deadline_s.") from error
 
     async def _read(self, call: HttpCall, tenant: str) -> PassedCall:
         scope: Any = call.scope
@@ -123,14 +131,24 @@ class PassThrough:
         """Return the model that a body names; empty for a body that isn't JSON, or names none.
 
         Raises:
-            InvalidRequestError: the body is declared as JSON and isn't an object with one meaning.
+            InvalidRequestError: the body is declared as JSON and isn't an object with one meaning, or names no usable
+                model.
+            RefusedCallError: 415: JSON in another charset than UTF-8.
         """
         if not body or not is_json(content_type):
+            if b"json" in content_type.lower():  # Another charset would hide the model from the routes.
+                check_json({b"content-type": content_type})
             return ""
         read = partial(decode_json, body, self._limits, "The request")
         fields = await self._long_work.run(tenant, read) if is_long(body) else read()
         model = fields.get("model")
-        return model if isinstance(model, str) and len(model) <= MAX_MODEL_CHARS else ""
+        if model is not None and not (isinstance(model, str) and len(model) <= MAX_MODEL_CHARS):
+            raise InvalidRequestError(
+                f"model must be a string of at most {MAX_MODEL_CHARS} characters.",
+                reason="INVALID_PARAMETER",
+                metadata={"field": "model"},
+            )
+        return model or ""
 
 
 def path_below(raw_path: bytes) -> str:

@@ -46,13 +46,21 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    *, authenticated: bool = False, roles: tuple[str, ...] = ("read", "write"), **overrides: Any
+    *,
+    authenticated: bool = False,
+    roles: tuple[str, ...] = ("read", "write"),
+    deadline_s: float = 300.0,
+    **overrides: Any,
 ) -> AsyncIterator[Run]:
     runs: list[Run] = []
     async with ScriptedServer(lambda request: runs[0].reply(request)) as upstream:  # noqa: PLW0108 - made below
         sections: dict[str, Any] = {
             "server": {"port": 0, "http": {"port": 0, "unknown_paths": "pass"}},
-            "upstream": {"targets": [{"name": "main", "base_url": upstream.base_url}], "retry": {"max_retries": 0}},
+            "upstream": {
+                "targets": [{"name": "main", "base_url": upstream.base_url}],
+                "retry": {"max_retries": 0},
+                "deadline_s": deadline_s,
+            },
             **overrides,
         }
         if authenticated:
@@ -393,3 +401,39 @@ async def test_it_is_counted_and_logged_and_in_no_ledger(run: Run) -> None:
 async def test_a_head_has_no_body(run: Run) -> None:
     answer = await run.http.head("/v1/files")
     assert (answer.status_code, answer.content, run.last.method) == (200, b"", "HEAD")
+
+
+async def test_a_path_whose_connection_is_broken_off_opens_no_breaker(run: Run) -> None:
+    run.reply = lambda _: Reply(status=0, ending=Ending.RESET)
+    for _ in range(6):
+        assert (await run.http.get("/v1/files")).status_code == 502
+    run.reply = lambda _: plain(b"[]")
+    assert (await run.http.get("/v1/files")).status_code == 200
+    assert 'semcache_upstream_breaker_state{target="main"} 0.0' in run.page()
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "UTF-7"])
+async def test_json_in_another_charset_doesnt_hide_its_model(run: Run, charset: str) -> None:
+    headers = {"content-type": f"application/json; charset={charset}"}
+    answer = await run.http.post("/v1/completions", content=b'{"model":"big"}', headers=headers)
+    assert (answer.status_code, error_of(answer)["code"]) == (415, "UNSUPPORTED_CONTENT_TYPE")
+    assert run.upstream.requests == []
+
+
+@pytest.mark.parametrize("model", [3, True, ["big"], {"name": "big"}, "b" * 257])
+async def test_a_model_that_is_no_name_is_refused(run: Run, model: object) -> None:
+    answer = await run.http.post("/v1/completions", json={"model": model})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "INVALID_PARAMETER")
+    assert run.upstream.requests == []
+
+
+async def test_a_slow_reader_has_no_more_time_than_the_call() -> None:
+    async with running(deadline_s=1.0) as run:
+        run.reply = lambda _: Reply(headers={"content-type": "audio/mpeg"}, pieces=(bytes(65_536),) * 256, chunked=True)
+        async with wire(run) as slow:
+            await slow.send(b"GET /v1/files/1/content HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            for _ in range(600):
+                if "semcache_http_passed_total{outcome=" in run.page():
+                    return
+                await asyncio.sleep(0.05)
+            pytest.fail("the call still holds its place")

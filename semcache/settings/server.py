@@ -48,7 +48,7 @@ class TlsSettings(Section):
 
 
 class HttpSettings(Section):
-    """The HTTP listener: OpenAI's API, management, health. Credentials, TLS and limits are the gRPC listener's."""
+    """The HTTP listener: OpenAI's and Anthropic's API, management, health. Credentials, TLS and limits are gRPC's."""
 
     enabled: bool = True
     host: str = "127.0.0.1"

@@ -5,7 +5,7 @@ Thread: the event loop alone.
 Remembers: entries of exact hits, decoded (`exact.py`, bounded by `store.exact_cache_bytes`; a commit drops
 the entries that it changed).
 
-Every front (gRPC now) stands on `SemanticCache`, made of `Rooms`; nothing else of this room is used outside.
+Every front (gRPC and HTTP) stands on `SemanticCache`, made of `Rooms`; nothing else of this room is used outside.
 """
 
 from semcache.story.cache import SemanticCache

@@ -29,7 +29,7 @@ from semcache.text.tables import words as word_list
 from semcache.text.texts import Text
 
 LIFT = 0.2
-"""Cosine added for a near repeat: it passes the shipped threshold from a cosine of .68 on."""
+"""Cosine added for a near repeat: it passes the shipped threshold from a cosine of .66 on."""
 SYNONYM_LIFT = 0.1
 """Cosine added where a synonym replaces a word: less, so that the cosine itself has to be higher."""
 _MIN_WORDS = 2

@@ -63,12 +63,14 @@ def _of_one(
 
 
 def _shares(total: int, weights: Sequence[int]) -> list[int]:
-    """Return whole numbers in proportion to the weights that add up to the total."""
+    """Return whole numbers in proportion to the weights that add up to the total, each at least 1 where it allows."""
+    least = 1 if total >= len(weights) else 0  # A share of 0 would count as one that wasn't told.
+    rest = total - least * len(weights)
     shares, given, passed, sum_of_weights = [], 0, 0, sum(weights)
     for weight in weights:
         passed += weight
-        upto = total * passed // sum_of_weights
-        shares.append(upto - given)
+        upto = rest * passed // sum_of_weights
+        shares.append(least + upto - given)
         given = upto
     return shares
 

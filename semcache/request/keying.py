@@ -20,7 +20,7 @@ from semcache.request.emoji import split_emoji
 from semcache.request.fields import Role, named_end_users
 from semcache.request.forms import FORMS, BodyForm
 from semcache.request.memo import RequestMemo
-from semcache.request.parsing import ParsedBody, message_text, parse_body
+from semcache.request.parsing import ParsedBody, message_text, parse_body, texts_of
 from semcache.request.templates import Templates
 from semcache.settings import LimitSettings
 
@@ -122,8 +122,11 @@ class Keying:
                     [*rest, *emoji],
                 ]
             )
-            # Of a template the exact key covers the message as it was sent, with its parts.
-            message = canonical_json(whole_text if request.template is None else [whole_text, body.messages[-1]])
+            # Of a template the exact key covers the message as it was sent, with its parts. Of several texts it covers
+            # each: a model sees where one ends.
+            texts = texts_of(body.messages[-1]) if whole_text and request.template is None else ()
+            as_sent = texts if len(texts) > 1 else whole_text
+            message = canonical_json(as_sent if request.template is None else [whole_text, body.messages[-1]])
         except UnicodeEncodeError as error:
             problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
             raise InvalidRequestError(problem, reason="INVALID_TEXT") from error

@@ -125,10 +125,15 @@ def _marks(text: bytes) -> int:
 
 def message_text(message: Mapping[str, Any]) -> str:
     """Return the text of a message, its text parts joined by newlines."""
+    return "\n".join(texts_of(message))
+
+
+def texts_of(message: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a message that isn't odd: its content, or its text parts."""
     content = message.get("content")
     if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content or () if part["type"] == "text")
+        return [content]
+    return [part["text"] for part in content or () if part["type"] == "text"]
 
 
 def decode_json(body: bytes, limits: LimitSettings, what: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from semcache.decision import store_detail
 from semcache.errors import SemcacheError, StoreFullError, UpstreamError
 from semcache.model import (
     Answer,
+    ApiProtocol,
     CacheMode,
     Cost,
     Decision,
@@ -242,7 +243,8 @@ class Filling:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
         keyed, answer = paid.keyed, paid.answer
         reason = self._skip_reason(keyed, answer) or await self._worse(keyed, answer)
-        if not reason and keyed.task.task_type in self._settings.tasks.critical:
+        is_judged = keyed.request.protocol is not ApiProtocol.EMBEDDINGS  # A model can't judge a vector.
+        if not reason and is_judged and keyed.task.task_type in self._settings.tasks.critical:
             await purchase.make_durable()  # The verifier takes its time, and spend is durable before.
             reason = await self._unconfirmed(account, keyed, purchase.status, answer)
         if reason:

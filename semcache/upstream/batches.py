@@ -14,10 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from semcache.errors import UpstreamError
+from semcache.long_work import LongWork
 from semcache.model import Answer, LostAnswer, UpstreamCall, Usage
 from semcache.protocols.embeddings import divide, joined_body
+from semcache.upstream.relay import LONG_BYTES
 
 _PAUSE_S = 0.002
 """How long a batch waits for another call. All of them come from one request, so they come in one turn of the loop."""
@@ -26,9 +29,11 @@ _GroupKey = tuple[str, str, frozenset[str], str, str, bool]
 
 @dataclass(eq=False, slots=True)
 class _OpenBatch:
-    """Calls that wait to be sent together, and the futures of their answers."""
+    """Calls that wait to be sent together, the futures of their answers, how many have been cancelled, and the task."""
 
     calls: list[UpstreamCall] = field(default_factory=list)
+    left: int = 0
+    task: asyncio.Task[None] | None = None
     answers: list[asyncio.Future[Answer]] = field(default_factory=list)
 
 
@@ -37,12 +42,13 @@ class Batches:
 
     Args:
         ask: sends one call.
+        long_work: divides long answers.
     """
 
-    def __init__(self, ask: Callable[[UpstreamCall], Awaitable[Answer]]) -> None:
+    def __init__(self, ask: Callable[[UpstreamCall], Awaitable[Answer]], long_work: LongWork) -> None:
         self._ask = ask
+        self._long_work = long_work
         self._open: dict[_GroupKey, _OpenBatch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def complete(self, call: UpstreamCall) -> Answer:
         """Return a call's part of the answer to its batch.
@@ -55,20 +61,29 @@ class Batches:
         batch = self._open.get(key)
         if batch is None:
             batch = self._open[key] = _OpenBatch()
-            task = loop.create_task(self._send(key, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            batch.task = loop.create_task(self._send(key, batch))
         answer: asyncio.Future[Answer] = loop.create_future()
         batch.calls.append(call)
         batch.answers.append(answer)
-        return await answer
+        assert batch.task is not None
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            batch.left += 1
+            if batch.left == len(batch.calls):
+                batch.task.cancel()
+            if not batch.task.done():  # Only then is it known what the call has lost, which its caller books.
+                await asyncio.wait({batch.task})
+            raise
 
     async def _send(self, key: _GroupKey, batch: _OpenBatch) -> None:
         joined = 0
-        while len(batch.calls) > joined:
-            joined = len(batch.calls)
-            await asyncio.sleep(_PAUSE_S)
-        del self._open[key]
+        try:
+            while len(batch.calls) > joined:
+                joined = len(batch.calls)
+                await asyncio.sleep(_PAUSE_S)
+        finally:
+            del self._open[key]
         try:
             answers = await self._answers(batch.calls)
         except BaseException as error:
@@ -92,9 +107,11 @@ class Batches:
         try:
             answer = await self._ask(whole)
             try:
-                return divide(answer, sizes)
+                parts = partial(divide, answer, sizes)
+                return parts() if len(answer.body) <= LONG_BYTES else await self._long_work.run(whole.tenant, parts)
             except UpstreamError:
-                lost.append(LostAnswer(answer.model, Usage(estimated=True), route=answer.route))
+                model, route = answer.target_model, answer.route
+                lost.append(LostAnswer(answer.model, Usage(estimated=True), target_model=model, route=route))
                 raise
         finally:
             for call in calls:  # Each books the input that it knows, which is its own.

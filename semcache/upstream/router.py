@@ -128,7 +128,7 @@ class HttpUpstream:
             )
             for target in settings.targets
         }
-        self._batches = Batches(self._complete)
+        self._batches = Batches(self._complete, self._long_work)
         self._streams = {name: StreamUsage(target, clock) for name, target in self._targets.items()}
         self._passage = Passage(
             self._routes,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -197,7 +198,7 @@ def _by_cache_control(headers: WishHeaders) -> _Wishes:
 def _template(text: str) -> Template:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     slots = value.get("slots", {}) if isinstance(value, dict) else None
     if (
@@ -229,9 +230,13 @@ def _number(text: str, name: str) -> float:
 
 
 def _seconds(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # An integer beyond all floats.
+            seconds = float(value)
+    if not math.isfinite(seconds):
         _refuse(f"cache.{name} is no number of seconds.", "INVALID_PARAMETER", field=f"cache.{name}")
-    return float(value)
+    return seconds
 
 
 def _refuse(message: str, reason: str, *, hint: str = "", field: str = "") -> NoReturn:

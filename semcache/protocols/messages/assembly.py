@@ -46,7 +46,10 @@ class _Block:
         elif kind == "input_json_delta":
             self._append(self._input, delta.get("partial_json"))
         elif kind == "citations_delta":
-            self._fields["citations"] = [*(self._fields.get("citations") or ()), delta.get("citation")]
+            if not isinstance(self._fields.get("citations"), list):
+                self._is_mergeable = self._is_mergeable and not self._fields.get("citations")
+                self._fields["citations"] = []
+            self._fields["citations"].append(delta.get("citation"))
         elif kind in _WHOLE:
             self._fields |= {name: delta[name] for name in _WHOLE[kind] if delta.get(name) is not None}
         else:

@@ -111,8 +111,13 @@ def without_thoughts(body: bytes) -> bytes:
     if b"thinking" not in body:
         return body
     message = json.loads(body.decode("utf-8-sig"))
-    kept = [block for block in message["content"] if block.get("type") not in _THOUGHTS]
+    kept = [block for block in message["content"] if not _is_thought(block)]
     return body if len(kept) == len(message["content"]) else dump({**message, "content": kept})
+
+
+def _is_thought(block: Mapping[str, Any]) -> bool:
+    kind = block.get("type")
+    return isinstance(kind, str) and kind in _THOUGHTS
 
 
 def _failure(error: Mapping[str, Any], body: bytes) -> UpstreamError:

@@ -150,7 +150,7 @@ def response_usage(response: Mapping[str, Any]) -> Usage:
 def _is_charged(item: Mapping[str, Any]) -> bool:
     """Whether a call of a tool has a price: to open a found page is a call of the search too, and has none."""
     action = item.get("action")
-    return not isinstance(action, dict) or action.get("type") in {None, "search"}
+    return not isinstance(action, dict) or action.get("type") in (None, "search")
 
 
 def text_of_response(body: bytes) -> str:

@@ -78,7 +78,9 @@ class ResponseReplay:
         for index, item in enumerate(response["output"]):
             if isinstance(item, dict):
                 yield from _ItemReplay(item, index, numbers).events()
-        head = dump({"type": _LAST.get(response.get("status"), COMPLETED), "sequence_number": next(numbers)})
+        status = response.get("status")
+        last = _LAST.get(status, COMPLETED) if isinstance(status, str) else COMPLETED
+        head = dump({"type": last, "sequence_number": next(numbers)})
         yield head[:-1] + b',"response":' + self._whole + b"}"
 
 

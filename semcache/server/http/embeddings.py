@@ -23,8 +23,11 @@ from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
 from semcache.wire.http_wishes import WishHeaders, read_request, wish_headers
 
-_BATCH = 2_048
-"""Inputs that are asked for at once: the most that OpenAI takes in one call."""
+_AT_ONCE = 2_048
+"""Inputs that are answered at once: the most that OpenAI takes in one call."""
+_A_CALL = 128
+"""Inputs of one upstream call. The answer of 3,072 dimensions as numbers, 75 kB an input, is then below
+`limits.answer_bytes`."""
 
 
 class Embeddings:
@@ -58,8 +61,8 @@ class Embeddings:
                 if not await self._cache.holds(request):
                     raise call.refusal
         responses: list[Response] = []
-        for start in range(0, len(requests), _BATCH):
-            responses += await self._ask(requests[start : start + _BATCH])
+        for start in range(0, len(requests), _AT_ONCE):
+            responses += await self._ask(requests[start : start + _AT_ONCE])
         for response in responses:
             audit.filled(caller, response)
         call.name(responses[0].request_id)
@@ -69,7 +72,10 @@ class Embeddings:
 
     async def _ask(self, requests: Sequence[Request]) -> list[Response]:
         batch = self._cache.new_id() if len(requests) > 1 else ""
-        asked = [self._cache.complete(replace(request, batch=batch)) for request in requests]
+        named = [f"{batch}/{position // _A_CALL}" if batch else "" for position in range(len(requests))]
+        asked = [
+            self._cache.complete(replace(request, batch=name)) for request, name in zip(requests, named, strict=True)
+        ]
         # All of them come to their end: what is stored of a call that fails answers the next one.
         ended = await asyncio.gather(*asked, return_exceptions=True)
         responses: list[Response] = []
@@ -118,14 +124,15 @@ def _told(responses: Sequence[Response]) -> Headers:
     """Return the headers of a call: it is stale if one input is, and a hit if each is one. Amounts are added up."""
     if len(responses) == 1:
         return told_headers(responses[0])
-    hits = [response for response in responses if response.status in HIT_STATUSES]
+    hits = sum(response.status in HIT_STATUSES for response in responses)
     stale = (response for response in responses if response.status is Status.STALE)
-    whole = next(stale, None) or next((response for response in responses if response not in hits), responses[0])
+    asked = (response for response in responses if response.status not in HIT_STATUSES)
+    whole = next(stale, None) or next(asked, responses[0])
     cost, saved = _sum([each.cost for each in responses]), _sum([each.saved for each in responses])
     return [
         *told_headers(whole._replace(entry_id=0, hit_id="", cost=cost, saved=saved)),
         (b"x-semcache-items", b"%d" % len(responses)),
-        (b"x-semcache-item-hits", b"%d" % len(hits)),
+        (b"x-semcache-item-hits", b"%d" % hits),
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from semcache.testing.serving import Served, serving
-from tests.integration.http.calling import CHAT, asking, request_bytes, wire_to
+from tests.integration.http.calling import CHAT, asking, client_of, error_of, request_bytes, wire_to
 
 BODY = json.dumps(asking("a")).encode()
 LIMIT = 20_000
@@ -297,3 +297,17 @@ async def test_a_client_that_reads_nothing_is_disconnected() -> None:
                     break
                 await asyncio.sleep(0.005)
             assert served.application.composition.gate.in_flight == 0
+
+
+@pytest.mark.parametrize("seconds", ["1" + "0" * 400, "-1" + "0" * 400])
+async def test_an_integer_beyond_all_floats_is_no_number_of_seconds(served: Served, seconds: str) -> None:
+    body = json.dumps(asking("a")).encode()[:-1] + b',"cache":{"ttl":%b}}' % seconds.encode()
+    async with client_of(served) as client:
+        answer = await client.post(CHAT, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "INVALID_PARAMETER")
+
+
+async def test_a_template_of_many_levels_is_no_template(served: Served) -> None:
+    async with client_of(served) as client:
+        answer = await client.post(CHAT, json=asking("a"), headers={"x-semcache-template": "[" * 5_000})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "INVALID_TEMPLATE")

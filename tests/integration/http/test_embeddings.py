@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -113,9 +114,9 @@ async def test_a_text_that_comes_twice_in_one_call_is_asked_for_once(running: Ru
 async def test_thousands_of_texts_are_a_few_calls(running: Running) -> None:
     texts = [f"{number:05}" for number in range(3_000)]
     assert lengths(await running.embed(texts)) == [5] * 3_000
-    assert [len(asked) for asked in running.asked] == [2_048, 952]
+    assert Counter(len(asked) for asked in running.asked) == {128: 23, 56: 1}
     assert lengths(await running.embed(texts[::-1])) == [5] * 3_000
-    assert len(running.asked) == 2
+    assert len(running.asked) == 24
 
 
 async def test_tokens_are_inputs_too(running: Running) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import UpstreamError
-from semcache.model import Answer, ApiProtocol, UpstreamCall, Usage
+from semcache.long_work import LongWork
+from semcache.model import Answer, ApiProtocol, LostAnswer, UpstreamCall, Usage
 from semcache.protocols.embeddings import FORM, divide, joined_body
 from semcache.testing.upstream import embeddings_body
 from semcache.upstream.batches import Batches
@@ -75,6 +76,7 @@ def test_shares_of_the_usage_add_up(weights: list[int], tokens: int) -> None:
         assert value["data"][0]["embedding"][0] == len(text)
         assert value["usage"]["prompt_tokens"] == value["usage"]["total_tokens"] == part.usage.input_tokens
         assert FORM.read(part.body).usage.input_tokens == part.usage.input_tokens
+        assert part.usage.input_tokens or tokens < len(weights)
 
 
 def test_vectors_are_divided_by_their_index_and_not_by_their_place() -> None:
@@ -117,7 +119,7 @@ class Asked:
 
 async def test_the_calls_of_a_batch_are_sent_as_one() -> None:
     ask = Asked()
-    batches = Batches(ask)
+    batches = Batches(ask, LongWork())
     answers = await asyncio.gather(*(batches.complete(call_for(text)) for text in ("a", "bb", "ccc")))
     assert [json.loads(call.body)["input"] for call in ask.calls] == [["a", "bb", "ccc"]]
     assert [json.loads(answer.body)["data"][0]["embedding"][0] for answer in answers] == [1, 2, 3]
@@ -127,27 +129,58 @@ async def test_the_calls_of_a_batch_are_sent_as_one() -> None:
 async def test_a_lone_call_is_sent_as_it_is() -> None:
     ask = Asked()
     call = call_for("a")
-    await Batches(ask).complete(call)
+    await Batches(ask, LongWork()).complete(call)
     assert ask.calls == [call]
 
 
 async def test_other_batches_and_other_models_are_other_calls() -> None:
     ask = Asked()
-    batches = Batches(ask)
+    batches = Batches(ask, LongWork())
     calls = [call_for("a"), call_for("b", batch="c"), call_for("d", barred=frozenset({"m"}))]
     await asyncio.gather(*map(batches.complete, calls))
     assert sorted(json.loads(call.body)["input"] for call in ask.calls) == ["a", "b", "d"]
 
 
 async def test_a_failure_is_every_calls() -> None:
-    batches = Batches(Asked(UpstreamError("It failed.")))
+    batches = Batches(Asked(UpstreamError("It failed.")), LongWork())
     ended = await asyncio.gather(*(batches.complete(call_for(text)) for text in "abc"), return_exceptions=True)
     assert [str(error) for error in ended] == ["It failed."] * 3
 
 
 async def test_an_answer_that_cant_be_divided_is_booked_by_each_call() -> None:
     calls = [call_for("a"), call_for("bb")]
-    batches = Batches(Asked(vectors=1))
+    batches = Batches(Asked(vectors=1), LongWork())
     ended = await asyncio.gather(*map(batches.complete, calls), return_exceptions=True)
     assert all(isinstance(error, UpstreamError) for error in ended)
     assert [[lost.usage for lost in call.lost] for call in calls] == [[Usage(estimated=True)]] * 2
+
+
+async def test_what_cancelled_calls_have_lost_is_known_when_they_end() -> None:
+    async def never(call: UpstreamCall) -> Answer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            call.lost.append(LostAnswer("e", Usage(estimated=True)))
+        raise AssertionError
+
+    calls = [call_for(text) for text in ("a", "bb", "ccc")]
+    batches = Batches(never, LongWork())
+    tasks = [asyncio.ensure_future(batches.complete(call)) for call in calls]
+    await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(error, asyncio.CancelledError) for error in ended)
+    assert [len(call.lost) for call in calls] == [1, 1, 1]
+
+
+async def test_a_batch_that_is_given_up_before_it_is_sent_asks_nobody() -> None:
+    ask = Asked()
+    batches = Batches(ask, LongWork())
+    task = asyncio.ensure_future(batches.complete(call_for("a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ask.calls == []
+    await batches.complete(call_for("a"))
+    assert len(ask.calls) == 1

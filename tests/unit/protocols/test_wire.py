@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semcache.errors import UpstreamError
-from semcache.model import Usage
+from semcache.model import ApiProtocol, Usage
+from semcache.protocols import FORMS
 from semcache.protocols.assembly import Assembler
 from semcache.protocols.wire import is_same_model, read_answer, replay_chunks
 from semcache.testing.upstream import completion_body
@@ -333,3 +334,35 @@ def test_indices_that_tell_choices_apart_are_kept():
     choices = [{"index": index, "message": {"content": "a"}} for index in (4, 2)]
     chunks = replay_chunks(json.dumps({"choices": choices}).encode(), include_usage=False)
     assert {choice["index"] for chunk in chunks for choice in json.loads(chunk)["choices"]} == {2, 4}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body"),
+    [
+        (
+            ApiProtocol.MESSAGES,
+            {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "thinking"}, {"type": []}]},
+        ),
+        (ApiProtocol.MESSAGES, {"type": "message", "role": "assistant", "content": [{"type": {}, "text": "thinking"}]}),
+        (ApiProtocol.RESPONSES, {"object": "response", "status": {}, "output": []}),
+        (ApiProtocol.RESPONSES, {"object": "response", "status": [], "output": []}),
+        (
+            ApiProtocol.RESPONSES,
+            {
+                "object": "response",
+                "status": "completed",
+                "output": [{"type": "web_search_call", "action": {"type": []}}],
+            },
+        ),
+    ],
+)
+def test_an_answer_with_odd_types_is_refused_or_told_whole(protocol, body):
+    form = FORMS[protocol]
+    raw = json.dumps(body).encode()
+    try:
+        form.read(raw)
+    except UpstreamError:
+        return
+    form.shared(raw)
+    form.generated(raw)
+    assert list(form.replay(raw).chunks(include_usage=True))

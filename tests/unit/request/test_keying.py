@@ -381,3 +381,14 @@ def test_the_order_of_a_schemas_other_fields_doesnt(form: str) -> None:
     assert json.dumps(again) != json.dumps(fields)
     assert key({**BASE, **again}).exact_key == key({**BASE, **fields}).exact_key
     assert key({**BASE, **again}).partition == key({**BASE, **fields}).partition
+
+
+def test_two_texts_are_not_one_with_a_line_break() -> None:
+    def asked(content: object) -> KeyedRequest:
+        return key({"model": "m", "messages": [{"role": "user", "content": content}]})
+
+    two = asked([{"type": "text", "text": "foo"}, {"type": "text", "text": "bar"}])
+    one, alone = asked("foo\nbar"), asked([{"type": "text", "text": "foo\nbar"}])
+    assert one.exact_key == alone.exact_key != two.exact_key
+    assert one.partition == two.partition
+    assert one.text == two.text

@@ -36,7 +36,8 @@ class HttpConnection(HttpToolsProtocol):
 
     - A head beyond `server.http.max_header_bytes` is refused with 431, and a request that isn't whole after
       `stall_timeout_s` with 408.
-    - A client that reads nothing for `stall_timeout_s` while a response waits for it is disconnected.
+    - A client that reads nothing for `stall_timeout_s` while a response waits for it is disconnected: while the call
+      goes on if more than the transport's limit (64 KiB) is unread, and after it down to the last byte.
     - A client that leaves ends its call: the task of the call is cancelled, as gRPC does it.
     - After the first unreadable byte nothing more is read: what follows could be another request in disguise.
     """
@@ -62,6 +63,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_bytes = self._arrived_bytes = 0
         self._body_left = 0
         self._deaf = False
+        self._lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, note the verified client certificate, and wait for the first request."""
@@ -78,6 +80,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back, and cancel the call that has nobody left to answer."""
+        self._lost = True
         self._open_connections.leave(self)
         for timer in (self._arrival, self._reading):
             if timer is not None:
@@ -90,6 +93,10 @@ class HttpConnection(HttpToolsProtocol):
             running.disconnected = True
             if self._task is not None:
                 self._task.cancel()
+
+    def eof_received(self) -> None:
+        """Watch that the client reads what is left: it sends no more, and the transport closes by itself."""
+        self._await_reading()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and watch that the rest of the request follows."""
@@ -148,6 +155,7 @@ class HttpConnection(HttpToolsProtocol):
         """Go on with the next request, or rest until it comes; the response calls it."""
         super().on_response_complete()
         self._rest_if_idle()
+        self._watch_reading()
 
     @property
     def has_unread(self) -> bool:
@@ -157,30 +165,59 @@ class HttpConnection(HttpToolsProtocol):
     def make_room(self) -> None:
         """Close, with no request under way."""
         self._deaf = True
-        self.transport.close()
+        self._close()
+
+    def shutdown(self) -> None:
+        """Close, after the answer if a request is under way; the listener calls it at its end."""
+        super().shutdown()
+        self._watch_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for `idle_timeout_s`."""
+        super().timeout_keep_alive_handler()
+        self._watch_reading()
 
     def pause_writing(self) -> None:
         """Watch a client that reads more slowly than it is answered."""
         super().pause_writing()
-        if self._reading is None:
+        self._await_reading()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch_reading()
+
+    def _watch_reading(self) -> None:
+        """Watch that the client reads what is left, if anything is.
+
+        A closed transport is watched in any case: it waits until its bytes are read, and under TLS
+        `get_write_buffer_size` doesn't count the bytes that are encrypted already.
+        """
+        if not self._lost and (self.has_unread or self.transport.is_closing()):
             self._await_reading()
 
-    def resume_writing(self) -> None:
-        """Stop watching a client that reads again."""
-        super().resume_writing()
+    def _await_reading(self) -> None:
+        """Begin to wait for the client's next reading, from what is unread now."""
         if self._reading is not None:
             self._reading.cancel()
-            self._reading = None
-
-    def _await_reading(self) -> None:
         unread = self.transport.get_write_buffer_size()
         self._reading = self.loop.call_later(self._stall_s, self._read_late, unread)
 
     def _read_late(self, unread_before: int) -> None:
-        if self.transport.get_write_buffer_size() < unread_before:  # It reads slowly, but it reads.
+        """Disconnect a client that has read nothing since `unread_before` bytes were unread."""
+        self._reading = None
+        unread, closing = self.transport.get_write_buffer_size(), self.transport.is_closing()
+        if not unread and not closing:
+            return
+        # An answer under way adds bytes, so that the size doesn't show what was read. The transport's limit bounds it.
+        growing = not closing and not self.flow.write_paused and self._is_answering
+        if growing or unread < unread_before:  # It may read slowly, but it reads.
             self._await_reading()
         else:
             self.transport.abort()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.loop.time() > self._renew_s:
@@ -188,6 +225,7 @@ class HttpConnection(HttpToolsProtocol):
         self._running = cycle
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(lambda _: self._watch_reading())  # A call that failed midway has closed the transport.
         self.tasks.add(task)
 
     def _parse(self, data: bytes) -> None:
@@ -231,8 +269,7 @@ class HttpConnection(HttpToolsProtocol):
         self._rest_if_idle()
 
     def _rest_if_idle(self) -> None:
-        running = self._running
-        if not self._begun and not self.pipeline and (running is None or running.response_complete):
+        if not self._begun and not self.pipeline and not self._is_answering:
             self._open_connections.rest(self)
 
     def _count(self, size: int) -> None:
@@ -269,13 +306,13 @@ class HttpConnection(HttpToolsProtocol):
                 self.transport.abort()
                 return
         self._write_error(status, code, message)
-        self.transport.close()
+        self._close()
 
     def _refuse_connection(self) -> None:
         self._deaf = True
         message = "The server, or this address, has as many connections open as it may. Close some, or try again later."
         self._write_error(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message)
-        self.loop.call_later(_REFUSED_S, self.transport.close)
+        self.loop.call_later(_REFUSED_S, self._close)
 
     def _write_error(self, status: HTTPStatus, code: str, message: str) -> None:
         body = openai_error(RefusedCallError(status, message, reason=code))

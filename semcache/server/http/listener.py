@@ -25,6 +25,8 @@ from semcache.settings import ServerSettings
 _DATE_S = 1.0
 """How often the `date` header is written anew: it has whole seconds."""
 _BACKLOG = 2048
+_HANDSHAKE_S = 10.0
+"""How long a TLS handshake may take: a few round trips. Until it ends, no limit counts the connection."""
 
 
 class HttpListener:
@@ -74,7 +76,7 @@ class HttpListener:
             sock=port,
             backlog=_BACKLOG,
             ssl=tls,
-            ssl_handshake_timeout=http.stall_timeout_s if tls is not None else None,
+            ssl_handshake_timeout=min(_HANDSHAKE_S, http.stall_timeout_s) if tls is not None else None,
         )
         return cls(server, state, http.host, port.getsockname()[1], clock)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
+
+from semcache.server.http import listener
 from semcache.testing.serving import serving
 from semcache.testing.upstream import Scripted, ScriptedUpstream
 from tests.integration.http.calling import asking, request_bytes, wire_to
@@ -73,3 +77,31 @@ async def test_a_connection_with_half_a_request_isnt_idle() -> None:
             assert (await other.answer())[0] == 200
         await half.send(whole[20:])
         assert (await half.answer())[0] == 200
+
+
+async def test_responses_that_are_left_unread_lock_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind_with_small_buffer(host: str, port: int) -> socket.socket:
+        bound = bind(host, port)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # What it takes isn't unread in the server.
+        return bound
+
+    bind = listener._bind
+    monkeypatch.setattr(listener, "_bind", bind_with_small_buffer)
+    long = request_bytes(json.dumps(asking("word " * 11_000)).encode())  # Its answer is below the transport's 64 KiB.
+    async with serving(bounded(max_address_connections=2, stall_timeout_s=0.5)) as served:
+        host, _, port = str(served.application.http_address).rpartition(":")
+        silent = [socket.socket() for _ in range(2)]
+        for each in silent:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            each.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(each, (host, int(port)))
+            await asyncio.get_running_loop().sock_sendall(each, long)
+        statuses = []
+        while not statuses or statuses[-1] == 503:  # The test's time limit ends it.
+            async with wire_to(served) as wire:
+                await wire.send(request_bytes(BODY))
+                statuses.append((await wire.answer())[0])
+        for each in silent:
+            each.close()
+        assert statuses[-1] == 200
+        assert 503 in statuses, "no response was left unread"

@@ -23,7 +23,8 @@ class Flight(Generic[Outcome]):
 
     A streamed answer is a list of chunks that grows; there is one, however many read it. Every reader goes through it
     at its own pace, so a slow reader stalls nobody. The feeder bounds the list (by an answer's size limit), and the
-    memory of streams bounds all lists together: it may let one go, and the work goes on without.
+    memory of streams bounds all lists together. It may make a flight drop chunks (`drop`). Then nobody can join, each
+    chunk is kept until the slowest reader has it, and only a reader that lags too far behind gets an error.
     """
 
     def __init__(self, memory: StreamMemory, *, streams: bool, tenant: str) -> None:
@@ -31,8 +32,11 @@ class Flight(Generic[Outcome]):
         """Whether the leader asked for a stream, so that chunks come while the work runs."""
         self._memory = memory
         self._tenant = tenant
-        self._readers = 0
+        self._readers_at: dict[int, int] = {}
+        """How many readers have been given so many chunks, without those that have lost theirs."""
         self._count = 0
+        self._first = 0
+        """How many chunks, from the first on, are no longer kept."""
         self._size_bytes = 0
         self._dropped = False
         self.reason = ""
@@ -51,7 +55,9 @@ class Flight(Generic[Outcome]):
     def feed(self, chunk: bytes) -> None:
         """Add a chunk of the answer."""
         self._count += 1
-        if not self._dropped:
+        if self._dropped and not self._readers_at:
+            self._first = self._count
+        else:
             self._chunks.append(chunk)
             self._size_bytes += len(chunk) + _CHUNK_BYTES
             self._memory.keep(self._tenant, self, self._size_bytes)
@@ -64,14 +70,22 @@ class Flight(Generic[Outcome]):
 
     @property
     def can_drop(self) -> bool:
-        """Whether `drop` frees the chunks; always."""
-        return True
+        """Whether `drop` frees bytes: while there are chunks."""
+        return bool(self._chunks)
 
-    def drop(self) -> None:
-        """Let the chunks go. A reader that hasn't come to their end gets an error."""
+    def drop(self) -> int:
+        """Free the chunks that every reader has; if there is none, those that the slowest readers lack.
+
+        Nobody can join any more. The slowest readers get an error when they ask for their next chunk. All others go on.
+
+        Returns:
+            The bytes that are still held, fewer than before.
+        """
         self._dropped = True
-        self._chunks.clear()
-        self._wake()
+        if self._chunks and self._slowest == self._first:
+            self._readers_at.pop(self._first)
+        self._free()
+        return self._size_bytes
 
     @property
     def is_asking(self) -> bool:
@@ -100,29 +114,67 @@ class Flight(Generic[Outcome]):
         A reader that leaves early closes it.
 
         Raises:
-            OverLimitError: STREAM_MEMORY: the chunks were let go before this reader came to their end.
+            OverLimitError: STREAM_MEMORY: a chunk that this reader hasn't been given was dropped.
         """
-        self._readers += 1
+        position = 0
+        self._require_kept(position)
+        self._arrive(position)
         if self._chunks:
             self._memory.keep(self._tenant, self, self._size_bytes)
         try:
-            position = 0
             while True:
-                while position < len(self._chunks):
+                while position < self._count:
+                    self._require_kept(position)
+                    chunk = self._chunks[position - self._first]
+                    self._arrive(position + 1)
+                    self._leave(position)
                     position += 1
-                    yield self._chunks[position - 1]
-                if position < self._count:
-                    raise stream_memory_error("The tenant's open streams hold", "limits.tenant_stream_bytes")
+                    yield chunk
                 if self._done:
                     return
                 await self._change()
         finally:
-            self._readers -= 1
+            self._leave(position)
             self._let_go()
+
+    def _require_kept(self, position: int) -> None:
+        if position < self._first:
+            raise stream_memory_error("The tenant's open streams hold", "limits.tenant_stream_bytes")
+
+    def _arrive(self, position: int) -> None:
+        self._readers_at[position] = self._readers_at.get(position, 0) + 1
+
+    def _leave(self, position: int) -> None:
+        """Note that a reader is no longer at `position`; after a drop, free what only it needed."""
+        if position < self._first:
+            return  # `drop` has already forgotten the readers that were there.
+        self._readers_at[position] -= 1
+        if self._readers_at[position]:
+            return
+        del self._readers_at[position]
+        if self._dropped and position == self._first and self._chunks:
+            self._free()
+            if self._chunks:
+                self._memory.keep(self._tenant, self, self._size_bytes)
+            else:
+                self._memory.release(self._tenant, self)
+
+    @property
+    def _slowest(self) -> int:
+        """The number of chunks that every reader has been given."""
+        return min(self._readers_at, default=self._count)
+
+    def _free(self) -> None:
+        """Free the chunks that every reader has."""
+        first = self._slowest
+        freed = self._chunks[: first - self._first]
+        del self._chunks[: len(freed)]
+        self._size_bytes -= sum(map(len, freed)) + len(freed) * _CHUNK_BYTES
+        self._first = first
 
     def _let_go(self) -> None:
         """Count the chunks no longer when nobody can come to read them."""
-        if self._done and not self._readers:
+        if self._done and not self._readers_at:
             self._memory.release(self._tenant, self)
 
     @property

@@ -1,8 +1,8 @@
 """What open streams hold, in bytes, with a limit for each tenant and one overall.
 
-A stream begins only where there is room for it. What grows past a limit all the same is let go: of the tenant that
-holds too much, the holder with most bytes. Its readers get the error STREAM_MEMORY; its upstream call goes on, and its
-answer is stored.
+A stream begins only where there is room for it. What grows past a limit all the same is dropped: of the tenant that
+holds too much, from the holder with most bytes. A reader that lacks what is dropped gets the error STREAM_MEMORY. The
+upstream call goes on, and its answer is stored.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Holder(Protocol):
 
     @property
     def can_drop(self) -> bool:
-        """Whether `drop` frees its bytes."""
+        """Whether `drop` frees bytes."""
         ...
 
-    def drop(self) -> None:
-        """Let the bytes go; the readers get an error."""
+    def drop(self) -> int:
+        """Free some bytes, at least one; return those that are still held. A reader that lacks them gets an error."""
         ...
 
 
@@ -81,13 +81,17 @@ class StreamMemory:
         self.size_bytes += change_bytes
 
     def _drop_largest(self, tenant: str) -> bool:
-        """Drop the tenant's largest holder that can be dropped; return False where there is none."""
+        """Free bytes of the tenant's largest holder that can drop some; return False where there is none."""
         held = self._held.get(tenant, {})
         largest = max((holder for holder in held if holder.can_drop), key=held.__getitem__, default=None)
         if largest is None:
             return False
-        self.release(tenant, largest)
-        largest.drop()
+        left_bytes = largest.drop()
+        if left_bytes:
+            self._count(tenant, left_bytes - held[largest])
+            held[largest] = left_bytes
+        else:
+            self.release(tenant, largest)
         return True
 
 

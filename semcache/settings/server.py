@@ -223,8 +223,9 @@ class LimitSettings(Section):
     """What all open streams may hold: the chunks of live answers that a reader hasn't read, and answers that are
     replayed. A stream for which there is no room is refused with STREAM_MEMORY before the upstream is asked."""
     tenant_stream_bytes: Bytes = 128 * 1024 * 1024
-    """What the open streams of one tenant may hold: a quarter of all. A live stream needs room for one `answer_bytes`
-    to begin. One that grows beyond loses its readers, and its answer is stored all the same."""
+    """What the open streams of one tenant may hold: a quarter of all, and at least twice `answer_bytes`, which a
+    replayed answer may take. A live stream needs room for one `answer_bytes` to begin. Of one that grows beyond, the
+    slowest readers lose the stream, and its answer is stored all the same."""
     list_entries: Count = 10_000
     """Entries that one ListEntries call streams at most."""
     pending_lookups: Count = 100_000
@@ -238,8 +239,14 @@ class LimitSettings(Section):
 
     @model_validator(mode="after")
     def _a_stream_fits(self) -> Self:
-        if not self.answer_bytes <= self.tenant_stream_bytes <= self.stream_bytes:
-            message = "answer_bytes may not be above tenant_stream_bytes, nor that above stream_bytes"
+        if 2 * self.answer_bytes > self.tenant_stream_bytes:
+            message = (
+                "a replayed answer may take twice answer_bytes: lower answer_bytes, or raise tenant_stream_bytes to "
+                f"{2 * self.answer_bytes} or more"
+            )
+            raise ValueError(message)
+        if self.tenant_stream_bytes > self.stream_bytes:
+            message = "tenant_stream_bytes may not be above stream_bytes: lower the former or raise the latter"
             raise ValueError(message)
         return self
 

@@ -99,7 +99,7 @@ class SemanticCache:
                     return
                 response = await self._landed_response(account, keyed, flight, leads=leads)
                 del flight  # It holds a copy of the answer.
-            with await self._steps.replays.open(request, response) as replay:
+            async with self._steps.replays.open(request, response) as replay:
                 response = response._replace(answer=replay.answer)
                 yield Started(response)
                 for chunk in replay.chunks(include_usage=keyed.include_usage):
@@ -115,7 +115,7 @@ class SemanticCache:
         entry = await self._steps.exact.look(account, keyed)
         if entry is None:
             return None
-        self._steps.replays.require_room(keyed.request.tenant, entry.answer)
+        self._steps.replays.require_room(keyed.request.tenant, entry.entry_id, entry.answer)
         return self._steps.answers.serve_exact(account, keyed, entry)
 
     async def _landed_response(
@@ -128,8 +128,8 @@ class SemanticCache:
         """
         outcome = await flight.outcome()
         if not isinstance(outcome, NotCached):
-            answer = outcome.entry.answer if isinstance(outcome, Found | Stale) else outcome.answer
-            self._steps.replays.require_room(keyed.request.tenant, answer)
+            source = outcome.entry if isinstance(outcome, Found | Stale) else outcome
+            self._steps.replays.require_room(keyed.request.tenant, source.entry_id, source.answer)
         return self._respond(account, keyed, outcome, leads=leads)
 
     def _join_or_lead(self, account: Account, keyed: KeyedRequest, *, streams: bool) -> tuple[Flight[Outcome], bool]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from semcache.coordination import StreamMemory
 from semcache.long_work import LongWork
@@ -20,42 +20,43 @@ _Key = tuple[str, int, int]
 
 
 class OpenReplay:
-    """One answer that some streams replay; a context manager, which each of them enters.
+    """One answer that some streams replay.
 
     Attributes:
         answer: the answer, the same object for all of them.
+        size_bytes: bytes that it takes in memory, about; an estimate until the answer has been read.
+        readers: how many streams replay it or wait for it to be read.
     """
 
-    def __init__(self, replays: Replays, key: _Key, answer: Answer, replay: Replay) -> None:
+    def __init__(self, answer: Answer) -> None:
         self.answer = answer
-        self.size_bytes = replay.size_bytes
-        self._replays = replays
-        self._key = key
-        self._replay = replay
-        self._readers = 0
+        self.size_bytes = _estimated_bytes(answer)
+        self.readers = 0
+        self._replay: Replay | None = None
+        self._reading = asyncio.Lock()
 
     def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
         """Yield the answer's chunks, each made when it is asked for (`Replay.chunks`)."""
+        assert self._replay is not None, "an answer is read before its chunks are asked for"
         return self._replay.chunks(include_usage=include_usage)
 
     @property
     def can_drop(self) -> bool:
-        """Whether `drop` frees its bytes: never, for its readers hold it. It had room when it was opened."""
+        """Whether `drop` frees bytes: never, for its readers hold them. It had room when it was opened."""
         return False
 
-    def drop(self) -> None:
-        """Do nothing (`can_drop`)."""
+    def drop(self) -> int:
+        """Free nothing (`can_drop`); return the bytes that are held."""
+        return self.size_bytes
 
-    def __enter__(self) -> Self:
-        self._readers += 1
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._readers -= 1
-        if not self._readers:
-            self._replays.close(self._key, self)
+    async def read(self, request: Request, long_work: LongWork) -> None:
+        """Read the answer unless that is done; a long body on another thread. Later callers wait for the first one."""
+        async with self._reading:
+            if self._replay is None:
+                read = partial(FORMS[request.protocol].replay, self.answer.body)
+                is_long = len(self.answer.body) > _LONG_ANSWER_BYTES
+                self._replay = await long_work.run(request.tenant, read) if is_long else read()
+                self.size_bytes = self._replay.size_bytes
 
 
 class Replays:
@@ -71,32 +72,62 @@ class Replays:
         """Return how many answers are held."""
         return len(self._open)
 
-    def require_room(self, tenant: str, answer: Answer) -> None:
+    def require_room(self, tenant: str, entry_id: int, answer: Answer) -> None:
         """Raise where an answer can't be replayed for want of room, before anybody is told of a hit.
+
+        An answer that is replayed already needs no further room. Enter `open` before the next await: it takes the room.
+
+        Args:
+            tenant: whose stream it is.
+            entry_id: the answer's entry; 0 where it isn't stored.
+            answer: what is to be replayed.
 
         Raises:
             OverLimitError: STREAM_MEMORY.
         """
-        self._memory.require_room(tenant, 2 * len(answer.body))
+        if self._find(_key(tenant, entry_id, answer), answer) is None:
+            self._memory.require_room(tenant, _estimated_bytes(answer))
 
-    async def open(self, request: Request, response: Response) -> OpenReplay:
-        """Return the replay of a request's answer, to be entered at once. A long body is read on another thread."""
-        tenant = request.tenant
-        answer = response.answer
+    @asynccontextmanager
+    async def open(self, request: Request, response: Response) -> AsyncGenerator[OpenReplay, None]:
+        """Hold the replay of a request's answer within the block; streams of the same answer share it.
+
+        The room is taken at once, before a long body is read on another thread, so that no other stream takes it
+        meanwhile. It is given back when the last stream has left, also by an error or a cancellation.
+        """
+        tenant, answer = request.tenant, response.answer
         assert answer is not None, "a response that is replayed has an answer"
-        key = (tenant, response.entry_id, 0 if response.entry_id else id(answer.body))
-        known = self._open.get(key)
-        if known is None or known.answer.body != answer.body:
-            read = partial(FORMS[request.protocol].replay, answer.body)
-            replay = await self._long_work.run(tenant, read) if len(answer.body) > _LONG_ANSWER_BYTES else read()
-            known = self._open.get(key)  # Another stream may have read it meanwhile.
-            if known is None or known.answer.body != answer.body:
-                known = self._open[key] = OpenReplay(self, key, answer, replay)
-                self._memory.keep(tenant, known, known.size_bytes)
-        return known
+        key = _key(tenant, response.entry_id, answer)
+        replay = self._find(key, answer)
+        if replay is None:
+            replay = self._open[key] = OpenReplay(answer)
+            self._memory.keep(tenant, replay, replay.size_bytes)
+        replay.readers += 1
+        try:
+            await replay.read(request, self._long_work)
+            self._memory.keep(tenant, replay, replay.size_bytes)
+            yield replay
+        finally:
+            replay.readers -= 1
+            if not replay.readers:
+                self._close(key, replay)
 
-    def close(self, key: _Key, replay: OpenReplay) -> None:
+    def _find(self, key: _Key, answer: Answer) -> OpenReplay | None:
+        replay = self._open.get(key)
+        return replay if replay is not None and replay.answer.body == answer.body else None
+
+    def _close(self, key: _Key, replay: OpenReplay) -> None:
         """Forget a replay that nobody reads any more."""
-        self._memory.release(key[0], replay)
+        tenant = key[0]
+        self._memory.release(tenant, replay)
         if self._open.get(key) is replay:
             del self._open[key]
+
+
+def _key(tenant: str, entry_id: int, answer: Answer) -> _Key:
+    return (tenant, entry_id, 0 if entry_id else id(answer.body))
+
+
+def _estimated_bytes(answer: Answer) -> int:
+    """Return what a replay takes in memory, about: the body, and the text that is read of it."""
+    return 2 * len(answer.body)

@@ -19,8 +19,9 @@ class Holder:
         self.can_drop = can_drop
         self.dropped = False
 
-    def drop(self) -> None:
+    def drop(self) -> int:
         self.dropped = True
+        return 0
 
 
 def memory(total: int = 100, tenant: int = 60) -> StreamMemory:
@@ -87,6 +88,28 @@ def test_the_bounds_hold_and_the_sums_agree(steps: list[tuple[str, int, int, boo
     for (tenant, number), holder in holders.items():
         held.release(tenant, holder)
         del number
+    assert repr(held) == "<StreamMemory 0 bytes, 0 holders, 0 tenants>"
+
+
+def test_a_holder_is_dropped_from_only_until_the_rest_is_within_the_bound() -> None:
+    class Tail(Holder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes = [45, 30, 0]
+
+        def drop(self) -> int:
+            super().drop()
+            return self.sizes.pop(0)
+
+    held, tail, growing = memory(), Tail(), Holder()
+    held.keep("a", tail, 50)
+    held.keep("a", growing, 20)
+    assert (tail.dropped, growing.dropped) == (True, False)
+    assert tail.sizes == [0]
+    assert held.size_bytes == 50
+    held.require_room("a", 10)
+    held.release("a", tail)
+    held.release("a", growing)
     assert repr(held) == "<StreamMemory 0 bytes, 0 holders, 0 tenants>"
 
 
@@ -184,3 +207,83 @@ async def test_a_reader_that_has_all_chunks_ends_well_though_they_are_let_go() -
     flight.drop()
     end.set()
     assert [chunk async for chunk in chunks] == []
+
+
+async def test_a_reader_that_keeps_up_gets_a_stream_far_beyond_the_bound() -> None:
+    made, held = flights(3_000)
+    gates = [asyncio.Event() for _ in range(20)]
+
+    async def work(flight: Flight[str]) -> str:
+        for gate in gates:
+            await gate.wait()
+            flight.feed(CHUNK)
+            flight.feed(CHUNK)
+        return "whole"
+
+    flight = made.start("key", work, streams=True, tenant="a")
+    readers = [flight.chunks() for _ in range(3)]
+    for gate in gates:
+        gate.set()
+        for _ in range(2):
+            assert [await anext(chunks) for chunks in readers] == [CHUNK] * 3
+        assert held.size_bytes <= 3_000
+    assert not flight.has_chunks
+    assert held.size_bytes == 0, "all readers have all chunks"
+    assert [[chunk async for chunk in chunks] for chunks in readers] == [[], [], []]
+    with pytest.raises(OverLimitError, match="tenant_stream_bytes"):
+        await read(flight)
+    assert repr(held) == "<StreamMemory 0 bytes, 0 holders, 0 tenants>"
+
+
+async def test_only_the_readers_that_lag_too_far_behind_lose_a_stream() -> None:
+    made, held = flights(3_000)
+    gates = [asyncio.Event() for _ in range(6)]
+
+    async def work(flight: Flight[str]) -> str:
+        for gate in gates:
+            await gate.wait()
+            flight.feed(CHUNK)
+        return "whole"
+
+    flight = made.start("key", work, streams=True, tenant="a")
+    quick, slow, slower = (flight.chunks() for _ in range(3))
+    gates[0].set()
+    assert [await anext(chunks) for chunks in (quick, slow, slower)] == [CHUNK] * 3
+    gates[1].set()
+    assert [await anext(chunks) for chunks in (quick, slow)] == [CHUNK] * 2
+    for gate in gates[2:4]:
+        gate.set()
+        assert await anext(quick) == CHUNK
+    assert held.size_bytes == 3_000, "the slower reader lacks three chunks"
+    gates[4].set()
+    assert await anext(quick) == CHUNK
+    assert held.size_bytes == 3_000, "the slow reader lacks three chunks"
+    with pytest.raises(OverLimitError, match="tenant_stream_bytes"):
+        await anext(slower)
+    assert [await anext(slow) for _ in range(3)] == [CHUNK] * 3
+    assert held.size_bytes == 0
+    gates[5].set()
+    assert [[chunk async for chunk in chunks] for chunks in (quick, slow)] == [[CHUNK], [CHUNK]]
+    assert await flight.outcome() == "whole"
+    assert repr(held) == "<StreamMemory 0 bytes, 0 holders, 0 tenants>"
+
+
+async def test_a_reader_that_leaves_frees_what_only_it_lacked() -> None:
+    made, held = flights(3_000)
+    end = asyncio.Event()
+
+    async def work(flight: Flight[str]) -> str:
+        for _ in range(3):
+            flight.feed(CHUNK)
+        await end.wait()
+        return "whole"
+
+    flight = made.start("key", work, streams=True, tenant="a")
+    quick, slow = flight.chunks(), flight.chunks()
+    assert [await anext(quick) for _ in range(3)] == [CHUNK] * 3
+    assert await anext(slow) == CHUNK
+    assert flight.drop() == 2_000
+    await slow.aclose()
+    assert held.size_bytes == 0
+    end.set()
+    assert [chunk async for chunk in quick] == []

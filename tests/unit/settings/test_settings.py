@@ -107,3 +107,21 @@ def test_settings_are_frozen_and_hide_secrets() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings.server.port = 1  # type: ignore[misc]
     assert "enough length" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        (
+            {"answer_bytes": 501, "tenant_stream_bytes": 1_000, "stream_bytes": 1_000},
+            "raise tenant_stream_bytes to 1002",
+        ),
+        ({"answer_bytes": 500, "tenant_stream_bytes": 1_001, "stream_bytes": 1_000}, "may not be above stream_bytes"),
+    ],
+    ids=["no room for one replayed answer", "a tenant's bound above that of all"],
+)
+def test_the_bounds_of_streams_fit_into_each_other(limits: dict[str, int], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        load_settings(None, {"limits": limits})
+    fitting = load_settings(None, {"limits": {**limits, "answer_bytes": 500, "tenant_stream_bytes": 1_000}})
+    assert fitting.limits.answer_bytes == 500

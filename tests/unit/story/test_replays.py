@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -126,3 +128,81 @@ async def test_an_unread_stream_lets_go_when_it_is_closed() -> None:
     assert held_bytes(served) == 0
     frames = await frames_of(served, "How long is it?")
     assert isinstance(frames[-1], Finished)
+
+
+Result = TypeVar("Result")
+VERY_LONG = "word " * 60_000
+"""An answer that is read on another thread."""
+ROOM_FOR_ONE = {"answer_bytes": 400_000, "tenant_stream_bytes": 800_000, "stream_bytes": 1_000_000}
+
+
+class HeldUp:
+    """Holds long work up until `gate` is set; then does it, or fails."""
+
+    def __init__(self, served: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.gate, self.fails, self.runs = asyncio.Event(), asyncio.Event(), False, 0
+        monkeypatch.setattr(served.cache._steps.replays._long_work, "run", self.run)
+
+    async def run(self, tenant: str, work: Callable[[], Result]) -> Result:
+        assert tenant
+        self.runs += 1
+        self.begun.set()
+        await self.gate.wait()
+        if self.fails:
+            raise ValueError("broken")
+        return work()
+
+
+async def very_long_rig(monkeypatch: pytest.MonkeyPatch) -> tuple[Rig, HeldUp]:
+    served = rig(limits=ROOM_FOR_ONE)
+    await served.cache.store(deposit(served, request("How long is it?"), VERY_LONG))
+    await served.cache.store(deposit(served, request("Where is the tax form for 2024?"), VERY_LONG))
+    return served, HeldUp(served, monkeypatch)
+
+
+async def test_the_room_of_a_long_answer_is_taken_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    served, held_up = await very_long_rig(monkeypatch)
+    first = asyncio.create_task(frames_of(served, "How long is it?"))
+    await held_up.begun.wait()
+    assert held_bytes(served) > 2 * len(VERY_LONG)
+    with pytest.raises(OverLimitError) as refused:
+        await frames_of(served, "Where is the tax form for 2024?")
+    assert refused.value.reason == "STREAM_MEMORY"
+    same = asyncio.create_task(frames_of(served, "How long is it?"))
+    held_up.gate.set()
+    assert text_of(await first) == text_of(await same) == VERY_LONG
+    assert held_up.runs == 1, "who replays the same answer waits for it and needs no further room"
+    assert (held_bytes(served), len(served.cache._steps.replays)) == (0, 0)
+
+
+async def test_a_stream_that_is_cancelled_while_its_answer_is_read_leaves_it_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served, held_up = await very_long_rig(monkeypatch)
+    first = asyncio.create_task(frames_of(served, "How long is it?"))
+    await held_up.begun.wait()
+    same = asyncio.create_task(frames_of(served, "How long is it?"))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    held_up.gate.set()
+    assert text_of(await same) == VERY_LONG
+    assert (held_bytes(served), len(served.cache._steps.replays)) == (0, 0)
+
+
+@pytest.mark.parametrize("ends", ["error", "cancellation"])
+async def test_the_room_of_an_answer_that_isnt_read_is_given_back(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, held_up = await very_long_rig(monkeypatch)
+    reader = asyncio.create_task(frames_of(served, "How long is it?"))
+    await held_up.begun.wait()
+    if ends == "error":
+        held_up.fails = True
+        held_up.gate.set()
+        with pytest.raises(ValueError, match="broken"):
+            await reader
+    else:
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+    assert (held_bytes(served), len(served.cache._steps.replays)) == (0, 0)

@@ -23,6 +23,7 @@ from benchmarks.prompts import short_prompts
 from benchmarks.ranking import TRAP_SHARES, Change, compare_rankings
 from benchmarks.recall import embed
 from benchmarks.shared_data import folder
+from benchmarks.siblings import served_places
 from benchmarks.worker import ROOT
 from semcache.decision import Decider, Reading
 from semcache.evaluation.labels.files import load_pairs
@@ -142,15 +143,9 @@ def _new_siblings(decider: Decider, threshold: float) -> Measurement:
     """Measure how many new questions are served another's answer where half of their template is stored."""
     texts = short_prompts(SIBLINGS + NEW_SIBLINGS)
     vectors = asyncio.run(embed(texts, Console(stderr=True)))
-    readings = [Reading(decider.features(text)) for text in texts[:SIBLINGS]]
-    served = 0
-    for text, row in zip(texts[SIBLINGS:], vectors[SIBLINGS:] @ vectors[:SIBLINGS].T, strict=True):
-        asked = decider.read(text)
-        judged = (decider.compare_readings(asked, readings[near], float(row[near])) for near in np.argsort(-row)[:5])
-        served += any(
-            score >= threshold and all(verdict.effect is not Effect.VETO for verdict in verdicts)
-            for score, verdicts in judged
-        )
+    stored, asked = texts[:SIBLINGS], texts[SIBLINGS:]
+    places = served_places(decider, threshold, stored, asked, vectors[SIBLINGS:] @ vectors[:SIBLINGS].T)
+    served = sum(place is not None for place in places)
     share = (100 * served / NEW_SIBLINGS,)
     return Measurement("template: new questions served another's answer", "%", share, at_most=MAX_VETOED)
 

@@ -15,6 +15,9 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+LONG_BYTES = 256 * 1024
+"""Bytes of an answer's JSON from which it is read and written on the thread: a millisecond or two."""
+
 
 class Turns:
     """A lock whose waiting tenants are served in rotation. Belongs to the event loop."""
@@ -76,6 +79,10 @@ class LongWork:
         """
         async with self._of_thread.turn(tenant):
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def run_if_long(self, tenant: str, size_bytes: int, work: Callable[[], Result]) -> Result:
+        """Do `work` over so many bytes of an answer's JSON: at once, or as `run` does where there are many."""
+        return work() if size_bytes <= LONG_BYTES else await self.run(tenant, work)
 
     async def pause(self, tenant: str) -> None:
         """Let everything else run before the caller's next slice; of all slices, one runs in a step of the loop."""

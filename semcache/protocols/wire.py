@@ -19,7 +19,7 @@ from semcache.protocols.usage import completion_usage
 from semcache.request import has_more_values
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_MAX_LEVELS = 200
+MAX_LEVELS = 200
 """Levels of an upstream's JSON. Python reads more than it can write: a deeper answer could not be replayed."""
 _MAX_VALUES = 2_000_000
 """Values of an upstream's JSON: Python reads it in one step that nothing interrupts, so many in a fifth of a second. An
@@ -113,7 +113,7 @@ def read_object(body: bytes, what: str) -> dict[str, Any]:
     if has_more_values(body, _MAX_VALUES):
         refuse(f"{what} with more than {_MAX_VALUES:,} JSON values", body)
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=no_constant)
     except UnicodeDecodeError:
         refuse(f"{what} that is not UTF-8", body)
     except (ValueError, RecursionError):
@@ -125,8 +125,8 @@ def read_object(body: bytes, what: str) -> dict[str, Any]:
         )
     if not isinstance(value, dict):
         refuse(f"{what} that is no JSON object", body)
-    if is_deeper(value, body, _MAX_LEVELS):
-        refuse(f"{what} nested deeper than {_MAX_LEVELS} levels", body)
+    if is_deeper(value, body, MAX_LEVELS):
+        refuse(f"{what} nested deeper than {MAX_LEVELS} levels", body)
     return value
 
 
@@ -269,5 +269,10 @@ def text_pieces(text: str) -> Iterator[str]:
         position = end
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and the infinities are no JSON, though Python reads them.
+def no_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are no JSON, though Python reads them: a `parse_constant` of json.loads.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(name)

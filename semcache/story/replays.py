@@ -12,9 +12,6 @@ from semcache.long_work import LongWork
 from semcache.model import Answer, Request, Response
 from semcache.protocols import FORMS, Replay
 
-_LONG_ANSWER_BYTES = 256 * 1024
-"""Bytes of an answer's body that are read in a millisecond or two."""
-
 _Key = tuple[str, int, int]
 """Tenant, entry id, and for an answer that isn't stored the identity of its body."""
 
@@ -54,8 +51,7 @@ class OpenReplay:
         async with self._reading:
             if self._replay is None:
                 read = partial(FORMS[request.protocol].replay, self.answer.body)
-                is_long = len(self.answer.body) > _LONG_ANSWER_BYTES
-                self._replay = await long_work.run(request.tenant, read) if is_long else read()
+                self._replay = await long_work.run_if_long(request.tenant, len(self.answer.body), read)
                 self.size_bytes = self._replay.size_bytes
 
 

@@ -20,7 +20,6 @@ from semcache.errors import UpstreamError
 from semcache.long_work import LongWork
 from semcache.model import Answer, LostAnswer, UpstreamCall, Usage
 from semcache.protocols.embeddings import divide, joined_body
-from semcache.upstream.relay import LONG_BYTES
 
 _PAUSE_S = 0.002
 """How long a batch waits for another call. All of them come from one request, so they come in one turn of the loop."""
@@ -108,7 +107,7 @@ class Batches:
             answer = await self._ask(whole)
             try:
                 parts = partial(divide, answer, sizes)
-                return parts() if len(answer.body) <= LONG_BYTES else await self._long_work.run(whole.tenant, parts)
+                return await self._long_work.run_if_long(whole.tenant, len(answer.body), parts)
             except UpstreamError:
                 model, route = answer.target_model, answer.route
                 lost.append(LostAnswer(answer.model, Usage(estimated=True), target_model=model, route=route))

@@ -7,11 +7,10 @@ else on the event loop runs after each `STEP_BYTES` and each `STEP_EVENTS`, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from semcache.errors import UpstreamError
 from semcache.long_work import LongWork
@@ -21,15 +20,11 @@ from semcache.protocols.wire import refuse
 from semcache.upstream.retries import INCOMPLETE
 from semcache.upstream.target import HttpTarget, StreamedReply
 
-Result = TypeVar("Result")
-
 STEP_BYTES = 16 * 1024
 """Bytes of a stream that are split into events in one step of the event loop: of the shortest lines, some
 milliseconds."""
 STEP_EVENTS = 64
 """Events that are passed on in one step of the event loop: about two milliseconds."""
-LONG_BYTES = 256 * 1024
-"""Bytes of JSON from which it is read and written on the thread for long work: a millisecond or two."""
 _DONE = b"[DONE]"
 _AFTER_DONE_S = 0.05
 """How long the end of a stream may follow its last event. A connection whose stream ended can be used again."""
@@ -60,7 +55,7 @@ async def relay(
     """
     if not reply.is_event_stream:  # The target doesn't stream: the answer comes in one piece.
         body = await reply.read()
-        for chunk in await _do(partial(_replayed, body, form), len(body), long_work, tenant):
+        for chunk in await long_work.run_if_long(tenant, len(body), partial(_replayed, body, form)):
             yield chunk
         yield WholeBody(body)
         return
@@ -74,7 +69,7 @@ async def relay(
             if event.data == _DONE:
                 assembler.finish()
                 break
-            await _do(partial(assembler.add, event.data), len(event.data), long_work, tenant)
+            await long_work.run_if_long(tenant, len(event.data), partial(assembler.add, event.data))
             if event.name == b"error":  # Its data don't say so, or the assembler would have raised.
                 refuse("an error event", event.data)
             yield event.data
@@ -87,7 +82,7 @@ async def relay(
             http_status=200,
             reason=INCOMPLETE,
         )
-    body = await _do(assembler.whole, size_bytes, long_work, tenant)
+    body = await long_work.run_if_long(tenant, size_bytes, assembler.whole)
     yield WholeBody(body, assembler.flaw)
 
 
@@ -95,11 +90,6 @@ def _replayed(body: bytes, form: AnswerForm) -> Iterator[bytes]:
     """Return the chunks of a whole answer, once it is known to be one."""
     form.read(body)
     return form.replay(body).chunks(include_usage=True)
-
-
-async def _do(work: Callable[[], Result], size_bytes: int, long_work: LongWork, tenant: str) -> Result:
-    """Do work over so many bytes: at once, or on the thread for long work."""
-    return work() if size_bytes <= LONG_BYTES else await long_work.run(tenant, work)
 
 
 async def _end(rest: AsyncGenerator[object, None]) -> None:

@@ -28,7 +28,7 @@ from semcache.upstream.fleet import Fleet
 from semcache.upstream.modes import DegradedMode
 from semcache.upstream.passage import Passage, PassageObserver
 from semcache.upstream.places import Places
-from semcache.upstream.relay import LONG_BYTES, WholeBody, relay
+from semcache.upstream.relay import WholeBody, relay
 from semcache.upstream.retries import Blame, blame, outcome_of
 from semcache.upstream.retry_budget import RetryBudget
 from semcache.upstream.routes import Destination, RoutePlan, RouteTable, models_of, without
@@ -294,7 +294,7 @@ class HttpUpstream:
     ) -> Answer:
         """Return what a body says, and note its finish reason and its model. A long one is read on another thread."""
         read = partial(FORMS[call.protocol].read, body, target_model=place.model)
-        answer = read() if len(body) <= LONG_BYTES else await self._long_work.run(call.tenant, read)
+        answer = await self._long_work.run_if_long(call.tenant, len(body), read)
         answer = replace(
             answer,
             target_model=place.model,

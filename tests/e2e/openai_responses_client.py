@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import openai
+from openai_failures import failure
 from pydantic import BaseModel
 
 BASE_URL, KEY = sys.argv[1:3]
@@ -106,16 +106,6 @@ def wishes() -> Any:
         except openai.APIStatusError as error:
             told.append([error.status_code, error.code])
     return told
-
-
-def failure(call: Callable[[], object]) -> Any:
-    try:
-        call()
-    except openai.APIStatusError as error:
-        return [type(error).__name__, error.status_code, error.code, error.type]
-    except openai.APIError as error:
-        return [type(error).__name__]
-    return "no error"
 
 
 def errors() -> Any:

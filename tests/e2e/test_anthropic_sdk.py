@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from semcache.errors import UpstreamError, UpstreamRefusedError
-from semcache.model import UpstreamCall
 from semcache.testing.messages import message_body
-from semcache.testing.serving import Served, serving
-from semcache.testing.upstream import Scripted, ScriptedUpstream, prompt_of
+from semcache.testing.upstream import Scripted
+from tests.support.sdk_clients import Provider, Run, running
 
 FOLDER = Path(__file__).parent
 KEY = "sk-ant-of-a-program"
@@ -35,56 +29,29 @@ CITATION = {
     "end_char_index": 2,
 }
 CITED = {"type": "text", "text": "It says so.", "citations": [CITATION]}
-TARGETS = [{"name": "house", "base_url": "http://127.0.0.1:9/v1"}]
 
 
-class Provider:
-    """Answers as the prompt says."""
-
-    def __init__(self) -> None:
-        self.failed = False
-
-    def __call__(self, call: UpstreamCall) -> Scripted:
-        text = prompt_of(call.body)
-        if text == "fail once" and not self.failed:
-            self.failed = True
-            return Scripted(error=UpstreamError("It failed.", http_status=529, body=OVERLOAD))
-        scripted = {
-            "too fast": Scripted(error=UpstreamRefusedError("no", http_status=429, body=RATE_LIMIT)),
-            "too much": Scripted(error=UpstreamError("no", http_status=529, body=OVERLOAD)),
-            "call a tool": Scripted(tool_calls=(CALL,), finish_reason="tool_use"),
-            "think": Scripted(body=message_body("", model=MODEL, content=[THOUGHT, CITED])),
-            "break off": Scripted(text="a longer answer", break_after=3),
-            "give up": Scripted(
-                text="a longer answer", break_after=3, error=UpstreamError("no", http_status=529, body=OVERLOAD)
-            ),
-            "wait": Scripted(gate=asyncio.Event()),
-            "Count on": Scripted(pieces=("one ", "two"), piece_gates=(None, None, None, asyncio.Event())),
-        }
-        return scripted.get(text, Scripted(text=f"Answer to: {text}"))
-
-
-@dataclass
-class Run:
-    told: dict[str, Any]
-    served: Served
+def provider() -> Provider:
+    overloaded = UpstreamError("no", http_status=529, body=OVERLOAD)
+    answers = {
+        "too fast": Scripted(error=UpstreamRefusedError("no", http_status=429, body=RATE_LIMIT)),
+        "too much": Scripted(error=overloaded),
+        "call a tool": Scripted(tool_calls=(CALL,), finish_reason="tool_use"),
+        "think": Scripted(body=message_body("", model=MODEL, content=[THOUGHT, CITED])),
+        "break off": Scripted(text="a longer answer", break_after=3),
+        "give up": Scripted(text="a longer answer", break_after=3, error=overloaded),
+        "wait": Scripted(gate=asyncio.Event()),
+        "Count on": Scripted(pieces=("one ", "two"), piece_gates=(None, None, None, asyncio.Event())),
+    }
+    return Provider(answers, UpstreamError("It failed.", http_status=529, body=OVERLOAD))
 
 
 @pytest.fixture
 async def run(clients_python: str) -> AsyncIterator[Run]:
-    keys = [{"tenant": "acme", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]
-    settings = {
-        "auth": {"enabled": True, "keys": keys},
-        "cacheability": {"store_tool_calls": True},
-        "upstream": {"targets": TARGETS, "routes": [{"alias": "fast", "target": "house"}]},
-    }
-    upstream = ScriptedUpstream(Provider(), models={"fast": MODEL})
-    async with serving(settings, upstream=upstream) as served:
-        command = [clients_python, str(FOLDER / "anthropic_client.py"), served.http_url, KEY]
-        ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
-        assert ran.returncode == 0, ran.stderr
-        yield Run(json.loads(ran.stdout), served)
-        await served.application.stop(0.0)  # Some answers are never given.
+    script = FOLDER / "anthropic_client.py"
+    stores = {"store_tool_calls": True}
+    async with running(clients_python, script, provider(), key=KEY, model=MODEL, cacheability=stores) as finished:
+        yield finished
 
 
 async def test_the_client_works_unchanged(run: Run) -> None:

@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from semcache.errors import UpstreamError, UpstreamRefusedError
-from semcache.model import UpstreamCall
-from semcache.testing.serving import Served, serving
-from semcache.testing.upstream import Scripted, ScriptedUpstream, prompt_of
+from semcache.testing.upstream import Scripted
+from tests.support.sdk_clients import Run, openai_provider, running
 
 FOLDER = Path(__file__).parent
-KEY = "sk-of-a-program"
-RATE_LIMIT = b'{"error": {"message": "slow down", "type": "requests", "param": null, "code": "rate_limit_exceeded"}}'
-CALL = {"id": "call-1", "type": "function", "function": {"name": "look_up", "arguments": '{"word": "cache"}'}}
-TARGETS = [{"name": "house", "base_url": "http://127.0.0.1:9/v1"}]
-
-
-class Provider:
-    """Answers as the prompt says."""
-
-    def __init__(self) -> None:
-        self.failed = False
-
-    def __call__(self, call: UpstreamCall) -> Scripted:
-        text = prompt_of(call.body)
-        if text == "fail once" and not self.failed:
-            self.failed = True
-            return Scripted(error=UpstreamError("It failed.", http_status=503))
-        if text == "too fast":
-            return Scripted(error=UpstreamRefusedError("no", http_status=429, body=RATE_LIMIT))
-        scripted = {
-            "call a tool": Scripted(tool_calls=(CALL,), finish_reason="tool_calls"),
-            "break off": Scripted(text="a longer answer", break_after=2),
-            "wait": Scripted(gate=asyncio.Event()),
-            "Count on": Scripted(pieces=("one ", "two"), piece_gates=(None, None, asyncio.Event())),
-        }
-        return scripted.get(text, Scripted(text=f"Answer to: {text}"))
-
-
-@dataclass
-class Run:
-    told: dict[str, Any]
-    served: Served
 
 
 @pytest.fixture
 async def run(clients_python: str) -> AsyncIterator[Run]:
-    keys = [{"tenant": "acme", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}]
-    settings = {
-        "auth": {"enabled": True, "keys": keys},
-        "upstream": {"targets": TARGETS, "routes": [{"alias": "fast", "target": "house"}]},
-    }
-    upstream = ScriptedUpstream(Provider(), models={"fast": "gpt-4o-mini"})
-    async with serving(settings, upstream=upstream) as served:
-        command = [clients_python, str(FOLDER / "openai_client.py"), f"{served.http_url}/v1", KEY]
-        ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
-        assert ran.returncode == 0, ran.stderr
-        yield Run(json.loads(ran.stdout), served)
-        await served.application.stop(0.0)  # Some answers are never given.
+    provider = openai_provider(
+        break_off=Scripted(text="a longer answer", break_after=2),
+        Count_on=Scripted(pieces=("one ", "two"), piece_gates=(None, None, asyncio.Event())),
+    )
+    script = FOLDER / "openai_client.py"
+    async with running(
+        clients_python, script, provider, key="sk-of-a-program", model="gpt-4o-mini", path="/v1"
+    ) as finished:
+        yield finished
 
 
 async def test_the_client_works_unchanged(run: Run) -> None:

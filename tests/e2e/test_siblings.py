@@ -10,14 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.prompts import rewordings, short_prompts
-from semcache.decision import Decider, Reading
+from benchmarks.siblings import served_places
+from semcache.decision import Decider
 from semcache.embedding import open_embedder
-from semcache.model import Effect
 from semcache.settings import EmbeddingSettings, Settings
 
 pytestmark = pytest.mark.model
 STORED, ASKED = 1_500, 300
-NEAREST = 5
 NEW, MOST_SERVED = -1, 0.02
 SETTINGS = Settings()
 
@@ -38,19 +37,10 @@ def served() -> list[tuple[int, int | None]]:
     repeats = rewordings(stored, ASKED, seed=1)
     asked = [(NEW, text) for text in texts[STORED:]] + repeats
     vectors = asyncio.run(embed([*stored, *(text for _, text in asked)]))
-    decider = Decider(SETTINGS.decision)
-    readings = [Reading(decider.features(text)) for text in stored]
-
-    def serve(text: str, similarities: NDArray[np.float32]) -> int | None:
-        reading = decider.read(text)
-        for place in np.argsort(-similarities)[:NEAREST]:
-            score, verdicts = decider.compare_readings(reading, readings[place], float(similarities[place]))
-            if score >= SETTINGS.decision.threshold and all(verdict.effect is not Effect.VETO for verdict in verdicts):
-                return int(place)
-        return None
-
-    similarities = vectors[STORED:] @ vectors[:STORED].T
-    return [(own, serve(text, row)) for (own, text), row in zip(asked, similarities, strict=True)]
+    decider, threshold = Decider(SETTINGS.decision), SETTINGS.decision.threshold
+    texts_asked = [text for _, text in asked]
+    places = served_places(decider, threshold, stored, texts_asked, vectors[STORED:] @ vectors[:STORED].T)
+    return [(own, place) for (own, _), place in zip(asked, places, strict=True)]
 
 
 def test_a_new_question_is_hardly_ever_served_its_siblings_answer(served: list[tuple[int, int | None]]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from semcache.model import is_deeper
 from semcache.protocols.counts import Counts
 from semcache.protocols.messages.reading import read_event
 from semcache.protocols.usage import joined_usage
-from semcache.protocols.wire import dump, refuse, well_formed
+from semcache.protocols.wire import MAX_LEVELS, dump, no_constant, refuse, well_formed
 
 _GROWING: Mapping[object, str] = {"text_delta": "text", "thinking_delta": "thinking"}
 """Kinds of deltas that bring a piece of a text, and the field that has it in the delta and in the block."""
@@ -19,7 +19,6 @@ _WHOLE: Mapping[object, tuple[str, ...]] = {
     "compaction_delta": ("content", "encrypted_content"),
 }
 """Kinds of deltas that bring whole values, and their fields."""
-_MAX_LEVELS = 200
 _OF_A_DELTA_EVENT = frozenset({"type", "delta", "usage"})
 
 
@@ -79,10 +78,10 @@ class _Block:
         if not text.strip():
             return ({},)
         try:
-            value = json.loads(text, parse_constant=_no_constant)
+            value = json.loads(text, parse_constant=no_constant)
         except (ValueError, RecursionError):
             return None
-        return None if is_deeper(value, text.encode("utf-8", "replace"), _MAX_LEVELS) else (value,)
+        return None if is_deeper(value, text.encode("utf-8", "replace"), MAX_LEVELS) else (value,)
 
 
 class MessageAssembler:
@@ -182,7 +181,3 @@ def _index(event: Mapping[str, Any], chunk: bytes) -> int:
     if type(index) is not int or index < 0:
         refuse("an event without the index of its block", chunk)
     return index
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and the infinities are no JSON, though Python reads them.

@@ -22,12 +22,6 @@ async def served() -> AsyncIterator[Served]:
         yield running
 
 
-@pytest.fixture
-async def client(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(served) as opened:
-        yield opened
-
-
 async def ask(
     client: httpx2.AsyncClient, text: str = "a", headers: Mapping[str, str] | None = None, **fields: Any
 ) -> httpx2.Response:

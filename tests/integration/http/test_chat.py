@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -26,18 +25,6 @@ from tests.integration.http.calling import (
     told_last,
     wire_to,
 )
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async with serving() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(served) as opened:
-        yield opened
 
 
 async def test_a_miss_is_stored_and_its_repeat_is_a_hit_with_the_same_bytes(

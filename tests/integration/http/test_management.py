@@ -14,19 +14,13 @@ from semcache.testing.clock import FakeClock
 from semcache.testing.serving import Served, serving
 from semcache.v1 import semcache_pb2 as pb
 from tests.integration.calls import complete, prompt
-from tests.integration.http.calling import CHAT, asking, client_of, error_of
+from tests.integration.http.calling import CHAT, asking, error_of
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
     async with serving(clock=FakeClock()) as running:
         yield running
-
-
-@pytest.fixture
-async def client(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(served) as opened:
-        yield opened
 
 
 async def test_a_wrong_hit_is_reported_and_not_served_again(served: Served, client: httpx2.AsyncClient) -> None:

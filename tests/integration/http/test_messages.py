@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -71,18 +70,6 @@ def streamed(text: str) -> str:
 
 def script(**fields: Any) -> ScriptedUpstream:
     return ScriptedUpstream(lambda _: Scripted(**fields))
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async with serving() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(served) as opened:
-        yield opened
 
 
 async def test_a_miss_is_stored_and_its_repeat_is_a_hit_with_the_same_bytes(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -22,18 +21,6 @@ TEXT_DELTA = "response.output_text.delta"
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"word": "cache"}'}}
 TOOLS = [{"type": "function", "name": "look_up", "parameters": {"type": "object"}}]
 STORES_CALLS = {"cacheability": {"store_tool_calls": True}}
-
-
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
-    async with serving() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(served: Served) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(served) as opened:
-        yield opened
 
 
 def asked(text: object, **fields: Any) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 
 from semcache.errors import UpstreamError
-from semcache.long_work import LongWork
+from semcache.long_work import LONG_BYTES, LongWork
 from semcache.model import ApiProtocol
 from semcache.protocols import FORMS
 from semcache.protocols.assembly import Assembler
 from semcache.protocols.sse import EventParser
 from semcache.protocols.wire import read_json
 from semcache.upstream import relay as relaying
-from semcache.upstream.relay import LONG_BYTES, STEP_BYTES, STEP_EVENTS, WholeBody, relay
+from semcache.upstream.relay import STEP_BYTES, STEP_EVENTS, WholeBody, relay
 from tests.unit.protocols.chunks import chunk
 
 ANSWER_BYTES = 16 * 1024 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -67,7 +68,7 @@ class Listener:
 
         Args:
             settings: where and how.
-            clock: the time, for certificates that are read again, and of the heartbeat.
+            clock: the time, for certificates that are read again.
             handler: the calls.
             front: what the calls go through; its delay is measured from now on.
 
@@ -92,7 +93,7 @@ class Listener:
             await server.start()
             if door is not None:
                 closing.push_async_callback(door.close)
-                closing.push_async_callback(end_task, asyncio.create_task(_heartbeat(front, door, clock).run()))
+                closing.push_async_callback(end_task, asyncio.create_task(_heartbeat(front, door).run()))
             for name in ("", SERVICE_NAME):
                 await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
             return cls(server, servicer, settings.host, port, closing.pop_all())
@@ -112,13 +113,13 @@ class Listener:
         await self._server.stop(grace_s)
 
 
-def _heartbeat(front: Front, door: FrontDoor, clock: Clock) -> Heartbeat:
+def _heartbeat(front: Front, door: FrontDoor) -> Heartbeat:
     return Heartbeat(
         probe=door.probe,
         counts=front.counts,
         shedding=front.shedding,
         on_beat=front.calls.end_late_readers,
-        monotonic=clock.monotonic,
+        monotonic=time.monotonic,
     )
 
 

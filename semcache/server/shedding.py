@@ -11,8 +11,9 @@ from semcache.errors import OverloadedError
 TARGET_S = 0.02
 """The front's delay that is kept under overload, seconds: a refusal waits as long as any other call, and shall take
 less than 50 ms, of which the swings of the delay take their part ("overload" in `benchmarks/README.md`)."""
-FEW = 3
-"""Calls that may wait unseen however slow the front is: one is about to be seen, and refusing two would help none."""
+CLOSED_LOOP = 48
+"""Calls that may wait unseen however slow the front is: what 64 callers that each wait for their answer leave there at
+most. They bring about no more, so refusing some of them would help none."""
 _BURST_S = 0.1
 """How long the delay may be longer before anything is refused: a burst is over by then (RFC 8033, MAX_BURST)."""
 _AT_ONCE = 8.0
@@ -37,7 +38,7 @@ class Shedding:
     server then does as much as it can.
 
     By Little's law as many calls wait as the front sees in the delay. So `TARGET_S` times the rate of calls may wait,
-    or `FEW` where that is more: the target is `TARGET_S`, or the time in which `FEW` calls are handed over.
+    or `CLOSED_LOOP` where that is more: the target is `TARGET_S`, or the time in which so many calls are handed over.
 
     Args:
         embedder_wait_s: returns the seconds that a text would wait for the embedder now.
@@ -71,7 +72,7 @@ class Shedding:
             calls_per_s: calls that the front gets to see.
         """
         self.delay_s = delay_s
-        target_s = max(TARGET_S, FEW / calls_per_s if calls_per_s > 0 else inf)
+        target_s = max(TARGET_S, CLOSED_LOOP / calls_per_s if calls_per_s > 0 else inf)
         above_s = delay_s - target_s
         self.tense = delay_s >= target_s / 2
         if delay_s < target_s / 2:

@@ -61,7 +61,8 @@ class Steps:
         servability = Servability(rooms.clock, rooms.upstream)
         classifying = Classifying(rooms.tasks)
         answers = Answers(rooms.clock)
-        exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
+        exact_bytes, repeats = rooms.settings.store.exact_cache_bytes, rooms.decider.repeats
+        exact = ExactTier(rooms.store.entries, rooms.clock, servability, repeats, exact_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
         searching = Searching(rooms, servability, classifying, judging, twins)
         stale = StaleAnswers(rooms, servability)

@@ -142,6 +142,11 @@ class PreconditionFailedError(SemcacheError):
     default_reason = "PRECONDITION_FAILED"
 
 
+SERVERS_KEY_STATUSES = frozenset({401, 403})
+"""An upstream's statuses that judge this server's key. A caller must not take them for its own, and the body may show a
+part of the key."""
+
+
 class UpstreamError(SemcacheError):
     """The upstream gave no usable answer.
 

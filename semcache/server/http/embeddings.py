@@ -16,7 +16,7 @@ from semcache.model import HIT_STATUSES, ApiProtocol, Cost, Request, Response, S
 from semcache.request import decode_json, inputs_of, is_long
 from semcache.server import audit
 from semcache.server.auth import Caller
-from semcache.server.http.calls import HttpCall
+from semcache.server.http.call import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.telling import FROM_ENTRIES, told_headers
 from semcache.settings import HttpSettings, LimitSettings

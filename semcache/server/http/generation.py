@@ -17,7 +17,7 @@ from semcache.protocols import without_field
 from semcache.request import RequestMemo, is_long, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
-from semcache.server.http.calls import HttpCall
+from semcache.server.http.call import HttpCall
 from semcache.server.http.failures import JSON_TYPE, Headers
 from semcache.server.http.protocols import HttpProtocol, without_usage
 from semcache.server.http.telling import FROM_ENTRIES, told_comment, told_headers

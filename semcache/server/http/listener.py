@@ -119,7 +119,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        # asyncio switches Nagle's algorithm off where it sees that the protocol is TCP. With it each answer takes 40 ms.
+        # asyncio switches Nagle's algorithm off only where the protocol is TCP. With it each answer takes 40 ms.
         bound = socket.socket(family, kind, protocol)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

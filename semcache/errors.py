@@ -1,6 +1,6 @@
 """The tree of errors that semcache raises on purpose. Each has a stable reason, one sentence and a way out.
 
-`server.errors_table` gives each class its gRPC code, its HTTP status and its OpenAI error type.
+`wire.errors_table` gives each class its gRPC code, its HTTP status and its OpenAI error type.
 """
 
 from __future__ import annotations

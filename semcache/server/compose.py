@@ -234,14 +234,7 @@ def assemble(
         clock=clock,
         cache=cache,
         memo=memo,
-        calls=HttpCalls(
-            admission,
-            front.counts,
-            front.shedding,
-            max_bytes=settings.server.max_message_bytes,
-            new_id=cache.new_id,
-            origins=Origins(settings.server.http.allowed_origins),
-        ),
+        calls=_http_calls(settings, admission, front, cache),
         service=service,
         gate=gate,
         long_work=long_work,
@@ -293,6 +286,17 @@ def _front(
         settings=settings,
     )
     return Front(calls, counts, shedding, resets)
+
+
+def _http_calls(settings: Settings, admission: Admission, front: Front, cache: SemanticCache) -> HttpCalls:
+    return HttpCalls(
+        admission,
+        front.counts,
+        front.shedding,
+        max_bytes=settings.server.max_message_bytes,
+        new_id=cache.new_id,
+        origins=Origins(settings.server.http.allowed_origins),
+    )
 
 
 def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:

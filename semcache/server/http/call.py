@@ -9,9 +9,9 @@ from http import HTTPStatus
 from starlette.types import Scope, Send
 
 from semcache.errors import OverloadedError, SemcacheError
-from semcache.server.http.failures import Headers
 from semcache.server.http.origins import Origins
-from semcache.server.http.vendors import vendor_of
+from semcache.wire.http_failures import Headers
+from semcache.wire.http_vendors import vendor_of
 
 REQUEST_ID = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")

@@ -15,13 +15,13 @@ from semcache.server.admission import HARD_LIMIT_FACTOR, Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.call_counts import CallCounts
 from semcache.server.certificates import common_names
-from semcache.server.errors_table import row_of
 from semcache.server.http.bodies import decoded_json, read_body
 from semcache.server.http.call import ErrorEvent, HttpCall, no_error_event
-from semcache.server.http.failures import RefusedCallError, failure_headers, status_of
 from semcache.server.http.origins import Origins, is_preflight
 from semcache.server.shedding import Shedding
 from semcache.settings import Role
+from semcache.wire.errors_table import row_of
+from semcache.wire.http_failures import RefusedCallError, failure_headers, status_of
 
 LOOPBACK = re.compile(rb"(localhost|[^/]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 """A name of this machine, with or without a port."""

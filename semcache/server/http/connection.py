@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from semcache.errors import OverloadedError, SemcacheError
-from semcache.server.http.failures import RefusedCallError
 from semcache.server.http.open_connections import OpenConnections
 from semcache.server.http.refusals import Refusals
 from semcache.settings import ServerSettings
+from semcache.wire.http_failures import RefusedCallError
 
 _SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree, so that nothing of it is written
 """Takes what uvicorn would log. A client's broken request is told to the client; `calls` logs the server's defects."""

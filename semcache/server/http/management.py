@@ -26,10 +26,10 @@ from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
 from semcache.server.grpc.service import Service
 from semcache.server.http.call import ErrorEvent, HttpCall, no_error_event
 from semcache.server.http.calls import Handler, HttpCalls
-from semcache.server.http.failures import JSON_TYPE
-from semcache.server.http.vendors import openai_error
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.http_failures import JSON_TYPE
+from semcache.wire.http_vendors import openai_error
 
 In = TypeVar("In", bound=Message)
 _LINES = (b"content-type", b"application/x-ndjson")

@@ -10,9 +10,9 @@ from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import ApiProtocol, ProtocolHeaders
 from semcache.protocols.messages import VERSION, VERSIONS
 from semcache.server.http.call import HttpCall
-from semcache.server.http.failures import passed_on
 from semcache.server.http.protocols import HttpProtocol, data_event, named_event, type_of
-from semcache.server.http.vendors import VERSION_HEADER, anthropic_error
+from semcache.wire.http_failures import passed_on
+from semcache.wire.http_vendors import VERSION_HEADER, anthropic_error
 
 _BETA_HEADER = b"anthropic-beta"
 _PROFILE_HEADER = b"anthropic-user-profile-id"

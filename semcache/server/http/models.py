@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 from semcache.errors import InvalidRequestError, UnknownModelError
 from semcache.server.auth import Caller
 from semcache.server.http.call import HttpCall
-from semcache.server.http.failures import JSON_TYPE
-from semcache.server.http.vendors import ANTHROPIC
 from semcache.settings import UpstreamSettings
+from semcache.wire.http_failures import JSON_TYPE
+from semcache.wire.http_vendors import ANTHROPIC
 
 _ANY = "*"
 _PAGE = 20

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from semcache.errors import PermissionDeniedError
-from semcache.server.http.failures import Headers
+from semcache.wire.http_failures import Headers
 
 _PREFLIGHT = b"access-control-request-method"
 _REQUESTED_HEADERS = b"access-control-request-headers"

@@ -25,10 +25,10 @@ from semcache.server.auth import Caller
 from semcache.server.http.bodies import check_json, decoded, is_json
 from semcache.server.http.call import HttpCall
 from semcache.server.http.calls import LOOPBACK
-from semcache.server.http.failures import RefusedCallError
 from semcache.server.http.origins import Origins
 from semcache.settings import LimitSettings
 from semcache.story import SemanticCache
+from semcache.wire.http_failures import RefusedCallError
 
 PREFIX = "/v1/"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -11,7 +11,7 @@ from typing import Any
 from semcache.errors import SemcacheError
 from semcache.model import ApiProtocol, ProtocolHeaders
 from semcache.server.http.call import ErrorEvent, HttpCall
-from semcache.server.http.vendors import openai_error
+from semcache.wire.http_vendors import openai_error
 
 _LEADING_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]+)"')
 _EVENT_NAME = re.compile(r"[\w.-]+", re.ASCII)

@@ -10,9 +10,9 @@ import httptools
 
 from semcache.errors import SemcacheError
 from semcache.server.http.call import REQUEST_ID, sent_request_id
-from semcache.server.http.failures import failure_headers, status_of
 from semcache.server.http.origins import Origins
-from semcache.server.http.vendors import vendor_of
+from semcache.wire.http_failures import failure_headers, status_of
+from semcache.wire.http_vendors import vendor_of
 
 
 class Refusals:

@@ -7,7 +7,7 @@ import json
 from semcache.errors import SemcacheError
 from semcache.model import ApiProtocol
 from semcache.server.http.protocols import HttpProtocol, named_event, no_headers, type_of
-from semcache.server.http.vendors import openai_fields
+from semcache.wire.http_vendors import openai_fields
 
 _LAST = frozenset({b"response.completed", b"response.incomplete"})
 

@@ -22,7 +22,7 @@ from semcache.server.http.call import HttpCall
 from semcache.server.http.messages import MESSAGES, anthropic_event, protocol_headers
 from semcache.server.http.origins import Origins
 from semcache.server.http.protocols import named_event
-from semcache.server.http.vendors import ANTHROPIC
+from semcache.wire.http_vendors import ANTHROPIC
 
 VERSION = ("anthropic-version", "2023-06-01")
 OWN = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'

@@ -11,8 +11,8 @@ from typing import Any
 from semcache.errors import SemcacheError
 from semcache.model import ApiProtocol
 from semcache.protocols import FORMS
-from semcache.server.errors_table import row_of
-from semcache.server.http.failures import passed_on, status_of
+from semcache.wire.errors_table import row_of
+from semcache.wire.http_failures import passed_on, status_of
 from semcache.wire.texts import utf8
 
 VERSION_HEADER = b"anthropic-version"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from semcache.errors import SERVERS_KEY_STATUSES, InvalidRequestError, SemcacheError, UpstreamError
-from semcache.server.errors_table import row_of
+from semcache.wire.errors_table import row_of
 
 Headers = list[tuple[bytes, bytes]]
 """Pairs of name, in lower case, and value."""

@@ -11,7 +11,7 @@ from semcache.errors import (
     UpstreamError,
     UpstreamTimedOutError,
 )
-from semcache.server.http.failures import failure_headers, passed_on, status_of
+from semcache.wire.http_failures import failure_headers, passed_on, status_of
 
 
 def headers_of(error: SemcacheError) -> dict[bytes, bytes]:

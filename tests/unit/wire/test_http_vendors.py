@@ -9,7 +9,7 @@ import pytest
 from semcache.errors import InvalidRequestError, SemcacheError, UpstreamError
 from semcache.model import ApiProtocol
 from semcache.protocols import FORMS
-from semcache.server.http.vendors import ANTHROPIC, OPENAI, Vendor, openai_fields, vendor_of
+from semcache.wire.http_vendors import ANTHROPIC, OPENAI, Vendor, openai_fields, vendor_of
 
 OF_ANTHROPIC = {b"anthropic-version": b"2023-06-01"}
 

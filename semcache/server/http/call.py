@@ -109,4 +109,4 @@ def no_error_event(error: SemcacheError, call: HttpCall) -> None:
 def sent_request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """Return the id that a client has given its request; empty where there is none, or none that can be told again."""
     own = headers.get(REQUEST_ID, b"")
-    return own if _REQUEST_ID.fullmatch(own) else b""
+    return own if own and _REQUEST_ID.fullmatch(own) else b""

@@ -50,7 +50,7 @@ demo: install-cpu  ## A real server, a scripted upstream, a few hundred prompts,
 check: install-dev format lint types layers proto-lint proto-drift client-drift dockerfile test  ## All that CI checks; the tests come last
 
 # Hours; not part of `check`, which has the short forms. One of them: make nightly ARGS='kills --kills 100 --seed 7'
-nightly: install-dev  ## 1,000 kills, 500 damaged files, an hour of overload and one of fuzzing, into build/nightly.json
+nightly: install-dev  ## 1,000 kills, 500 damaged files, an hour of overload and one of fuzzing, 1,200 open streams, into build/nightly.json
 	$(call say,nightly)
 	@OMP_NUM_THREADS=1 $(PY) -m tests.nightly --out $(if $(OUT),$(OUT),build)/nightly.json $(ARGS)
 

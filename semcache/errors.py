@@ -1,6 +1,6 @@
 """The tree of errors that semcache raises on purpose. Each has a stable reason, one sentence and a way out.
 
-`server.errors_table` gives each class its gRPC code, its HTTP status and its OpenAI error type.
+`wire.errors_table` gives each class its gRPC code, its HTTP status and its OpenAI error type.
 """
 
 from __future__ import annotations
@@ -140,6 +140,11 @@ class PreconditionFailedError(SemcacheError):
     """The state that the request builds on is gone, such as an expired lease or a forgotten lookup id."""
 
     default_reason = "PRECONDITION_FAILED"
+
+
+SERVERS_KEY_STATUSES = frozenset({401, 403})
+"""An upstream's statuses that judge this server's key. A caller must not take them for its own, and the body may show a
+part of the key."""
 
 
 class UpstreamError(SemcacheError):

@@ -9,9 +9,9 @@ import structlog
 
 from semcache.errors import DeadlineExceededError, MessageTooLargeError, SemcacheError, exhaustion_behind
 from semcache.server.auth import Authenticator, Caller, Credentials
-from semcache.server.errors_table import internal_error
 from semcache.server.gate import Gate
 from semcache.settings import Role
+from semcache.wire.errors_table import internal_error
 
 _log = structlog.get_logger(__name__)
 HARD_LIMIT_FACTOR = 4

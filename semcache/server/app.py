@@ -72,7 +72,7 @@ class Application:
             closing.push_async_callback(listener.stop, 0.0)
             http = None
             if settings.server.http.enabled:
-                http = await HttpListener.open(settings.server, clock, composition.http)
+                http = await HttpListener.open(settings.server, clock, composition.http, composition.cache.new_id)
                 closing.push_async_callback(http.stop, 0.0)
             embedder = composition.adapters.embedder.stats()
             application = cls(composition, listener, http, metrics_port, closing.pop_all())

@@ -46,6 +46,7 @@ from semcache.server.grpc.server import Front
 from semcache.server.grpc.service import Service
 from semcache.server.http.app import HttpApp, http_app
 from semcache.server.http.calls import HttpCalls
+from semcache.server.http.origins import Origins
 from semcache.server.secret import partition_secrets
 from semcache.server.shedding import Shedding
 from semcache.settings import Settings, TaskSettings
@@ -234,7 +235,7 @@ def assemble(
         clock=clock,
         cache=cache,
         memo=memo,
-        calls=HttpCalls(admission, front.counts, front.shedding, settings.server.max_message_bytes, cache.new_id),
+        calls=_http_calls(settings, admission, front, cache),
         service=service,
         gate=gate,
         long_work=long_work,
@@ -286,6 +287,17 @@ def _front(
         settings=settings,
     )
     return Front(calls, counts, shedding, resets)
+
+
+def _http_calls(settings: Settings, admission: Admission, front: Front, cache: SemanticCache) -> HttpCalls:
+    return HttpCalls(
+        admission,
+        front.counts,
+        front.shedding,
+        max_bytes=settings.server.max_message_bytes,
+        new_id=cache.new_id,
+        origins=Origins(settings.server.http.allowed_origins),
+    )
 
 
 def _watch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
@@ -47,6 +48,25 @@ class TlsSettings(Section):
         return self.certificate_file is not None
 
 
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def _as_browsers_write(origin: str) -> str:
+    parts = _ORIGIN.fullmatch(origin)
+    if parts is None or (parts[2] is not None and parts[2] == _DEFAULT_PORTS.get(parts[1])):
+        message = (
+            "an origin is a scheme, a host and a port that isn't the scheme's own, in lower case and without a path, "
+            'such as "https://chat.example" or "http://localhost:3000"'
+        )
+        raise ValueError(message)
+    return origin
+
+
+Origin = Annotated[str, Field(max_length=256), AfterValidator(_as_browsers_write)]
+"""An origin as browsers write it. There is no wildcard: each page that may call is named."""
+
+
 class HttpSettings(Section):
     """The HTTP listener: OpenAI's and Anthropic's API, management, health. Credentials, TLS and limits are gRPC's."""
 
@@ -74,6 +94,9 @@ class HttpSettings(Section):
     hit_usage: Literal["own", "zero"] = "own"
     """The usage in the body of a hit. "own": that of the answer when it was made. "zero": 0 tokens, for programs that
     compute their spending from it."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Origins whose web pages may call from a browser (CORS), such as "https://chat.example". Empty: none may. Whoever
+    opens such a page calls with what the page sends, so a key that stands in it is everybody's (docs/http.md)."""
     replay_pause_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     """The pause between the chunks of a stream from the cache. 0: none, since most readers want the answer at once."""
 

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from semcache.errors import UpstreamError
+from semcache.errors import SERVERS_KEY_STATUSES, UpstreamError
 from semcache.model import UpstreamCall
 from semcache.ports import Clock
 from semcache.protocols import FORMS
@@ -25,15 +25,11 @@ from semcache.upstream.target import HttpTarget, StreamedReply
 
 _log = structlog.get_logger(__name__)
 _REFUSALS = frozenset({http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNPROCESSABLE_ENTITY})
-_OTHER_CAUSES = frozenset(
-    {
-        http.HTTPStatus.UNAUTHORIZED,
-        http.HTTPStatus.FORBIDDEN,
-        http.HTTPStatus.REQUEST_TIMEOUT,
-        http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        http.HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
+_OTHER_CAUSES = SERVERS_KEY_STATUSES | {
+    http.HTTPStatus.REQUEST_TIMEOUT,
+    http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    http.HTTPStatus.TOO_MANY_REQUESTS,
+}
 """Statuses whose cause is never a field, though their bodies may repeat the request."""
 _NAMES = (b"stream_options", b"include_usage")
 _ASK_AGAIN_S = 3600.0

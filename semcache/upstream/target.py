@@ -11,6 +11,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx2
 
 from semcache.errors import (
+    SERVERS_KEY_STATUSES,
     SettingsError,
     UpstreamError,
     UpstreamRefusedError,
@@ -30,7 +31,6 @@ _EVENT_STREAM = "text/event-stream"
 _WHOLE = frozenset({http.HTTPStatus.OK, http.HTTPStatus.CREATED, http.HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
 """Statuses of a whole answer: some frameworks create what a POST asks for, and some proxies change it on its way. Of
 the other successes 206 is a part, 202 comes before the answer, and 204 and 205 have none."""
-_OF_THE_KEY = frozenset({http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN})
 _ERROR_BYTES = 64 * 1024
 """Bytes read of an error's body: providers' errors have a few hundred."""
 _KEEPALIVE_S = 30.0
@@ -177,7 +177,7 @@ class HttpTarget:
         try:
             async with self.time_limit(self.settings.timeout_s, call):
                 response = await self._client.send(request, stream=True)
-                if response.is_redirect or response.status_code in _OF_THE_KEY:
+                if response.is_redirect or response.status_code in SERVERS_KEY_STATUSES:
                     raise self._failure(response, b"", key)
                 error = _without_key(await _read_error(response), key) if response.is_error else None
             yield response, error
@@ -306,7 +306,7 @@ class HttpTarget:
         phrase = f"{status} {_phrase(status)}".strip()
         if response.is_client_error:
             hint = ""
-            if status in _OF_THE_KEY:
+            if status in SERVERS_KEY_STATUSES:
                 hint = "It judged the server's own key for it: see api_key_env and api_key_file of the target."
             return UpstreamRefusedError(
                 f"The upstream {name!r} refused with {phrase}.",

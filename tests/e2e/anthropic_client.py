@@ -142,6 +142,27 @@ def retries() -> Any:
     return ask("fail once", CLIENT.with_options(max_retries=2)).content[0].text
 
 
+def models() -> Any:
+    """What the pages of the list hold, forwards and backwards, and one model."""
+    forwards = [model.id for model in CLIENT.models.list(limit=2)]
+    backwards = [model.id for model in CLIENT.models.list(limit=2, before_id=forwards[-1])]
+    first = CLIENT.models.list(limit=2)
+    one = CLIENT.models.retrieve("fast")
+    return {
+        "forwards": forwards,
+        "backwards": backwards,
+        "page": [len(first.data), first.has_more, first.first_id, first.last_id],
+        "retired": [model.id for model in CLIENT.models.list(lifecycle=["retired"])],
+        "beta": [model.id for model in CLIENT.beta.models.list()],
+        "one": [one.id, one.type, one.display_name, one.lifecycle, one.created_at.tzinfo is not None],
+        "request_id": bool(one._request_id),
+        "valid": [type(model).model_validate(model.to_dict()).id for model in first.data],
+        "unknown": failure(lambda: CLIENT.models.retrieve("slow")),
+        "no limit": failure(lambda: CLIENT.models.list(limit=0)),
+        "no model": failure(lambda: CLIENT.models.list(after_id="slow")),
+    }
+
+
 async def asynchronous() -> Any:
     async with anthropic.AsyncAnthropic(base_url=BASE_URL, api_key=KEY, max_retries=0) as client:
         plain: Any = await client.messages.create(**asking("What is a cache?"))
@@ -167,6 +188,7 @@ told = {
     "wishes": wishes(),
     "errors": errors(),
     "retries": retries(),
+    "models": models(),
     "asynchronous": asyncio.run(asynchronous()),
 }
 sys.stdout.write(json.dumps(told))

@@ -50,7 +50,13 @@ def provider() -> Provider:
 async def run(clients_python: str) -> AsyncIterator[Run]:
     script = FOLDER / "anthropic_client.py"
     stores = {"store_tool_calls": True}
-    async with running(clients_python, script, provider(), key=KEY, model=MODEL, cacheability=stores) as finished:
+    upstream = {
+        "targets": [{"name": "house", "base_url": "http://127.0.0.1:9/v1"}],
+        "routes": [{"alias": alias, "target": "house"} for alias in ("fast", "a", "b", "c", "d")],
+    }
+    async with running(
+        clients_python, script, provider(), key=KEY, model=MODEL, cacheability=stores, upstream=upstream
+    ) as finished:
         yield finished
 
 
@@ -86,6 +92,19 @@ async def test_the_client_works_unchanged(run: Run) -> None:
         "count of tokens": ["NotFoundError", 404, "not_found_error", "UNKNOWN_PATH"],
         "batches": ["NotFoundError", 404, "not_found_error", "UNKNOWN_PATH"],
         "timeout": ["APITimeoutError"],
+    }
+    assert told["models"] == {
+        "forwards": ["fast", "a", "b", "c", "d"],
+        "backwards": ["b", "c", "fast", "a"],
+        "page": [2, True, "fast", "a"],
+        "retired": [],
+        "beta": ["fast", "a", "b", "c", "d"],
+        "one": ["fast", "model", "fast", "active", True],
+        "request_id": True,
+        "valid": ["fast", "a"],
+        "unknown": ["NotFoundError", 404, "not_found_error", "UNKNOWN_MODEL"],
+        "no limit": ["BadRequestError", 400, "invalid_request_error", "INVALID_PARAMETER"],
+        "no model": ["BadRequestError", 400, "invalid_request_error", "INVALID_PARAMETER"],
     }
     await asyncio.wait_for(run.served.application.composition.gate.emptied(), 5)
 

@@ -1,4 +1,4 @@
-"""Run the nightly checks: `python -m tests.nightly [kills flips overload fuzz] [--seed N] [--out FILE]`.
+"""Run the nightly checks: `python -m tests.nightly [kills flips overload fuzz streams] [--seed N] [--out FILE]`.
 
 Each check prints its progress. The last line, and the file of `--out`, is one JSON object with the figures of all. The
 exit code is 1 if anything broke a promise.
@@ -7,6 +7,7 @@ exit code is 1 if anything broke a promise.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKS = ("kills", "flips", "overload", "fuzz")
+CHECKS = ("kills", "flips", "overload", "fuzz", "streams")
 
 
 def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -60,11 +61,18 @@ def fuzz(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return fuzz_targets(folder, minutes=options.fuzz_minutes, seed_number=options.seed, names=names).as_json()
 
 
+def streams(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from tests.nightly.streams import play_process
+
+    return asyncio.run(play_process(folder, replayed=options.replayed, live=options.live)).as_json()
+
+
 RUNS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
     "kills": kills,
     "flips": flips,
     "overload": overload,
     "fuzz": fuzz,
+    "streams": streams,
 }
 
 
@@ -77,6 +85,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--overload-minutes", type=float, default=60, help="at twice the capacity (60)")
     arguments.add_argument("--fuzz-minutes", type=float, default=60, help="of fuzzing (60)")
     arguments.add_argument("--targets", default="", metavar="NAME,NAME", help="targets of the fuzzing; empty: all")
+    arguments.add_argument("--replayed", type=int, default=1_000, help="open streams from the cache (1,000)")
+    arguments.add_argument("--live", type=int, default=200, help="open streams that wait for the upstream (200)")
     arguments.add_argument("--seed", type=int, default=1, help="of all that is drawn (1)")
     arguments.add_argument("--out", type=Path, help="a file for the JSON")
     return arguments

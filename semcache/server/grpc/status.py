@@ -12,7 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from semcache.errors import OverLimitError, OverloadedError, SemcacheError
-from semcache.server.errors_table import row_of
+from semcache.wire.errors_table import row_of
 from semcache.wire.texts import utf8
 
 DOMAIN = "semcache"

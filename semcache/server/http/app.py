@@ -13,13 +13,14 @@ from semcache.ports import Clock
 from semcache.request import RequestMemo
 from semcache.server.gate import Gate
 from semcache.server.grpc.service import Service
-from semcache.server.http.calls import OPENAI_ERRORS, ErrorShape, HttpCall, HttpCalls, not_found, wrong_method
+from semcache.server.http.calls import HttpCalls, not_found, wrong_method
 from semcache.server.http.embeddings import Embeddings
 from semcache.server.http.generation import Generation
 from semcache.server.http.management import Management
 from semcache.server.http.messages import MESSAGES
 from semcache.server.http.models import Models
-from semcache.server.http.pass_through import METHODS, PASSED_ERRORS, PREFIX, PassThrough
+from semcache.server.http.origins import Origins
+from semcache.server.http.pass_through import METHODS, PREFIX, PassThrough
 from semcache.server.http.protocols import CHAT, HttpProtocol
 from semcache.server.http.responses import RESPONSES
 from semcache.settings import Settings
@@ -70,7 +71,7 @@ def http_app(
             long_work=long_work,
         )
         return calls.endpoint(
-            answers.answer, method=method, needs="write", errors=protocol.errors, refused="no exact hit"
+            answers.answer, method=method, needs="write", error_event=protocol.error_event, refused="no exact hit"
         )
 
     embeddings = Embeddings(cache, settings.server.http, settings.limits, long_work)
@@ -82,8 +83,8 @@ def http_app(
             calls.endpoint(embeddings.answer, method="CreateEmbeddings", needs="write", refused="no exact hit"),
         ),
         **{path: ("POST", generation(protocol, method)) for path, (protocol, method) in _GENERATIONS.items()},
-        "/healthz": ("GET", _health(lambda: True, cache.new_id)),
-        "/readyz": ("GET", _health(lambda: not gate.closed, cache.new_id)),
+        "/healthz": ("GET", _health(lambda: True, calls)),
+        "/readyz": ("GET", _health(lambda: not gate.closed, calls)),
         "/v1/models": ("GET", calls.endpoint(models.list, method="ListModels", needs="read")),
         "/v1/models/{model:path}": ("GET", calls.endpoint(models.one, method="GetModel", needs="read")),
         **{path: ("POST", endpoint) for path, endpoint in management.posts.items()},
@@ -98,7 +99,7 @@ def http_app(
         if scope["type"] != "http":
             return
         path = scope["path"]
-        refuses = calls.refusal(not_found(path), _errors_of(path))
+        refuses = calls.refusal(not_found(path))
         await (passes if passes is not None and path.startswith(PREFIX) else refuses)(scope, receive, send)
 
     return Router(_routes(paths, calls), redirect_slashes=False, default=unknown)
@@ -113,10 +114,9 @@ def _passing(settings: Settings, clock: Clock, cache: SemanticCache, calls: Http
         long_work,
         deadline_s=settings.upstream.deadline_s,
         authenticated=settings.auth.enabled,
+        origins=Origins(settings.server.http.allowed_origins),
     )
-    endpoint = calls.endpoint(
-        passing.answer, method="PassThrough", needs="write", errors=PASSED_ERRORS, decode=passing.decode
-    )
+    endpoint = calls.endpoint(passing.answer, method="PassThrough", needs="write", decode=passing.decode)
     refusal = calls.refusal(wrong_method(", ".join(METHODS)))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,17 +127,9 @@ def _passing(settings: Settings, clock: Clock, cache: SemanticCache, calls: Http
 
 def _routes(paths: Mapping[str, tuple[str, ASGIApp]], calls: HttpCalls) -> list[Route]:
     return [
-        Route(path, _for_method(method, endpoint, calls.refusal(wrong_method(method), _errors_of(path))))
+        Route(path, _for_method(method, endpoint, calls.refusal(wrong_method(method))))
         for path, (method, endpoint) in paths.items()
     ]
-
-
-def _errors_of(path: str) -> ErrorShape:
-    """Return how the errors of a path are written: at and below a protocol's path as it does, elsewhere as OpenAI."""
-    for known, (protocol, _) in _GENERATIONS.items():
-        if path == known or path.startswith(known + "/"):
-            return protocol.errors
-    return OPENAI_ERRORS
 
 
 class _for_method:  # noqa: N801 - used as a function; Starlette takes an object with __call__ as an ASGI application
@@ -154,13 +146,12 @@ class _for_method:  # noqa: N801 - used as a function; Starlette takes an object
         await (self._endpoint if right else self._refusal)(scope, receive, send)
 
 
-def _health(good: Callable[[], bool], new_id: Callable[[], str]) -> ASGIApp:
+def _health(good: Callable[[], bool], calls: HttpCalls) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         del receive
         is_good = good()
         status = HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE
         body = b"ok\n" if is_good else b"draining\n"
-        call = HttpCall(scope, send, new_id)
-        await call.reply(status, [(b"content-type", b"text/plain; charset=utf-8")], body)
+        await calls.open(scope, send).reply(status, [(b"content-type", b"text/plain; charset=utf-8")], body)
 
     return answer

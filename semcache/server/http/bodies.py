@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from semcache.errors import InvalidRequestError, MessageTooLargeError
 from semcache.server.admission import HARD_LIMIT_FACTOR
-from semcache.server.http.failures import RefusedCallError
+from semcache.wire.http_failures import RefusedCallError
 
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _CHARSETS = frozenset({"", "utf-8", "utf8", "us-ascii"})

@@ -4,132 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from semcache.errors import OverloadedError, PermissionDeniedError, SemcacheError
+from semcache.errors import PermissionDeniedError, SemcacheError
 from semcache.server.admission import HARD_LIMIT_FACTOR, Admission, Admitted
 from semcache.server.auth import NO_CREDENTIALS, Caller, Credentials
 from semcache.server.call_counts import CallCounts
 from semcache.server.certificates import common_names
-from semcache.server.errors_table import row_of
 from semcache.server.http.bodies import decoded_json, read_body
-from semcache.server.http.failures import (
-    Headers,
-    RefusedCallError,
-    failure_headers,
-    openai_body,
-    openai_event,
-    status_of,
-)
+from semcache.server.http.call import ErrorEvent, HttpCall, no_error_event
+from semcache.server.http.origins import Origins, is_preflight
 from semcache.server.shedding import Shedding
 from semcache.settings import Role
+from semcache.wire.errors_table import row_of
+from semcache.wire.http_failures import RefusedCallError, failure_headers, status_of
 
-REQUEST_ID = b"x-request-id"
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 LOOPBACK = re.compile(rb"(localhost|[^/]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
 """A name of this machine, with or without a port."""
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _CLOSE = (b"connection", b"close")
-
-
-class HttpCall:
-    """One call: what was sent, and the means to answer.
-
-    Attributes:
-        headers: by lower-case name. Of a header that was sent twice it has the last one; `pairs` has all.
-        body: what was sent, decompressed; empty for a GET of a known path.
-        refusal: why the call is refused for load unless it is an exact hit; None for a call that isn't refused.
-        request_id: the `x-request-id` of the answer: the client's own, else one that a handler sets, else a new one.
-        started: whether the answer's status has been sent.
-        events: how many events of a stream have been sent.
-    """
-
-    __slots__ = (
-        "_id_header",
-        "_new_id",
-        "_send",
-        "body",
-        "events",
-        "headers",
-        "pairs",
-        "refusal",
-        "request_id",
-        "scope",
-        "started",
-    )
-
-    def __init__(self, scope: Scope, send: Send, new_id: Callable[[], str], id_header: bytes = b"") -> None:
-        self.scope = scope
-        self._new_id = new_id
-        self._id_header = id_header
-        self.pairs: list[tuple[bytes, bytes]] = scope["headers"]
-        self.headers: Mapping[bytes, bytes] = dict(self.pairs)
-        self.body = b""
-        self.refusal: OverloadedError | None = None
-        self.started = False
-        self.events = 0
-        own = self.headers.get(REQUEST_ID, b"")
-        self.request_id = own if _REQUEST_ID.fullmatch(own) else b""
-        self._send = send
-
-    def name(self, request_id: str) -> None:
-        """Give the answer the request's own id where the client has sent none."""
-        if not self.request_id:
-            self.request_id = request_id.encode()
-
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
-        await self._start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def begin_stream(self, headers: Headers, status: int = HTTPStatus.OK) -> None:
-        """Send the head of an answer that comes in pieces."""
-        await self._start(status, headers)
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece; it waits while the client reads more slowly than it is answered."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end_stream(self, data: bytes = b"") -> None:
-        """Send the last piece."""
-        await self._send({"type": "http.response.body", "body": data})
-
-    def settle_id(self) -> bytes:
-        """Return the `x-request-id` of the answer, which doesn't change from here on."""
-        if not self.request_id:
-            self.request_id = self._new_id().encode()
-        return self.request_id
-
-    async def _start(self, status: int, headers: Headers) -> None:
-        self.started = True
-        headers.append((REQUEST_ID, self.settle_id()))
-        if self._id_header:
-            headers.append((self._id_header, self.request_id))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorShape:
-    """How one protocol writes an error.
-
-    Attributes:
-        body: makes the body of an answer, of the error and its call, whose id is settled.
-        event: makes the bytes that end a stream which has begun, of the same. None: there are none, and the connection
-            is closed.
-        id_header: another name of `x-request-id`, under which clients of the protocol look for it; empty for none.
-    """
-
-    body: Callable[[SemcacheError, HttpCall], bytes]
-    event: Callable[[SemcacheError, HttpCall], bytes | None]
-    id_header: bytes = b""
-
-
-OPENAI_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda error, _: openai_event(error))
 
 
 Handler = Callable[[HttpCall, Caller], Awaitable[None]]
@@ -152,6 +49,7 @@ class HttpCalls:
         shedding: refuses calls while the server can't keep up.
         max_bytes: of one body.
         new_id: makes the id of a call that brings none.
+        origins: the web pages that may call.
     """
 
     def __init__(
@@ -159,14 +57,21 @@ class HttpCalls:
         admission: Admission,
         counts: CallCounts,
         shedding: Shedding,
+        *,
         max_bytes: int,
         new_id: Callable[[], str],
+        origins: Origins,
     ) -> None:
         self._admission = admission
         self._counts = counts
         self._shedding = shedding
         self._max_bytes = max_bytes
         self._new_id = new_id
+        self._origins = origins
+
+    def open(self, scope: Scope, send: Send) -> HttpCall:
+        """Return a call that has come, before its body is read."""
+        return HttpCall(scope, send, self._new_id, self._origins)
 
     def endpoint(
         self,
@@ -174,7 +79,7 @@ class HttpCalls:
         *,
         method: str,
         needs: Role,
-        errors: ErrorShape = OPENAI_ERRORS,
+        error_event: ErrorEvent = no_error_event,
         refused: Refused = "any call",
         decode: Decode = _json_of_a_post,
     ) -> ASGIApp:
@@ -184,14 +89,14 @@ class HttpCalls:
             handle: answers a call.
             method: the name under which its calls are counted.
             needs: the role that a call needs.
-            errors: how the protocol writes an error.
+            error_event: writes an error that ends an answer which has begun.
             refused: which calls are refused for load.
             decode: reads the body.
         """
         counts = self._counts.of(method)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            call, code = HttpCall(scope, send, self._new_id, errors.id_header), "CANCELLED"
+            call, code = self.open(scope, send), "CANCELLED"
             counts.start()
             try:
                 with self._enter(call, needs) as caller:
@@ -206,7 +111,7 @@ class HttpCalls:
                 code = "OK"
             except SemcacheError as error:
                 code = row_of(error).grpc_code
-                await _fail(call, error, errors, unread=_is_unread(call, self._max_bytes))
+                await _fail(call, error, error_event, unread=_is_unread(call, self._max_bytes))
             except asyncio.CancelledError:
                 # The client has left, and the connection has cancelled this task, which ends here.
                 return
@@ -215,13 +120,23 @@ class HttpCalls:
 
         return answer
 
-    def refusal(self, error: SemcacheError, errors: ErrorShape = OPENAI_ERRORS) -> ASGIApp:
-        """Return an endpoint that refuses every call."""
+    def refusal(self, error: SemcacheError) -> ASGIApp:
+        """Return an endpoint that refuses every call. A browser's preflight, which no path takes, is answered."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             del receive
-            self._admission.raise_for_caller(error)
-            await _fail(HttpCall(scope, send, self._new_id, errors.id_header), error, errors, unread=True)
+            call, cause = self.open(scope, send), error
+            if is_preflight(scope["method"], call.headers):
+                try:
+                    headers = self._origins.preflight_headers(call.headers)
+                except PermissionDeniedError as denied:
+                    cause = denied
+                else:
+                    await call.begin_stream(headers, HTTPStatus.NO_CONTENT)
+                    await call.end_stream()
+                    return
+            self._admission.raise_for_caller(cause)
+            await _fail(call, cause, no_error_event, unread=True)
 
         return answer
 
@@ -239,11 +154,11 @@ class HttpCalls:
         return admission.enter(credentials, needs=needs)
 
 
-async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unread: bool) -> None:
+async def _fail(call: HttpCall, error: SemcacheError, error_event: ErrorEvent, *, unread: bool) -> None:
     """Answer with an error; it ends a stream that has begun. After an unread body the connection is closed."""
     call.settle_id()
     if call.started:
-        event = errors.event(error, call)
+        event = error_event(error, call)
         if event is not None:
             await call.end_stream(event)
         return
@@ -251,7 +166,7 @@ async def _fail(call: HttpCall, error: SemcacheError, errors: ErrorShape, *, unr
     headers = [*failure_headers(error, status), _NO_SNIFFING]
     if unread:
         headers.append(_CLOSE)
-    await call.reply(status, headers, errors.body(error, call))
+    await call.reply(status, headers, call.vendor.error_body(error, call.request_id.decode()))
 
 
 def _is_unread(call: HttpCall, max_bytes: int) -> bool:

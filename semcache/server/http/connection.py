@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: uvicorn's protocol with limits on the head, on slow clients and on age, and JSON errors.
+"""One HTTP/1.1 connection: uvicorn's protocol with limits on the head, on slow clients and on age.
 
 uvicorn parses with httptools, whose parser (llhttp) refuses what could be read in two ways: a body with both a
 `Content-Length` and a `Transfer-Encoding`, two different lengths, or a malformed chunk.
@@ -17,16 +17,19 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from semcache.server.http.failures import RefusedCallError, openai_error
+from semcache.errors import OverloadedError, SemcacheError
 from semcache.server.http.open_connections import OpenConnections
+from semcache.server.http.refusals import Refusals
 from semcache.settings import ServerSettings
+from semcache.wire.http_failures import RefusedCallError
 
 _SILENT = logging.Logger("semcache.server.http", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree, so that nothing of it is written
 """Takes what uvicorn would log. A client's broken request is told to the client; `calls` logs the server's defects."""
 
 _REFUSED_S = 0.1
-"""How long a connection without a place stays open behind its refusal. What the client has sent is read meanwhile:
-closing with unread bytes would reset the connection, and the client would never see why."""
+"""How long a connection without a place stays open. The head of its request says in which shape it is refused. What
+the client has sent is read meanwhile: closing with unread bytes would reset the connection, and the client would never
+see why."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -43,10 +46,20 @@ class HttpConnection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, settings: ServerSettings, config: Config, state: ServerState, open_connections: OpenConnections
+        self,
+        settings: ServerSettings,
+        config: Config,
+        state: ServerState,
+        open_connections: OpenConnections,
+        refusals: Refusals,
     ) -> None:
         super().__init__(config, state, {})
         self._open_connections = open_connections
+        self._refusals = refusals
+        self.url = b""
+        """The target of the request that comes, as far as it has come. uvicorn adds to it."""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """The headers of the request that comes, as far as they have come. uvicorn adds to them."""
         self.address = ""
         """The peer's address, without its port."""
         self.logger = _SILENT
@@ -62,15 +75,16 @@ class HttpConnection(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = self._arrived_bytes = 0
         self._body_left = 0
-        self._deaf = False
+        self._deaf = self._has_place = False
         self._lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place, note the verified client certificate, and wait for the first request."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
-        if not self._open_connections.enter(self):
-            self._refuse_connection()
+        self._has_place = self._open_connections.enter(self)
+        if not self._has_place:
+            self.loop.call_later(_REFUSED_S, self._end_without_place)
             return
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
@@ -111,7 +125,9 @@ class HttpConnection(HttpToolsProtocol):
             # Only whole headers are counted as they are parsed. This bounds one that never ends.
             self._arrived_bytes += len(data)
             if self._arrived_bytes > self._settings.http.max_header_bytes:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", self._too_large())
+                self._refuse(self._too_large())
+        if not self._has_place:
+            return
         if not self._incomplete:
             if self._arrival is not None:
                 self._arrival.cancel()
@@ -144,6 +160,8 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Take the end of a head; httptools calls it."""
         self._in_head = False
+        if not self._has_place:
+            raise ValueError("no place")  # httptools turns it into a parser error, which ends the request.
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -235,9 +253,9 @@ class HttpConnection(HttpToolsProtocol):
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._in_head and self._head_bytes > self._settings.http.max_header_bytes:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", self._too_large())
+                self._refuse(self._too_large())
             else:
-                self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_HTTP", "The bytes are no HTTP/1.1 request.")
+                self._refuse(_invalid("The bytes are no HTTP/1.1 request."))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read the body of a request that offers another protocol, as Java's client does with HTTP/2 by default.
@@ -246,9 +264,7 @@ class HttpConnection(HttpToolsProtocol):
         """
         headers = dict(self.headers)
         if b"transfer-encoding" in headers:
-            self._refuse(
-                HTTPStatus.BAD_REQUEST, "INVALID_HTTP", "A request that offers another protocol needs a Content-Length."
-            )
+            self._refuse(_invalid("A request that offers another protocol needs a Content-Length."))
             return
         self.cycle.keep_alive = False
         self._body_left = int(headers.get(b"content-length", b"0"))
@@ -265,6 +281,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _complete(self) -> None:
         self._incomplete = self._begun = False
+        self.url, self.headers = b"", []
         super().on_message_complete()
         self._rest_if_idle()
 
@@ -285,16 +302,22 @@ class HttpConnection(HttpToolsProtocol):
         if self.flow.read_paused:  # The server itself reads no further for now.
             self._await_request()
         else:
-            self._refuse(
-                HTTPStatus.REQUEST_TIMEOUT, "REQUEST_TIMED_OUT", f"The request wasn't whole after {self._stall_s:g} s."
-            )
+            message = f"The request wasn't whole after {self._stall_s:g} s."
+            self._refuse(RefusedCallError(HTTPStatus.REQUEST_TIMEOUT, message, reason="REQUEST_TIMED_OUT"))
 
-    def _too_large(self) -> str:
-        return f"The request's head is larger than {self._settings.http.max_header_bytes} bytes."
+    def _too_large(self) -> RefusedCallError:
+        return RefusedCallError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"The request's head is larger than {self._settings.http.max_header_bytes} bytes.",
+            reason="HEADERS_TOO_LARGE",
+        )
 
-    def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
+    def _refuse(self, error: SemcacheError) -> None:
         """Answer with an error and close; where an earlier request is being answered, close after its answer."""
         self._deaf = True
+        if not self._has_place:
+            self._write_error(_too_many())
+            return
         running = self._running
         if running is not None and not running.response_complete:
             broken_itself = running is self.cycle and running.more_body
@@ -305,19 +328,29 @@ class HttpConnection(HttpToolsProtocol):
             if running.response_started:
                 self.transport.abort()
                 return
-        self._write_error(status, code, message)
+        self._write_error(error)
         self._close()
 
-    def _refuse_connection(self) -> None:
-        self._deaf = True
-        message = "The server, or this address, has as many connections open as it may. Close some, or try again later."
-        self._write_error(HTTPStatus.SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message)
-        self.loop.call_later(_REFUSED_S, self._close)
+    def _end_without_place(self) -> None:
+        """Close a connection without a place; a client that hasn't sent a whole head is refused now."""
+        if self._lost:
+            return
+        if not self._deaf:
+            self._deaf = True
+            self._write_error(_too_many())
+        self._close()
 
-    def _write_error(self, status: HTTPStatus, code: str, message: str) -> None:
-        body = openai_error(RefusedCallError(status, message, reason=code))
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+    def _write_error(self, error: SemcacheError) -> None:
+        self.transport.write(self._refusals.answer(error, self.url, self.headers))
+
+
+def _invalid(message: str) -> RefusedCallError:
+    return RefusedCallError(HTTPStatus.BAD_REQUEST, message, reason="INVALID_HTTP")
+
+
+def _too_many() -> OverloadedError:
+    return OverloadedError(
+        "The server, or this address, has as many connections open as it may.",
+        reason="TOO_MANY_CONNECTIONS",
+        hint="Close some, or try again later.",
+    )

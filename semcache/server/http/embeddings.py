@@ -16,11 +16,11 @@ from semcache.model import HIT_STATUSES, ApiProtocol, Cost, Request, Response, S
 from semcache.request import decode_json, inputs_of, is_long
 from semcache.server import audit
 from semcache.server.auth import Caller
-from semcache.server.http.calls import HttpCall
-from semcache.server.http.failures import JSON_TYPE, Headers
-from semcache.server.http.telling import FROM_ENTRIES, told_headers
+from semcache.server.http.call import HttpCall
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
+from semcache.wire.http_failures import JSON_TYPE, Headers
+from semcache.wire.http_telling import FROM_ENTRIES, told_headers
 from semcache.wire.http_wishes import WishHeaders, read_request, wish_headers
 
 _AT_ONCE = 2_048

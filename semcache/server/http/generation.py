@@ -17,12 +17,12 @@ from semcache.protocols import without_field
 from semcache.request import RequestMemo, is_long, parse_body
 from semcache.server import audit
 from semcache.server.auth import Caller
-from semcache.server.http.calls import HttpCall
-from semcache.server.http.failures import JSON_TYPE, Headers
+from semcache.server.http.call import HttpCall
 from semcache.server.http.protocols import HttpProtocol, without_usage
-from semcache.server.http.telling import FROM_ENTRIES, told_comment, told_headers
 from semcache.settings import HttpSettings, LimitSettings
 from semcache.story import SemanticCache
+from semcache.wire.http_failures import JSON_TYPE, Headers
+from semcache.wire.http_telling import FROM_ENTRIES, told_comment, told_headers
 from semcache.wire.http_wishes import WishHeaders, read_request, wish_headers
 
 _JSON = (b"content-type", JSON_TYPE)

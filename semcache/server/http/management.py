@@ -17,17 +17,19 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
-from semcache.errors import InvalidRequestError
+from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.long_work import LongWork
 from semcache.request import decode_json, is_long
 from semcache.server.auth import Caller
 from semcache.server.grpc.calls import method_name
 from semcache.server.grpc.roles import ALWAYS_SERVED, ROLES
 from semcache.server.grpc.service import Service
-from semcache.server.http.calls import Handler, HttpCall, HttpCalls
-from semcache.server.http.failures import JSON_TYPE
+from semcache.server.http.call import ErrorEvent, HttpCall, no_error_event
+from semcache.server.http.calls import Handler, HttpCalls
 from semcache.settings import LimitSettings
 from semcache.v1 import semcache_pb2 as pb
+from semcache.wire.http_failures import JSON_TYPE
+from semcache.wire.http_vendors import openai_error
 
 In = TypeVar("In", bound=Message)
 _LINES = (b"content-type", b"application/x-ndjson")
@@ -66,7 +68,7 @@ class Management:
             response = await handle(await self._asked(call, kind, caller), caller)
             await call.reply(HTTPStatus.OK, [(b"content-type", JSON_TYPE)], _json(response))
 
-        return self._endpoint(kind, answer)
+        return self._endpoint(kind, answer, no_error_event)
 
     def _streaming(self, kind: type[In], handle: Callable[[In, Caller], AsyncIterator[Message]]) -> ASGIApp:
         """Return an endpoint that answers with one message a line."""
@@ -88,11 +90,15 @@ class Management:
                 await call.begin_stream([_LINES])
             await call.end_stream(b"".join(lines))
 
-        return self._endpoint(kind, answer)
+        return self._endpoint(kind, answer, _error_line)
 
-    def _endpoint(self, kind: type[Message], answer: Handler) -> ASGIApp:
+    def _endpoint(self, kind: type[Message], answer: Handler, error_event: ErrorEvent) -> ASGIApp:
         return self._calls.endpoint(
-            answer, method=method_name(kind), needs=ROLES[kind], refused="none" if kind in ALWAYS_SERVED else "any call"
+            answer,
+            method=method_name(kind),
+            needs=ROLES[kind],
+            error_event=error_event,
+            refused="none" if kind in ALWAYS_SERVED else "any call",
         )
 
     async def _asked(self, call: HttpCall, kind: type[In], caller: Caller) -> In:
@@ -128,6 +134,11 @@ def _query(query: bytes, message: Message) -> dict[str, Any]:
         else:
             value[name] = item
     return value
+
+
+def _error_line(error: SemcacheError, call: HttpCall) -> bytes:
+    """Return an error as the last line of an answer of lines, where a message has another field than `error`."""
+    return openai_error(error, call.request_id.decode()) + b"\n"
 
 
 def _json(message: Message) -> bytes:

@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from http import HTTPStatus
 from typing import NoReturn
 
 from semcache.errors import InvalidRequestError, SemcacheError
 from semcache.model import ApiProtocol, ProtocolHeaders
 from semcache.protocols.messages import VERSION, VERSIONS
-from semcache.server.http.calls import ErrorShape, HttpCall
-from semcache.server.http.failures import passed_on, status_of
+from semcache.server.http.call import HttpCall
 from semcache.server.http.protocols import HttpProtocol, data_event, named_event, type_of
-from semcache.wire.texts import utf8
+from semcache.wire.http_failures import passed_on
+from semcache.wire.http_vendors import VERSION_HEADER, anthropic_error
 
-_VERSION_HEADER = b"anthropic-version"
 _BETA_HEADER = b"anthropic-beta"
 _PROFILE_HEADER = b"anthropic-user-profile-id"
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 """What a header may hold that is sent on: visible ASCII, with blanks within."""
-_OVERLOADED = 529
-"""Anthropic's own status of an overload. semcache's is 503, which proxies know, too."""
-_TYPES: Mapping[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "authentication_error",
-    HTTPStatus.PAYMENT_REQUIRED: "billing_error",
-    HTTPStatus.FORBIDDEN: "permission_error",
-    HTTPStatus.NOT_FOUND: "not_found_error",
-    HTTPStatus.CONFLICT: "conflict_error",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
-    HTTPStatus.FAILED_DEPENDENCY: "api_error",
-    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
-    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
-    HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
-    _OVERLOADED: "overloaded_error",
-}
-"""The type of an error by its status, where it isn't `invalid_request_error` below 500 and `api_error` from there."""
-
-
-def anthropic_body(error: SemcacheError, request_id: str) -> bytes:
-    """Return an error's body in Anthropic's shape, or the upstream's own body."""
-    passed = passed_on(error)
-    return passed.body if passed is not None and passed.body else anthropic_error(error, request_id)
-
-
-def anthropic_error(error: SemcacheError, request_id: str) -> bytes:
-    """Return an error as `{"type": "error", "error": {"type", "message", "code"}, "request_id"}`.
-
-    The code, which Anthropic's API doesn't have, is semcache's reason.
-    """
-    status = status_of(error)
-    usual = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
-    told = {"type": _TYPES.get(status, usual), "message": utf8(str(error)), "code": error.reason}
-    return json.dumps({"type": "error", "error": told, "request_id": request_id}, separators=(",", ":")).encode()
 
 
 def anthropic_event(error: SemcacheError, request_id: str) -> bytes:
@@ -80,7 +44,7 @@ def protocol_headers(call: HttpCall) -> ProtocolHeaders:
     Raises:
         InvalidRequestError: UNKNOWN_VERSION, INVALID_HEADER, DUPLICATE_HEADER.
     """
-    version, *others = sorted(set(_values(call, _VERSION_HEADER))) or [VERSION]
+    version, *others = sorted(set(_values(call, VERSION_HEADER))) or [VERSION]
     if version not in VERSIONS or others:
         named = ", ".join([version, *others])[:80]
         _refuse(
@@ -112,11 +76,7 @@ def _refuse(message: str, reason: str, *, hint: str = "") -> NoReturn:
 
 MESSAGES = HttpProtocol(
     ApiProtocol.MESSAGES,
-    ErrorShape(
-        lambda error, call: anthropic_body(error, call.request_id.decode()),
-        lambda error, call: anthropic_event(error, call.request_id.decode()),
-        b"request-id",
-    ),
+    lambda error, call: anthropic_event(error, call.request_id.decode()),
     named_event,
     b"",
     protocol_headers,

@@ -23,15 +23,15 @@ from semcache.request import MAX_MODEL_CHARS, decode_json, is_long
 from semcache.server import audit
 from semcache.server.auth import Caller
 from semcache.server.http.bodies import check_json, decoded, is_json
-from semcache.server.http.calls import LOOPBACK, ErrorShape, HttpCall
-from semcache.server.http.failures import RefusedCallError, openai_body
+from semcache.server.http.call import HttpCall
+from semcache.server.http.calls import LOOPBACK
+from semcache.server.http.origins import Origins
 from semcache.settings import LimitSettings
 from semcache.story import SemanticCache
+from semcache.wire.http_failures import RefusedCallError
 
 PREFIX = "/v1/"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-PASSED_ERRORS = ErrorShape(lambda error, _: openai_body(error), lambda _, __: None)
-"""An answer that has begun has no place for an error: its connection is closed before its end."""
 _SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f/\\%]")
 _QUERY_CHARACTERS = "!$&'()*+,;=:@/?%-._~[]"
@@ -52,7 +52,8 @@ class PassThrough:
         limits: of JSON bodies.
         long_work: reads long bodies.
         deadline_s: the longest that a call may take, seconds.
-        authenticated: whether callers show credentials. Otherwise a web page must not be able to make a call.
+        authenticated: whether callers show credentials. Otherwise only a web page of an allowed origin may call.
+        origins: the web pages that may call.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class PassThrough:
         *,
         deadline_s: float,
         authenticated: bool,
+        origins: Origins,
     ) -> None:
         self._cache = cache
         self._clock = clock
@@ -71,6 +73,7 @@ class PassThrough:
         self._long_work = long_work
         self._deadline_s = deadline_s
         self._authenticated = authenticated
+        self._origins = origins
 
     def decode(self, call: HttpCall, raw: bytes, max_bytes: int) -> bytes:
         """Return the body of a call, decompressed.
@@ -81,7 +84,7 @@ class PassThrough:
             MessageTooLargeError, InvalidRequestError: as of every body.
         """
         if not self._authenticated:
-            _check_origin(call)
+            _check_origin(call, self._origins)
             if raw:
                 check_json(call.headers)
         return decoded(raw, call.headers, max_bytes)
@@ -179,19 +182,21 @@ def _is_safe(part: bytes) -> bool:
     return not _UNSAFE.search(plain) and plain.partition(b";")[0] not in {b"", b".", b".."}
 
 
-def _check_origin(call: HttpCall) -> None:
-    """Return unless a browser says that a page of another site makes the call.
+def _check_origin(call: HttpCall, origins: Origins) -> None:
+    """Return unless a browser says that a page of another site makes the call, and that site isn't allowed to.
 
     A page may send a GET, and a POST without a body, to any address without asking first.
 
     Raises:
         PermissionDeniedError: CROSS_SITE.
     """
+    if origins.allows(call.headers.get(b"origin", b"")):
+        return
     origin = call.headers.get(b"origin", b"").partition(b"://")[2]
     is_foreign = b"origin" in call.headers and not LOOPBACK.fullmatch(origin)
     if is_foreign or call.headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin", b"same-site"}:
         raise PermissionDeniedError(
             "The server has no authentication, and a web page of another site makes the call.",
             reason="CROSS_SITE",
-            hint="Call it from a program, or turn authentication on.",
+            hint="Call it from a program, or add the page's origin to server.http.allowed_origins.",
         )

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from semcache.errors import SemcacheError
 from semcache.model import ApiProtocol, ProtocolHeaders
-from semcache.server.http.calls import OPENAI_ERRORS, ErrorShape, HttpCall
+from semcache.server.http.call import ErrorEvent, HttpCall
+from semcache.wire.http_vendors import openai_error
 
 _LEADING_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.-]+)"')
 _EVENT_NAME = re.compile(r"[\w.-]+", re.ASCII)
@@ -21,7 +23,7 @@ class HttpProtocol:
 
     Attributes:
         api: the protocol.
-        errors: how it writes an error.
+        error_event: returns the bytes that end a stream which has begun, of the error and its call.
         event: returns the JSON of one event as a server-sent event.
         end: what follows the last event of a whole stream.
         headers: returns the call's headers that belong to the protocol; raises InvalidRequestError for an unknown
@@ -31,7 +33,7 @@ class HttpProtocol:
     """
 
     api: ApiProtocol
-    errors: ErrorShape
+    error_event: ErrorEvent
     event: Callable[[bytes], bytes]
     end: bytes
     headers: Callable[[HttpCall], ProtocolHeaders]
@@ -86,4 +88,9 @@ def no_headers(call: HttpCall) -> ProtocolHeaders:
     return ()
 
 
-CHAT = HttpProtocol(ApiProtocol.CHAT, OPENAI_ERRORS, data_event, b"data: [DONE]\n\n", no_headers)
+def _chat_error_event(error: SemcacheError, call: HttpCall) -> bytes:
+    """Return an error that ends a stream which has begun; no `[DONE]` follows it."""
+    return data_event(openai_error(error, call.request_id.decode()))
+
+
+CHAT = HttpProtocol(ApiProtocol.CHAT, _chat_error_event, data_event, b"data: [DONE]\n\n", no_headers)

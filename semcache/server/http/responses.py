@@ -6,9 +6,8 @@ import json
 
 from semcache.errors import SemcacheError
 from semcache.model import ApiProtocol
-from semcache.server.http.calls import ErrorShape
-from semcache.server.http.failures import openai_body, openai_error
 from semcache.server.http.protocols import HttpProtocol, named_event, no_headers, type_of
+from semcache.wire.http_vendors import openai_fields
 
 _LAST = frozenset({b"response.completed", b"response.incomplete"})
 
@@ -20,7 +19,7 @@ def error_event(error: SemcacheError, number: int) -> bytes:
         error: the error.
         number: the event's sequence number: how many events came before.
     """
-    told = json.loads(openai_error(error))["error"]
+    told = openai_fields(error)
     event = {"type": "error", "code": told["code"], "message": told["message"], "param": told["param"]}
     return named_event(json.dumps({**event, "sequence_number": number}, separators=(",", ":")).encode())
 
@@ -31,7 +30,7 @@ def _closes(data: bytes) -> bool:
 
 RESPONSES = HttpProtocol(
     ApiProtocol.RESPONSES,
-    ErrorShape(lambda error, _: openai_body(error), lambda error, call: error_event(error, call.events)),
+    lambda error, call: error_event(error, call.events),
     named_event,
     b"",
     no_headers,

@@ -13,6 +13,8 @@ from uvicorn.server import ServerState
 
 from semcache.server.http.connection import HttpConnection
 from semcache.server.http.open_connections import OpenConnections
+from semcache.server.http.origins import Origins
+from semcache.server.http.refusals import Refusals
 from semcache.settings import ServerSettings
 from tests.integration.http.calling import request_bytes
 
@@ -116,7 +118,9 @@ class Rig:
             timeout_keep_alive=round(IDLE_S),
         )
         config.load()
-        self.connection = HttpConnection(self.settings, config, ServerState(), self.counted)
+        self.connection = HttpConnection(
+            self.settings, config, ServerState(), self.counted, Refusals(lambda: "r-1", Origins(()))
+        )
         self.timers = Timers()
         self.connection.loop = self.timers  # type: ignore[assignment]
         self.socket = Socket(encrypted=encrypted)

@@ -12,8 +12,9 @@ from semcache.long_work import LongWork
 from semcache.request import RequestMemo
 from semcache.request.memo import MAX_MESSAGE_BYTES
 from semcache.server.auth import SOLE_CALLER
-from semcache.server.http.calls import HttpCall
+from semcache.server.http.call import HttpCall
 from semcache.server.http.generation import Generation
+from semcache.server.http.origins import Origins
 from semcache.server.http.protocols import CHAT
 from semcache.settings import HttpSettings, LimitSettings
 
@@ -39,9 +40,9 @@ async def test_headers_weigh_what_they_hold(ignored: str, kept: int) -> None:
         long_work=LongWork(),
     )
     headers = [(b"cache-control", f"max-age=5, x={ignored}".encode())] if ignored else []
-    scope: dict[str, Any] = {"headers": headers}
+    scope: dict[str, Any] = {"path": "/v1/chat/completions", "headers": headers}
     for _ in range(2):
-        call = HttpCall(scope, print, lambda: "id")  # type: ignore[arg-type]
+        call = HttpCall(scope, print, lambda: "id", Origins(()))  # type: ignore[arg-type]
         call.body = BODY
         with pytest.raises(OverLimitError):
             await chat.answer(call, SOLE_CALLER)

@@ -18,17 +18,19 @@ from semcache.errors import (
     UpstreamRefusedError,
     UpstreamTimedOutError,
 )
-from semcache.server.http.calls import HttpCall
-from semcache.server.http.messages import MESSAGES, anthropic_body, anthropic_event, protocol_headers
+from semcache.server.http.call import HttpCall
+from semcache.server.http.messages import MESSAGES, anthropic_event, protocol_headers
+from semcache.server.http.origins import Origins
 from semcache.server.http.protocols import named_event
+from semcache.wire.http_vendors import ANTHROPIC
 
 VERSION = ("anthropic-version", "2023-06-01")
 OWN = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
 
 
 def headers_of(*pairs):
-    scope = {"headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs]}
-    return protocol_headers(HttpCall(scope, print, lambda: "id"))
+    scope = {"path": "/v1/messages", "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs]}
+    return protocol_headers(HttpCall(scope, print, lambda: "id", Origins(())))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_header_without_a_clear_meaning_is_refused(sent, reason):
     ],
 )
 def test_an_error_has_anthropics_type(error, kind):
-    assert json.loads(anthropic_body(error, "r-1")) == {
+    assert json.loads(ANTHROPIC.error_body(error, "r-1")) == {
         "type": "error",
         "error": {"type": kind, "message": "No.", "code": error.reason},
         "request_id": "r-1",
@@ -97,7 +99,7 @@ def test_an_error_has_anthropics_type(error, kind):
 
 def test_an_upstreams_own_error_passes_as_it_came():
     error = UpstreamError("No.", http_status=529, body=OWN)
-    assert anthropic_body(error, "r-1") == OWN
+    assert ANTHROPIC.error_body(error, "r-1") == OWN
     assert anthropic_event(error, "r-1") == b"event: error\ndata: " + OWN + b"\n\n"
 
 
@@ -111,7 +113,7 @@ def test_a_stream_never_ends_with_an_error_of_another_shape(body):
 
 
 def test_a_lone_surrogate_of_an_upstream_doesnt_break_the_body():
-    anthropic_body(SemcacheError("half \ud800"), "r-1").decode()
+    ANTHROPIC.error_body(SemcacheError("half \ud800"), "r-1").decode()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from semcache.server.http.failures import RefusedCallError
 from semcache.server.http.pass_through import path_below
+from semcache.wire.http_failures import RefusedCallError
 
 
 @pytest.mark.parametrize(

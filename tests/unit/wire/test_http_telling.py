@@ -5,7 +5,7 @@ import json
 import pytest
 
 from semcache.model import NO_COST, ZERO_COST, Answer, Cost, Response, Status, Usage
-from semcache.server.http.telling import told_comment, told_headers
+from semcache.wire.http_telling import told_comment, told_headers
 
 ANSWER = Answer(b"{}", "m", "stop", Usage())
 

@@ -1,24 +1,19 @@
-"""Errors as HTTP answers: status, headers and OpenAI's error body. An upstream's own error passes as it came."""
+"""Errors as HTTP answers: their status and headers. `vendors` writes their bodies."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from semcache.errors import InvalidRequestError, SemcacheError, UpstreamError
-from semcache.server.errors_table import row_of
-from semcache.wire.texts import utf8
+from semcache.errors import SERVERS_KEY_STATUSES, InvalidRequestError, SemcacheError, UpstreamError
+from semcache.wire.errors_table import row_of
 
 Headers = list[tuple[bytes, bytes]]
 """Pairs of name, in lower case, and value."""
 
 JSON_TYPE = b"application/json"
-_OF_THE_SERVERS_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-"""An upstream's statuses that judge this server's key. The caller must not take them for its own, and the body may
-show a part of the key."""
 _WAITING_HELPS = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _SHORTEST_WAIT_S = 1.0
 _LONGEST_RETRY_S = 60.0
@@ -73,33 +68,11 @@ def failure_headers(error: SemcacheError, status: int) -> Headers:
     return headers
 
 
-def openai_body(error: SemcacheError) -> bytes:
-    """Return an error's body in OpenAI's shape, or the upstream's own body."""
-    passed = passed_on(error)
-    return passed.body if passed is not None and passed.body else openai_error(error)
-
-
-def openai_error(error: SemcacheError) -> bytes:
-    """Return an error as `{"error": {"message", "type", "code", "param"}}`; the code is semcache's reason."""
-    told = {
-        "message": utf8(str(error)),
-        "type": row_of(error).openai_type,
-        "code": error.reason,
-        "param": error.metadata.get("field"),
-    }
-    return json.dumps({"error": told}, separators=(",", ":")).encode()
-
-
-def openai_event(error: SemcacheError) -> bytes:
-    """Return an error that ends a stream which has begun, as a server-sent event; no `[DONE]` follows it."""
-    return b"data: %b\n\n" % openai_error(error)
-
-
 def passed_on(error: SemcacheError) -> UpstreamError | None:
     """Return the error if an upstream's own status and body reach the caller."""
     if not isinstance(error, UpstreamError) or error.http_status is None:
         return None
-    refused = error.http_status >= HTTPStatus.BAD_REQUEST and error.http_status not in _OF_THE_SERVERS_KEY
+    refused = error.http_status >= HTTPStatus.BAD_REQUEST and error.http_status not in SERVERS_KEY_STATUSES
     return error if refused else None
 
 

@@ -8,8 +8,8 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from semcache import errors
-from semcache.server.errors_table import ERRORS, UPSTREAM_STATUSES, internal_error, row_of
 from semcache.server.grpc.status import code_of, status_of
+from semcache.wire.errors_table import ERRORS, UPSTREAM_STATUSES, internal_error, row_of
 
 CLASSES = [
     kind

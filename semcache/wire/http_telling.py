@@ -6,7 +6,7 @@ import json
 import re
 
 from semcache.model import HIT_STATUSES, NANOUSD_PER_USD, Cost, Response, Status, format_entry_id
-from semcache.server.http.failures import Headers
+from semcache.wire.http_failures import Headers
 
 _CACHE_STATUS = {
     Status.EXACT_HIT: b"HIT",

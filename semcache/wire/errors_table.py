@@ -73,9 +73,8 @@ ERRORS: Mapping[type[errors.SemcacheError], ErrorRow] = {
 
 UPSTREAM_STATUSES: Mapping[int, ErrorRow] = {
     400: ErrorRow("INVALID_ARGUMENT", 400, "invalid_request_error"),
-    # 401 and 403 are about this server's key. The caller can't mend them, and 424 keeps it from trying again.
-    401: ErrorRow("FAILED_PRECONDITION", 424, "server_error"),
-    403: ErrorRow("FAILED_PRECONDITION", 424, "server_error"),
+    # The caller can't mend this server's key, and 424 keeps it from trying again.
+    **dict.fromkeys(errors.SERVERS_KEY_STATUSES, ErrorRow("FAILED_PRECONDITION", 424, "server_error")),
     404: ErrorRow("NOT_FOUND", 404, "invalid_request_error"),
     408: ErrorRow("DEADLINE_EXCEEDED", 504, "server_error"),
     409: ErrorRow("ABORTED", 409, "invalid_request_error"),

@@ -1,12 +1,9 @@
 """Errors as HTTP answers."""
 
-import json
-
 import pytest
 
 from semcache.errors import (
     BudgetExceededError,
-    InvalidRequestError,
     NotFoundError,
     OverLimitError,
     OverloadedError,
@@ -14,27 +11,11 @@ from semcache.errors import (
     UpstreamError,
     UpstreamTimedOutError,
 )
-from semcache.server.http.failures import failure_headers, openai_body, openai_event, status_of
+from semcache.wire.http_failures import failure_headers, passed_on, status_of
 
 
 def headers_of(error: SemcacheError) -> dict[bytes, bytes]:
     return dict(failure_headers(error, status_of(error)))
-
-
-def test_the_body_names_the_field_that_is_wrong() -> None:
-    error = InvalidRequestError("No.", reason="INVALID_PARAMETER", hint="Do.", metadata={"field": "stream"})
-    assert json.loads(openai_body(error)) == {
-        "error": {
-            "message": "No. Do.",
-            "type": "invalid_request_error",
-            "code": "INVALID_PARAMETER",
-            "param": "stream",
-        }
-    }
-
-
-def test_a_lone_surrogate_of_an_upstream_doesnt_break_the_body() -> None:
-    openai_body(SemcacheError("half \ud800")).decode()
 
 
 @pytest.mark.parametrize(
@@ -70,10 +51,4 @@ def test_a_content_type_that_is_no_header_is_left_out(kind: str) -> None:
 def test_what_is_no_error_of_an_upstream_isnt_passed_on(status: int | None) -> None:
     error = UpstreamError("No.", http_status=status, body=b"what came")
     assert status_of(error) == 502
-    assert json.loads(openai_body(error))["error"]["code"] == "UPSTREAM_FAILED"
-
-
-def test_a_stream_ends_with_an_event_of_one_line() -> None:
-    event = openai_event(UpstreamError("It broke\noff."))
-    assert event.startswith(b'data: {"error":')
-    assert event.count(b"\n") == 2
+    assert passed_on(error) is None

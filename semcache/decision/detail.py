@@ -147,11 +147,44 @@ def _barred(judgement: Judgement, decision: Decision) -> str:
     return f"The nearest entry has {_similarity(judgement)}, {_BARRED[decision.reason]}."
 
 
+def _judged_same(judgement: Judgement, decision: Decision) -> str:
+    return (
+        f"An entry with {_score(judgement)} is below {_threshold(decision)}, and the judge says that its answer serves "
+        f"the request{_told(judgement)}."
+    )
+
+
+def _judged(judgement: Judgement, decision: Decision) -> str:
+    """Return the sentence of a miss that the judge had a part in: about the candidates that it was asked about."""
+    asked = [each for each in decision.judgements if each.reason == decision.reason] or [judgement]
+    count = "the entry" if len(asked) == 1 else f"the nearest of {len(asked)} entries"
+    told = max(asked, key=lambda each: each.probability or 0.0)
+    return f"Below {_threshold(decision)} {count} has {_score(asked[0])}, {_OF_JUDGE[decision.reason]}{_told(told)}."
+
+
+_OF_JUDGE: Mapping[str, str] = {
+    "judged_other": "and the judge says that no stored answer serves the request",
+    "judge_unsure": "and the judge isn't sure enough that its answer serves the request",
+    "judge_unclear": "and the judge gave no usable reply",
+    "judge_late": "and the judge didn't reply in time",
+    "judge_failed": "and the judge couldn't be asked; the log has the cause",
+    "judge_busy": "and too many questions to the judge are under way",
+    "judge_pending": "and the judge would be asked, which Explain doesn't do",
+}
+"""What the judge had to do with a miss, by reason."""
+
+
+def _told(judgement: Judgement) -> str:
+    return "" if judgement.probability is None else f" (P = {judgement.probability:.3f})"
+
+
 _WITH_FIGURES: Mapping[str, Callable[[Judgement, Decision], str]] = {
     "above_threshold": _passed_threshold,
     "paraphrase_in_flight": _shared,
     "below_threshold": _below_threshold,
     "vetoed": _vetoed,
+    "judged_same": _judged_same,
+    **dict.fromkeys(_OF_JUDGE, _judged),
     **dict.fromkeys(_BARRED, _barred),
 }
 """What writes the sentence of a decision, by reason."""

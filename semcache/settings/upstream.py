@@ -243,6 +243,13 @@ class UpstreamSettings(Section):
             return len(self.targets) == 1
         return any(route.alias in {alias, "*"} and not route.task_type + route.complexity for route in self.routes)
 
+    def speaks(self, alias: str, protocol: ApiProtocol) -> bool:
+        """Whether a target that a call for this alias may be sent to, without fallbacks, speaks a protocol."""
+        names = {
+            place.target for route in self.routes if route.alias in {alias, "*"} for place in route.destinations
+        } or {target.name for target in self.targets if not self.routes}
+        return any(protocol in target.protocols for target in self.targets if target.name in names)
+
 
 def _repeated(values: Iterable[Any]) -> list[Any]:
     return [value for value, count in Counter(values).items() if count > 1]

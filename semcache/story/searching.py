@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
 from semcache.coordination import Twins
 from semcache.costs.account import Account
+from semcache.decision import JUDGED_SAME
 from semcache.errors import EmbeddingFailedError
 from semcache.model import Candidate, Decision, KeyedRequest, Neighbour, Tier, Vector
 from semcache.story.classifying import Classifying
-from semcache.story.judging import Judge, Judging
+from semcache.story.judge import Judge
+from semcache.story.judging import Decide, Judging
 from semcache.story.outcomes import Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -51,7 +53,9 @@ class Searching:
         rooms: Rooms,
         servability: Servability,
         classifying: Classifying,
+        *,
         judging: Judging,
+        judge: Judge,
         twins: Twins[Outcome],
     ) -> None:
         """Prepare it; the decision may look at `decision.k` of the nearest entries."""
@@ -64,10 +68,11 @@ class Searching:
         self._servability = servability
         self._classifying = classifying
         self._judging = judging
+        self._judge = judge
         self._twins = twins
 
     async def search(self, account: Account, keyed: KeyedRequest) -> Searched:
-        """Search for an entry to serve; stop judging at the first that may be served.
+        """Search for an entry to serve; stop judging at the first that may be served. In the grey zone ask the judge.
 
         A request is embedded only where there is something to compare it with: stored vectors in its partitions, or a
         request in flight there.
@@ -75,7 +80,26 @@ class Searching:
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
-        return await self._judged(account, keyed, self._decider.decide, self._decider.least_similarity)
+        searched = await self._judged(account, keyed, self._decider.decide, self._decider.least_judged)
+        if searched.vector is None or searched.decision is None:
+            return searched
+        decision = await self._judge.decide(account, searched.keyed, searched.decision)
+        if decision.reason == JUDGED_SAME and not await self._still_stands(searched.keyed, searched.vector, decision):
+            return searched
+        return replace(searched, decision=decision)
+
+    async def _still_stands(self, keyed: KeyedRequest, vector: Vector, decision: Decision) -> bool:
+        """Return whether the candidate that the judge lets be served is still stored, and nothing bars it by now.
+
+        An invalidation or a verdict may have come while the judge was asked.
+        """
+        served = decision.served
+        if served is None:
+            return False
+        candidates = await self._fetch([Neighbour(served.candidate.entry.entry_id, served.candidate.similarity)])
+        unservable = partial(self._servability.refusal, keyed)
+        again = await self._judging.judge(self._decider.decide, keyed, candidates, vector, unservable)
+        return any(not judgement.barred for judgement in again.judgements)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search, and judge every one of the nearest entries, for people who ask why.
@@ -98,7 +122,7 @@ class Searching:
         self,
         account: Account,
         keyed: KeyedRequest,
-        judge: Judge,
+        decide: Decide,
         least_similarity: Callable[[KeyedRequest], float],
     ) -> Searched:
         """Search, and judge the neighbours from the similarity that the request, once classified, asks for."""
@@ -108,7 +132,7 @@ class Searching:
         keyed, vector = searched.keyed, searched.vector
         candidates = await self._candidates(neighbours, least_similarity(keyed))
         unservable = partial(self._servability.refusal, keyed)
-        decision = await self._judging.judge(judge, keyed, candidates, vector, unservable)
+        decision = await self._judging.judge(decide, keyed, candidates, vector, unservable)
         account.note_decision(decision)
         return Searched(keyed, vector, decision)
 

@@ -10,17 +10,23 @@
   that decide (`tries`, `breaker`, `modes`) get the time as an argument and wait for nothing.
 """
 
+from semcache.upstream.judge import PROMPT_VERSION, Verdict, judge_body, output_limit_of, read_verdict
 from semcache.upstream.retries import Blame, blame, is_outage
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
 
 __all__ = [
     "MAX_REPLY_TOKENS",
+    "PROMPT_VERSION",
     "Blame",
     "HttpUpstream",
     "UpstreamObserver",
+    "Verdict",
     "blame",
     "confirms",
     "is_outage",
+    "judge_body",
+    "output_limit_of",
+    "read_verdict",
     "verifier_body",
 ]

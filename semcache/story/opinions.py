@@ -1,0 +1,94 @@
+"""What the judge has said of pairs of a request and an entry, kept so that an equal request doesn't pay again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from semcache.decision import JUDGE_UNSURE, JUDGED_OTHER, JUDGED_SAME
+from semcache.fair_memory import FairMemory
+from semcache.model import Judgement, KeyedRequest
+from semcache.upstream import Verdict
+
+_MAX_OPINIONS = 16_384
+"""Pairs that are remembered, some 200 bytes each: 3 MB."""
+_PAIR_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The judge's opinion on one pair.
+
+    Attributes:
+        serves: whether the entry's answer may be served to the request.
+        probability: that it serves the request; None where the judge told none.
+    """
+
+    serves: bool
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a question.
+
+    Attributes:
+        reason: a stable token; `judged_same` where an entry may be served.
+        entry_id: of that entry; 0 for none.
+        probabilities: the judge's, by entry id, as far as it told them.
+    """
+
+    reason: str
+    entry_id: int = 0
+    probabilities: Mapping[int, float | None] = field(default_factory=dict)
+
+
+def reply_of(verdict: Verdict, entry_ids: Sequence[int], least_probability: float) -> Reply:
+    """Return what a verdict means for the candidates that were shown.
+
+    Args:
+        verdict: the judge's number, with the probabilities that it told.
+        entry_ids: of the candidates, in the order of their numbers from 1 on.
+        least_probability: what the judge must give a candidate for it to be served.
+    """
+    probabilities = {
+        entry_id: verdict.probabilities.get(number)
+        if not verdict.probabilities
+        else verdict.probabilities.get(number, 0.0)
+        for number, entry_id in enumerate(entry_ids, 1)
+    }
+    if verdict.number == 0:
+        return Reply(JUDGED_OTHER, 0, probabilities)
+    entry_id = entry_ids[verdict.number - 1]
+    probability = probabilities[entry_id]
+    if probability is not None and probability < least_probability:
+        return Reply(JUDGE_UNSURE, 0, probabilities)
+    return Reply(JUDGED_SAME, entry_id, probabilities)
+
+
+class Opinions:
+    """Remembers opinions by exact key and entry id. They end with the process, and never become an exact key."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._memory: FairMemory[tuple[bytes, int], Opinion] = FairMemory(
+            max_items=_MAX_OPINIONS, max_bytes=_MAX_OPINIONS * _PAIR_BYTES
+        )
+
+    def __len__(self) -> int:
+        """Return how many pairs are remembered."""
+        return len(self._memory)
+
+    def of(self, keyed: KeyedRequest, judgement: Judgement) -> Opinion | None:
+        """Return the opinion on a request and a candidate; None where the judge has none."""
+        return self._memory.use((keyed.exact_key, judgement.candidate.entry.entry_id))
+
+    def keep(self, keyed: KeyedRequest, entry_ids: Sequence[int], reply: Reply) -> None:
+        """Keep what a reply says of the candidates that were shown.
+
+        Where one may be served, it says nothing of the others: the judge names one alone.
+        """
+        named = (reply.entry_id,) if reply.entry_id else entry_ids
+        for entry_id in named:
+            opinion = Opinion(bool(reply.entry_id), reply.probabilities.get(entry_id))
+            self._memory.put(keyed.request.tenant, (keyed.exact_key, entry_id), opinion, _PAIR_BYTES)

@@ -9,7 +9,7 @@ from semcache.costs.account import Account, UnrecordedAccount
 from semcache.costs.books import Books
 from semcache.costs.budgets import Budgets
 from semcache.costs.estimates import estimated_costs
-from semcache.costs.figures import Figures, Outlay
+from semcache.costs.outlays import Outlay, OutlayMeans
 from semcache.costs.prices import PriceBook
 from semcache.costs.purchases import DepositPurchase, RequestPurchase, SidePurchase
 from semcache.costs.tariff import Rate
@@ -64,7 +64,7 @@ class Accounts:
         self.budgets = budgets
         self.metrics = metrics
         self._clock = clock
-        self._figures = Figures()
+        self._outlays = OutlayMeans()
         self._books = Books(
             entries=store.entries,
             ledger=store.ledger,
@@ -74,7 +74,7 @@ class Accounts:
             clock=clock,
             embedding=Rate.of(settings.overhead.embedding_usd_per_million),
             spans=spans,
-            figures=self._figures,
+            outlays=self._outlays,
             needs_ledger=needs_ledger,
         )
         self._assumed_output_tokens = settings.assumed_output_tokens
@@ -160,7 +160,7 @@ class Accounts:
             alias: the model that is asked for.
             answer: a stored answer to a request for it.
         """
-        mean = self._figures.mean(alias)
+        mean = self._outlays.mean(alias)
         if mean is not None:
             return mean
         cost = self.prices.quote(answer.model, answer.usage, self._clock.wall(), answer.route)

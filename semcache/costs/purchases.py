@@ -33,7 +33,7 @@ import structlog
 from semcache.costs.account import Account
 from semcache.costs.books import Books
 from semcache.costs.budgets import Reservation
-from semcache.costs.figures import Outlay
+from semcache.costs.outlays import Outlay
 from semcache.errors import SemcacheError
 from semcache.model import Answer, Cost, Entry, LedgerRecord, LostAnswer, Purpose, Status, Vector
 
@@ -66,7 +66,7 @@ class Purchase(ABC):
         self._entries = books.entries
         self._ledger = books.ledger
         self._budgets = books.budgets
-        self._figures = books.figures
+        self._outlays = books.outlays
         self._estimates = estimates
         self._reservation = Reservation()
         self._needs_ledger = books.needs_ledger
@@ -274,7 +274,7 @@ class RequestPurchase(Purchase):
         status = Status.CANCELLED if account.abandoned else self.status
         # From here on the account has its end, whatever becomes of the write: nothing books it a second time.
         account.line = line = account.make_paid_line(status, answer)
-        self._figures.note(account.alias, Outlay(line.spent.total_nanousd, answer.latency_s))
+        self._outlays.note(account.alias, Outlay(line.spent.total_nanousd, answer.latency_s))
         return line
 
     async def _settle(self, line: LedgerRecord) -> None:

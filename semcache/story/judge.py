@@ -1,7 +1,7 @@
 """The judge: a model is asked which candidate of the grey zone serves a request, when an answer to that is worth it.
 
 1. What it has said of a pair is remembered, so that an equal request doesn't pay again.
-2. It is asked only where what a yes would spare exceeds what the question takes (`costs.figures.is_worth`).
+2. It is asked only where what a yes would spare exceeds what the question takes (`costs.means.is_worth`).
 3. A question is a task of its own. A request waits for it for `decision.verifier.deadline_s`; then it is a miss. The
    task runs to its end, is booked, and its reply is remembered, whoever still waits.
 
@@ -19,7 +19,7 @@ from dataclasses import replace
 import structlog
 
 from semcache.costs.account import Account
-from semcache.costs.figures import Figures, Outlay, Share, is_worth
+from semcache.costs.outlays import Outlay, OutlayMeans, Share, is_worth
 from semcache.decision import (
     JUDGE_BUSY,
     JUDGE_FAILED,
@@ -44,10 +44,10 @@ from semcache.model import (
     Status,
     UpstreamCall,
 )
-from semcache.story.opinions import Opinions, Reply, reply_of
+from semcache.story.opinions import JudgeOutcome, Opinions, outcome_of_reply
 from semcache.story.rooms import Rooms
 from semcache.story.usages import Usages
-from semcache.upstream import judge_body, output_limit_of, read_verdict
+from semcache.upstream import PROMPT_VERSION, judge_body, output_limit_of, read_reply
 
 _log = structlog.get_logger(__name__)
 _MAX_RUNNING = 64
@@ -74,11 +74,13 @@ class Judge:
         self._metrics = rooms.accounts.metrics
         self._usages = Usages(rooms)
         self._opinions = Opinions()
-        self._questions = Figures()
+        self._questions = OutlayMeans()
         self._yes = Share()
-        self._running: dict[tuple[bytes, tuple[int, ...]], asyncio.Task[Reply]] = {}
+        self._running: dict[tuple[bytes, tuple[int, ...]], asyncio.Task[JudgeOutcome]] = {}
         self._without_logprobs_until_s = -math.inf
         self._nanousd_per_s = float(self._settings.usd_per_s) * NANOUSD_PER_USD
+        if self._settings.route:
+            _log.info("story.judge_ready", route=self._settings.route, prompt_version=PROMPT_VERSION)
 
     def __repr__(self) -> str:
         """Return its route, the questions under way and the pairs that are remembered."""
@@ -102,13 +104,13 @@ class Judge:
         if not self._is_worth(keyed, asked):
             self._metrics.judge_asked("not_worth")
             return settled
-        reply = await self._reply(account, keyed, asked)
+        outcome = await self._outcome(account, keyed, asked)
         account.lap("judge")
-        self._metrics.judge_asked(reply.reason.removeprefix("judged_").removeprefix("judge_"))
-        self._yes.add(reply.reason == JUDGED_SAME)
-        if reply.entry_id:
-            return with_served(decision, reply.entry_id, reply.probabilities.get(reply.entry_id))
-        return with_refused(settled, asked, reply.reason, reply.probabilities)
+        self._metrics.judge_asked(outcome.reason.removeprefix("judged_").removeprefix("judge_"))
+        self._yes.add(outcome.reason == JUDGED_SAME)
+        if outcome.entry_id:
+            return with_served(decision, outcome.entry_id, outcome.probabilities.get(outcome.entry_id))
+        return with_refused(settled, asked, outcome.reason, outcome.probabilities)
 
     def foresee(self, keyed: KeyedRequest, decision: Decision) -> Decision:
         """Return what `decide` would, for a person who asks why; nobody is asked, which would cost money."""
@@ -162,23 +164,23 @@ class Judge:
         chance = max(_LEAST_CHANCE, self._yes.value)
         return is_worth(answer, question, chance, self._nanousd_per_s)
 
-    async def _reply(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> Reply:
+    async def _outcome(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> JudgeOutcome:
         """Return what comes of a question in time. An equal one that is under way is waited for instead."""
         entry_ids = tuple(judgement.candidate.entry.entry_id for judgement in asked)
         key = (keyed.exact_key, entry_ids)
         task = self._running.get(key)
         if task is None:
             if len(self._running) >= _MAX_RUNNING:
-                return Reply(JUDGE_BUSY)
+                return JudgeOutcome(JUDGE_BUSY)
             task = asyncio.get_running_loop().create_task(self._ask(account, keyed, asked))
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
         done, _ = await asyncio.wait({task}, timeout=self._settings.deadline_s)
         if not done:
-            return Reply(JUDGE_LATE)
-        return Reply(JUDGE_FAILED) if task.cancelled() else task.result()
+            return JudgeOutcome(JUDGE_LATE)
+        return JudgeOutcome(JUDGE_FAILED) if task.cancelled() else task.result()
 
-    async def _ask(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> Reply:
+    async def _ask(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> JudgeOutcome:
         """Ask, book what it costs, and remember the reply."""
         body = self._body(keyed, asked)
         started_s = self._clock.monotonic()
@@ -187,22 +189,22 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the judge costs a hit, and never a request
             self._note_refusal(error, body)
             _log.warning("story.judge_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
-            return Reply(JUDGE_FAILED)
+            return JudgeOutcome(JUDGE_FAILED)
         finally:
             self._metrics.judge_took(self._clock.monotonic() - started_s)
         if answer.degraded:
             _log.warning(
                 "story.judge_failed", error="A lesser model than the judge answered, whose word doesn't count."
             )
-            return Reply(JUDGE_FAILED)
-        verdict = read_verdict(answer.body, answer.text, len(asked))
-        if verdict is None:
+            return JudgeOutcome(JUDGE_FAILED)
+        reply = read_reply(answer.body, answer.text, len(asked))
+        if reply is None:
             _log.info("story.judge_unclear", chars=len(answer.text), model=answer.model)
-            return Reply(JUDGE_UNCLEAR)
+            return JudgeOutcome(JUDGE_UNCLEAR)
         entry_ids = [judgement.candidate.entry.entry_id for judgement in asked]
-        reply = reply_of(verdict, entry_ids, self._settings.least_probability)
-        self._opinions.keep(keyed, entry_ids, reply)
-        return reply
+        outcome = outcome_of_reply(reply, entry_ids, self._settings.least_probability)
+        self._opinions.keep(keyed, entry_ids, outcome)
+        return outcome
 
     async def _buy(self, account: Account, keyed: KeyedRequest, body: bytes, asked: Sequence[Judgement]) -> Answer:
         """Return the judge's answer, whose line is in the ledger."""

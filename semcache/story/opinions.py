@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from semcache.decision import JUDGE_UNSURE, JUDGED_OTHER, JUDGED_SAME
 from semcache.fair_memory import FairMemory
 from semcache.model import Judgement, KeyedRequest
-from semcache.upstream import Verdict
+from semcache.upstream import JudgeReply
 
 _MAX_OPINIONS = 16_384
 """Pairs that are remembered, some 200 bytes each: 3 MB."""
@@ -29,7 +29,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class JudgeOutcome:
     """What came of a question.
 
     Attributes:
@@ -43,27 +43,26 @@ class Reply:
     probabilities: Mapping[int, float | None] = field(default_factory=dict)
 
 
-def reply_of(verdict: Verdict, entry_ids: Sequence[int], least_probability: float) -> Reply:
-    """Return what a verdict means for the candidates that were shown.
+def outcome_of_reply(reply: JudgeReply, entry_ids: Sequence[int], least_probability: float) -> JudgeOutcome:
+    """Return what a reply means for the candidates that were shown.
 
     Args:
-        verdict: the judge's number, with the probabilities that it told.
+        reply: the judge's number, with the probabilities that it told.
         entry_ids: of the candidates, in the order of their numbers from 1 on.
         least_probability: what the judge must give a candidate for it to be served.
     """
+    # A number that isn't among the likeliest tokens has no probability worth telling.
+    unlisted = 0.0 if reply.probabilities else None
     probabilities = {
-        entry_id: verdict.probabilities.get(number)
-        if not verdict.probabilities
-        else verdict.probabilities.get(number, 0.0)
-        for number, entry_id in enumerate(entry_ids, 1)
+        entry_id: reply.probabilities.get(number, unlisted) for number, entry_id in enumerate(entry_ids, 1)
     }
-    if verdict.number == 0:
-        return Reply(JUDGED_OTHER, 0, probabilities)
-    entry_id = entry_ids[verdict.number - 1]
+    if reply.number == 0:
+        return JudgeOutcome(JUDGED_OTHER, 0, probabilities)
+    entry_id = entry_ids[reply.number - 1]
     probability = probabilities[entry_id]
     if probability is not None and probability < least_probability:
-        return Reply(JUDGE_UNSURE, 0, probabilities)
-    return Reply(JUDGED_SAME, entry_id, probabilities)
+        return JudgeOutcome(JUDGE_UNSURE, 0, probabilities)
+    return JudgeOutcome(JUDGED_SAME, entry_id, probabilities)
 
 
 class Opinions:
@@ -83,12 +82,12 @@ class Opinions:
         """Return the opinion on a request and a candidate; None where the judge has none."""
         return self._memory.use((keyed.exact_key, judgement.candidate.entry.entry_id))
 
-    def keep(self, keyed: KeyedRequest, entry_ids: Sequence[int], reply: Reply) -> None:
-        """Keep what a reply says of the candidates that were shown.
+    def keep(self, keyed: KeyedRequest, entry_ids: Sequence[int], outcome: JudgeOutcome) -> None:
+        """Keep what an outcome says of the candidates that were shown.
 
         Where one may be served, it says nothing of the others: the judge names one alone.
         """
-        named = (reply.entry_id,) if reply.entry_id else entry_ids
+        named = (outcome.entry_id,) if outcome.entry_id else entry_ids
         for entry_id in named:
-            opinion = Opinion(bool(reply.entry_id), reply.probabilities.get(entry_id))
+            opinion = Opinion(bool(outcome.entry_id), outcome.probabilities.get(entry_id))
             self._memory.put(keyed.request.tenant, (keyed.exact_key, entry_id), opinion, _PAIR_BYTES)

@@ -10,7 +10,7 @@
   that decide (`tries`, `breaker`, `modes`) get the time as an argument and wait for nothing.
 """
 
-from semcache.upstream.judge import PROMPT_VERSION, Verdict, judge_body, output_limit_of, read_verdict
+from semcache.upstream.judge import PROMPT_VERSION, JudgeReply, judge_body, output_limit_of, read_reply
 from semcache.upstream.retries import Blame, blame, is_outage
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
 from semcache.upstream.verifier import MAX_REPLY_TOKENS, confirms, verifier_body
@@ -20,13 +20,13 @@ __all__ = [
     "PROMPT_VERSION",
     "Blame",
     "HttpUpstream",
+    "JudgeReply",
     "UpstreamObserver",
-    "Verdict",
     "blame",
     "confirms",
     "is_outage",
     "judge_body",
     "output_limit_of",
-    "read_verdict",
+    "read_reply",
     "verifier_body",
 ]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 PROMPT_VERSION = 1
-"""Version of the instructions and of the form of the question. A change of either makes earlier measurements of a judge
-void, so the ledger of a comparison and `docs/quality.md` name it."""
+"""Version of the instructions and of the form of the question. A change of either raises it, since what was measured
+with the former question says nothing of the new one. `docs/quality.md` names it, and so does the log at the start."""
 _INSTRUCTIONS = (
     "You decide whether an answer that was written for one request also answers another. You get a NEW request and "
     "EARLIER requests with numbers. Each earlier request has a complete, correct answer, which you don't see. Reply "
@@ -30,7 +30,7 @@ _LEAST_PROBABLE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JudgeReply:
     """What a judge replied.
 
     Attributes:
@@ -77,7 +77,7 @@ def output_limit_of(body: bytes) -> int:
     return max([limit for limit in limits if isinstance(limit, int)], default=1)
 
 
-def read_verdict(body: bytes, text: str, count: int) -> Verdict | None:
+def read_reply(body: bytes, text: str, count: int) -> JudgeReply | None:
     """Return what a judge's answer says; None for anything but one of the digits that it was given.
 
     Args:
@@ -91,7 +91,7 @@ def read_verdict(body: bytes, text: str, count: int) -> Verdict | None:
         return None
     told = _token_logprobs(body)
     if told is None:
-        return Verdict(number, {})
+        return JudgeReply(number, {})
     probabilities: dict[int, float] = {}
     for token, logprob in told:
         if (each := numbers.get(token.strip())) is not None:
@@ -101,7 +101,7 @@ def read_verdict(body: bytes, text: str, count: int) -> Verdict | None:
             probabilities[each] = probabilities.get(each, 0.0) + probability
     if number not in probabilities:
         return None
-    return Verdict(number, {each: min(1.0, probability) for each, probability in probabilities.items()})
+    return JudgeReply(number, {each: min(1.0, probability) for each, probability in probabilities.items()})
 
 
 def _part(marker: str, text: str) -> str:

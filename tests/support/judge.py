@@ -58,11 +58,17 @@ def judged_upstream(judge: Callable[[UpstreamCall], Scripted] | Scripted) -> Scr
 
 
 def judged_rig(judge: Callable[[UpstreamCall], Scripted] | Scripted, **fields: Any) -> Rig:
-    """Return a cache whose grey zone is judged by script. `verifier`: fields of the setting; others are `rig`'s."""
+    """Return a cache whose grey zone is judged by script.
+
+    Args:
+        judge: what the judge replies.
+        fields: `verifier` has fields of the setting, `guards` those that are asked; the others are `rig`'s.
+    """
     verifier = {"route": ROUTE, "from_similarity": 0.5, "deadline_s": 5.0, "usd_per_s": 0, **fields.pop("verifier", {})}
-    return rig(
-        judged_upstream(judge), threshold=fields.pop("threshold", 0.9), decision={"verifier": verifier}, **fields
-    )
+    decision = {"verifier": verifier}
+    if "guards" in fields:
+        decision["guards"] = fields.pop("guards")
+    return rig(judged_upstream(judge), threshold=fields.pop("threshold", 0.9), decision=decision, **fields)
 
 
 def questions(served: Rig) -> list[UpstreamCall]:

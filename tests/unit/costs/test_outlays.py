@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semcache.costs.figures import Figures, Outlay, Share, is_worth
+from semcache.costs.outlays import Outlay, OutlayMeans, Share, is_worth
 
 amounts = st.floats(0, 1e12)
 times = st.floats(0, 1e4)
@@ -41,24 +41,24 @@ def test_a_dearer_answer_is_never_less_worth_asking_for(answer, question, chance
 
 
 def test_the_mean_of_few_is_plain_and_of_many_follows_the_latest():
-    figures = Figures()
-    assert figures.mean("a") is None
+    means = OutlayMeans()
+    assert means.mean("a") is None
     for nanousd in (100, 200, 300):
-        figures.note("a", Outlay(nanousd, nanousd / 100))
-    assert figures.mean("a") == pytest.approx(Outlay(200, 2.0))
+        means.note("a", Outlay(nanousd, nanousd / 100))
+    assert means.mean("a") == pytest.approx(Outlay(200, 2.0))
     for _ in range(100):
-        figures.note("a", Outlay(1_000, 9.0))
-    assert figures.mean("a") == pytest.approx(Outlay(1_000, 9.0), rel=0.05)
-    assert figures.mean("b") is None
+        means.note("a", Outlay(1_000, 9.0))
+    assert means.mean("a") == pytest.approx(Outlay(1_000, 9.0), rel=0.05)
+    assert means.mean("b") is None
 
 
 def test_aliases_are_bounded():
-    figures = Figures()
+    means = OutlayMeans()
     for number in range(5_000):
-        figures.note(f"alias {number}", Outlay(1, 1))
+        means.note(f"alias {number}", Outlay(1, 1))
 
-    assert figures.mean("alias 0") is None
-    assert figures.mean("alias 4999") == Outlay(1, 1)
+    assert means.mean("alias 0") is None
+    assert means.mean("alias 4999") == Outlay(1, 1)
 
 
 def test_a_share_begins_at_a_half_and_follows_what_comes():

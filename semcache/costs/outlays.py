@@ -1,4 +1,4 @@
-"""Running figures of answers by alias: what one costs and how long it takes. They say whether a question pays."""
+"""Running means of what answers take, by alias, in dollars and seconds. They say whether a question is worth it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WEIGHT = 0.05
 _SHARE_WEIGHT = 0.02
 """The weight of the newest answer in a share, once there are 48: each of fewer has the weight of Laplace's rule."""
 _MAX_ALIASES = 4096
-"""Aliases with figures. Callers make up models where a route takes any, so the number is bounded."""
+"""Aliases with means. Callers make up models where a route takes any, so the number is bounded."""
 
 
 class Outlay(NamedTuple):
@@ -33,7 +33,7 @@ class _Mean:
         self.seconds += weight * (seconds - self.seconds)
 
 
-class Figures:
+class OutlayMeans:
     """Mean cost and time of the answers that were paid since the start, by the alias that was asked for."""
 
     def __init__(self) -> None:

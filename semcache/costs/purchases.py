@@ -70,6 +70,7 @@ class Purchase(ABC):
         self._estimates = estimates
         self._reservation = Reservation()
         self._needs_ledger = books.needs_ledger
+        self._lost_purpose = Purpose.LOST_ANSWER
         self._unwritten: LedgerRecord | None = None
         self._not_durable: SemcacheError | None = None
         self.barred: frozenset[str] = frozenset()
@@ -122,7 +123,7 @@ class Purchase(ABC):
             status: of the request that the call serves.
         """
         line = self._account.make_paid_line(status, lost)
-        line = line._replace(requests=0, overhead_nanousd=0, purpose=Purpose.LOST_ANSWER)
+        line = line._replace(requests=0, overhead_nanousd=0, purpose=self._lost_purpose)
         self._budgets.spend(line)
         self._ledger.record(line)
         self._account.count_beside(line)
@@ -322,7 +323,8 @@ class SidePurchase(Purchase):
         """Prepare the purchase; `status` is that of the request it serves, `purpose` what its line is about."""
         super().__init__(account, books, estimates)
         self._status = status
-        self._purpose = purpose
+        # What a verifier's or a judge's lost answer cost is a cost of the cache's own calls too.
+        self._purpose = self._lost_purpose = purpose
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
         line = self._account.make_paid_line(self._status, answer)

@@ -208,7 +208,7 @@ class DegradedSettings(Section):
     """How long no condition may hold before the mode ends."""
     measures: tuple[Literal["mini_model", "optional_off", "smaller_batches"], ...] = ("mini_model", "optional_off")
     """What the mode does. mini_model: each route's `degraded` alias answers. optional_off: the verifier isn't asked,
-    so that critical answers aren't stored. smaller_batches: embedding batches stay small."""
+    so that critical answers aren't stored, and neither is the judge. smaller_batches: embedding batches stay small."""
 
 
 class UpstreamSettings(Section):

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from semcache.errors import StoreFullError
+from semcache.finance.savings import savings
 from semcache.model import Purpose, Response, Status
 from semcache.observe.metrics import Metrics
 from semcache.server.clock import SystemClock
@@ -218,6 +219,10 @@ async def test_a_judge_that_fails_costs_a_hit_and_no_request(reply: Reply) -> No
         response = await each.ask()
         assert (response.status, response.reason) == (Status.MISS, "judge_failed")
         check_books(each.served, requests=2)
+        beside = [line for line in each.served.store.ledger.records(None, 0, 1e12) if not line.requests]
+        assert {line.purpose for line in beside} <= {Purpose.JUDGE}  # What it charged for an answer that is none.
+        total = savings(each.served.store.ledger.hours(None, 0, 1e12)).total
+        assert total.net_saved_nanousd == -sum(line.spent.total_nanousd for line in beside)
 
 
 async def test_a_yes_over_a_socket() -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from semcache.errors import NotFoundError, UpstreamError, UpstreamRefusedError
+from semcache.errors import NotFoundError, SettingsError, UpstreamError, UpstreamRefusedError
 from semcache.finance.savings import savings
 from semcache.model import CacheControl, CacheMode, Mode, Purpose, Selector, Status, Usage
+from semcache.server.compose import compose
+from semcache.settings import load_settings
+from semcache.testing.clock import FakeClock
+from semcache.testing.embedder import HashingEmbedder
+from semcache.testing.store import MemoryStore
 from semcache.testing.upstream import Scripted
 from tests.support.caches import check_books, request
 from tests.support.judge import (
@@ -352,3 +359,12 @@ async def test_without_the_setting_nothing_changes() -> None:
     response = await served.cache.complete(request(NEAR))
     assert (response.reason, len(response.stages)) == ("below_threshold", 7)
     assert len(served.upstream.calls) == 2
+
+
+async def test_a_server_without_targets_and_with_a_judge_does_not_start(tmp_path: Path) -> None:
+    settings = load_settings(
+        None, {"decision": {"verifier": {"route": "judge"}}, "store": {"path": tmp_path}, "server": {"port": 0}}
+    )
+    async with AsyncExitStack() as closing:
+        with pytest.raises(SettingsError, match="no target that could be asked"):
+            await compose(settings, closing, embedder=HashingEmbedder(), store=MemoryStore(FakeClock(), settings.store))

@@ -4,6 +4,8 @@
 2. It is asked only where what a yes would spare exceeds what the question takes (`costs.means.is_worth`).
 3. A question is a task of its own. A request waits for it for `decision.verifier.deadline_s`; then it is a miss. The
    task runs to its end, is booked, and its reply is remembered, whoever still waits.
+4. A judge that fails or is late again and again rests, by a breaker of its own. Its targets' breakers don't know of it:
+   they may answer requests as well.
 
 Nothing that goes wrong here fails a request: it is a miss, and a reason says why.
 """
@@ -32,7 +34,7 @@ from semcache.decision import (
     with_refused,
     with_served,
 )
-from semcache.errors import SemcacheError, UpstreamRefusedError
+from semcache.errors import SemcacheError, UnknownModelError, UpstreamError, UpstreamRefusedError
 from semcache.model import (
     NANOUSD_PER_USD,
     Answer,
@@ -47,13 +49,13 @@ from semcache.model import (
 from semcache.story.opinions import JudgeOutcome, Opinions, outcome_of_reply
 from semcache.story.rooms import Rooms
 from semcache.story.usages import Usages
-from semcache.upstream import PROMPT_VERSION, judge_body, output_limit_of, read_reply
+from semcache.upstream import PROMPT_VERSION, Breaker, BreakerState, judge_body, output_limit_of, read_reply
 
 _log = structlog.get_logger(__name__)
 _MAX_RUNNING = 64
 """Questions under way, the late ones included: a judge that hangs must not gather calls."""
 _LONGEST_S = 30.0
-"""After this time a call for one token is given up, and counts as a failure of its target."""
+"""After this time a call for one token is given up."""
 _WITHOUT_LOGPROBS_S = 3600.0
 """How long a refusal of log probabilities is remembered; the upstream may be another one by then."""
 _REFUSED_FIELD = frozenset({http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -77,6 +79,7 @@ class Judge:
         self._questions = OutlayMeans()
         self._yes = Share()
         self._running: dict[tuple[bytes, tuple[int, ...]], asyncio.Task[JudgeOutcome]] = {}
+        self._breaker = Breaker(rooms.settings.upstream.breaker, self._log_change)
         self._without_logprobs_until_s = -math.inf
         self._nanousd_per_s = float(self._settings.usd_per_s) * NANOUSD_PER_USD
         if self._settings.route:
@@ -103,6 +106,9 @@ class Judge:
             return settled
         if not self._is_worth(keyed, asked):
             self._metrics.judge_asked("not_worth")
+            return settled
+        if not self._breaker.admits(self._clock.monotonic()):
+            self._metrics.judge_asked("resting")
             return settled
         outcome = await self._outcome(account, keyed, asked)
         account.lap("judge")
@@ -169,12 +175,29 @@ class Judge:
         entry_ids = tuple(judgement.candidate.entry.entry_id for judgement in asked)
         key = (keyed.exact_key, entry_ids)
         task = self._running.get(key)
-        if task is None:
-            if len(self._running) >= _MAX_RUNNING:
-                return JudgeOutcome(JUDGE_BUSY)
-            task = asyncio.get_running_loop().create_task(self._ask(account, keyed, asked))
-            self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+        if task is not None:
+            return await self._in_time(task)
+        if len(self._running) >= _MAX_RUNNING:
+            return JudgeOutcome(JUDGE_BUSY)
+        task = asyncio.get_running_loop().create_task(self._ask(account, keyed, asked))
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+        beginning = self._breaker.begin()
+        try:
+            outcome = await self._in_time(task)
+        except asyncio.CancelledError:
+            self._breaker.abandoned(beginning)
+            raise
+        if outcome.reason == JUDGE_LATE or outcome.is_fault:
+            self._breaker.failed(beginning, self._clock.monotonic())
+        elif outcome.reason == JUDGE_FAILED:
+            self._breaker.abandoned(beginning)
+        else:
+            self._breaker.succeeded(beginning, self._clock.monotonic())
+        return outcome
+
+    async def _in_time(self, task: asyncio.Task[JudgeOutcome]) -> JudgeOutcome:
+        """Return the outcome of a question, or that it was late; the question runs on."""
         done, _ = await asyncio.wait({task}, timeout=self._settings.deadline_s)
         if not done:
             return JudgeOutcome(JUDGE_LATE)
@@ -189,7 +212,7 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the judge costs a hit, and never a request
             self._note_refusal(error, body)
             _log.warning("story.judge_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
-            return JudgeOutcome(JUDGE_FAILED)
+            return JudgeOutcome(JUDGE_FAILED, is_fault=isinstance(error, UpstreamError | UnknownModelError))
         finally:
             self._metrics.judge_took(self._clock.monotonic() - started_s)
         if answer.degraded:
@@ -224,6 +247,7 @@ class Judge:
                 request_id=account.request_id,
                 barred=purchase.barred,
                 tenant=keyed.request.tenant,
+                optional=True,
             )
             try:
                 answer = self._usages.completed(question, await self._upstream.complete(call), call.protocol)
@@ -253,6 +277,9 @@ class Judge:
         """Return the models that the judge's call may be sent to, each with its targets."""
         route = self._settings.route
         return {model: self._upstream.targets_of(model) for model in self._upstream.candidates(route) or (route,)}
+
+    def _log_change(self, before: BreakerState, state: BreakerState) -> None:
+        _log.warning("story.judge_breaker_changed", state=state.name.lower(), before=before.name.lower())
 
     def _note_refusal(self, error: Exception, body: bytes) -> None:
         """Remember an upstream that may refuse log probabilities: the next question leaves them out."""

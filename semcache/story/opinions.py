@@ -36,11 +36,13 @@ class JudgeOutcome:
         reason: a stable token; `judged_same` where an entry may be served.
         entry_id: of that entry; 0 for none.
         probabilities: the judge's, by entry id, as far as it told them.
+        is_fault: whether the judge's upstream failed; where a budget has no room, say, it didn't.
     """
 
     reason: str
     entry_id: int = 0
     probabilities: Mapping[int, float | None] = field(default_factory=dict)
+    is_fault: bool = False
 
 
 def outcome_of_reply(reply: JudgeReply, entry_ids: Sequence[int], least_probability: float) -> JudgeOutcome:

@@ -10,6 +10,7 @@
   that decide (`tries`, `breaker`, `modes`) get the time as an argument and wait for nothing.
 """
 
+from semcache.upstream.breaker import Breaker, BreakerState
 from semcache.upstream.judge import PROMPT_VERSION, JudgeReply, judge_body, output_limit_of, read_reply
 from semcache.upstream.retries import Blame, blame, is_outage
 from semcache.upstream.router import HttpUpstream, UpstreamObserver
@@ -19,6 +20,8 @@ __all__ = [
     "MAX_REPLY_TOKENS",
     "PROMPT_VERSION",
     "Blame",
+    "Breaker",
+    "BreakerState",
     "HttpUpstream",
     "JudgeReply",
     "UpstreamObserver",

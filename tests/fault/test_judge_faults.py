@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from semcache.errors import StoreFullError
+from semcache.errors import StoreFullError, UpstreamError
 from semcache.finance.savings import savings
-from semcache.model import Purpose, Response, Status
+from semcache.model import Purpose, Response, Status, UpstreamCall
 from semcache.observe.metrics import Metrics
 from semcache.server.clock import SystemClock
 from semcache.settings import MetricsSettings, load_settings
@@ -62,15 +63,27 @@ async def test_a_late_judge_is_a_miss_in_time_and_its_word_counts_the_next_time(
 async def test_a_judge_that_hangs_gathers_no_calls() -> None:
     served = judged_rig(replace(YES, gate=asyncio.Event()), verifier={"deadline_s": 0.001})
     await served.cache.complete(request(SEED))
-    reasons = []
-    for number in range(70):
-        word = "".join("abcdefghij"[int(digit)] * 3 for digit in f"{number:02}")
-        reasons.append((await served.cache.complete(request(f"{NEAR} {word}", no_store=True))).reason)
-    assert set(reasons) <= {"judge_late", "judge_busy", "below_threshold"}
-    assert len(questions(served)) <= 64
+    texts = [f"{NEAR} {letter * 3}" for letter in "abcdefgh"]
+    reasons = [(await served.cache.complete(request(text, no_store=True))).reason for text in texts]
+    assert set(reasons) == {"judge_late", "below_threshold"}
+    assert len(questions(served)) == 5  # Then it rests.
     await served.cache.drain(0.0)
-    check_books(served, requests=71)
+    check_books(served, requests=9)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_more_questions_at_once_than_may_be_are_not_asked() -> None:
+    gate = asyncio.Event()
+    served = judged_rig(replace(YES, gate=gate))
+    await served.cache.complete(request(SEED))
+    words = ["".join("abcdefghij"[int(digit)] * 3 for digit in f"{number:02}") for number in range(70)]
+    asked = [asyncio.create_task(served.cache.complete(request(f"{NEAR} {word}", no_store=True))) for word in words]
+    await served.upstream.called(1 + 70)
+    gate.set()
+    reasons = Counter([(await task).reason for task in asked])
+    assert reasons == {"judged_same": 64, "judge_busy": 6}
+    await settled(served)
+    assert check_books(served, requests=71) == 7 * DEAR_NANOUSD + 64 * QUESTION_NANOUSD
 
 
 @KINDS
@@ -235,17 +248,68 @@ async def test_a_yes_over_a_socket() -> None:
         check_books(each.served, requests=2)
 
 
-async def test_lateness_opens_no_breaker_of_a_target_that_also_answers_requests() -> None:
+async def test_a_judge_that_is_late_again_and_again_rests_and_its_target_goes_on_answering() -> None:
     gate = asyncio.Event()
     async with stack(lambda _: plain(BODY, gate=gate), deadline_s=0.02) as each:
         await each.ask(SEED)
-        for letter in "abcdefgh":
-            response = await each.ask(f"{NEAR} {letter}{letter}{letter}")
-            assert response.status is Status.MISS
-        assert any(each.asked())
+        responses = [await each.ask(f"{NEAR} {letter * 3}") for letter in "abcdefgh"]
+        assert [response.status for response in responses] == [Status.MISS] * 8
+        assert [response.reason for response in responses] == ["judge_late"] * 5 + ["below_threshold"] * 3
+        assert len(each.asked()) == 5
         gate.set()
         await each.served.cache.drain(5.0)
-        assert check_books(each.served, requests=9) >= 9 * DEAR_NANOUSD + QUESTION_NANOUSD
+        assert check_books(each.served, requests=9) == 9 * DEAR_NANOUSD + 5 * QUESTION_NANOUSD
+
+
+@dataclass
+class Changes:
+    """What an upstream reports to its observer of targets' breakers and of the degraded mode."""
+
+    states: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    attempts: int = 0
+
+    def breaker_changed(self, target: str, state: int) -> None:
+        self.states.append(state)
+
+    def degraded_changed(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def upstream_attempted(self, target: str, outcome: str) -> None:
+        self.attempts += 1
+
+    def upstream_done(self, target: str, duration_s: float) -> None: ...
+
+    def upstream_swapped(self, target: str) -> None: ...
+
+    def call_passed(self, target: str, outcome: str) -> None: ...
+
+
+@pytest.mark.parametrize("optional", [True, False])
+async def test_how_an_optional_call_fails_counts_against_no_target_and_it_is_not_repeated(optional: bool) -> None:
+    mode = {"error_rate_enter": 0.2, "error_rate_leave": 0.1, "min_samples": 5, "on_budget": False}
+    async with ScriptedServer(lambda _: failure(503)) as server:
+        values = {
+            "targets": [{"name": "t", "base_url": server.base_url}],
+            "retry": {"max_retries": 1, "backoff_s": 0.001},
+            "degraded": {"enabled": True, "measures": ["optional_off"], **mode},
+        }
+        changes = Changes()
+        clock = SystemClock()
+        upstream = HttpUpstream(load_settings(None, {"upstream": values}).upstream, clock, observer=changes)
+        body = json.dumps({"model": "m", "messages": []}).encode()
+        try:
+            for number in range(10):
+                deadline_s = clock.monotonic() + 5.0
+                with pytest.raises(UpstreamError):
+                    await upstream.complete(UpstreamCall("m", body, deadline_s, str(number), optional=optional))
+            assert changes.states == ([0] if optional else [0, 2])
+            upstream.press_budget(pressed=True)  # The mode looks at its conditions at once.
+            assert upstream.mode.active is not optional
+            assert changes.attempts == (10 if optional else len(server.requests))
+            assert len(server.requests) == (10 if optional else 5)
+        finally:
+            await upstream.close()
 
 
 async def test_an_upstream_that_refuses_log_probabilities_is_asked_without_them() -> None:

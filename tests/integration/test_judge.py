@@ -322,6 +322,19 @@ async def test_a_judge_without_room_in_the_budget_costs_a_hit_and_no_request() -
     assert questions(served) == []
 
 
+async def test_a_tenant_without_budget_lets_no_judge_rest() -> None:
+    budgets = [{"name": "poor", "limit_usd": 0.000001, "tenant": "poor", "model": "gpt-4.1-nano"}]
+    served = judged_rig(YES, costs={"budgets": budgets})
+    served.upstream.routes = {"gpt-4o-mini": "gpt-4o-mini", "judge": "gpt-4.1-nano"}
+    for tenant in ("poor", "rich"):
+        await served.cache.complete(request(SEED, tenant=tenant))
+    for letter in "abcdefgh":
+        response = await served.cache.complete(request(f"{NEAR} {letter * 3}", tenant="poor", no_store=True))
+        assert response.reason in {"judge_failed", "below_threshold"}
+    assert questions(served) == []
+    assert (await served.cache.complete(request(NEAR, tenant="rich"))).reason == "judged_same"
+
+
 async def test_budgets_count_questions_and_keep_nothing_reserved() -> None:
     served = judged_rig(YES, costs={"budgets": [{"name": "all", "limit_usd": 1}]})
     await served.cache.complete(request(SEED))

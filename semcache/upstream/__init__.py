@@ -4,6 +4,7 @@
   `retry_budget`), the health of targets (`fleet`, `breaker`), the degraded mode (`modes`), what is sent to a target and
   what comes (`target`, `relay`, `stream_usage`, `finishes`). `router` reads in call order. `batches` sends calls that
   belong together as one; `passage` passes calls of unknown paths on. `semcache.protocols` knows the wires.
+  `verifier` and `judge` write the questions to models that the cache asks for itself, and read the replies.
 - Thread: the event loop; long answers are read and written on the thread for long work, while their call waits.
 - It remembers connections, breakers, the calls of the last window, 4,096 plans of routes, 1,024 models that targets
   refused, and which targets refuse to be asked for the usage of streams. All of it ends with the process. The modules

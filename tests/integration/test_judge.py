@@ -12,7 +12,18 @@ import pytest
 
 from semcache.errors import NotFoundError, SettingsError, UpstreamError, UpstreamRefusedError
 from semcache.finance.savings import savings
-from semcache.model import CacheControl, CacheMode, Mode, Purpose, Selector, Status, Usage
+from semcache.model import (
+    ApiProtocol,
+    CacheControl,
+    CacheMode,
+    Finished,
+    Mode,
+    Purpose,
+    Request,
+    Selector,
+    Status,
+    Usage,
+)
 from semcache.server.compose import compose
 from semcache.settings import load_settings
 from semcache.testing.clock import FakeClock
@@ -364,6 +375,41 @@ async def test_in_degraded_mode_the_judge_rests() -> None:
     served.upstream.mode = Mode(active=True, reason="budget", measures=frozenset({"optional_off"}))
     assert (await served.cache.complete(request(NEAR))).reason == "below_threshold"
     assert questions(served) == []
+
+
+async def test_requests_of_another_protocol_are_judged_by_a_chat() -> None:
+    served = judged_rig(YES)
+
+    def message(text: str) -> Request:
+        fields = {"model": "gpt-4o-mini", "max_tokens": 5_000, "messages": [{"role": "user", "content": text}]}
+        return replace(request(text), body=json.dumps(fields).encode(), protocol=ApiProtocol.MESSAGES)
+
+    await served.cache.complete(message(SEED))
+    response = await served.cache.complete(message(NEAR))
+    assert (response.status, response.reason) == (Status.SEMANTIC_HIT, "judged_same")
+    assert [call.protocol for call in served.upstream.calls] == [ApiProtocol.MESSAGES, ApiProtocol.CHAT]
+    assert check_books(served, requests=2) == DEAR_NANOUSD + QUESTION_NANOUSD
+
+
+async def test_a_judge_that_tells_no_usage_is_booked_by_its_own_question() -> None:
+    body = completion("1", usage=None)
+    served = judged_rig(Scripted(body=body))
+    await served.cache.complete(request(SEED))
+    assert (await served.cache.complete(request(NEAR))).reason == "judged_same"
+    (call,) = questions(served)
+    (line,) = [line for line in served.store.ledger.records(None, 0, 1e12) if line.purpose is Purpose.JUDGE]
+    assert line.usage.estimated
+    assert (
+        len(call.body) / 8 < line.usage.input_tokens <= len(call.body)
+    )  # Its instructions, and not the request alone.
+
+
+async def test_a_stream_is_judged_too() -> None:
+    served = judged_rig(YES)
+    await served.cache.complete(request(SEED))
+    frames = [frame async for frame in served.cache.stream(request(NEAR))]
+    assert isinstance(frames[-1], Finished)
+    assert frames[-1].response.reason == "judged_same"
 
 
 async def test_without_the_setting_nothing_changes() -> None:

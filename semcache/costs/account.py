@@ -133,6 +133,7 @@ class Account:
         similarity: float,
         reason: str,
         vector: Vector | None = None,
+        probability: float | None = None,
     ) -> Cost:
         """End as a hit on `entry`, to which a verdict can be tied by this request's id; return what it saved."""
         saved = self._price(entry.answer)
@@ -145,7 +146,8 @@ class Account:
             similarity=similarity,
             route=entry.answer.route,
         )
-        self._note(line, reason, _served(line, keyed, entry, vector))
+        served = _served(line, keyed, entry, vector)
+        self._note(line, reason, served if probability is None else served._replace(probability=probability))
         return saved
 
     def end_as_stale(self, keyed: KeyedRequest, entry: Entry, *, reason: str) -> None:

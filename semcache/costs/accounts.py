@@ -9,10 +9,23 @@ from semcache.costs.account import Account, UnrecordedAccount
 from semcache.costs.books import Books
 from semcache.costs.budgets import Budgets
 from semcache.costs.estimates import estimated_costs
+from semcache.costs.outlays import Outlay, OutlayMeans
 from semcache.costs.prices import PriceBook
 from semcache.costs.purchases import DepositPurchase, RequestPurchase, SidePurchase
 from semcache.costs.tariff import Rate
-from semcache.model import NO_USAGE, ZERO_COST, Entry, KeyedRequest, LedgerRecord, Purpose, Request, ServedHit, Status
+from semcache.model import (
+    NO_USAGE,
+    ZERO_COST,
+    Answer,
+    Cost,
+    Entry,
+    KeyedRequest,
+    LedgerRecord,
+    Purpose,
+    Request,
+    ServedHit,
+    Status,
+)
 from semcache.observe.metrics import Metrics
 from semcache.observe.spans import Spans
 from semcache.ports import Clock, Store
@@ -51,6 +64,7 @@ class Accounts:
         self.budgets = budgets
         self.metrics = metrics
         self._clock = clock
+        self._outlays = OutlayMeans()
         self._books = Books(
             entries=store.entries,
             ledger=store.ledger,
@@ -60,6 +74,7 @@ class Accounts:
             clock=clock,
             embedding=Rate.of(settings.overhead.embedding_usd_per_million),
             spans=spans,
+            outlays=self._outlays,
             needs_ledger=needs_ledger,
         )
         self._assumed_output_tokens = settings.assumed_output_tokens
@@ -127,10 +142,29 @@ class Accounts:
             status: status of the request that it serves.
             purpose: what the line is about.
         """
-        estimates = {}
-        if self.budgets:
-            estimates = estimated_costs(self.prices, models, len(body), output_tokens, self._clock.wall())
+        estimates = self.estimate(len(body), models, output_tokens) if self.budgets else {}
         return SidePurchase(account, self._books, estimates, status=status, purpose=purpose)
+
+    def estimate(
+        self, size_bytes: int, models: Mapping[str, Collection[str]], output_tokens: int
+    ) -> Mapping[str, Cost]:
+        """Return what a call may cost now at each of several models (`estimated_costs`)."""
+        return estimated_costs(self.prices, models, size_bytes, output_tokens, self._clock.wall())
+
+    def answer_outlay(self, alias: str, answer: Answer) -> Outlay:
+        """Return what an upstream's answer takes for an alias: the mean of those that were paid since the start.
+
+        Where none was, it is what `answer` took, at today's price. Without a known price it costs 0.
+
+        Args:
+            alias: the model that is asked for.
+            answer: a stored answer to a request for it.
+        """
+        mean = self._outlays.mean(alias)
+        if mean is not None:
+            return mean
+        cost = self.prices.quote(answer.model, answer.usage, self._clock.wall(), answer.route)
+        return Outlay(cost.total_nanousd, answer.latency_s)
 
     def deposit_purchase(self, request_id: str, keyed: KeyedRequest, *, embedded: bool) -> DepositPurchase:
         """Prepare the booking of an answer that a caller's own stack paid for and stores here.

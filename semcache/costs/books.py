@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semcache.costs.budgets import Budgets
+from semcache.costs.outlays import OutlayMeans
 from semcache.costs.prices import PriceBook
 from semcache.costs.tariff import Rate
 from semcache.observe.metrics import Metrics
@@ -25,6 +26,7 @@ class Books:
         clock: when a line is made, and how long a request took.
         embedding: the configured rate of embedding a text.
         needs_ledger: whether a call is refused, and an answer withheld, while its line can't be written.
+        outlays: what answers cost and how long they take, by alias.
         spans: where finished stages and requests go for tracing.
     """
 
@@ -36,4 +38,5 @@ class Books:
     clock: Clock
     embedding: Rate
     spans: Spans
+    outlays: OutlayMeans
     needs_ledger: bool = False

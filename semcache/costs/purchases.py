@@ -33,6 +33,7 @@ import structlog
 from semcache.costs.account import Account
 from semcache.costs.books import Books
 from semcache.costs.budgets import Reservation
+from semcache.costs.outlays import Outlay
 from semcache.errors import SemcacheError
 from semcache.model import Answer, Cost, Entry, LedgerRecord, LostAnswer, Purpose, Status, Vector
 
@@ -65,9 +66,11 @@ class Purchase(ABC):
         self._entries = books.entries
         self._ledger = books.ledger
         self._budgets = books.budgets
+        self._outlays = books.outlays
         self._estimates = estimates
         self._reservation = Reservation()
         self._needs_ledger = books.needs_ledger
+        self._lost_purpose = Purpose.LOST_ANSWER
         self._unwritten: LedgerRecord | None = None
         self._not_durable: SemcacheError | None = None
         self.barred: frozenset[str] = frozenset()
@@ -120,7 +123,7 @@ class Purchase(ABC):
             status: of the request that the call serves.
         """
         line = self._account.make_paid_line(status, lost)
-        line = line._replace(requests=0, overhead_nanousd=0, purpose=Purpose.LOST_ANSWER)
+        line = line._replace(requests=0, overhead_nanousd=0, purpose=self._lost_purpose)
         self._budgets.spend(line)
         self._ledger.record(line)
         self._account.count_beside(line)
@@ -272,6 +275,7 @@ class RequestPurchase(Purchase):
         status = Status.CANCELLED if account.abandoned else self.status
         # From here on the account has its end, whatever becomes of the write: nothing books it a second time.
         account.line = line = account.make_paid_line(status, answer)
+        self._outlays.note(account.alias, Outlay(line.spent.total_nanousd, answer.latency_s))
         return line
 
     async def _settle(self, line: LedgerRecord) -> None:
@@ -319,7 +323,8 @@ class SidePurchase(Purchase):
         """Prepare the purchase; `status` is that of the request it serves, `purpose` what its line is about."""
         super().__init__(account, books, estimates)
         self._status = status
-        self._purpose = purpose
+        # What a verifier's or a judge's lost answer cost is a cost of the cache's own calls too.
+        self._purpose = self._lost_purpose = purpose
 
     def _make_line(self, answer: Answer) -> LedgerRecord:
         line = self._account.make_paid_line(self._status, answer)

@@ -3,6 +3,7 @@
 - `decide.py` is the way through: it reads the texts, asks the guards, gathers the evidence and lets the policy judge.
 - `reading.py` reads a text once for all guards. An entry's reading is stored with it.
 - `guards/` compare the readings of a request and an entry. A new guard is a module there and a line in `GUARDS`.
+- `grey_zone.py` says which candidates a model may be asked about, and what its opinion makes of the decision.
 - `policies/` judge the evidence on one candidate. A new policy is a module there and a line in `POLICIES`.
 - `repeats.py` knows in which namespaces requests seldom repeat others. The story tells it of each request.
 - `detail.py` writes the reason of an outcome as a sentence for people.
@@ -13,6 +14,19 @@ remembers the readings of the last 512 texts, and `Repeats` a share of each of 1
 
 from semcache.decision.decide import Decider, Unservable, score_of
 from semcache.decision.detail import EXACT_HIT_SENTENCE, detail, store_detail
+from semcache.decision.grey_zone import (
+    JUDGE_BUSY,
+    JUDGE_FAILED,
+    JUDGE_LATE,
+    JUDGE_PENDING,
+    JUDGE_UNCLEAR,
+    JUDGE_UNSURE,
+    JUDGED_OTHER,
+    JUDGED_SAME,
+    grey_zone,
+    with_refused,
+    with_served,
+)
 from semcache.decision.guards import GUARDS, Guard
 from semcache.decision.policies import POLICIES, Policy, ThresholdPolicy, policy_of
 from semcache.decision.reading import Reading, read
@@ -21,6 +35,14 @@ from semcache.decision.repeats import Repeats
 __all__ = [
     "EXACT_HIT_SENTENCE",
     "GUARDS",
+    "JUDGED_OTHER",
+    "JUDGED_SAME",
+    "JUDGE_BUSY",
+    "JUDGE_FAILED",
+    "JUDGE_LATE",
+    "JUDGE_PENDING",
+    "JUDGE_UNCLEAR",
+    "JUDGE_UNSURE",
     "POLICIES",
     "Decider",
     "Guard",
@@ -30,8 +52,11 @@ __all__ = [
     "ThresholdPolicy",
     "Unservable",
     "detail",
+    "grey_zone",
     "policy_of",
     "read",
     "score_of",
     "store_detail",
+    "with_refused",
+    "with_served",
 ]

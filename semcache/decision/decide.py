@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -71,6 +72,7 @@ class Decider:
         self.repeats = repeats or Repeats()
         """Where requests seldom repeat others, which the policy may ask. The story tells it of each request."""
         self._policy = policy or policy_of(settings, self.repeats)
+        self._grey_from = settings.verifier.from_similarity if settings.verifier.route else math.inf
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
         self._max_lift = sum(guard.max_lift for guard in self._guards)
         # Of each guard: its comparison; the feature that, when equal, makes it pass, or ""; its passing verdict.
@@ -90,6 +92,10 @@ class Decider:
     def least_similarity(self, keyed: KeyedRequest) -> float:
         """Return the similarity below which no guard can lift a candidate over the request's threshold."""
         return self.threshold(keyed) - FLOAT_SLACK - self._max_lift
+
+    def least_judged(self, keyed: KeyedRequest) -> float:
+        """Return the similarity from which candidates are judged: the grey zone lies below `least_similarity`."""
+        return min(self.least_similarity(keyed), self._grey_from)
 
     def read(self, text: str) -> Reading:
         """Return the reading of a text, for `compare_readings`."""
@@ -113,7 +119,7 @@ class Decider:
     def decide(
         self, keyed: KeyedRequest, candidates: Sequence[Candidate], vector: Vector, unservable: Unservable
     ) -> Decision:
-        """Judge candidates until one is served or no later one can reach the threshold.
+        """Judge candidates until one is served or no later one can reach the threshold or lies in the grey zone.
 
         Args:
             keyed: the request.
@@ -125,7 +131,8 @@ class Decider:
         bound = self._policy.bound(keyed.request)
         judgements: list[Judgement] = []
         for rank, candidate in enumerate(candidates):
-            if not bound.admits(candidate.similarity + self._max_lift) and not _impossible(candidate):
+            admitted = bound.admits(candidate.similarity + self._max_lift) or candidate.similarity >= self._grey_from
+            if not admitted and not _impossible(candidate):
                 # No guard can lift it over the threshold, nor any candidate after it, which is further away.
                 judgements.append(Judgement(candidate, served=False, reason="below_threshold"))
                 break
@@ -184,7 +191,9 @@ class Decider:
             count_alignment=pair.count_alignment if verdicts and verdicts is not _FAILURE else AlignmentCounts,
         )
         barred = unservable(entry) or _impossible(candidate) or _blocked(candidate, keyed, vector)
-        return evidence.judgement(barred, served=False) if barred else self._policy.judge(evidence)
+        if barred:
+            return replace(evidence.judgement(barred, served=False), barred=True)
+        return self._policy.judge(evidence)
 
     def _ask_guards(self, pair: Pair) -> tuple[GuardVerdict, ...]:
         """Return the verdicts of all guards, in order.

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from semcache.decision.grey_zone import (
+    JUDGE_BUSY,
+    JUDGE_FAILED,
+    JUDGE_LATE,
+    JUDGE_PENDING,
+    JUDGE_UNCLEAR,
+    JUDGE_UNSURE,
+    JUDGED_OTHER,
+    JUDGED_SAME,
+)
 from semcache.model import UNKNOWN_FINISH, Decision, Effect, Judgement, Status
 
 EXACT_HIT_SENTENCE = "An entry is stored for exactly this request."
@@ -148,11 +158,47 @@ def _barred(judgement: Judgement, decision: Decision) -> str:
     return f"The nearest entry has {_similarity(judgement)}, {_BARRED[decision.reason]}."
 
 
+def _judged_same(judgement: Judgement, decision: Decision) -> str:
+    return (
+        f"An entry has {_score(judgement)}, below {_threshold(decision)}, "
+        f"and the judge says that its answer serves the request{_told(judgement)}."
+    )
+
+
+def _not_judged_same(judgement: Judgement, decision: Decision) -> str:
+    """Return the sentence of a miss that the judge had a part in, about the candidates that it was asked about."""
+    asked = [each for each in decision.judgements if each.reason == decision.reason] or [judgement]
+    likeliest = max(asked, key=lambda each: each.probability or 0.0)
+    nearest = "The nearest entry" if len(asked) == 1 else f"The nearest of {len(asked)} entries in question"
+    return (
+        f"{nearest} has {_score(asked[0])}, below {_threshold(decision)}, "
+        f"{_OF_JUDGE[decision.reason]}{_told(likeliest)}."
+    )
+
+
+_OF_JUDGE: Mapping[str, str] = {
+    JUDGED_OTHER: "and the judge says that no stored answer serves the request",
+    JUDGE_UNSURE: "and the judge isn't sure enough that a stored answer serves the request",
+    JUDGE_UNCLEAR: "and the judge's reply was none that it may give",
+    JUDGE_LATE: "and the judge didn't reply in time",
+    JUDGE_FAILED: "and the judge gave no reply; the log has the cause",
+    JUDGE_BUSY: "and too many questions to the judge are under way",
+    JUDGE_PENDING: "and the judge would be asked, which Explain doesn't do",
+}
+"""What the judge had to do with a miss, by reason."""
+
+
+def _told(judgement: Judgement) -> str:
+    return "" if judgement.probability is None else f" (P = {judgement.probability:.3f})"
+
+
 _WITH_FIGURES: Mapping[str, Callable[[Judgement, Decision], str]] = {
     "above_threshold": _passed_threshold,
     "paraphrase_in_flight": _shared,
     "below_threshold": _below_threshold,
     "vetoed": _vetoed,
+    JUDGED_SAME: _judged_same,
+    **dict.fromkeys(_OF_JUDGE, _not_judged_same),
     **dict.fromkeys(_BARRED, _barred),
 }
 """What writes the sentence of a decision, by reason."""

@@ -65,6 +65,7 @@ def hour_row(hour: LedgerHour) -> FlatRow:
         "estimated": hour.estimated,
         "wrong_hits": hour.wrong_hits,
         "partly_priced": hour.partly_priced,
+        "own_calls_nanousd": hour.own_calls_nanousd,
     }
 
 

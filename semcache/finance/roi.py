@@ -232,10 +232,11 @@ def measured_case(
             hint="Name a longer window, or ask again tomorrow.",
         )
     requests = total.priced_requests
+    spent_on_requests_nanousd = total.spent_nanousd - total.own_calls_nanousd
     return RoiCase(
         name=name,
-        before_usd=Fraction(total.spent_nanousd + total.saved_nanousd, requests * NANOUSD_PER_USD),
-        after_usd=Fraction(total.spent_nanousd + total.overhead_nanousd, requests * NANOUSD_PER_USD),
+        before_usd=Fraction(spent_on_requests_nanousd + total.saved_nanousd, requests * NANOUSD_PER_USD),
+        after_usd=Fraction(spent_on_requests_nanousd + total.overhead_nanousd, requests * NANOUSD_PER_USD),
         requests_per_day=Fraction(requests * _DAY_S) / Fraction(measured_s),
         days_per_month=days_per_month,
         investment_usd=None if investment_usd is None else Fraction(investment_usd),

@@ -44,7 +44,8 @@ class SavingsRow:
         spent_cached_input_nanousd: the cost of input tokens read from a provider's prompt cache.
         spent_output_nanousd: the cost of upstream output tokens.
         saved_nanousd: what upstreams would have charged for the hits.
-        overhead_nanousd: what the cache's own work cost at configured rates; 0 if none is configured.
+        overhead_nanousd: what saving cost: the cache's own work at configured rates, and `own_calls_nanousd`.
+        own_calls_nanousd: what the cache's own calls cost, a verifier's and a judge's. What was spent has it too.
         unpriced: requests whose model has no known price; they are in no amount of money.
         estimated: requests whose tokens are an estimate.
         wrong_hits: hits that were reported as wrong.
@@ -68,6 +69,7 @@ class SavingsRow:
     estimated: int = 0
     wrong_hits: int = 0
     partly_priced: int = 0
+    own_calls_nanousd: int = 0
     tenant: str = ""
     status: Status | None = None
 
@@ -235,7 +237,8 @@ def _row(hours: Sequence[LedgerHour], name: _Name, *, by_time: bool) -> SavingsR
         spent_cached_input_nanousd=sum(hour.spent_cached_input_nanousd for hour in hours),
         spent_output_nanousd=sum(hour.spent_output_nanousd for hour in hours),
         saved_nanousd=sum(hour.saved_nanousd for hour in hours),
-        overhead_nanousd=sum(hour.overhead_nanousd for hour in hours),
+        overhead_nanousd=sum(hour.overhead_nanousd + hour.own_calls_nanousd for hour in hours),
+        own_calls_nanousd=sum(hour.own_calls_nanousd for hour in hours),
         unpriced=sum(hour.unpriced for hour in hours),
         estimated=sum(hour.estimated for hour in hours),
         wrong_hits=sum(hour.wrong_hits for hour in hours),

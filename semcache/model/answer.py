@@ -77,6 +77,8 @@ class UpstreamCall:
         protocol: the API whose shape the body has; only targets that speak it are asked.
         headers: the protocol's own headers, which are sent along.
         batch: names the calls that may be sent as one; empty for a call by itself.
+        optional: whether its request is answered without it too. Such a call isn't repeated, and how it fails counts
+            neither against a target that answers requests nor for the degraded mode.
         lost: the upstream adds the charged answer of each try that couldn't be used, however the call ends.
     """
 
@@ -92,6 +94,7 @@ class UpstreamCall:
     protocol: ApiProtocol = ApiProtocol.CHAT
     headers: ProtocolHeaders = ()
     batch: str = ""
+    optional: bool = False
     lost: list[LostAnswer] = field(default_factory=list, compare=False)
 
 

@@ -96,6 +96,9 @@ class Judgement:
 
     `score` is the similarity with the guards' adjustments, at most 1; the threshold is compared with it. None: no
     adjustment could have lifted the candidate over the threshold, so no guard was asked.
+
+    `barred` says that its entry may not be served whatever its score. `probability` is the judge's, that its answer
+    serves the request; None where the judge told none.
     """
 
     candidate: Candidate
@@ -103,6 +106,13 @@ class Judgement:
     reason: str
     verdicts: tuple[GuardVerdict, ...] = ()
     score: float | None = None
+    barred: bool = False
+    probability: float | None = None
+
+    @property
+    def is_vetoed(self) -> bool:
+        """Whether a guard vetoes the candidate."""
+        return Effect.VETO in [verdict.effect for verdict in self.verdicts]
 
 
 class Evidence(NamedTuple):
@@ -161,7 +171,8 @@ class Decision:
 
     Attributes:
         judgements: of the judged candidates, nearest first.
-        reason: why a candidate is served, else why the nearest one isn't (a stable snake_case token).
+        reason: why a candidate is served, else why the nearest one isn't (a stable snake_case token). Where the judge
+            was asked, what came of that.
         threshold: the score that the request demanded.
         rule: the rule that set the threshold (a stable snake_case token).
     """

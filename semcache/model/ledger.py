@@ -22,8 +22,14 @@ class Purpose(StrEnum):
     """A second model's opinion on an answer."""
     LOST_ANSWER = "lost_answer"
     """An answer that was charged and couldn't be used, so that the upstream was asked again."""
+    JUDGE = "judge"
+    """A model's opinion on which stored answer serves a request."""
 
     __hash__ = str.__hash__
+
+
+OWN_CALLS = frozenset({Purpose.VERIFIER, Purpose.JUDGE})
+"""The purposes of calls that the cache makes for itself: without a cache nobody would pay them."""
 
 
 class LedgerRecord(NamedTuple):
@@ -62,6 +68,11 @@ class LedgerRecord(NamedTuple):
     purpose: Purpose = Purpose.REQUEST
 
     @property
+    def own_call_nanousd(self) -> int:
+        """What was spent on a call that the cache made for itself, nanodollars; 0 for any other line."""
+        return self.spent.total_nanousd if self.purpose in OWN_CALLS else 0
+
+    @property
     def uses_entry(self) -> bool:
         """Whether this is the line of a hit on the entry `entry_id`."""
         return self.entry_id > 0 and self.requests > 0 and self.status in HIT_STATUSES
@@ -69,7 +80,10 @@ class LedgerRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerHour:
-    """Sums of the lines of one hour, tenant, model, task type and status. The hour is in wall-clock seconds."""
+    """Sums of the lines of one hour, tenant, model, task type and status. The hour is in wall-clock seconds.
+
+    `own_calls_nanousd` is the part of what was spent that went to the cache's own calls, a verifier's or a judge's.
+    """
 
     hour_s: int
     tenant: str
@@ -90,6 +104,7 @@ class LedgerHour:
     overhead_nanousd: int = 0
     wrong_hits: int = 0
     partly_priced: int = 0
+    own_calls_nanousd: int = 0
 
     @property
     def spent_nanousd(self) -> int:
@@ -107,6 +122,7 @@ class ServedHit(NamedTuple):
         vector: the request's embedding as float16 bytes, 2 × dimension; empty for an exact hit.
         verdict: what a caller reported: `right`, `wrong`, or empty.
         entry_key: exact key of the request that the entry was made for; empty where an older semcache served the hit.
+        probability: the judge's, that the answer serves the request; 0 where it told none, or wasn't asked.
     """
 
     hit_id: str
@@ -120,3 +136,4 @@ class ServedHit(NamedTuple):
     vector: bytes = b""
     verdict: str = ""
     entry_key: bytes = b""
+    probability: float = 0.0

@@ -82,7 +82,8 @@ class Instruments:
         self.verdicts = tally("verdicts", "Reported verdicts on hits.", "verdict")
         self.overhead = tally(
             "overhead_usd",
-            "What saving itself cost at the configured rates, in dollars.",
+            "What saving itself cost, in dollars: at the configured rates, and calls of verifiers and judges, which "
+            "semcache_cost_usd has too.",
             *_MONEY,
             units=NANOUSD_PER_USD,
         )
@@ -90,6 +91,8 @@ class Instruments:
         self.budget_warnings = tally("budget_warnings", "Periods in which a budget passed its warning.", "budget")
         self.implausible = tally("implausible_usages", "Usages with a count that can't be true; it was estimated.")
         self.skipped = tally("store_skipped", "Answers that weren't stored, by reason.", "reason")
+        self.judged = tally("judge_questions", "Requests that the judge could decide, by what came of it.", "result")
+        self.judge_cost = tally("judge_cost_usd", "What calls to the judge cost, in dollars.", units=NANOUSD_PER_USD)
         self.passed = tally(
             "http_passed",
             "Calls of unknown paths by target and outcome. No other metric, no budget and no ledger counts them.",
@@ -115,6 +118,11 @@ class Instruments:
             "semcache_upstream_duration_seconds",
             "Time of an upstream call, retries included.",
             "target",
+            buckets=_DURATION_BUCKETS_S,
+        )
+        self.judge_duration = histogram(
+            "semcache_judge_duration_seconds",
+            "Time of a call to the judge, also after its request has gone on.",
             buckets=_DURATION_BUCKETS_S,
         )
         self.request_cost = histogram(

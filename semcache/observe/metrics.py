@@ -107,6 +107,7 @@ class Metrics:
         self._skipped_values, self._guard_values = LabelValues(), LabelValues()
         self._target_values, self._outcome_values = LabelValues(_MAX_TARGETS), LabelValues()
         self._budget_values = LabelValues(_MAX_TARGETS)
+        self._judged_values = LabelValues()
         self._lock = Lock()
         self._watches = Watches(registry)
         self._window = Window(clock, settings.ratio_window_s, self._lock)
@@ -143,7 +144,7 @@ class Metrics:
                 (self._stages.get(stage) or self._open_stage(stage)).add(seconds)
             series.cost.value += spent_nanousd
             series.saved.value += saved_nanousd
-            series.overhead.value += record.overhead_nanousd
+            series.overhead.value += record.overhead_nanousd + record.own_call_nanousd
             if usage.input_tokens or usage.output_tokens:
                 if spent.priced:
                     series.request_cost.add(spent_nanousd / NANOUSD_PER_USD)
@@ -276,6 +277,18 @@ class Metrics:
     def store_skipped(self, reason: str) -> None:
         """Count an answer that wasn't stored; what follows a colon in the reason isn't told apart."""
         self._instruments.skipped.add((self._skipped_values(reason.partition(":")[0]),))
+
+    def judge_asked(self, result: str) -> None:
+        """Count a request with candidates in the grey zone by what came of the judge, a stable token."""
+        self._instruments.judged.add((self._judged_values(result),))
+
+    def judge_took(self, seconds: float) -> None:
+        """Count a call to the judge that is over, also one that nobody waits for any more."""
+        self._instruments.judge_duration.add((), seconds)
+
+    def judge_paid(self, nanousd: int) -> None:
+        """Count what a call to the judge cost, nanodollars."""
+        self._instruments.judge_cost.add((), nanousd)
 
     def watch_store(self, read: Callable[[], StoreStats]) -> None:
         """Export what `read` returns at each scrape."""

@@ -244,6 +244,8 @@ def assemble(
 
 
 def _open_upstream(settings: Settings, clock: Clock, metrics: Metrics, long_work: LongWork) -> HttpUpstream:
+    if settings.decision.verifier.route and not settings.upstream.targets:
+        raise SettingsError(["decision.verifier.route names an alias, and there is no target that could be asked"])
     return HttpUpstream(
         settings.upstream,
         clock,

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from semcache.server.app import Application
 from semcache.server.compose import Replacements
-from semcache.settings import Settings, StoreSettings, load_settings
+from semcache.settings import JudgeSettings, Settings, StoreSettings, load_settings
 from semcache.settings.section import Section
 
 _GIB = 1024**3
@@ -42,6 +42,8 @@ def temporary_settings(settings: Settings, path: Path, **sections: Section) -> S
     for name, values in temporary_sections(path).items():
         update[name] = type(fields[name].default)(**values)
     update.update(sections)
+    # A judge is asked at an operator's provider.
+    update["decision"] = update.get("decision", settings.decision).model_copy(update={"verifier": JudgeSettings()})
     store = sections.get("store")
     if isinstance(store, StoreSettings):
         update["store"] = store.model_copy(update={"path": path})

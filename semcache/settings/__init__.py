@@ -23,7 +23,13 @@ from semcache.settings.requests import (
     TaskSettings,
 )
 from semcache.settings.section import DEFAULT_MODEL, SHIPPED, Section
-from semcache.settings.semantic import DecisionSettings, EmbeddingSettings, IndexSettings, NamespaceThreshold
+from semcache.settings.semantic import (
+    DecisionSettings,
+    EmbeddingSettings,
+    IndexSettings,
+    JudgeSettings,
+    NamespaceThreshold,
+)
 from semcache.settings.server import (
     ALL_ROLES,
     ApiKey,
@@ -70,6 +76,7 @@ __all__ = [
     "Fallback",
     "HttpSettings",
     "IndexSettings",
+    "JudgeSettings",
     "KeySettings",
     "LimitSettings",
     "LogSettings",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
 )
 
-from semcache.settings.section import DEFAULT_MODEL, Cosine, Count, Section
+from semcache.settings.section import DEFAULT_MODEL, Cosine, Count, Dollars, Seconds, Section
 
 
 class EmbeddingSettings(Section):
@@ -81,6 +85,47 @@ class NamespaceThreshold(Section):
     threshold: Cosine
 
 
+_OWN_FIELDS = frozenset({"model", "messages", "stream", "n"})
+"""Fields of the judge's call that no setting may replace: without them it would be another question."""
+
+
+def _json_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    if taken := sorted(_OWN_FIELDS & fields.keys()):
+        raise ValueError(f"{taken[0]!r} is set by semcache itself")
+    try:
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a value isn't JSON: {error}") from error
+    return fields
+
+
+class JudgeSettings(Section):
+    """The judge: a model that is asked which stored answer serves a request, where the scores are too low to serve one.
+
+    It is asked once for all candidates that no guard vetoes, and replies with one token. Its calls cost money and are
+    booked as such. Without a reply in time the request is a miss.
+    """
+
+    route: str = ""
+    """The model alias whose route is asked, such as "judge": a small model that doesn't reason before it answers.
+    Empty: nobody is asked."""
+    from_similarity: Cosine = 0.70
+    """The similarity from which a candidate is worth a question. Of unrelated requests few lie above it."""
+    least_probability: Annotated[float, Field(gt=0.5, le=1)] = 0.9
+    """The probability that the judge must give an entry for it to be served. It counts where the upstream tells log
+    probabilities; elsewhere the judge's word does."""
+    deadline_s: Seconds = 0.3
+    """How long a request waits for the judge. A call that takes longer runs on, is booked, and is remembered."""
+    usd_per_s: Dollars = Decimal("0.001")
+    """What a second of waiting is worth, in dollars: the exchange rate by which the judge's time is weighed against
+    that of the upstream. 3.6 dollars an hour: many callers are programs."""
+    logprobs: bool = True
+    """Whether log probabilities are asked for. An upstream that refuses them is asked without for an hour."""
+    fields: Annotated[Mapping[str, Any], AfterValidator(_json_fields)] = Field(default_factory=dict)
+    """Fields of the call's body, beside or in place of `temperature`, `max_tokens` and the log probabilities: what a
+    model needs that reasons unless it is told not to, such as `chat_template_kwargs` (docs/quality.md)."""
+
+
 class DecisionSettings(Section):
     """Which candidates are served."""
 
@@ -104,3 +149,4 @@ class DecisionSettings(Section):
         *("language", "marks", "code", "signs", "quotes", "names", "wording"),
     )
     """The guards that are asked, by name, in this order. Each may veto a candidate or adjust its score."""
+    verifier: JudgeSettings = JudgeSettings()

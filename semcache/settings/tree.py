@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from semcache.errors import SettingsError
+from semcache.model import ApiProtocol
 from semcache.settings.costs import CostSettings
 from semcache.settings.operations import LogSettings, MetricsSettings, StoreSettings
 from semcache.settings.requests import CacheabilitySettings, TaskSettings
@@ -85,6 +86,16 @@ class Settings(BaseSettings):
             problems.append(
                 f"tasks.verifier {self.tasks.verifier!r} is an alias that no route leads anywhere, "
                 "whatever the task type and complexity: nothing critical would be kept"
+            )
+        judge = self.decision.verifier.route
+        if judge and self.upstream.targets and not self.upstream.leads_anywhere(judge):
+            problems.append(
+                f"decision.verifier.route {judge!r} is an alias that no route leads anywhere, "
+                "whatever the task type and complexity: no candidate would be judged"
+            )
+        elif judge and self.upstream.targets and not self.upstream.speaks(judge, ApiProtocol.CHAT):
+            problems.append(
+                f"decision.verifier.route {judge!r} leads to no target that speaks chat, in which the judge is asked"
             )
         if problems:
             raise ValueError("; ".join(problems))

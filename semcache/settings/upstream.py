@@ -208,7 +208,7 @@ class DegradedSettings(Section):
     """How long no condition may hold before the mode ends."""
     measures: tuple[Literal["mini_model", "optional_off", "smaller_batches"], ...] = ("mini_model", "optional_off")
     """What the mode does. mini_model: each route's `degraded` alias answers. optional_off: the verifier isn't asked,
-    so that critical answers aren't stored. smaller_batches: embedding batches stay small."""
+    so that critical answers aren't stored, and neither is the judge. smaller_batches: embedding batches stay small."""
 
 
 class UpstreamSettings(Section):
@@ -242,6 +242,13 @@ class UpstreamSettings(Section):
         if not self.routes:
             return len(self.targets) == 1
         return any(route.alias in {alias, "*"} and not route.task_type + route.complexity for route in self.routes)
+
+    def speaks(self, alias: str, protocol: ApiProtocol) -> bool:
+        """Whether a target that a call for this alias may be sent to, without fallbacks, speaks a protocol."""
+        names = {
+            place.target for route in self.routes if route.alias in {alias, "*"} for place in route.destinations
+        } or {target.name for target in self.targets if not self.routes}
+        return any(protocol in target.protocols for target in self.targets if target.name in names)
 
 
 def _repeated(values: Iterable[Any]) -> list[Any]:

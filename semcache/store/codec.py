@@ -124,6 +124,7 @@ _HOUR = RowTable(
         *RUN_LENGTH,
         *fixed("q", "cache_write_tokens", "overhead_nanousd", "wrong_hits", since=2),
         *fixed("q", "partly_priced", since=3),
+        *fixed("q", "own_calls_nanousd", since=5),
     ),
     parts=(("", LedgerHour),),
 )
@@ -139,6 +140,7 @@ _SERVED = RowTable(
         *texts("I", "text"),
         *RUN_LENGTH,
         Column("entry_key", Kind.FIXED, f"{EXACT_KEY_BYTES}s", since=4, convert=_key_or_nothing),
+        Column("probability", Kind.FIXED, "d", since=5, convert=float),
     ),
     parts=(("", ServedHit),),
     supplied=("vector",),

@@ -36,6 +36,7 @@ def merged(first: LedgerHour, second: LedgerHour) -> LedgerHour:
         overhead_nanousd=first.overhead_nanousd + second.overhead_nanousd,
         wrong_hits=first.wrong_hits + second.wrong_hits,
         partly_priced=first.partly_priced + second.partly_priced,
+        own_calls_nanousd=first.own_calls_nanousd + second.own_calls_nanousd,
     )
 
 
@@ -68,6 +69,7 @@ def rolled_up(records: Iterable[LedgerRecord]) -> dict[HourName, LedgerHour]:
             record.overhead_nanousd,
             record.purpose is Purpose.WRONG_HIT,
             spent.partly_priced or saved.partly_priced,
+            record.own_call_nanousd,
         )
         groups.setdefault((hour_s, record.tenant, record.model, record.task_type, status), []).append(amounts)
     hours = (LedgerHour(*name, *map(sum, zip(*rows, strict=True))) for name, rows in groups.items())

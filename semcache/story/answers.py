@@ -37,7 +37,15 @@ class Answers:
         status, reason = found.status, decision.reason
         similarity = judgement.candidate.similarity if judgement else 1.0
         account.task = task_of_hit(account.task, entry)
-        saved = account.end_as_hit(status, keyed, entry, similarity=similarity, reason=reason, vector=found.vector)
+        saved = account.end_as_hit(
+            status,
+            keyed,
+            entry,
+            similarity=similarity,
+            reason=reason,
+            vector=found.vector,
+            probability=judgement.probability if judgement else None,
+        )
         sentence = detail(status, reason, decision)
         response = self._hit(account, entry, status, reason, sentence, similarity=similarity, saved=saved)
         body = FORMS[keyed.request.protocol].shared(entry.answer.body)

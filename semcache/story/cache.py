@@ -6,6 +6,7 @@ corrections stand beside it and use the same steps. Every front calls `SemanticC
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
@@ -278,7 +279,10 @@ class SemanticCache:
 
     async def drain(self, grace_s: float) -> None:
         """Let upstream calls end and be booked, at most `grace_s` seconds, then make everything durable."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + grace_s
         await self._steps.flights.drain(grace_s)
+        await self._steps.judge.drain(max(0.0, until_s - loop.time()))
         await self._steps.accounts.ledger.flush()
         self._steps.long_work.close()
 

@@ -6,6 +6,7 @@ from semcache.decision import detail
 from semcache.model import Decision, Entry, Explanation, KeyedRequest, Request, Status, Task, Tier
 from semcache.story.classifying import task_of_hit, with_task
 from semcache.story.exact import ExactTier
+from semcache.story.judge import Judge
 from semcache.story.rooms import Rooms
 from semcache.story.rules import status_upstream
 from semcache.story.searching import Searching
@@ -17,7 +18,7 @@ _COUNTED_AT_ONCE = 2_048
 class Explaining:
     """Explains requests with the same steps that answer them."""
 
-    def __init__(self, rooms: Rooms, exact: ExactTier, searching: Searching) -> None:
+    def __init__(self, rooms: Rooms, exact: ExactTier, searching: Searching, judge: Judge) -> None:
         """Prepare it over the steps that it shows."""
         self._accounts = rooms.accounts
         self._embedder = rooms.embedder
@@ -26,6 +27,7 @@ class Explaining:
         self._long_work = rooms.long_work
         self._exact = exact
         self._searching = searching
+        self._judge = judge
 
     async def explain(self, request: Request, keyed: KeyedRequest) -> Explanation:
         """Return what would happen to a request, and why.
@@ -43,6 +45,7 @@ class Explaining:
             if searched.vector is None:
                 searched = await self._searching.classify(account, keyed)
             keyed, decision = searched.keyed, searched.decision
+            decision = self._judge.foresee(keyed, decision) if decision is not None else None
             size = sum([await self._count(request.tenant, partition) for partition in keyed.partitions])
         status, reason, task = _ending(keyed, request, entry, decision)
         return Explanation(

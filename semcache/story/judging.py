@@ -8,7 +8,7 @@ from semcache.decision import Decider, Unservable
 from semcache.long_work import LongWork
 from semcache.model import Candidate, Decision, KeyedRequest, Vector
 
-Judge = Callable[[KeyedRequest, Sequence[Candidate], Vector, Unservable], Decision]
+Decide = Callable[[KeyedRequest, Sequence[Candidate], Vector, Unservable], Decision]
 """A method of `Decider` that judges candidates, nearest first."""
 _ASKED_WEIGHT = 4
 """Reading a character of the request takes as long as comparing four of a candidate, whose reading is stored."""
@@ -26,22 +26,22 @@ class Judging:
 
     async def judge(
         self,
-        judge: Judge,
+        decide: Decide,
         keyed: KeyedRequest,
         candidates: Sequence[Candidate],
         vector: Vector,
         unservable: Unservable,
     ) -> Decision:
-        """Return the decision that `judge` makes of the other arguments; it suspends only where the texts are long.
+        """Return the decision that `decide` makes of the other arguments; it suspends only where the texts are long.
 
         `unservable` is asked here, on the event loop, whose state it may read.
         """
         stored_chars = sum([len(candidate.entry.text) for candidate in candidates])
         if _ASKED_WEIGHT * len(keyed.text) + stored_chars <= _LONG_CHARS:
-            return judge(keyed, candidates, vector, unservable)
+            return decide(keyed, candidates, vector, unservable)
         reasons = {id(candidate.entry): unservable(candidate.entry) for candidate in candidates}
         return await self._long_work.run(
-            keyed.request.tenant, lambda: judge(keyed, candidates, vector, lambda entry: reasons[id(entry)])
+            keyed.request.tenant, lambda: decide(keyed, candidates, vector, lambda entry: reasons[id(entry)])
         )
 
     async def read_ahead(self, keyed: KeyedRequest) -> None:

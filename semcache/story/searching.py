@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
 from semcache.coordination import Twins
 from semcache.costs.account import Account
+from semcache.decision import JUDGED_SAME
 from semcache.errors import EmbeddingFailedError
 from semcache.model import Candidate, Decision, KeyedRequest, Neighbour, Tier, Vector
 from semcache.story.classifying import Classifying
-from semcache.story.judging import Judge, Judging
+from semcache.story.judge import Judge
+from semcache.story.judging import Decide, Judging
 from semcache.story.outcomes import Found, Outcome
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -51,7 +53,9 @@ class Searching:
         rooms: Rooms,
         servability: Servability,
         classifying: Classifying,
+        *,
         judging: Judging,
+        judge: Judge,
         twins: Twins[Outcome],
     ) -> None:
         """Prepare it; the decision may look at `decision.k` of the nearest entries."""
@@ -62,14 +66,14 @@ class Searching:
         self._decider = rooms.decider
         self._k = rooms.settings.decision.k
         self._near = rooms.settings.decision.threshold
-        self._repeats = rooms.decider.repeats
         self._servability = servability
         self._classifying = classifying
         self._judging = judging
+        self._judge = judge
         self._twins = twins
 
     async def search(self, account: Account, keyed: KeyedRequest) -> Searched:
-        """Search for an entry to serve; stop judging at the first that may be served.
+        """Search for an entry to serve; stop judging at the first that may be served. In the grey zone ask the judge.
 
         A request is embedded only where there is something to compare it with: stored vectors in its partitions, or a
         request in flight there.
@@ -78,11 +82,33 @@ class Searching:
             OverloadedError: the embedder or the index takes no more.
         """
         found = await self._search(account, keyed)
-        _, neighbours = found
+        self._note_repeat(keyed, found[1])
+        searched = await self._judged(account, found, self._decider.decide, self._decider.least_judged)
+        if searched.vector is None or searched.decision is None:
+            return searched
+        decision = await self._judge.decide(account, searched.keyed, searched.decision)
+        if decision.reason == JUDGED_SAME and not await self._still_stands(searched.keyed, searched.vector, decision):
+            return searched
+        return replace(searched, decision=decision)
+
+    def _note_repeat(self, keyed: KeyedRequest, neighbours: Sequence[Neighbour]) -> None:
+        """Note whether a request that was compared has a near entry; `ExactTier` notes those with an equal one."""
         if neighbours:
             has_near = neighbours[0].similarity >= self._near
-            self._repeats.note(keyed.request.tenant, keyed.request.namespace, has_near=has_near)
-        return await self._judged(account, found, self._decider.decide, self._decider.least_similarity)
+            self._decider.repeats.note(keyed.request.tenant, keyed.request.namespace, has_near=has_near)
+
+    async def _still_stands(self, keyed: KeyedRequest, vector: Vector, decision: Decision) -> bool:
+        """Return whether the candidate that the judge lets be served is still stored, and nothing bars it by now.
+
+        An invalidation or a verdict may have come while the judge was asked.
+        """
+        served = decision.served
+        if served is None:
+            return False
+        candidates = await self._fetch([Neighbour(served.candidate.entry.entry_id, served.candidate.similarity)])
+        unservable = partial(self._servability.refusal, keyed)
+        again = await self._judging.judge(self._decider.decide, keyed, candidates, vector, unservable)
+        return any(not judgement.barred for judgement in again.judgements)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search, and judge every one of the nearest entries, for people who ask why.
@@ -106,7 +132,7 @@ class Searching:
         self,
         account: Account,
         found: tuple[Searched, Sequence[Neighbour]],
-        judge: Judge,
+        decide: Decide,
         least_similarity: Callable[[KeyedRequest], float],
     ) -> Searched:
         """Judge what a search found, from the similarity that the request, once classified, asks for."""
@@ -116,7 +142,7 @@ class Searching:
         keyed, vector = searched.keyed, searched.vector
         candidates = await self._candidates(neighbours, least_similarity(keyed))
         unservable = partial(self._servability.refusal, keyed)
-        decision = await self._judging.judge(judge, keyed, candidates, vector, unservable)
+        decision = await self._judging.judge(decide, keyed, candidates, vector, unservable)
         account.note_decision(decision)
         return Searched(keyed, vector, decision)
 

@@ -16,6 +16,7 @@ from semcache.story.corrections import Corrections
 from semcache.story.exact import ExactTier
 from semcache.story.explaining import Explaining
 from semcache.story.filling import Filling
+from semcache.story.judge import Judge
 from semcache.story.judging import Judging
 from semcache.story.lookaside import LookAside
 from semcache.story.outcomes import Outcome
@@ -41,6 +42,7 @@ class Steps:
     stream_memory: StreamMemory
     flights: Flights[Outcome]
     searching: Searching
+    judge: Judge
     paraphrases: Paraphrases
     twins: Twins[Outcome]
     filling: Filling
@@ -64,7 +66,8 @@ class Steps:
         exact_bytes, repeats = rooms.settings.store.exact_cache_bytes, rooms.decider.repeats
         exact = ExactTier(rooms.store.entries, rooms.clock, servability, repeats, exact_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
-        searching = Searching(rooms, servability, classifying, judging, twins)
+        judge = Judge(rooms)
+        searching = Searching(rooms, servability, classifying, judging=judging, judge=judge, twins=twins)
         stale = StaleAnswers(rooms, servability)
         filling = Filling(rooms, judging, stale)
         rooms.store.entries.subscribe(rooms.index.apply)
@@ -78,6 +81,7 @@ class Steps:
             stream_memory=stream_memory,
             flights=flights,
             searching=searching,
+            judge=judge,
             paraphrases=Paraphrases(rooms, servability, judging, twins),
             twins=twins,
             filling=filling,
@@ -92,7 +96,7 @@ class Steps:
                 filling=filling,
                 answers=answers,
             ),
-            explaining=Explaining(rooms, exact, searching),
+            explaining=Explaining(rooms, exact, searching, judge),
             corrections=Corrections(rooms),
             statistics=Statistics(rooms, flights),
         )

@@ -181,7 +181,7 @@ class HttpUpstream:
 
     async def _complete(self, call: UpstreamCall) -> Answer:
         tries = self._tries(call)
-        with self._timed(tries) as started_s:
+        with self._timed(tries, call) as started_s:
             while True:
                 place = await self._next(tries, call)
                 received = ReceivedBody()
@@ -207,7 +207,7 @@ class HttpUpstream:
             The errors of `complete`, between chunks too.
         """
         tries = self._tries(call)
-        with self._timed(tries) as started_s:
+        with self._timed(tries, call) as started_s:
             while True:
                 place = await self._next(tries, call)
                 received = ReceivedBody()
@@ -257,9 +257,9 @@ class HttpUpstream:
         degraded = call.degraded or self._prefers_mini()
         plan = self._routes.resolve(call.alias, call.task_type, call.complexity, degraded=degraded)
         spoken = self._routes.speaking(plan, call.alias, call.protocol)
-        return self._make_tries(without(spoken, call.barred), call.deadline_s)
+        return self._make_tries(without(spoken, call.barred), call.deadline_s, optional=call.optional)
 
-    def _make_tries(self, plan: RoutePlan, deadline_s: float) -> Tries:
+    def _make_tries(self, plan: RoutePlan, deadline_s: float, *, optional: bool = False) -> Tries:
         return Tries(
             plan,
             deadline_s,
@@ -267,6 +267,7 @@ class HttpUpstream:
             budget=self._budget,
             settings=self._retry,
             rng=self._rng,
+            optional=optional,
         )
 
     async def _next(self, tries: Tries, call: UpstreamCall) -> Destination:
@@ -310,7 +311,7 @@ class HttpUpstream:
         return answer
 
     @contextmanager
-    def _timed(self, tries: Tries) -> Iterator[float]:
+    def _timed(self, tries: Tries, call: UpstreamCall) -> Iterator[float]:
         """Measure a call for the observer and the degraded mode. A call that is abandoned isn't measured."""
         started_s = self._clock.monotonic()
         failed: bool | None = None
@@ -322,7 +323,7 @@ class HttpUpstream:
             raise
         finally:
             now_s = self._clock.monotonic()
-            if failed is not None:
+            if failed is not None and not call.optional:
                 self._mode.observe(now_s, now_s - started_s, failed=failed)
             if self._observer is not None and tries.last is not None:
                 self._observer.upstream_done(tries.last.target, now_s - started_s)

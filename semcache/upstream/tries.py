@@ -43,6 +43,8 @@ class Tries:
         budget: the extra tries of all calls.
         settings: how a failed try is repeated.
         rng: draws destinations by their weight, and the jitter.
+        optional: whether nobody fails with the call. Then a target that failed it isn't asked again, and its failure
+            doesn't count against the target, which may answer requests as well.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Tries:
         budget: RetryBudget,
         settings: RetrySettings,
         rng: random.Random,
+        optional: bool = False,
     ) -> None:
+        self._optional = optional
         self._plan = plan
         self._deadline_s = deadline_s
         self._fleet = fleet
@@ -93,7 +97,7 @@ class Tries:
         error.reached = not all(map(is_outage, self._errors.values()))
         if blame(error) is Blame.REQUEST or now_s >= self._deadline_s:
             raise error
-        step = self._untried(now_s) or self._repeated(now_s)
+        step = self._untried(now_s) or (None if self._optional else self._repeated(now_s))
         # A target that was waited for and no longer admits the call got no try: the extra try it took is still held.
         if step is None or not (self._charged or self._budget.take(now_s)):
             raise error
@@ -137,7 +141,8 @@ class Tries:
         ticket = self._current()
         self._errors[ticket.place] = error
         self._release()
-        if self._limit_s <= 0:  # A call that came too late says nothing about the target.
+        # A call that came too late says nothing about the target.
+        if self._limit_s <= 0 or self._optional:
             self._fleet.abandoned(ticket)
         else:
             self._fleet.failed(ticket, error, now_s)

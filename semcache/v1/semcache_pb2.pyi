@@ -2952,8 +2952,8 @@ class SavingsRow(_message.Message):
     saved_nanousd: _builtins.int
     """Gross savings: what the upstream would have charged for hits and coalesced requests."""
     overhead_nanousd: _builtins.int
-    """What saving cost, at the configured rates: embedding, audits, judges, and wrong hits. 0 where no rate is
-    configured.
+    """What saving cost: embedding and wrong hits at the configured rates, and what the calls of verifiers and judges
+    cost, which are in spent_nanousd too. 0 where no rate is configured and none was called.
     """
     saved_net_nanousd: _builtins.int
     """Net savings: saved_nanousd less overhead_nanousd. May be negative."""

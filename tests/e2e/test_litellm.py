@@ -1,4 +1,4 @@
-"""A real LiteLLM proxy as the router behind semcache: plain, streamed, usage, and its errors as themselves."""
+"""A real LiteLLM proxy as the router behind semcache: plain, streamed, usage, its errors, and a judge behind it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ model_list:
     litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "litellm.RateLimitError"}}
   - model_name: broken
     litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "litellm.InternalServerError"}}
+  - model_name: slow
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "{ANSWER}", mock_delay: 3}}
+  - model_name: judge-yes
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "1"}}
+  - model_name: judge-no
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "0"}}
+  - model_name: judge-odd
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "Yes, both ask the same."}}
+  - model_name: judge-late
+    litellm_params: {{model: openai/gpt-4o-mini, api_key: none, mock_response: "1", mock_delay: 2}}
 general_settings: {{master_key: {KEY}}}
 router_settings: {{num_retries: 0}}
 litellm_settings: {{num_retries: 0, telemetry: false}}
@@ -42,7 +52,13 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def client(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+def judge(request: pytest.FixtureRequest) -> str:
+    """The proxy's model that is asked in the grey zone; empty where the test names none."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture
+async def client(proxy: str, judge: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
     """A client of a semcache whose upstream is the proxy."""
     monkeypatch.setenv("LITELLM_KEY", KEY)
     monkeypatch.setenv("WRONG_KEY", "sk-of-nobody")
@@ -52,6 +68,11 @@ async def client(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "server": {"port": 0, "http": {"port": 0}},
             "metrics": {"enabled": False},
             "store": {"path": tmp_path, "map_size_bytes": 1 << 30},
+            # A mocked answer costs less than a question, so that only its time makes the question worth it.
+            "decision": {
+                "verifier": {"route": judge, "from_similarity": 0.5, "deadline_s": 1.0, "usd_per_s": 1},
+                "threshold": 0.9,
+            },
             "upstream": {
                 "targets": [
                     {"name": "litellm", "base_url": proxy, "provider": "any", "api_key_env": "LITELLM_KEY"},
@@ -117,3 +138,23 @@ async def test_the_proxys_errors_reach_the_caller_as_themselves(
         assert (caught.value.code, caught.value.metadata.get("http_status")) == (code, http_status)
         assert caught.value.reason == reason
         assert "error" in caught.value.metadata["upstream_body"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "status", "reason"),
+    [
+        ("judge-yes", "semantic_hit", "judged_same"),
+        ("judge-no", "miss", "judged_other"),
+        ("judge-odd", "miss", "judge_unclear"),
+        ("judge-late", "miss", "judge_late"),
+        ("busy", "miss", "judge_failed"),
+    ],
+    indirect=["judge"],
+)
+async def test_a_judge_behind_the_proxy(client: Client, judge: str, status: str, reason: str) -> None:
+    del judge
+    await client.complete(model="slow", prompt="How do I sort a list in python?")
+    response = await client.complete(model="slow", prompt="How do I order a list with python?")
+    assert (response.status, response.outcome.reason) == (status, reason)
+    savings = await client.savings()
+    assert savings.total.spent_nanousd > response.outcome.cost.total_nanousd

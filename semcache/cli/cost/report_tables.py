@@ -38,6 +38,8 @@ def money_table(total: SavingsRow, window: str) -> Table:
     table.add_section()
     table.add_row("saved", dollars.of(total.saved_nanousd))
     table.add_row("overhead", dollars.of(total.overhead_nanousd))
+    if total.own_calls_nanousd:
+        table.add_row("  of it own calls (judge, verifier)", dollars.of(total.own_calls_nanousd))
     table.add_row("net saved", dollars.of(total.net_saved_nanousd), style="bold")
     table.add_section()
     saved = total.savings_percent
@@ -189,6 +191,7 @@ def _row_json(row: SavingsRow) -> dict[str, object]:
         "spent_nanousd": row.spent_nanousd,
         "saved_nanousd": row.saved_nanousd,
         "overhead_nanousd": row.overhead_nanousd,
+        "own_calls_nanousd": row.own_calls_nanousd,
         "net_saved_nanousd": row.net_saved_nanousd,
         "savings_percent": row.savings_percent,
         "cost_per_request_usd": row.cost_per_request_usd,

@@ -19,6 +19,6 @@ class Policy(Protocol):
 
         Only candidates that may be served at all are served: the decision itself bars an entry that is too old, whose
         model is no longer routed, or that a caller reported as wrong. It also never judges candidates so far away that
-        no guard could lift them over `evidence.bound`.
+        no guard could lift them over `evidence.bound`, unless a model may be asked about them.
         """
         ...

@@ -98,6 +98,40 @@ def test_a_decision_has_a_sentence_with_its_figures(status: Status, decision: De
 
 
 @pytest.mark.parametrize(
+    ("reason", "probabilities", "sentence"),
+    [
+        ("judged_other", (0.05, 0.02), "and the judge says that no stored answer serves the request (P = 0.050)."),
+        ("judged_other", (None, None), "and the judge says that no stored answer serves the request."),
+        ("judge_unsure", (0.02, 0.6), "isn't sure enough that a stored answer serves the request (P = 0.600)."),
+        ("judge_unclear", (None, None), "and the judge's reply was none that it may give."),
+        ("judge_late", (None, None), "and the judge didn't reply in time."),
+        ("judge_failed", (None, None), "and the judge gave no reply; the log has the cause."),
+        ("judge_busy", (None, None), "and too many questions to the judge are under way."),
+        ("judge_pending", (None, None), "and the judge would be asked, which Explain doesn't do."),
+    ],
+)
+def test_a_miss_that_the_judge_had_a_part_in(
+    reason: str, probabilities: tuple[float | None, float | None], sentence: str
+) -> None:
+    vetoed = Judgement(Candidate(ENTRY, 0.9), served=False, reason="vetoed", verdicts=(VETO,), score=0.9)
+    judged = [
+        Judgement(Candidate(ENTRY, similarity), False, reason, (), similarity, probability=probability)
+        for similarity, probability in zip((0.81, 0.72), probabilities, strict=True)
+    ]
+    told = detail(Status.MISS, reason, Decision((vetoed, *judged), reason, 0.86, "threshold"))
+    assert told.startswith("The nearest of 2 entries in question has similarity 0.810, below the threshold 0.860, ")
+    assert told.endswith(sentence)
+
+
+def test_a_hit_that_the_judge_allowed() -> None:
+    judged = Judgement(Candidate(ENTRY, 0.81), True, "judged_same", (LIFT,), 0.83, probability=0.97)
+    assert detail(Status.SEMANTIC_HIT, "judged_same", Decision((judged,), "judged_same", 0.86, "threshold")) == (
+        "An entry has similarity 0.810 and score 0.830 (wording +0.30: a near repeat), below the threshold 0.860, and "
+        "the judge says that its answer serves the request (P = 0.970)."
+    )
+
+
+@pytest.mark.parametrize(
     ("rule", "ending"),
     [
         ("threshold", "below the threshold 0.970."),

@@ -137,6 +137,13 @@ def test_a_ledger_is_a_case():
     assert result.payback_months == 2
 
 
+def test_the_caches_own_calls_are_paid_with_it_alone():
+    own = LedgerHour(0, "t", "mini", "", Status.MISS, spent_output_nanousd=10**9, own_calls_nanousd=10**9)
+    case = measured_case("m", savings([*HOURS, own]).total, 2 * DAY_S, investment_usd=None)
+
+    assert (case.before_usd, case.after_usd) == (Fraction(1, 10), Fraction(8, 100))
+
+
 @pytest.mark.parametrize(
     ("hours", "measured_s", "expected"),
     [([], DAY_S, "no requests"), (HOURS[2:], DAY_S, "known price"), (HOURS, DAY_S - 1, "24.0 hours")],

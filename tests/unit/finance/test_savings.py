@@ -46,6 +46,17 @@ def test_one_row_for_the_whole_is_the_total():
     assert row.saved_usage == Usage(150, 0, 7, estimated=False)
 
 
+def test_the_caches_own_calls_are_spent_and_reduce_what_is_net_saved():
+    own = LedgerHour(
+        DAY_S, "t", "mini", "", Status.MISS, spent_input_nanousd=200, overhead_nanousd=3, own_calls_nanousd=200
+    )
+    row = savings([*HOURS, own]).total
+
+    assert (row.spent_nanousd, row.saved_nanousd, row.own_calls_nanousd) == (2200, 2000, 200)
+    assert (row.overhead_nanousd, row.net_saved_nanousd) == (203, 1797)
+    assert row.total_requests == 12
+
+
 def test_rows_are_grouped_and_ordered_by_time_model_and_task_type():
     rows = savings(reversed(HOURS), [SavingsGroup.TASK_TYPE, SavingsGroup.HOUR, SavingsGroup.MODEL]).rows
 

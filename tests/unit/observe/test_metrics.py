@@ -16,6 +16,7 @@ from semcache.model import (
     Cost,
     IndexSize,
     IndexStats,
+    Purpose,
     QueueStats,
     Status,
     StoreStats,
@@ -49,6 +50,28 @@ def test_a_request_is_counted_once_under_its_status(metrics, record, value):
     assert value("semcache_request_duration_seconds_count", status="exact_hit") == 1
     assert value("semcache_stage_duration_seconds_bucket", stage="exact", le="0.0001") == 1
     assert value("semcache_decisions_total", reason="exact") == 1
+
+
+@pytest.mark.parametrize(("purpose", "overhead"), [("judge", 1e-6), ("verifier", 1e-6), ("lost_answer", 0)])
+def test_an_own_call_is_spending_and_overhead_and_no_request(metrics, record, value, purpose, overhead):
+    metrics.request_done(record(Status.MISS, spent=1_000, requests=0, purpose=Purpose(purpose)), [], purpose)
+
+    labels = {"model": "gpt-4o", "task_type": "code"}
+    assert value("semcache_cost_usd_total", **labels) == 1e-6
+    assert (value("semcache_overhead_usd_total", **labels) or 0) == overhead
+    assert sum(metrics.counts().values()) == 0
+
+
+def test_what_came_of_the_judge_is_counted_with_its_time_and_money(metrics, value):
+    for result in ("same", "other", "same"):
+        metrics.judge_asked(result)
+    metrics.judge_took(0.2)
+    metrics.judge_paid(30_000)
+
+    assert value("semcache_judge_questions_total", result="same") == 2
+    assert value("semcache_judge_questions_total", result="other") == 1
+    assert value("semcache_judge_duration_seconds_sum") == 0.2
+    assert value("semcache_judge_cost_usd_total") == 3e-5
 
 
 @pytest.mark.parametrize("status", Status)

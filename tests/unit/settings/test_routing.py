@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from semcache.errors import SettingsError
+from semcache.model import ApiProtocol
 from semcache.settings import Fallback, TaskSettings, WeightedTarget, load_settings
 
 TARGETS = """
@@ -141,6 +142,42 @@ def test_a_verifier_at_the_only_target(tmp_path):
     one = '[[upstream.targets]]\nname = "a"\nbase_url = "http://a.test/v1"\n'
     assert load(tmp_path, VERIFIED, one).leads_anywhere("judge")
     assert not load(tmp_path, "", one.replace('"a"', '"b"') + one).leads_anywhere("judge")
+
+
+JUDGED = '[decision.verifier]\nroute = "judge"\n'
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [MINI, MINI + route('target = "a"\ntask_type = "code"', "judge"), MINI + route('target = "a"', "judges"), ""],
+)
+def test_a_judge_that_nothing_routes(tmp_path, routes):
+    assert "decision.verifier.route 'judge'" in problems(tmp_path, routes + JUDGED)
+
+
+@pytest.mark.parametrize("routes", [route('target = "a"', "judge"), route('target = "a"', "*")])
+def test_a_judge_that_is_routed(tmp_path, routes):
+    assert load(tmp_path, routes + JUDGED).speaks("judge", ApiProtocol.CHAT)
+
+
+def test_a_judge_whose_target_speaks_no_chat(tmp_path):
+    target = '[[upstream.targets]]\nname = "a"\nbase_url = "http://a.test/v1"\nprotocols = ["messages"]\n'
+    assert "no target that speaks chat" in problems(tmp_path, JUDGED, target)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("least_probability = 0.5", "least_probability"),
+        ("deadline_s = 0", "deadline_s"),
+        ("usd_per_s = -1", "usd_per_s"),
+        ("fields = { messages = [] }", "'messages' is set by semcache itself"),
+        ("fields = { since = 2026-01-01 }", "isn't JSON"),
+        ("fields = { temperature = nan }", "isn't JSON"),
+    ],
+)
+def test_a_setting_of_the_judge_that_is_none(tmp_path, line, told):
+    assert told in problems(tmp_path, route('target = "a"', "judge") + JUDGED + line + "\n")
 
 
 def test_two_routes_for_the_same_calls(tmp_path):

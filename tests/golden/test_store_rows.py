@@ -15,6 +15,7 @@ GOLDEN = json.loads((FOLDER / "store_rows.json").read_text("utf-8"))
 OF_FORMAT_1 = json.loads((FOLDER / "store_rows_format_1.json").read_text("utf-8"))
 OF_FORMAT_2 = json.loads((FOLDER / "store_rows_format_2.json").read_text("utf-8"))
 OF_FORMAT_3 = json.loads((FOLDER / "store_rows_format_3.json").read_text("utf-8"))
+OF_FORMAT_4 = json.loads((FOLDER / "store_rows_format_4.json").read_text("utf-8"))
 
 FULL: Entry = entry(
     tags=("faq",),
@@ -78,12 +79,20 @@ THIRD = {
     ),
     "hour of format 3": (replace(HOUR, partly_priced=14), codec.encode_hour, codec.decode_hour),
 }
-VALUES = {
+FOURTH = {
     **THIRD,
     "served hit of format 4": (
         served(vector=b"\x01\x02", entry_key=digest("a")),
         codec.encode_served,
         codec.decode_served,
+    ),
+}
+VALUES = {
+    **FOURTH,
+    "entry of format 5": (
+        entry(entry_id=7, embedder="f" * 64),
+        codec.encode_entry,
+        lambda row: codec.decode_entry(7, row),
     ),
 }
 
@@ -118,9 +127,16 @@ def test_rows_of_format_3_are_read(name):
     assert decode(bytes.fromhex(OF_FORMAT_3[name])) == value
 
 
+@pytest.mark.parametrize("name", FOURTH)
+def test_rows_of_format_4_are_read(name):
+    value, _, decode = FOURTH[name]
+    assert decode(bytes.fromhex(OF_FORMAT_4[name])) == value
+
+
 def test_every_default_is_left_somewhere():
     assert FULL.answer.usage == Usage(12, 4, 30)
     assert GOLDEN.keys() == VALUES.keys()
     assert OF_FORMAT_1.keys() == FIRST.keys()
     assert OF_FORMAT_2.keys() == SECOND.keys()
     assert OF_FORMAT_3.keys() == THIRD.keys()
+    assert OF_FORMAT_4.keys() == FOURTH.keys()

@@ -149,8 +149,8 @@ class WriteTransaction:
     def reembed(self, entry_id: int, partition: bytes, target: bytes, vector: Vector | None) -> bool:
         """Move an entry from the partition of another embedder to one of the current embedder, with its new vector.
 
-        The entry keeps its id, its uses and its rejections. One that is gone, or has left the partition, isn't moved; a
-        vector that lies there without it is deleted.
+        The entry keeps its id, its uses and its rejections. The rejections that name its request get its new vector.
+        One that is gone, or has left the partition, isn't moved; a vector that lies there without it is deleted.
 
         Args:
             entry_id: the entry's.
@@ -177,11 +177,11 @@ class WriteTransaction:
         if is_of_older_store(row):
             self._keep_older_rejections(entry)
         entry = replace(entry, partition=target, embedder=self._embedder_runs[-1].fingerprint)
-        new_row = encode_entry(entry)
-        self._put(entry.tenant, key, new_row, self._dbs.entries)
-        self._entry_bytes += layout.row_bytes(8, len(new_row)) - layout.row_bytes(8, len(row))
+        self._rewrite(entry)
         self._entry_bytes += layout.vector_row_bytes(self._put_vector(entry, vector))
-        self._rewritten[entry_id] = None
+        renewed = Rejection(entry.exact_key, self._vector_of(entry.exact_key))
+        for rejection in entry.rejections:
+            self._renew_rejection(entry.tenant, rejection.exact_key, renewed)
         self.reembedded += 1
         return True
 
@@ -234,12 +234,25 @@ class WriteTransaction:
         mirrored = Rejection(exact_key, self._vector_of(exact_key))
         for of, other in ((exact_key, rejection), (rejection.exact_key, mirrored)):
             self._keep_rejection(tenant, of, other, ends_s)
-            key, old, entry = self._under(of)
+            _, entry = self._under(of)
             if entry is not None:
-                row = encode_entry(replace(entry, rejections=latest((*entry.rejections, other))))
-                self._put(entry.tenant, key, row, self._dbs.entries)
-                self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
-                self._rewritten[entry.entry_id] = None
+                self._rewrite(replace(entry, rejections=latest((*entry.rejections, other))))
+
+    def _renew_rejection(self, tenant: str, exact_key: bytes, renewed: Rejection) -> None:
+        """Put a request's new vector into the rejection that a request's entry has of it, if there is one."""
+        self._history_bytes += self._rejections.renew(tenant, exact_key, renewed)
+        _, entry = self._under(exact_key)
+        if entry is not None and any(one.exact_key == renewed.exact_key for one in entry.rejections):
+            kept = [renewed if one.exact_key == renewed.exact_key else one for one in entry.rejections]
+            self._rewrite(replace(entry, rejections=tuple(kept)))
+
+    def _rewrite(self, entry: Entry) -> None:
+        """Write an entry anew under its id."""
+        key, row = layout.pack_id(entry.entry_id), encode_entry(entry)
+        old_bytes = len(self._txn.get(key, b"", db=self._dbs.entries))
+        self._put(entry.tenant, key, row, self._dbs.entries)
+        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, old_bytes)
+        self._rewritten[entry.entry_id] = None
 
     def _keep_older_rejections(self, entry: Entry) -> None:
         """Give rows of their own to the rejections of an entry from before they had any."""
@@ -251,15 +264,15 @@ class WriteTransaction:
 
     def _vector_of(self, exact_key: bytes) -> bytes:
         """Return the embedding of a request whose entry is stored, as float16 bytes; empty where there is none."""
-        key, _, entry = self._under(exact_key)
+        key, entry = self._under(exact_key)
         place = b"" if entry is None else entry.partition + key
         return seals.rounded(place, self._txn.get(place, b"", db=self._dbs.vectors)) if place else b""
 
-    def _under(self, exact_key: bytes) -> tuple[bytes, bytes, Entry | None]:
-        """Return key, row and entry of an exact key; the entry is None when there is none, or a damaged one."""
+    def _under(self, exact_key: bytes) -> tuple[bytes, Entry | None]:
+        """Return key and entry of an exact key; the entry is None when there is none, or a damaged one."""
         key = self._txn.get(exact_key, b"", db=self._dbs.exact)
         row = self._txn.get(key, b"", db=self._dbs.entries) if key else b""
-        return key, row, self._undamaged(key, row) if row else None
+        return key, self._undamaged(key, row) if row else None
 
     # -- the ledger and served hits
 

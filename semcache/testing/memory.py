@@ -213,9 +213,24 @@ class Memory:
             self.entries[entry_id] = entry
             self._put_vector(entry, vector)
             self._rewritten[entry_id] = None
+            self._renew_rejections(entry, vector)
             self.reembedded += 1
         self._measure(entry)
         return vector is not None
+
+    def _renew_rejections(self, entry: Entry, vector: Vector) -> None:
+        """Put an entry's new vector into the rejections that name its request."""
+        renewed = Rejection(entry.exact_key, np.asarray(vector, np.float32).astype(np.float16).tobytes())
+        for rejection in entry.rejections:
+            kept = self.rejections.get((entry.tenant, rejection.exact_key), {})
+            if renewed.exact_key in kept:
+                kept[renewed.exact_key] = (kept[renewed.exact_key][0], renewed)
+            other = self.entries.get(self.exact.get(rejection.exact_key, 0))
+            if other is not None and any(one.exact_key == renewed.exact_key for one in other.rejections):
+                changed = [renewed if one.exact_key == renewed.exact_key else one for one in other.rejections]
+                self.entries[other.entry_id] = replace(other, rejections=tuple(changed))
+                self._rewritten[other.entry_id] = None
+                self._measure(self.entries[other.entry_id])
 
     def withdraw(self, now_s: float) -> None:
         """Take the vectors of expired entries away, so that no search finds what is kept for its exact key alone."""

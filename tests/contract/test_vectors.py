@@ -198,3 +198,19 @@ async def test_a_moved_entry_expires_and_is_evicted_like_any_other(make, reopene
     assert (stats.entries, stats.inert, stats.entry_bytes) == (0, 0, 0)
     assert not await store.vectors.has(digest("new"))
     assert list((await reopened(store, "model C")).vectors.other_embedders()) == []
+
+
+async def test_rejections_between_two_requests_get_their_new_vectors(make, reopened):
+    store = await make("model A")
+    first, second = [await store.entries.put(entry(name), vector(1)) for name in "ab"]
+    hit_on_first = served("h1", first.entry_id, exact_key=second.exact_key, entry_key=first.exact_key)
+    store.ledger.record(record("h"), hit_on_first)
+    await store.verdicts.reject("h1", Rejection(second.exact_key, b"\x01\x02"), "wrong")
+    store = await reopened(store, "model B")
+    vectors = await moved(store)
+    for of, other in ((first, second), (second, first)):
+        renewed = Rejection(other.exact_key, vectors[other.entry_id].astype(np.float16).tobytes())
+        assert await store.verdicts.rejections("acme", of.exact_key) == [renewed]
+        found = await store.entries.find_exact(of.exact_key)
+        assert found is not None
+        assert found.rejections == (renewed,)

@@ -2,15 +2,15 @@
 
 A partition is a keyed hash over fields that include the embedder's fingerprint, and an entry doesn't keep those fields.
 A request has them: it knows the partition that it has now and those that it had under other embedders. So the first
-request that would find vectors in one of those names both, and the entries move from the one to the other. Each slice
-is one commit, in which entries leave their old partition as they enter the new one. After a kill the next request goes
-on where the last commit ended.
+request that would find vectors in one of those names both, and the entries move from the one to the other. They are
+embedded a few at a time. Each commit moves some of them: they leave their old partition as they enter the new one.
+After a kill the next request lets the rest follow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -21,9 +21,11 @@ from semcache.ports import Clock, Embedder, Store
 
 _log = structlog.get_logger(__name__)
 
-SLICE_TEXTS, SLICE_CHARS = 8, 500
-"""Texts of one slice, and their characters together unless one alone has more: a forward pass of about 15 ms on two
-cores, which is what a caller's text may wait for it."""
+SLICE_TEXTS, SLICE_CHARS = 4, 300
+"""Texts that are embedded at once, and their characters together unless one alone has more. A caller's text may wait
+for their forward pass, so that it has to be short: about 80 tokens."""
+COMMIT_ENTRIES = 32
+"""Entries that move in one commit: what a kill lets be embedded once more, and what other writes may wait for."""
 MAX_WANTED = 4_096
 """Partitions that may wait; a request that asks for a further one asks again later."""
 _LONGEST_PAUSE_S = 2.0
@@ -39,7 +41,7 @@ def pause_s(took_s: float, expected_wait_s: float) -> float:
     """Return how long to leave the device to callers after a slice: as long as the slice took, and longer under load.
 
     Args:
-        took_s: seconds from the slice's texts to its commit.
+        took_s: seconds for which the slice waited and was computed.
         expected_wait_s: seconds that a text which comes now would wait for the device.
     """
     return min(_LONGEST_PAUSE_S, took_s + _WAIT_WEIGHT * expected_wait_s)
@@ -116,23 +118,26 @@ class Reembedding:
                 continue
             del self._wanted[partition]
             progress.partitions += 1
-        self._report("story.reembedded", progress)
+        _log.info("story.reembedded", **self._fields(progress))
 
     async def _move(self, partition: bytes, target: bytes, progress: _Progress) -> None:
-        """Move all entries of a partition, slice by slice.
+        """Move all entries of a partition, commit by commit.
 
         Raises:
             SemcacheError: the embedder or the store refuses; what was moved stays moved.
         """
-        while texts := await self._vectors.texts(partition, SLICE_TEXTS):
-            began_s = self._clock.monotonic()
-            vectors = await self._embedded(_slice(texts))
+        while texts := await self._vectors.texts(partition, COMMIT_ENTRIES):
+            vectors: dict[int, Vector | None] = {}
+            for chosen in _slices(texts):
+                began_s = self._clock.monotonic()
+                vectors |= await self._embedded(chosen)
+                took_s = self._clock.monotonic() - began_s
+                await asyncio.sleep(pause_s(took_s, self._embedder.expected_wait_s()))
             progress.entries += await self._vectors.reembed(partition, target, vectors)
             now_s = self._clock.monotonic()
             if now_s - progress.reported_s >= _REPORT_S:
                 progress.reported_s = now_s
-                self._report("story.reembedding", progress)
-            await asyncio.sleep(pause_s(now_s - began_s, self._embedder.expected_wait_s()))
+                _log.info("story.reembedding", **self._fields(progress))
 
     async def _embedded(self, texts: Mapping[int, str | None]) -> Mapping[int, Vector | None]:
         """Return the new vectors of texts; None where there is no text, or the model can't read all of it.
@@ -153,23 +158,24 @@ class Reembedding:
         """Return the texts that the model reads as a whole: a cut one would be compared by its beginning."""
         return {entry_id: text for entry_id, text in texts.items() if self._embedder.fits(text)}
 
-    def _report(self, event: str, progress: _Progress) -> None:
-        _log.info(
-            event,
-            entries=progress.entries,
-            partitions=progress.partitions,
-            seconds=round(self._clock.monotonic() - progress.began_s, 1),
-            inert=self._store.stats().inert,
-        )
+    def _fields(self, progress: _Progress) -> Mapping[str, float]:
+        """Return what a line of the log tells of progress."""
+        return {
+            "entries": progress.entries,
+            "partitions": progress.partitions,
+            "seconds": round(self._clock.monotonic() - progress.began_s, 1),
+            "inert": self._store.stats().inert,
+        }
 
 
-def _slice(texts: Mapping[int, str | None]) -> Mapping[int, str | None]:
-    """Return the first texts that have `SLICE_CHARS` characters together, at least one."""
+def _slices(texts: Mapping[int, str | None]) -> Iterator[Mapping[int, str | None]]:
+    """Yield all texts in their order, as many at a time as may be embedded at once."""
     chosen: dict[int, str | None] = {}
     chars = 0
     for entry_id, text in texts.items():
-        chars += len(text or "")
-        if chosen and chars > SLICE_CHARS:
-            break
+        if chosen and (len(chosen) == SLICE_TEXTS or chars + len(text or "") > SLICE_CHARS):
+            yield chosen
+            chosen, chars = {}, 0
         chosen[entry_id] = text
-    return chosen
+        chars += len(text or "")
+    yield chosen

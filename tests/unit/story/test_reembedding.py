@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from semcache.errors import EmbeddingFailedError, OverloadedError, StoreFullError
 from semcache.model import Cacheability, KeyedRequest, Request, Selector, Tier
 from semcache.story import reembedding
-from semcache.story.reembedding import MAX_WANTED, SLICE_CHARS, SLICE_TEXTS, Reembedding, pause_s
+from semcache.story.reembedding import COMMIT_ENTRIES, MAX_WANTED, SLICE_CHARS, SLICE_TEXTS, Reembedding, pause_s
 from semcache.testing.clock import FakeClock
 from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.store import MemoryStore
@@ -92,8 +92,8 @@ async def test_a_partition_that_is_asked_for_is_embedded_anew_and_the_task_ends(
     assert (upgraded.store.stats().inert, upgraded.store.stats().reembedded) == (0, 20)
 
 
-async def test_slices_are_small_each_a_commit_of_its_own(upgraded):
-    await upgraded.fill(*map(str, range(3 * SLICE_TEXTS)))
+async def test_texts_are_embedded_a_few_at_a_time_and_moved_many_in_a_commit(upgraded):
+    await upgraded.fill(*map(str, range(COMMIT_ENTRIES)))
     await upgraded.fill("long", text="{} " + "word " * SLICE_CHARS)
     await upgraded.fill("a", "b", "c", text="{}" + "x" * (SLICE_CHARS // 2))
     upgraded.upgrade()
@@ -103,8 +103,8 @@ async def test_slices_are_small_each_a_commit_of_its_own(upgraded):
         await upgraded.reembedding.want(keyed())
         await upgraded.settled()
     sizes = [len(batch) for batch in upgraded.embedder.batches]
-    assert sizes == [SLICE_TEXTS] * 3 + [1, 1, 1, 1]
-    assert upgraded.store.stats().commits == commits + len(sizes)
+    assert sizes == [SLICE_TEXTS] * (COMMIT_ENTRIES // SLICE_TEXTS) + [1, 1, 1, 1]
+    assert upgraded.store.stats().commits == commits + 2
 
 
 async def test_nothing_is_wanted_without_vectors_of_another_embedder_or_without_a_comparison(upgraded):
@@ -216,7 +216,7 @@ async def test_an_entry_that_goes_while_it_is_embedded_stays_gone(upgraded):
 
 
 async def test_cancelled_anywhere_it_goes_on_where_it_stopped(upgraded):
-    await upgraded.fill(*map(str, range(40)))
+    await upgraded.fill(*map(str, range(100)))
     upgraded.upgrade()
     for steps in range(1, 60):
         await upgraded.reembedding.want(keyed())
@@ -226,7 +226,7 @@ async def test_cancelled_anywhere_it_goes_on_where_it_stopped(upgraded):
         task.cancel()
         await asyncio.wait([task])
         old, new = upgraded.in_partition("old"), upgraded.in_partition("new")
-        assert sorted([*old, *new]) == list(range(1, 41))
+        assert sorted([*old, *new]) == list(range(1, 101))
         upgraded.reembedding = Reembedding(upgraded.store, upgraded.embedder, upgraded.clock)
         if not old:
             return
@@ -236,10 +236,10 @@ async def test_cancelled_anywhere_it_goes_on_where_it_stopped(upgraded):
 async def test_progress_is_told_now_and_then(upgraded):
     class SlowEmbedder(HashingEmbedder):
         async def embed(self, texts):
-            upgraded.clock.advance(4)
+            upgraded.clock.advance(4 * len(texts) / COMMIT_ENTRIES)
             return await super().embed(texts)
 
-    await upgraded.fill(*map(str, range(7 * SLICE_TEXTS)))
+    await upgraded.fill(*map(str, range(7 * COMMIT_ENTRIES)))
     upgraded.upgrade()
     upgraded.reembedding._embedder = SlowEmbedder(dimension=16)
     with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
@@ -250,9 +250,9 @@ async def test_progress_is_told_now_and_then(upgraded):
     told = [(line["event"], line.get("entries")) for line in logs]
     assert told == [
         ("story.reembedding_began", None),
-        ("story.reembedding", 3 * SLICE_TEXTS),
-        ("story.reembedding", 6 * SLICE_TEXTS),
-        ("story.reembedded", 7 * SLICE_TEXTS),
+        ("story.reembedding", 3 * COMMIT_ENTRIES),
+        ("story.reembedding", 6 * COMMIT_ENTRIES),
+        ("story.reembedded", 7 * COMMIT_ENTRIES),
     ]
 
 

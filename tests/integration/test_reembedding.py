@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,10 +56,13 @@ async def fill(path: Path, embedder: HashingEmbedder) -> dict[str, str]:
     return {question: answer.outcome.entry_id for question, answer in answers.items()}
 
 
-async def test_after_a_change_of_the_model_exact_hits_go_on_and_rewordings_are_found_again(tmp_path) -> None:
+@pytest.mark.parametrize("fields", [{"dimension": 256}, {"adapter": "tuned"}])
+async def test_after_another_model_or_adapter_exact_hits_go_on_and_rewordings_are_found_again(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
     path = tmp_path / "store"
-    ids = await fill(path, HashingEmbedder(dimension=256))
-    async with serving(SETTINGS, embedder=HashingEmbedder(dimension=384), path=path) as served:
+    ids = await fill(path, HashingEmbedder())
+    async with serving(SETTINGS, embedder=HashingEmbedder(**fields), path=path) as served:
         store = served.application.composition.adapters.store
         for question in QUESTIONS:
             assert (await complete(served, question)).outcome.status == pb.STATUS_EXACT_HIT

@@ -4,10 +4,11 @@
 - `reading.py` reads a text once for all guards. An entry's reading is stored with it.
 - `guards/` compare the readings of a request and an entry. A new guard is a module there and a line in `GUARDS`.
 - `policies/` judge the evidence on one candidate. A new policy is a module there and a line in `POLICIES`.
+- `repeats.py` knows in which namespaces requests seldom repeat others. The story tells it of each request.
 - `detail.py` writes the reason of an outcome as a sentence for people.
 
-Everything here is pure and runs on the event loop's thread; benchmarks/README.md has its time. The decider remembers
-the readings of the last 512 texts; nothing else is remembered.
+Everything else here is pure and runs on the event loop's thread; benchmarks/README.md has its time. The decider
+remembers the readings of the last 512 texts, and `Repeats` a share of each of 10,000 namespaces.
 """
 
 from semcache.decision.decide import Decider, Unservable, score_of
@@ -15,6 +16,7 @@ from semcache.decision.detail import EXACT_HIT_SENTENCE, detail, store_detail
 from semcache.decision.guards import GUARDS, Guard
 from semcache.decision.policies import POLICIES, Policy, ThresholdPolicy, policy_of
 from semcache.decision.reading import Reading, read
+from semcache.decision.repeats import Repeats
 
 __all__ = [
     "EXACT_HIT_SENTENCE",
@@ -24,6 +26,7 @@ __all__ = [
     "Guard",
     "Policy",
     "Reading",
+    "Repeats",
     "ThresholdPolicy",
     "Unservable",
     "detail",

@@ -13,6 +13,7 @@ from semcache.decision.guards import GUARDS, Guard, passed
 from semcache.decision.pair import Pair
 from semcache.decision.policies import Policy, policy_of
 from semcache.decision.reading import Reading, read
+from semcache.decision.repeats import Repeats
 from semcache.errors import SettingsError
 from semcache.model import (
     FLOAT_SLACK,
@@ -50,12 +51,15 @@ Unservable = Callable[[Entry], str]
 class Decider:
     """Judges candidates with guards and a policy. No decision changes its state."""
 
-    def __init__(self, settings: DecisionSettings, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self, settings: DecisionSettings, *, policy: Policy | None = None, repeats: Repeats | None = None
+    ) -> None:
         """Set up the guards and the policy that `settings` name.
 
         Args:
             settings: the guards, the policy and its thresholds.
             policy: the policy to use instead of the one that `settings` name.
+            repeats: how often requests of a namespace come again; None: nothing is known of any.
 
         Raises:
             SettingsError: there is no such guard, or no such policy.
@@ -64,7 +68,9 @@ class Decider:
         if unknown:
             known = ", ".join(GUARDS)
             raise SettingsError([f"decision.guards: there is no guard {name!r}, only {known}" for name in unknown])
-        self._policy = policy or policy_of(settings)
+        self.repeats = repeats or Repeats()
+        """Where requests seldom repeat others, which the policy may ask. The story tells it of each request."""
+        self._policy = policy or policy_of(settings, self.repeats)
         self._guards: Sequence[Guard] = [GUARDS[name] for name in settings.guards]
         self._max_lift = sum(guard.max_lift for guard in self._guards)
         # Of each guard: its comparison; the feature that, when equal, makes it pass, or ""; its passing verdict.

@@ -14,6 +14,7 @@ _THRESHOLDS: Mapping[str, str] = {
     "namespace_threshold": "the namespace's threshold {0:.3f}",
     "task_threshold": "the task type's threshold {0:.3f}",
     "namespace_and_task_threshold": "the threshold {0:.3f} of the namespace and task type",
+    "few_repeats_threshold": "the threshold {0:.3f} of namespaces whose requests seldom repeat others",
     "request_threshold": "the request's own threshold {0:.3f}",
 }
 """How a threshold is named, by the rule that set it."""

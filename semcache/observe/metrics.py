@@ -302,6 +302,10 @@ class Metrics:
         """Export what the front measures of itself, which `read` returns at each scrape."""
         self._watches.front(read)
 
+    def watch_few_repeats(self, read: Callable[[], int]) -> None:
+        """Read at each scrape in how many namespaces requests seldom repeat others."""
+        self._watches.few_repeats(read)
+
     def watch_replaced_texts(self, read: Callable[[], int]) -> None:
         """Export the number of texts told with a replaced character that `read` returns at each scrape."""
         self._watches.replaced_texts(read)

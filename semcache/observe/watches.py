@@ -43,6 +43,10 @@ class Watches(Collector):
         """Watch the share of each budget that is spent or reserved, by the budget's name."""
         self._sources["budgets"] = lambda: _budget_families(read())
 
+    def few_repeats(self, read: Callable[[], int]) -> None:
+        """Watch in how many namespaces requests seldom repeat others."""
+        self._sources["repeats"] = lambda: _repeat_families(read())
+
     def replaced_texts(self, read: Callable[[], int]) -> None:
         """Watch how many texts were told with a replaced character."""
         self._sources["texts"] = lambda: _text_families(read())
@@ -142,6 +146,14 @@ def _budget_families(shares: Mapping[str, float]) -> Iterator[Family]:
     for budget, share in sorted(shares.items()):
         family.add_metric((budget,), share)
     yield family
+
+
+def _repeat_families(namespaces: int) -> Iterator[Family]:
+    yield GaugeMetricFamily(
+        "semcache_few_repeat_namespaces",
+        "Namespaces whose requests seldom repeat others, which decision.few_repeats_threshold is for.",
+        namespaces,
+    )
 
 
 def _text_families(replaced: int) -> Iterator[Family]:

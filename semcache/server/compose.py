@@ -17,7 +17,7 @@ from semcache.coordination import LocalCoordination
 from semcache.costs.accounts import Accounts
 from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
-from semcache.decision import Decider
+from semcache.decision import Decider, Repeats
 from semcache.embedding import open_embedder
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
@@ -197,6 +197,7 @@ def assemble(
     memo = RequestMemo()
     long_work = long_work or LongWork()
     gate = Gate(settings.server, settings.limits)
+    decider = Decider(settings.decision)
     cache = SemanticCache(
         Rooms(
             settings=settings,
@@ -206,7 +207,7 @@ def assemble(
             store=store,
             embedder=embedder,
             index=index,
-            decider=Decider(settings.decision),
+            decider=decider,
             upstream=adapters.upstream,
             accounts=accounts,
             coordination=adapters.coordination,
@@ -227,7 +228,7 @@ def assemble(
         on_failure=metrics.call_failed,
     )
 
-    _watch(metrics, adapters, cache, budgets, front)
+    _watch(metrics, adapters, cache, front, budgets=budgets, repeats=decider.repeats)
     http = http_app(
         settings,
         clock=clock,
@@ -287,7 +288,9 @@ def _front(
     return Front(calls, counts, shedding, resets)
 
 
-def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:
+def _watch(
+    metrics: Metrics, adapters: Adapters, cache: SemanticCache, front: Front, *, budgets: Budgets, repeats: Repeats
+) -> None:
     """Let the metrics read what other objects hold."""
     metrics.watch_store(adapters.store.stats)
     metrics.watch_embedder(adapters.embedder.stats)
@@ -295,6 +298,7 @@ def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: 
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
     metrics.watch_replaced_texts(replaced_texts)
+    metrics.watch_few_repeats(lambda: repeats.few)
     metrics.watch_calls(front.counts.by_method)
     metrics.watch_front(lambda: FrontStats(front.shedding.delay_s, front.shedding.share, front.resets.closed))
 

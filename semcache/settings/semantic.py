@@ -93,6 +93,11 @@ class DecisionSettings(Section):
     threshold: Cosine = 0.86
     """The score that a candidate must reach, in units of the cosine. The guards keep texts that are nearly the same
     below it; what it decides is how freely a request may be worded anew (docs/quality.md)."""
+    few_repeats_threshold: Cosine = 0.97
+    """The score that a candidate must reach in a namespace whose requests seldom repeat others, where that is more than
+    `threshold`. There most requests that look like repeats are none: at .86 a cosine alone is wrong in three hits of
+    four. The server counts, and knows after 500 requests of a namespace: repeats are few if less than 15 % have an
+    equal or a near entry. An override for the namespace or the task type has the last word. 0 turns it off."""
     overrides: tuple[NamespaceThreshold, ...] = ()
     """Other thresholds for a namespace, a task type or both. The most specific one wins: first namespace and task type,
     then namespace, then task type."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from semcache.costs.account import Account
+from semcache.decision import Repeats
 from semcache.fair_memory import FairMemory
 from semcache.model import Changes, Entry, KeyedRequest, Tier
 from semcache.ports import Clock, Entries
@@ -21,14 +22,18 @@ class ExactTier:
         entries: the stored entries.
         clock: wall time decides what has expired.
         servability: whether an entry may be served to a request.
+        repeats: is told of each hit that the semantic tier could have had.
         max_bytes: estimated memory that decoded entries may take. Of too many, the tenant that holds most loses the one
             that it used longest ago.
     """
 
-    def __init__(self, entries: Entries, clock: Clock, servability: Servability, max_bytes: int) -> None:
+    def __init__(
+        self, entries: Entries, clock: Clock, servability: Servability, repeats: Repeats, max_bytes: int
+    ) -> None:
         self._stored = entries
         self._clock = clock
         self._servability = servability
+        self._repeats = repeats
         self._entries: FairMemory[bytes, Entry] = FairMemory(
             max_items=max_bytes // _ENTRY_OVERHEAD_BYTES,
             max_bytes=max_bytes,
@@ -41,6 +46,8 @@ class ExactTier:
     async def look(self, account: Account, keyed: KeyedRequest) -> Entry | None:
         """Return the entry to serve where the request may read the cache, and note the stage in its account."""
         entry = await self.find(keyed) if may_read(keyed) else None
+        if entry is not None and keyed.cacheability.tier is Tier.SEMANTIC:
+            self._repeats.note(keyed.request.tenant, keyed.request.namespace, has_near=True)
         account.lap("exact")
         return entry
 

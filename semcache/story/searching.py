@@ -64,6 +64,8 @@ class Searching:
         self._index = rooms.index
         self._decider = rooms.decider
         self._k = rooms.settings.decision.k
+        self._near = rooms.settings.decision.threshold
+        self._repeats = rooms.decider.repeats
         self._servability = servability
         self._classifying = classifying
         self._judging = judging
@@ -80,7 +82,12 @@ class Searching:
             OverloadedError: the embedder or the index takes no more.
         """
         await self._reembedding.want(keyed)
-        return await self._judged(account, keyed, self._decider.decide, self._decider.least_similarity)
+        found = await self._search(account, keyed)
+        _, neighbours = found
+        if neighbours:
+            has_near = neighbours[0].similarity >= self._near
+            self._repeats.note(keyed.request.tenant, keyed.request.namespace, has_near=has_near)
+        return await self._judged(account, found, self._decider.decide, self._decider.least_similarity)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search, and judge every one of the nearest entries, for people who ask why.
@@ -88,7 +95,8 @@ class Searching:
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
-        return await self._judged(account, keyed, self._decider.judge_all, lambda _: -1.0)
+        found = await self._search(account, keyed)
+        return await self._judged(account, found, self._decider.judge_all, lambda _: -1.0)
 
     async def classify(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Embed a request that nothing was compared with, where an exemplar may still name its task."""
@@ -102,12 +110,12 @@ class Searching:
     async def _judged(
         self,
         account: Account,
-        keyed: KeyedRequest,
+        found: tuple[Searched, Sequence[Neighbour]],
         judge: Judge,
         least_similarity: Callable[[KeyedRequest], float],
     ) -> Searched:
-        """Search, and judge the neighbours from the similarity that the request, once classified, asks for."""
-        searched, neighbours = await self._search(account, keyed)
+        """Judge what a search found, from the similarity that the request, once classified, asks for."""
+        searched, neighbours = found
         if searched.vector is None:
             return searched
         keyed, vector = searched.keyed, searched.vector

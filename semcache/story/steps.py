@@ -63,7 +63,8 @@ class Steps:
         servability = Servability(rooms.clock, rooms.upstream)
         classifying = Classifying(rooms.tasks)
         answers = Answers(rooms.clock)
-        exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
+        exact_bytes, repeats = rooms.settings.store.exact_cache_bytes, rooms.decider.repeats
+        exact = ExactTier(rooms.store.entries, rooms.clock, servability, repeats, exact_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
         reembedding = Reembedding(rooms.store, rooms.embedder, rooms.clock)
         searching = Searching(rooms, servability, classifying, judging, twins, reembedding=reembedding)

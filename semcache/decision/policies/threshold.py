@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from semcache.decision.repeats import Repeats
 from semcache.model import Bound, Evidence, Judgement, Request
 from semcache.settings import DecisionSettings
 
 
 class ThresholdPolicy:
-    """One threshold, with overrides by namespace and task type; the most specific override wins."""
+    """One threshold, with overrides by namespace and task type; the most specific override wins.
 
-    def __init__(self, settings: DecisionSettings) -> None:
+    A namespace without an override whose repeats are few has a higher threshold: where few requests repeat another,
+    most of those that look so are traps.
+    """
+
+    def __init__(self, settings: DecisionSettings, repeats: Repeats) -> None:
         self._default = settings.threshold
+        self._few_repeats = max(settings.threshold, settings.few_repeats_threshold)
+        self._repeats = repeats
         self._overrides = {(item.namespace, item.task_type): item.threshold for item in settings.overrides}
 
     def bound(self, request: Request) -> Bound:
@@ -36,6 +43,8 @@ class ThresholdPolicy:
         for key in ((namespace, task_type), (namespace, ""), ("", task_type)):
             if key in self._overrides and key != ("", ""):
                 return self._overrides[key], _rule(*key)
+        if self._few_repeats > self._default and self._repeats.are_few(request.tenant, namespace):
+            return self._few_repeats, "few_repeats_threshold"
         return self._default, "threshold"
 
 

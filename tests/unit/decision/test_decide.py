@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import structlog
 
-from semcache.decision import GUARDS, Decider, ThresholdPolicy, policy_of, read
+from semcache.decision import GUARDS, Decider, Repeats, ThresholdPolicy, policy_of, read
 from semcache.decision.guards.wording import LIFT
 from semcache.decision.pair import Pair
 from semcache.errors import SettingsError
@@ -299,7 +299,7 @@ def test_without_guards_no_words_are_counted() -> None:
 
 
 def test_the_setting_names_the_policy() -> None:
-    assert isinstance(policy_of(DecisionSettings()), ThresholdPolicy)
+    assert isinstance(policy_of(DecisionSettings(), Repeats()), ThresholdPolicy)
     with pytest.raises(SettingsError, match=r"decision\.policy: there is no policy 'nonsense', only threshold"):
         Decider(DecisionSettings(policy="nonsense"))
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from semcache.decision import Repeats
 from semcache.model import Cacheability, KeyedRequest, Rejection, Request, Selector, Tier
 from semcache.story.exact import ExactTier
 from semcache.story.rules import Servability
@@ -36,7 +37,8 @@ class Shelf:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
         servability = Servability(self.clock, ScriptedUpstream())
-        self.tier = ExactTier(self.store.entries, self.clock, servability, max_bytes)
+        self.repeats = Repeats()
+        self.tier = ExactTier(self.store.entries, self.clock, servability, self.repeats, max_bytes)
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ async def test_an_entry_that_a_commit_removes_while_it_is_read_is_not_kept():
         await shelf.store.entries.invalidate(Selector("acme", everything=True), apply=True)
 
     slow = SlowReads(shelf.store.entries, invalidate)
-    tier = ExactTier(slow, shelf.clock, Servability(shelf.clock, ScriptedUpstream()), 1_000_000)
+    tier = ExactTier(slow, shelf.clock, Servability(shelf.clock, ScriptedUpstream()), shelf.repeats, 1_000_000)
     assert await tier.find(keyed("a")) is not None, "it was live when the read began"
     assert tier.size_bytes == 0
     assert await tier.find(keyed("a")) is None

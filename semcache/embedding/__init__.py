@@ -1,7 +1,8 @@
 """Text to unit vectors: the model, its backend, and the queue and threads before the device.
 
-- Owns: the model's files and its vector space (`models`), the tokenizer, the network on a device (`backend`), and the
-  texts that wait for it (`queue`). What is computed when is planned by a pure function (`scheduling.plan`).
+- Owns: the model's files and its vector space (`models`), its LoRA adapter (`adapter`, `adapting`), the tokenizer, the
+  network on a device (`backend`), and the texts that wait for it (`queue`). What is computed when is planned by a pure
+  function (`scheduling.plan`).
 - Threads: one for each forward pass that the device runs at the same time, a lane (`lanes`): two with OpenVINO, one
   with torch. A lane asks the queue for a batch, computes it and answers the callers on their event loops. Callers
   tokenise short texts on the event loop, longer ones in a worker thread.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,10 +17,11 @@ import lmdb
 from semcache import encryption
 from semcache.disk import Environment, inspecting, narrow
 from semcache.encryption import KEY_FILE, MasterKey
-from semcache.errors import StoreUnusableError
+from semcache.errors import StoreError, StoreUnusableError
 from semcache.settings import StoreSettings
 from semcache.store import embedders, encrypted, layout, seals
 from semcache.store.damage import Damage
+from semcache.store.damage import entry as entry_of_row
 from semcache.store.embedders import EmbedderRun, Runs
 from semcache.store.layout import Counters, Databases
 
@@ -250,7 +252,8 @@ def settle_meta(
             txn.put(layout.META_FORMAT, layout.STORE_FORMAT.to_bytes(2, "big"), db=dbs.meta)
             _add_name(txn, dbs, layout.META_SECRETS, known, secret_key_ids[0] if secret_key_ids else "")
             counters = _counters(txn, dbs, damage)
-            runs = embedders.continued(_embedder_runs(txn, dbs, damage), counters.next_entry_id, embedder_fingerprint)
+            runs = _embedder_runs(txn, dbs, counters.next_entry_id, damage)
+            runs = embedders.continued(runs, counters.next_entry_id, embedder_fingerprint)
             txn.put(layout.META_RUNS, embedders.pack_runs(runs), db=dbs.meta)
             txn.delete(layout.META_FINGERPRINTS, db=dbs.meta)
             return replace(counters, embedder_runs=runs)
@@ -258,8 +261,12 @@ def settle_meta(
         raise _unusable(path, error) from error
 
 
-def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> Runs:
-    """Return the recorded runs; where there are none, or they can't be read, all vectors are one run."""
+def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases, next_id: int, damage: Damage) -> Runs:
+    """Return the recorded runs; where there are none, or they can't be read, they are counted.
+
+    All vectors are one run then, but for those of entries that name their embedder, each of which has a run of its own
+    behind all ids. This walks over all entries with a vector.
+    """
     row = txn.get(layout.META_RUNS, db=dbs.meta)
     runs = None if row is None else embedders.unpack_runs(row)
     if runs is not None:
@@ -268,7 +275,21 @@ def _embedder_runs(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage)
         damage.note(["meta/embedder_runs"], "it isn't known which embedder made the vectors.")
     # Format 1 has the names of all embedders so far: they say who made the vectors only if there is a single name.
     names = _names(txn, dbs, layout.META_FINGERPRINTS, damage)
-    return (EmbedderRun(1, names.pop() if len(names) == 1 else "", txn.stat(db=dbs.vectors)["entries"]),)
+    counts: Counter[str] = Counter()
+    with damage.skipped("the embedders of entries"), txn.cursor(db=dbs.vectors) as cursor:
+        for key in cursor.iternext(values=False):
+            counts[_named_embedder(txn, dbs, key[-8:])] += 1
+    unnamed = EmbedderRun(1, names.pop() if len(names) == 1 else "", counts.pop("", 0))
+    return (unnamed, *(EmbedderRun(next_id, name, vectors) for name, vectors in sorted(counts.items())))
+
+
+def _named_embedder(txn: lmdb.Transaction[bytes], dbs: Databases, key: bytes) -> str:
+    """Return the embedder that an entry names by itself; empty where it names none or can't be read."""
+    row = txn.get(key, db=dbs.entries)
+    try:
+        return "" if row is None else entry_of_row(key, row).embedder
+    except StoreError:
+        return ""
 
 
 def _counters(txn: lmdb.Transaction[bytes], dbs: Databases, damage: Damage) -> Counters:

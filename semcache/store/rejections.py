@@ -84,6 +84,16 @@ class RejectionRows:
             grown -= self.delete(oldest)
         return grown
 
+    def renew(self, tenant: str, exact_key: bytes, rejection: Rejection) -> int:
+        """Write another vector into a rejection of a request's entry, if there is one; return by how much it has grown.
+
+        Its end stays.
+        """
+        key = layout.rejections_prefix(tenant, exact_key) + rejection.exact_key
+        row = self._txn.get(key, db=self._db)
+        known = None if row is None else unpack(key, row)
+        return 0 if known is None else self.add(tenant, exact_key, rejection, known[0])
+
     def delete(self, key: bytes) -> int:
         """Delete a row with its row of `expiry`; return how many bytes they took."""
         row = self._txn.pop(key, db=self._db)

@@ -8,30 +8,26 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import lmdb
-import numpy as np
 
 from semcache import encryption
-from semcache.errors import StoreUnusableError
-from semcache.model import Changes, Entry, LedgerHour, LedgerRecord, Rejection, ServedHit, Vector
-from semcache.store import damage, embedders, eviction, layout, scanning, seals
+from semcache.model import Changes, LedgerHour, LedgerRecord, ServedHit
+from semcache.store import damage, embedders, eviction, layout, scanning
 from semcache.store.accesses import AccessRows
-from semcache.store.codec import encode_entry, encode_hour, encode_served, is_of_older_store
+from semcache.store.codec import encode_hour, encode_served
 from semcache.store.damage import Damage
+from semcache.store.entry_changes import EntryChanges
 from semcache.store.eviction import Access
 from semcache.store.layout import Counters, Databases
-from semcache.store.rejections import OLDER_TTL_S, RejectionRows, latest
 from semcache.store.rollup import HourName, merged, rolled_up
-from semcache.store.table import sealed_again
 
 _FOREVER_S = 1e12
 """Wall seconds in the year 33658: later than any row."""
 _U32 = struct.Struct(">I")
 
 
-class WriteTransaction:
+class WriteTransaction(EntryChanges):
     """The changes of one commit group. Used by the writer's thread alone, between `begin` and commit."""
 
     def __init__(
@@ -42,21 +38,10 @@ class WriteTransaction:
         access: Callable[[int], Access],
         found_damage: Damage,
     ) -> None:
-        self._txn = txn
-        self._damage = found_damage
-        self._dbs = dbs
-        self._rejections = RejectionRows(txn, dbs, found_damage)
+        super().__init__(txn, dbs, counters, found_damage)
         self.access_rows = AccessRows(txn, dbs, found_damage)
         self._access = access
         self._before = counters
-        self._next_id = counters.next_entry_id
-        self._entries = counters.entries
-        self._entry_bytes = counters.entry_bytes
-        self._history_bytes = counters.history_bytes
-        self._embedder_runs = list(counters.embedder_runs)
-        self._added: dict[int, tuple[bytes, int, Vector]] = {}
-        self._removed: list[tuple[bytes, int, bytes]] = []
-        self._rewritten: dict[int, None] = {}
         self.evicted = 0
         self.expired = 0
         self.history_dropped = 0
@@ -82,129 +67,6 @@ class WriteTransaction:
             self._txn.put(layout.META_COUNTERS, counters.pack(), db=self._dbs.meta)
         if counters.embedder_runs != self._before.embedder_runs:
             self._txn.put(layout.META_RUNS, embedders.pack_runs(counters.embedder_runs), db=self._dbs.meta)
-
-    def _put(self, tenant: str | None, key: bytes, row: bytes, db: lmdb._Database, **options: bool) -> bool:
-        """Write a row under the key of its tenant, or of the store itself (None); return whether it was written."""
-        return self._txn.put(key, encryption.stored_row(self._txn, tenant, key, row, db), db=db, **options)
-
-    # -- entries
-
-    def entry(self, entry_id: int) -> Entry | None:
-        """Return the entry, even an expired one; None when it is gone or damaged."""
-        key = layout.pack_id(entry_id)
-        return self._undamaged(key, self._txn.get(key, db=self._dbs.entries))
-
-    def _undamaged(self, key: bytes, row: bytes | None) -> Entry | None:
-        try:
-            return None if row is None else self._damage.read(damage.entry, key, row)
-        except StoreUnusableError:  # A newer semcache wrote the row. Its write must not hold up those of others.
-            return None
-
-    def put(self, entry: Entry, row: bytes, vector: Vector | None) -> Entry:
-        """Store a new entry under the next id, in place of the entry with its exact key; return it with its id.
-
-        Args:
-            entry: its `entry_id` is ignored.
-            row: `encode_entry(entry)`, made by the caller so that it hears of values that no row can hold.
-            vector: unit vector of shape (dimension,), or None.
-        """
-        old = self._txn.get(entry.exact_key, db=self._dbs.exact)
-        replaced = None if old is None else self.delete(layout.unpack_id(old))
-        # A rejection says that two requests differ. A fresh answer to one of them doesn't change that.
-        rejections = self._rejections.of(entry.tenant, entry.exact_key)
-        if replaced is not None and replaced.text == entry.text:
-            rejections = [*replaced.rejections, *rejections]
-        if rejections:
-            entry = replace(entry, rejections=latest((*rejections, *entry.rejections)))
-            row = encode_entry(entry)
-        entry = replace(entry, entry_id=self._next_id)
-        self._next_id += 1
-        key, row = layout.pack_id(entry.entry_id), sealed_again(row, entry.entry_id)
-        self._put(entry.tenant, key, row, self._dbs.entries, append=True)
-        self._txn.put(entry.exact_key, key, db=self._dbs.exact)
-        for label in layout.label_keys(entry):
-            self._txn.put(label, b"", db=self._dbs.tags)
-        self._txn.put(layout.entry_expiry_key(entry), b"", db=self._dbs.expiry)
-        vector_row = b""
-        if vector is not None:
-            raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
-            vector_row = seals.sealed_row(entry.partition + key, raw)
-            self._put(entry.tenant, entry.partition + key, vector_row, self._dbs.vectors)
-            self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
-            self._count_vector(entry.entry_id, 1)
-        self._entries += 1
-        self._entry_bytes += layout.entry_bytes(entry, len(row), len(vector_row))
-        return entry
-
-    def _count_vector(self, entry_id: int, by: int) -> None:
-        at = embedders.position(self._embedder_runs, entry_id)
-        if at is not None:
-            self._embedder_runs[at] = self._embedder_runs[at].plus(by)
-
-    def delete(self, entry_id: int) -> Entry | None:
-        """Delete an entry with all rows that refer to it; return it, or None when it is gone or damaged.
-
-        Of a damaged entry only its own row can be deleted. Readers skip rows that refer to it; `repair` deletes them.
-        """
-        key = layout.pack_id(entry_id)
-        row = self._txn.pop(key, db=self._dbs.entries)
-        if row is None:
-            return None
-        self._entries -= 1
-        self._txn.delete(key, db=self._dbs.access)
-        entry = self._undamaged(key, row)
-        if entry is None:
-            self._entry_bytes = max(0, self._entry_bytes - layout.row_bytes(8, len(row)))
-            return None
-        if self._txn.get(entry.exact_key, db=self._dbs.exact) == key:
-            self._txn.delete(entry.exact_key, db=self._dbs.exact)
-        if entry.rejections and is_of_older_store(row):
-            for rejection in entry.rejections:  # When they were reported isn't known: before the entry's end.
-                self._keep_rejection(entry.tenant, entry.exact_key, rejection, entry.expires_s + OLDER_TTL_S)
-        vector = self._txn.pop(entry.partition + key, db=self._dbs.vectors)
-        if vector is not None:
-            self._count_vector(entry_id, -1)
-        for label in layout.label_keys(entry):
-            self._txn.delete(label, db=self._dbs.tags)
-        self._txn.delete(layout.entry_expiry_key(entry), db=self._dbs.expiry)
-        self._entry_bytes = max(0, self._entry_bytes - layout.entry_bytes(entry, len(row), len(vector or b"")))
-        # An entry that was added in this group too was never visible: subscribers only hear that it was removed.
-        self._added.pop(entry_id, None)
-        self._rewritten.pop(entry_id, None)
-        self._removed.append((entry.partition, entry_id, entry.exact_key))
-        return entry
-
-    # -- rejections
-
-    def reject(self, tenant: str, exact_key: bytes, rejection: Rejection, ends_s: float) -> None:
-        """Remember until `ends_s` (wall seconds) that two requests of a tenant need different answers.
-
-        The entry of `exact_key` isn't served to the rejection's request, nor that one's entry to this request.
-        """
-        mirrored = Rejection(exact_key, self._vector_of(exact_key))
-        for of, other in ((exact_key, rejection), (rejection.exact_key, mirrored)):
-            self._keep_rejection(tenant, of, other, ends_s)
-            key, old, entry = self._under(of)
-            if entry is not None:
-                row = encode_entry(replace(entry, rejections=latest((*entry.rejections, other))))
-                self._put(entry.tenant, key, row, self._dbs.entries)
-                self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
-                self._rewritten[entry.entry_id] = None
-
-    def _keep_rejection(self, tenant: str, exact_key: bytes, rejection: Rejection, ends_s: float) -> None:
-        self._history_bytes += self._rejections.add(tenant, exact_key, rejection, ends_s)
-
-    def _vector_of(self, exact_key: bytes) -> bytes:
-        """Return the embedding of a request whose entry is stored, as float16 bytes; empty where there is none."""
-        key, _, entry = self._under(exact_key)
-        place = b"" if entry is None else entry.partition + key
-        return seals.rounded(place, self._txn.get(place, b"", db=self._dbs.vectors)) if place else b""
-
-    def _under(self, exact_key: bytes) -> tuple[bytes, bytes, Entry | None]:
-        """Return key, row and entry of an exact key; the entry is None when there is none, or a damaged one."""
-        key = self._txn.get(exact_key, b"", db=self._dbs.exact)
-        row = self._txn.get(key, b"", db=self._dbs.entries) if key else b""
-        return key, row, self._undamaged(key, row) if row else None
 
     # -- the ledger and served hits
 
@@ -300,10 +162,7 @@ class WriteTransaction:
             return
         vector = self._txn.pop(entry.partition + key[-8:], db=self._dbs.vectors)
         if vector is not None:
-            self._count_vector(entry.entry_id, -1)
-            self._entry_bytes = max(0, self._entry_bytes - layout.vector_row_bytes(len(vector)))
-            self._added.pop(entry.entry_id, None)
-            self._removed.append((entry.partition, entry.entry_id, entry.exact_key))
+            self._lose_vector(entry, vector)
 
     def due(self, kind: bytes, until_s: float, limit: int, *, first: bytes = b"") -> list[bytes]:
         """Return up to `limit` rows of `expiry` of a kind, from `first` on, whose time is over at `until_s`."""

@@ -4,7 +4,7 @@ Owns: the order of the steps, and nothing that lasts. State lies in the store, i
 Thread: the event loop alone.
 Remembers: entries of exact hits, decoded (`exact.py`, bounded by `store.exact_cache_bytes`; a commit drops
 the entries that it changed); the judge's opinions on 16,384 pairs (`opinions.py`) and its questions under way
-(`judge.py`).
+(`judge.py`); the partitions that wait to be embedded anew (`reembedding.py`, 4,096 at most).
 
 Every front (gRPC and HTTP) stands on `SemanticCache`, made of `Rooms`; nothing else of this room is used outside.
 """

@@ -17,6 +17,7 @@ from semcache.story.classifying import Classifying
 from semcache.story.judge import Judge
 from semcache.story.judging import Decide, Judging
 from semcache.story.outcomes import Found, Outcome
+from semcache.story.reembedding import Reembedding
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 
@@ -57,6 +58,7 @@ class Searching:
         judging: Judging,
         judge: Judge,
         twins: Twins[Outcome],
+        reembedding: Reembedding,
     ) -> None:
         """Prepare it; the decision may look at `decision.k` of the nearest entries."""
         self._entries = rooms.store.entries
@@ -71,16 +73,18 @@ class Searching:
         self._judging = judging
         self._judge = judge
         self._twins = twins
+        self._reembedding = reembedding
 
     async def search(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search for an entry to serve; stop judging at the first that may be served. In the grey zone ask the judge.
 
         A request is embedded only where there is something to compare it with: stored vectors in its partitions, or a
-        request in flight there.
+        request in flight there. Vectors of another embedder in its partitions are wanted anew from now on.
 
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
+        await self._reembedding.want(keyed)
         found = await self._search(account, keyed)
         self._note_repeat(keyed, found[1])
         searched = await self._judged(account, found, self._decider.decide, self._decider.least_judged)

@@ -21,6 +21,7 @@ from semcache.story.judging import Judging
 from semcache.story.lookaside import LookAside
 from semcache.story.outcomes import Outcome
 from semcache.story.paraphrases import Paraphrases
+from semcache.story.reembedding import Reembedding
 from semcache.story.replays import Replays
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -43,6 +44,7 @@ class Steps:
     flights: Flights[Outcome]
     searching: Searching
     judge: Judge
+    reembedding: Reembedding
     paraphrases: Paraphrases
     twins: Twins[Outcome]
     filling: Filling
@@ -67,7 +69,16 @@ class Steps:
         exact = ExactTier(rooms.store.entries, rooms.clock, servability, repeats, exact_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
         judge = Judge(rooms)
-        searching = Searching(rooms, servability, classifying, judging=judging, judge=judge, twins=twins)
+        reembedding = Reembedding(rooms.store, rooms.embedder, rooms.clock)
+        searching = Searching(
+            rooms,
+            servability,
+            classifying,
+            judging=judging,
+            judge=judge,
+            twins=twins,
+            reembedding=reembedding,
+        )
         stale = StaleAnswers(rooms, servability)
         filling = Filling(rooms, judging, stale)
         rooms.store.entries.subscribe(rooms.index.apply)
@@ -82,6 +93,7 @@ class Steps:
             flights=flights,
             searching=searching,
             judge=judge,
+            reembedding=reembedding,
             paraphrases=Paraphrases(rooms, servability, judging, twins),
             twins=twins,
             filling=filling,

@@ -24,6 +24,7 @@ class HashingEmbedder:
         dimension: length of a vector.
         window_words: words of a text beyond which `fits` is false.
         unknown: characters that `knows` is false for.
+        adapter: a name that makes another vector space of the same dimension, as an adapter of a model does.
 
     Attributes:
         batches: the texts of each call to `embed`, oldest first.
@@ -31,10 +32,11 @@ class HashingEmbedder:
         small_batches: the last value given to `keep_batches_small`.
     """
 
-    def __init__(self, *, dimension: int = 384, window_words: int = 256, unknown: str = "") -> None:
+    def __init__(self, *, dimension: int = 384, window_words: int = 256, unknown: str = "", adapter: str = "") -> None:
         self._dimension = dimension
         self._window_words = window_words
         self._unknown = frozenset(unknown)
+        self._adapter = adapter
         self._failure: Exception | None = None
         self._gate: asyncio.Event | None = None
         self.small_batches = False
@@ -45,7 +47,7 @@ class HashingEmbedder:
     @property
     def fingerprint(self) -> str:
         """Names the vector space."""
-        return f"hashing-{self._dimension}"
+        return f"hashing-{self._dimension}{self._adapter and '-'}{self._adapter}"
 
     @property
     def dimension(self) -> int:
@@ -77,7 +79,7 @@ class HashingEmbedder:
         """Return the unit vector of one text, (dimension,)."""
         vector = np.zeros(self._dimension, dtype=np.float32)
         for feature, weight in _features(text):
-            digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
+            digest = hashlib.blake2b(feature.encode(), digest_size=8, key=self._adapter.encode()).digest()
             position = int.from_bytes(digest[:4], "little") % self._dimension
             vector[position] += weight if digest[4] & 1 else -weight
         length = float(np.linalg.norm(vector))
@@ -123,6 +125,7 @@ class HashingEmbedder:
             device="cpu",
             precision="fp32",
             dimension=self._dimension,
+            adapter=self._adapter,
         )
 
     async def close(self) -> None:

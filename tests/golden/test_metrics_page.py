@@ -11,6 +11,7 @@ from semcache.model import (
     ZERO_COST,
     CallStats,
     Cost,
+    EmbedderStats,
     FrontStats,
     IndexSize,
     IndexStats,
@@ -41,6 +42,7 @@ def page():
     stats = StoreStats(
         entries=3,
         inert=5,
+        reembedded=10,
         used_bytes=4096,
         evictions=1,
         expirations=2,
@@ -51,6 +53,7 @@ def page():
         clock_jumps=9,
     )
     metrics.watch_store(lambda: stats)
+    metrics.watch_embedder(lambda: EmbedderStats(adapter_problem="it is damaged"))
     metrics.watch_index(lambda: IndexStats(by_strategy={"numpy": IndexSize(partitions=2, vectors=3)}))
     metrics.watch_queues(lambda: [QueueStats("store", depth=1, capacity=9), QueueStats("embed", depth=0, capacity=9)])
     metrics.watch_budgets(lambda: {"all": 0.5})

@@ -95,6 +95,11 @@ VALUES = {
         codec.encode_served,
         codec.decode_served,
     ),
+    "entry of format 5": (
+        entry(entry_id=7, embedder="f" * 64),
+        codec.encode_entry,
+        lambda row: codec.decode_entry(7, row),
+    ),
 }
 
 

@@ -74,6 +74,7 @@ ENTRIES = st.builds(
     features=st.dictionaries(TEXT, TEXTS, max_size=3),
     rejections=st.lists(st.builds(Rejection, KEY, st.binary(max_size=20)), max_size=3).map(tuple),
     entry_id=st.integers(1, 2**64 - 1),
+    embedder=TEXT,
 )
 RECORDS = st.builds(
     LedgerRecord,
@@ -226,6 +227,26 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         self.vectors.pop(entry_id, None)
         self.embedder_of.pop(entry_id, None)
 
+    @rule(chance=st.randoms(use_true_random=False), limit=st.integers(1, 4), drop=st.booleans())
+    def reembed(self, *, chance: Any, limit: int, drop: bool) -> None:
+        places = sorted({self.entries[entry_id].partition for entry_id in self.vectors})
+        if not places or not self.embedder:
+            return
+        partition = chance.choice(places)
+        target = digest(f"{partition.hex()} {self.embedder}")
+        ids = sorted(entry_id for entry_id in self.vectors if self.entries[entry_id].partition == partition)[:limit]
+        assert self.run(self.store.vectors.texts(partition, limit)) == {n: self.entries[n].text for n in ids}
+        vectors: dict[int, Vector | None] = {entry_id: vector(entry_id) for entry_id in ids}
+        if drop:
+            vectors[ids[0]] = None
+        assert self.run(self.store.vectors.reembed(partition, target, vectors)) == len(ids) - drop
+        for entry_id, made in vectors.items():
+            del self.vectors[entry_id], self.embedder_of[entry_id]
+            if made is not None:
+                self.entries[entry_id] = replace(self.entries[entry_id], partition=target, embedder=self.embedder)
+                self.vectors[entry_id] = made
+                self.embedder_of[entry_id] = self.embedder
+
     @rule(seconds=st.integers(0, 30) | st.just(int(SETTLING_S)))
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
@@ -315,6 +336,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         assert self.store.stats().entries == len(self.entries)
         others = [name for name in self.embedder_of.values() if name not in {"", self.embedder}]
         assert self.store.stats().inert == (len(others) if self.embedder else 0)
+        assert set(self.store.vectors.other_embedders()) == (set(others) if self.embedder else set())
 
     @rule()
     def ledger_agrees(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import semcache
 from semcache.cli import main
+from semcache.testing.embedder import HashingEmbedder
 from semcache.testing.serving import serving
 from tests.integration.calls import complete
 
@@ -124,11 +125,14 @@ async def test_stats_and_explain_of_a_running_server() -> None:
         },
         "costs": {"budgets": [{"name": "a-day", "limit_usd": 2.5, "period": "day", "tenant": "*"}]},
     }
-    async with serving(sections) as served:
+    async with serving(sections, embedder=HashingEmbedder(adapter="tuned")) as served:
         await complete(served, "How do I reset my 2 passwords?")
         stats = await asyncio.to_thread(run, "stats", "--json", SEMCACHE_ADDRESS=served.address)
-        assert json.loads(stats.stdout.splitlines()[-1])["stats"]["requests"]["miss"] == "1"
+        document = json.loads(stats.stdout.splitlines()[-1])["stats"]
+        assert document["requests"]["miss"] == "1"
+        assert document["embedder"]["adapter"] == "tuned"
         table = await asyncio.to_thread(run, "stats", SEMCACHE_ADDRESS=served.address)
+        assert "hashing-384-tuned with tuned" in table.stdout
         assert "hit ratio" in table.stdout
         assert "This tenant's budgets" in table.stdout
         assert "$2.500000" in table.stdout

@@ -27,6 +27,7 @@ def keying(
     settings: CacheabilitySettings = CacheabilitySettings(),  # noqa: B008 - frozen
     per_end_user: bool = True,
     memo: RequestMemo | None = None,
+    other_embedders: Sequence[str] = (),
 ) -> Keying:
     return Keying(
         secrets=secrets,
@@ -41,6 +42,7 @@ def keying(
         ),
         per_end_user=per_end_user,
         memo=memo,
+        other_embedders=lambda: other_embedders,
     )
 
 

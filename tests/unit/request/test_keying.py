@@ -61,6 +61,26 @@ def test_another_route_policy_version_changes_both_keys() -> None:
     assert one.exact_key != other.exact_key
 
 
+def test_a_request_knows_its_partitions_under_other_embedders_and_each_secret() -> None:
+    one, two = "a" * 16, "b" * 16
+    keyed = key(BASE, by=keying(secrets=[one, two], fingerprint="new", other_embedders=["old", "older"]))
+    expected = [
+        key(BASE, by=keying(secrets=[secret], fingerprint=name)).partition
+        for name in ("old", "older")
+        for secret in (one, two)
+    ]
+    assert list(keyed.inert_partitions) == expected
+    assert set(expected).isdisjoint(keyed.partitions)
+    assert keyed.exact_key == key(BASE, by=keying(secrets=[one], fingerprint="old")).exact_key
+    assert key(BASE).inert_partitions == ()
+
+
+def test_the_partitions_of_a_few_other_embedders_are_computed_at_most() -> None:
+    names = [f"model {number}" for number in range(50)]
+    keyed = key(BASE, by=keying(other_embedders=names))
+    assert keyed.inert_partitions == tuple(key(BASE, by=keying(fingerprint=name)).partition for name in names[:3])
+
+
 def test_an_older_secret_is_kept_for_reading() -> None:
     old, new = keying(secrets=["o" * 16]), keying(secrets=["n" * 16, "o" * 16])
     assert key(BASE, by=new).older_partitions == (key(BASE, by=old).partition,)

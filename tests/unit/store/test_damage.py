@@ -422,6 +422,31 @@ async def test_a_store_that_lost_who_made_its_entries_opens_and_calls_none_inert
     await store.close()
 
 
+@pytest.mark.parametrize("repaired", [False, True])
+async def test_a_store_that_lost_who_made_its_entries_knows_those_that_were_embedded_anew(tmp_path, repaired):
+    await filled(tmp_path)
+    store = open_store(tmp_path, embedder="two")
+    partition = entry("kept").partition
+    ids = list(await store.vectors.texts(partition, 9))
+    assert await store.vectors.reembed(partition, digest("new"), {ids[0]: vector(7)}) == 1
+    await store.close()
+    with writing(tmp_path) as (txn, dbs):
+        damage_runs(txn, dbs)
+    if repaired:
+        repair(store_settings(tmp_path))
+    for embedder, inert in (("one", 1), ("three", 1), ("two", 0), ("four", 1)):
+        store = open_store(tmp_path, embedder=embedder)
+        assert store.stats().inert == inert
+        assert list(store.vectors.other_embedders()) == ["two"] * inert
+        await store.close()
+        assert check(store_settings(tmp_path)).clean
+    store = open_store(tmp_path, embedder="three")
+    await store.entries.invalidate(Selector("acme", entry_ids=(ids[0],)), apply=True)
+    assert store.stats().inert == 0
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+
+
 async def test_a_vector_of_another_length_is_left_out(tmp_path):
     await filled(tmp_path)
     store = open_store(tmp_path)

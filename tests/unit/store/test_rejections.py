@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from semcache.model import Rejection, Selector
-from semcache.store import check, layout, repair
+from semcache.store import check, codec, layout, repair
 from semcache.store.codec import encode_entry
 from semcache.store.judged import read_judged
 from semcache.store.layout import pack_id
@@ -131,6 +131,14 @@ async def test_a_damaged_entry_gives_a_rejection_no_vector(tmp_path):
 # -- a store of before
 
 
+def of_format_3(row: bytes) -> bytes:
+    """The row of entry 1 without the columns of later formats, which stand before the text run."""
+    table = codec._ENTRY
+    start = 5 + table._older.size
+    columns = row[5 : start + table._later_of_format[3][0].size]
+    return sealed(b"\x03" + columns + row[start + table._later.size :], 1)
+
+
 async def made_by_format_3(path: Path) -> None:
     """Make a store of format 3, whose entry of `a` was reported wrong for another question."""
     store = open_store(path)
@@ -138,7 +146,7 @@ async def made_by_format_3(path: Path) -> None:
     await store.close()
     row = encode_entry(replace(entry("a"), rejections=(OF_A,)))
     with writing(path) as (txn, dbs):
-        txn.put(pack_id(1), sealed(b"\x03" + row[5:], 1), db=dbs.entries)
+        txn.put(pack_id(1), of_format_3(row), db=dbs.entries)
         txn.put(layout.META_FORMAT, (3).to_bytes(2, "big"), db=dbs.meta)
     repair(store_settings(path))  # It counts the bytes of the longer row.
     with writing(path) as (txn, dbs):
@@ -153,7 +161,7 @@ async def test_a_store_of_before_is_read_without_being_changed(tmp_path):
     assert read_judged(store_settings(tmp_path)).without_verdict == 0
 
 
-@pytest.mark.parametrize("end", ["expiry", "invalidation", "fresh answer"])
+@pytest.mark.parametrize("end", ["expiry", "invalidation", "fresh answer", "embedding anew"])
 async def test_rejections_of_an_entry_of_before_count_and_outlive_it(tmp_path, end):
     await made_by_format_3(tmp_path)
     clock = FakeClock()
@@ -162,6 +170,12 @@ async def test_rejections_of_an_entry_of_before_count_and_outlive_it(tmp_path, e
     if end == "expiry":
         clock.advance(3600)
         await store.sweep()
+    elif end == "embedding anew":
+        assert await store.vectors.reembed(entry().partition, digest("new"), {1: vector(3)}) == 1
+        await store.close()
+        assert check(store_settings(tmp_path)).clean
+        store = open_store(tmp_path, clock)
+        await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
     elif end == "invalidation":
         await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
     assert (await store.entries.put(entry("a", expires_s=START_WALL_S + 2e6), vector())).rejections == (OF_A,)

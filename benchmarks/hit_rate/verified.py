@@ -12,8 +12,8 @@ maximum exists; every ε is tried where the paper's code has a coarse grid, in t
 explored prompt is stored only if the nearest answer was wrong for it: observations gather at one entry an answer.
 
 The authors' published code starts each entry with two invented observations: a wrong answer at similarity 0 and a right
-one at similarity 1, and explores until it has six, so after four real ones. `start=INVENTED` does so. The bound holds for
-requests that were observed. Two that nobody observed raise it, most of all near 1: the paper's guarantee is void.
+one at similarity 1, and explores until it has six, so after four real ones. `start=INVENTED` does so. The bound holds
+for requests that were observed. Two that nobody observed raise it, most of all near 1: the paper's guarantee is void.
 
 Its weaknesses, as published: errors are counted per request, not per hit, so a stream that mostly misses may have hits
 that are mostly wrong; what is far from everything is still served with probability δ; only the nearest entry is looked

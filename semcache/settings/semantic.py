@@ -89,6 +89,10 @@ class DecisionSettings(Section):
     threshold: Cosine = 0.86
     """The score that a candidate must reach, in units of the cosine. The guards keep texts that are nearly the same
     below it; what it decides is how freely a request may be worded anew (docs/quality.md)."""
+    tuned_for: str = ""
+    """What computed the similarities that `threshold` and `overrides` were tuned on: model, fingerprint, runtime and
+    precision, as `semcache tune` writes them. The server doesn't start with something else, because the same texts then
+    have other similarities. Empty: not checked."""
     overrides: tuple[NamespaceThreshold, ...] = ()
     """Other thresholds for a namespace, a task type or both. The most specific one wins: first namespace and task type,
     then namespace, then task type."""

@@ -1,0 +1,211 @@
+"""How often `tune`'s recommendations break their budget: random halves of units, one to tune on, the other to count in.
+
+Each split deals the clusters of labelled texts at random into two halves. What `semcache tune` recommends from one half
+is played over the other, laid out in the same way. A recommendation breaks its budget if more than the budget of the
+hits served there are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measurements import Measurement, report
+from benchmarks.shared_data import folder
+from semcache.decision import Decider, Reading
+from semcache.embedding import open_embedder
+from semcache.evaluation.labels.pairs import BACKGROUND, NamedTexts
+from semcache.evaluation.statistics.bounds import upper_bound
+from semcache.evaluation.tune.background import shipped_background
+from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, WrongBudget, choose
+from semcache.evaluation.tune.curves import Mix
+from semcache.evaluation.tune.folds import cross_validate
+from semcache.evaluation.tune.pair_scores import ScoredPairs, ScoredRequests, score_requests
+from semcache.evaluation.tune.traffic import StreamTexts, lay_out, read_stream
+from semcache.evaluation.tune.tuning import withheld
+from semcache.evaluation.tune.units import units_of
+from semcache.model import Effect
+from semcache.settings import DecisionSettings, EmbeddingSettings, load_settings
+
+BUDGETS = (0.01, 0.02, 0.05, 0.1)
+GUARDED, BARE = "guards", "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one half recommends, and what that serves of the other.
+
+    Attributes:
+        budget: the budget.
+        threshold: the recommended threshold; None without one.
+        hit_ratio: the share of the other half's requests that it serves.
+        wrong_ratio: the share of wrong answers among these.
+        instead: the smallest budget that is proven where this one isn't; None if none is.
+        instead_wrong_ratio: the wrong ratio in the other half at that budget's threshold.
+    """
+
+    budget: float
+    threshold: float | None = None
+    hit_ratio: float = 0.0
+    wrong_ratio: float = 0.0
+    instead: float | None = None
+    instead_wrong_ratio: float = 0.0
+
+
+class Scores:
+    """Guarded scores of pairs, each compared once for all splits."""
+
+    def __init__(self, settings: DecisionSettings) -> None:
+        self._decider = Decider(settings)
+        self._readings: dict[str, Reading] = {}
+        self._scores: dict[tuple[str, str], float] = {}
+
+    def score(self, asked: str, stored: str, similarity: float) -> float:
+        """Return the cosine with the guards' adjustments; minus infinity for a vetoed pair."""
+        score = self._scores.get((asked, stored))
+        if score is None:
+            score, verdicts = self._decider.compare_readings(self._reading(asked), self._reading(stored), similarity)
+            if any(verdict.effect is Effect.VETO for verdict in verdicts):
+                score = -np.inf
+            self._scores[asked, stored] = score
+        return score
+
+    def _reading(self, text: str) -> Reading:
+        if text not in self._readings:
+            self._readings[text] = Reading(self._decider.features(text))
+        return self._readings[text]
+
+
+def main() -> None:
+    """Run the splits and print, for each budget, how many recommendations break it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=2026, help="of the splits")
+    parser.add_argument("--labels", type=Path, help="clusters of texts; without it, Banking77's")
+    parser.add_argument("--decision", choices=(GUARDED, BARE), default=GUARDED)
+    options = parser.parse_args()
+    labels = options.labels or _banking()
+    if labels is None:
+        sys.exit("Banking77's questions aren't here: set SEMCACHE_SHARED_DATA to the shared data, or name --labels.")
+    started = time.perf_counter()
+    named = read_names(labels)
+    texts = asyncio.run(_read(named))
+    outcomes = run_splits(texts, options.splits, options.seed, BUDGETS, options.decision)
+    measurements, details = summarise(outcomes, options.splits)
+    took = f"{time.perf_counter() - started:.0f} s"
+    note = f"{labels.name}, {options.decision}: {options.splits} splits with seed {options.seed}, {took}"
+    report("tune_splits", measurements, notes=[note], details=details)
+
+
+def read_names(path: Path) -> NamedTexts:
+    """Return the texts of a file of clusters; those of intents count as clusters here."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    texts = tuple((str(row.get("cluster") or row["intent"]), row["text"].strip()) for row in rows)
+    return NamedTexts("cluster", tuple((name, text) for name, text in texts if name != "oos"))
+
+
+def run_splits(
+    texts: StreamTexts, splits: int, seed: int, budgets: Sequence[float], decision: str = GUARDED
+) -> list[Outcome]:
+    """Return the outcome of each budget in each split."""
+    chance = random.Random(f"tune/{seed}")
+    scores = Scores(DecisionSettings()) if decision == GUARDED else None
+    names = sorted({name for name in texts.names if name != BACKGROUND})
+    outcomes = []
+    for _ in range(splits):
+        chance.shuffle(names)
+        half = len(names) // 2
+        own, other = (_scored(texts.part(set(part)), scores) for part in (names[:half], names[half:]))
+        units = units_of([item.pair for item in own.pairs])
+        for limit in budgets:
+            budget = WrongBudget(limit)
+            choice = choose(own, units, budget, Mix())
+            if choice.proven is not None:
+                choice = withheld(choice, cross_validate(own, units, budget, Mix()))
+            outcomes.append(_outcome(limit, choice, other))
+    return outcomes
+
+
+def summarise(outcomes: Sequence[Outcome], splits: int) -> tuple[list[Measurement], dict[str, object]]:
+    """Return the share of recommendations that break each budget, and all figures for the JSON."""
+    measurements, details = [], {}
+    for limit in dict.fromkeys(outcome.budget for outcome in outcomes):
+        of_budget = [outcome for outcome in outcomes if outcome.budget == limit]
+        given = [outcome for outcome in of_budget if outcome.threshold is not None]
+        broke = sum(outcome.wrong_ratio > limit for outcome in given)
+        instead = [outcome for outcome in of_budget if outcome.instead is not None]
+        name = f"≤ {100 * limit:g} % wrong per hit"
+        measurements.append(Measurement(f"{name}: splits with a recommendation", "%", (100 * len(given) / splits,)))
+        if given:
+            measurements += [
+                Measurement(f"{name}: recommendations that break it", "%", (100 * broke / len(given),), at_most=5.0),
+                Measurement(f"{name}: hit ratio in the other half", "%", tuple(100 * one.hit_ratio for one in given)),
+                Measurement(f"{name}: threshold", "", tuple(one.threshold or 0.0 for one in given)),
+            ]
+        details[f"{limit:g}"] = {
+            "recommended": len(given),
+            "broke": broke,
+            "broke_at_most_by_chance": float(upper_bound(broke, max(1, len(given)))) if given else None,
+            "instead": len(instead),
+            "instead_broke": sum(one.instead_wrong_ratio > (one.instead or 0.0) for one in instead),
+            "instead_budgets": {f"{at:g}": sum(one.instead == at for one in instead) for at in OTHER_BUDGETS},
+        }
+    return measurements, details
+
+
+def _outcome(limit: float, choice: ThresholdChoice, other: ScoredRequests) -> Outcome:
+    if choice.proven is not None:
+        hit_ratio, wrong_ratio = _served(other, choice.proven.threshold)
+        return Outcome(limit, choice.proven.threshold, hit_ratio, wrong_ratio)
+    shortfall = choice.shortfall
+    if shortfall is None or shortfall.at is None:
+        return Outcome(limit)
+    return Outcome(limit, instead=shortfall.limit, instead_wrong_ratio=_served(other, shortfall.at.threshold)[1])
+
+
+def _served(scored: ScoredRequests, threshold: float) -> tuple[float, float]:
+    hit = scored.served(threshold) & scored.compared()
+    served, wrong = float(scored.weights[hit].sum()), float(scored.weights[hit & ~scored.same].sum())
+    return served / scored.requests, wrong / served if served else 0.0
+
+
+def _scored(texts: StreamTexts, scores: Scores | None) -> ScoredRequests:
+    laid = lay_out(texts, DecisionSettings().k)
+    values = np.array(
+        [
+            np.inf
+            if item.similarity is None
+            else item.similarity
+            if scores is None
+            else scores.score(item.asked, item.stored, item.similarity)
+            for item in laid.compared
+        ]
+    )
+    same = np.array([item.pair.same for item in laid.compared], np.bool_)
+    return score_requests(ScoredPairs(laid.compared, values, same, ((),) * len(laid.compared)), laid.requests)
+
+
+async def _read(named: NamedTexts) -> StreamTexts:
+    embedder = await asyncio.to_thread(open_embedder, EmbeddingSettings())
+    try:
+        return await read_stream(named, shipped_background(), embedder, load_settings(), lambda _: None)
+    finally:
+        await embedder.close()
+
+
+def _banking() -> Path | None:
+    data = folder()
+    return None if data is None else data / "clusters/banking77_dev.jsonl"
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ from semcache.embedding import open_embedder
 from semcache.evaluation.labels.pairs import BACKGROUND, NamedTexts
 from semcache.evaluation.statistics.bounds import upper_bound
 from semcache.evaluation.tune.background import shipped_background
-from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, WrongBudget, choose
+from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, WrongBudget, choose_by, evidence_of
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.folds import cross_validate
 from semcache.evaluation.tune.pair_scores import ScoredPairs, ScoredRequests, score_requests
@@ -37,6 +37,8 @@ from semcache.model import Effect
 from semcache.settings import DecisionSettings, EmbeddingSettings, load_settings
 
 BUDGETS = (0.01, 0.02, 0.05, 0.1)
+_PROGRESS = 10
+"""Splits after which the figures so far are printed."""
 GUARDED, BARE = "guards", "cosine"
 
 
@@ -121,14 +123,17 @@ def run_splits(
     scores = Scores(DecisionSettings()) if decision == GUARDED else None
     names = sorted({name for name in texts.names if name != BACKGROUND})
     outcomes = []
-    for _ in range(splits):
+    for number in range(splits):
+        if number % _PROGRESS == 0 and number:
+            print(f"{number} splits: {summarise(outcomes, number)[1]}", file=sys.stderr, flush=True)
         chance.shuffle(names)
         half = len(names) // 2
         own, other = (_scored(texts.part(set(part)), scores) for part in (names[:half], names[half:]))
         units = units_of([item.pair for item in own.pairs])
+        evidence = evidence_of(own, units, Mix())
         for limit in budgets:
             budget = WrongBudget(limit)
-            choice = choose(own, units, budget, Mix())
+            choice = choose_by(evidence, units, budget)
             if choice.proven is not None:
                 choice = withheld(choice, cross_validate(own, units, budget, Mix()))
             outcomes.append(_outcome(limit, choice, other))

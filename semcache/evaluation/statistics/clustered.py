@@ -36,6 +36,10 @@ class EffectiveCounts:
     trials: Floats
     events: Floats
 
+    def part(self, columns: slice) -> EffectiveCounts:
+        """Return the counts of some columns."""
+        return EffectiveCounts(self.trials[columns], self.events[columns])
+
 
 def effective_counts(events: Floats, trials: Floats, caused: Floats) -> EffectiveCounts:
     """Return the effective counts of events among trials.
@@ -108,9 +112,10 @@ def growth_needed(counts: EffectiveCounts, limit: float, level: float) -> float 
     low, high = np.zeros_like(trials), np.full_like(trials, 1.0)
     while True:
         proved = at_most(high * events, high * (events + limit * trials), 0.5) <= level
-        if proved.any() or high[0] > 1e9:
+        if proved.any():
             break
         low, high = high, 2 * high
+    events, trials, low, high = (values[proved] for values in (events, trials, low, high))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         proved = at_most(middle * events, middle * (events + limit * trials), 0.5) <= level

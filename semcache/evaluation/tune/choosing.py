@@ -14,6 +14,9 @@ from semcache.evaluation.tune.evidence import Evidence, ThresholdTest, evidence_
 from semcache.evaluation.tune.pair_scores import SLACK, ScoredRequests
 from semcache.evaluation.tune.units import Units
 
+LOWEST = 0.5
+"""The lowest threshold that is tested. Below it even unlike requests are served, so that a proof would say more about
+how few labels there are than about the threshold."""
 STEP = 0.001
 """The distance between tested thresholds, as a cosine: the proof requires that it doesn't depend on labels."""
 SELECTION_SHARE = 0.2
@@ -64,8 +67,6 @@ class ThresholdChoice:
     Attributes:
         proven: of the proven thresholds, the highest that serves the most right answers; None if none is proven.
         failed: the test that ended the sequence; None if all thresholds passed, or none could be tested.
-        compared: the number of requests that a threshold decides about.
-        wrong: the number of those whose served answer would be wrong at some threshold.
         units: the number of units.
         budget: the budget that had to be kept.
         shortfall: what is proven instead; None if a threshold is proven.
@@ -74,8 +75,6 @@ class ThresholdChoice:
 
     proven: ThresholdTest | None
     failed: ThresholdTest | None
-    compared: float
-    wrong: float
     units: int
     budget: WrongBudget
     shortfall: Shortfall | None
@@ -104,19 +103,32 @@ def choose(scored: ScoredRequests, units: Units, budget: WrongBudget, mix: Mix) 
         budget: the budget to keep.
         mix: how rows stand for requests.
     """
-    evidence = evidence_at(_grid(scored), scored, units, mix)
+    return choose_by(evidence_of(scored, units, mix), units, budget)
+
+
+def evidence_of(scored: ScoredRequests, units: Units, mix: Mix) -> Evidence:
+    """Return the evidence about each threshold of the grid."""
+    return evidence_at(_grid(scored), scored, units, mix)
+
+
+def choose_by(evidence: Evidence, units: Units, budget: WrongBudget) -> ThresholdChoice:
+    """Choose a threshold, as `choose` does, by evidence that is known already.
+
+    Args:
+        evidence: what each threshold serves.
+        units: the units of the evidence.
+        budget: the budget to keep.
+    """
     passed, failed = _sequence(evidence, budget.max_wrong_ratio, budget.level)
-    decided = scored.compared()
-    total, wrong = (float(scored.weights[rows].sum()) for rows in (decided, decided & ~scored.same))
     proven = _best(evidence, passed, budget.level)
     if proven is not None:
         ended = None if failed is None else evidence.test(failed, budget.level)
         reason = "No lower threshold would serve more of these." if ended is None else _not_lower(ended, budget)
-        return ThresholdChoice(proven, ended, total, wrong, units.count, budget, None, reason)
+        return ThresholdChoice(proven, ended, units.count, budget, None, reason)
     shortfall = _shortfall(evidence, units, budget)
     ended = None if failed is None else evidence.test(failed, budget.level)
     reason = _unproven(shortfall, ended, units, budget)
-    return ThresholdChoice(None, ended, total, wrong, units.count, budget, shortfall, reason)
+    return ThresholdChoice(None, ended, units.count, budget, shortfall, reason)
 
 
 def _sequence(evidence: Evidence, limit: float, level: float) -> tuple[NDArray[np.int64], int | None]:
@@ -153,7 +165,7 @@ def _grid(scored: ScoredRequests) -> Floats:
     edges = np.concatenate([scored.scores[finite], scored.floors[finite & np.isfinite(scored.floors)]])
     if not edges.size:
         return np.empty(0)
-    lowest = int(np.floor((float(edges.min()) + SLACK) / STEP))
+    lowest = int(np.floor((max(LOWEST, float(edges.min())) + SLACK) / STEP))
     thresholds = np.round(np.arange(round(1 / STEP), lowest - 1, -1) * STEP, 3)
     changes = np.searchsorted(np.sort(-edges), -(thresholds - SLACK), side="right")
     return thresholds[np.diff(changes, prepend=0) > 0]

@@ -85,13 +85,23 @@ class Evidence:
 
     def test(self, number: int, level: float) -> ThresholdTest:
         """Return the test of one threshold."""
+        one = self.column(number)
         return ThresholdTest(
-            float(self.thresholds[number]),
-            float(self.served[number]),
-            float(self.wrong[number]),
-            float(self.upper(level)[number]),
-            float(self.counts.trials[number]),
+            float(one.thresholds[0]),
+            float(one.served[0]),
+            float(one.wrong[0]),
+            float(one.upper(level)[0]),
+            float(one.counts.trials[0]),
         )
+
+    def column(self, number: int) -> Evidence:
+        """Return the evidence of one threshold."""
+        only = slice(number, number + 1)
+        rates = None
+        if self.rates is not None:
+            hits, traps, share = self.rates
+            rates = (hits.part(only), traps.part(only), share)
+        return Evidence(self.thresholds[only], self.served[only], self.wrong[only], self.counts.part(only), rates)
 
 
 def evidence_at(thresholds: Floats, scored: ScoredRequests, units: Units, mix: Mix) -> Evidence:

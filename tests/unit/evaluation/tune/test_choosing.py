@@ -103,7 +103,7 @@ def test_exact_matches_prove_nothing_about_a_threshold() -> None:
 def test_vetoed_pairs_are_not_served_and_do_not_count() -> None:
     chosen = choice([-math.inf] * 50 + [0.95] * CLEAN, [False] * 50 + [True] * CLEAN)
     assert chosen.proven is not None
-    assert (chosen.compared, chosen.wrong) == (CLEAN, 0)
+    assert (chosen.proven.served, chosen.proven.wrong) == (CLEAN, 0)
 
 
 def test_a_score_on_the_grid_is_served_at_it() -> None:

@@ -23,22 +23,34 @@ from benchmarks.measurements import Measurement, report
 from benchmarks.shared_data import folder
 from semcache.decision import Decider, Reading
 from semcache.embedding import open_embedder
-from semcache.evaluation.labels.pairs import BACKGROUND, NamedTexts
+from semcache.evaluation.labels.pairs import BACKGROUND, LabelledPair, NamedTexts
 from semcache.evaluation.statistics.bounds import upper_bound
 from semcache.evaluation.tune.background import shipped_background
 from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, WrongBudget, choose_by, evidence_of
+from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.folds import cross_validate
-from semcache.evaluation.tune.pair_scores import ScoredPairs, ScoredRequests, score_requests
-from semcache.evaluation.tune.traffic import StreamTexts, lay_out, read_stream
+from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, ScoredRequests, score_requests
+from semcache.evaluation.tune.traffic import (
+    BEFORE_ALL,
+    NEVER,
+    ORDERS,
+    StreamTexts,
+    earlier_candidates,
+    nearest_rows,
+    random_places,
+    read_stream,
+)
 from semcache.evaluation.tune.tuning import withheld
-from semcache.evaluation.tune.units import units_of
+from semcache.evaluation.tune.units import Units
 from semcache.model import Effect
 from semcache.settings import DecisionSettings, EmbeddingSettings, load_settings
 
 BUDGETS = (0.01, 0.02, 0.05, 0.1)
-_PROGRESS = 10
+_PROGRESS = 20
 """Splits after which the figures so far are printed."""
+_PAIR = ComparedPair(LabelledPair("", (), (), same=False, kind=""), Relation.COMPARED, "", "")
+"""Stands for each pair: what is counted here doesn't depend on texts."""
 GUARDED, BARE = "guards", "cosine"
 
 
@@ -63,28 +75,65 @@ class Outcome:
     instead_wrong_ratio: float = 0.0
 
 
-class Scores:
-    """Guarded scores of pairs, each compared once for all splits."""
+class World:
+    """Labelled texts and prompts of other traffic, with neighbours and scores that all splits share."""
 
-    def __init__(self, settings: DecisionSettings) -> None:
-        self._decider = Decider(settings)
-        self._readings: dict[str, Reading] = {}
-        self._scores: dict[tuple[str, str], float] = {}
+    def __init__(self, texts: StreamTexts, decision: str) -> None:
+        """Find the neighbours of each text once; pairs are scored when a split first needs them."""
+        self.texts = [item.text for item in texts.keyed]
+        names = {name: number for number, name in enumerate(sorted(set(texts.names) - {BACKGROUND}))}
+        self.labels = np.array([names.get(name, -1) for name in texts.names], np.int64)
+        self.names = tuple(names)
+        self.nearest, self.near = nearest_rows(texts.vectors, self.labels[self.labels >= 0], one_answer=True)
+        self._vectors = texts.vectors
+        self._decider = Decider(DecisionSettings()) if decision == GUARDED else None
+        self._readings: dict[int, Reading] = {}
+        self._scores: dict[int, float] = {}
 
-    def score(self, asked: str, stored: str, similarity: float) -> float:
-        """Return the cosine with the guards' adjustments; minus infinity for a vetoed pair."""
-        score = self._scores.get((asked, stored))
+    def part(self, labels: Sequence[int]) -> tuple[ScoredRequests, Units]:
+        """Return the requests of some clusters, laid out as `lay_out` does, and their units."""
+        rows = np.flatnonzero(np.isin(self.labels, labels))
+        places = np.full((ORDERS, len(self.texts)), NEVER)
+        places[:, self.labels < 0] = BEFORE_ALL
+        places[:, rows] = random_places(len(rows))
+        k = DecisionSettings().k
+        flat = earlier_candidates(self.nearest[rows], self.near[rows], rows, places, k).reshape(-1, k)
+        keys = np.where(flat >= 0, np.tile(rows, ORDERS)[:, None] * len(self.texts) + flat, -1)
+        distinct = np.unique(keys[keys >= 0])
+        met = (flat >= 0).any(axis=1)
+        requests = Requests(
+            np.where(keys >= 0, np.searchsorted(distinct, keys), -1)[met],
+            np.full(int(met.sum()), 1.0 / ORDERS),
+            float((~met).sum()) / ORDERS,
+        )
+        asked, stored = self.labels[distinct // len(self.texts)], self.labels[distinct % len(self.texts)]
+        scores = np.array([self._score(key) for key in distinct.tolist()])
+        pairs = ScoredPairs((_PAIR,) * len(distinct), scores, asked == stored, ((),) * len(distinct))
+        scored = score_requests(pairs, requests)
+        every = Units(np.searchsorted(np.sort(labels), asked), stored, len(labels), "clusters")
+        every.stored[stored >= 0] = np.searchsorted(np.sort(labels), stored[stored >= 0])
+        units = Units(every.asked[scored.numbers], every.stored[scored.numbers], len(labels), "clusters")
+        return scored, units
+
+    def _score(self, key: int) -> float:
+        """Return the cosine with the guards' adjustments; minus infinity for a vetoed pair. Compare each pair once."""
+        score = self._scores.get(key)
         if score is None:
-            score, verdicts = self._decider.compare_readings(self._reading(asked), self._reading(stored), similarity)
-            if any(verdict.effect is Effect.VETO for verdict in verdicts):
-                score = -np.inf
-            self._scores[asked, stored] = score
+            asked, stored = divmod(key, len(self.texts))
+            score = float(self._vectors[asked] @ self._vectors[stored])
+            if self._decider is not None:
+                readings = self._reading(asked), self._reading(stored)
+                score, verdicts = self._decider.compare_readings(*readings, score)
+                if any(verdict.effect is Effect.VETO for verdict in verdicts):
+                    score = -np.inf
+            self._scores[key] = score
         return score
 
-    def _reading(self, text: str) -> Reading:
-        if text not in self._readings:
-            self._readings[text] = Reading(self._decider.features(text))
-        return self._readings[text]
+    def _reading(self, number: int) -> Reading:
+        if number not in self._readings:
+            assert self._decider is not None
+            self._readings[number] = Reading(self._decider.features(self.texts[number]))
+        return self._readings[number]
 
 
 def main() -> None:
@@ -120,16 +169,15 @@ def run_splits(
 ) -> list[Outcome]:
     """Return the outcome of each budget in each split."""
     chance = random.Random(f"tune/{seed}")
-    scores = Scores(DecisionSettings()) if decision == GUARDED else None
-    names = sorted({name for name in texts.names if name != BACKGROUND})
+    world = World(texts, decision)
+    labels = list(range(len(world.names)))
     outcomes = []
     for number in range(splits):
         if number % _PROGRESS == 0 and number:
             print(f"{number} splits: {summarise(outcomes, number)[1]}", file=sys.stderr, flush=True)
-        chance.shuffle(names)
-        half = len(names) // 2
-        own, other = (_scored(texts.part(set(part)), scores) for part in (names[:half], names[half:]))
-        units = units_of([item.pair for item in own.pairs])
+        chance.shuffle(labels)
+        half = len(labels) // 2
+        (own, units), (other, _) = (world.part(part) for part in (labels[:half], labels[half:]))
         evidence = evidence_of(own, units, Mix())
         for limit in budgets:
             budget = WrongBudget(limit)
@@ -181,22 +229,6 @@ def _served(scored: ScoredRequests, threshold: float) -> tuple[float, float]:
     hit = scored.served(threshold) & scored.compared()
     served, wrong = float(scored.weights[hit].sum()), float(scored.weights[hit & ~scored.same].sum())
     return served / scored.requests, wrong / served if served else 0.0
-
-
-def _scored(texts: StreamTexts, scores: Scores | None) -> ScoredRequests:
-    laid = lay_out(texts, DecisionSettings().k)
-    values = np.array(
-        [
-            np.inf
-            if item.similarity is None
-            else item.similarity
-            if scores is None
-            else scores.score(item.asked, item.stored, item.similarity)
-            for item in laid.compared
-        ]
-    )
-    same = np.array([item.pair.same for item in laid.compared], np.bool_)
-    return score_requests(ScoredPairs(laid.compared, values, same, ((),) * len(laid.compared)), laid.requests)
 
 
 async def _read(named: NamedTexts) -> StreamTexts:

@@ -27,6 +27,8 @@ SEED = 20_231
 """Any fixed number: equal labels then give equal orders."""
 LEAST = 0.4
 """The cosine below which a candidate is left out. Thresholds below it aren't tested: they would serve anything."""
+BEFORE_ALL, NEVER = -1, np.iinfo(np.int64).max
+"""The places of rows that are stored before all others, and of rows that no order holds."""
 _NEAREST = 256
 """Nearest rows of which those that come earlier are candidates: of the first texts of a stream a few candidates are
 lost, of the others none."""
@@ -189,24 +191,52 @@ def candidates_in_orders(vectors: Floats, labels: Numbers, k: int, *, one_answer
         k: candidates at most; -1 stands where there are fewer.
         one_answer: whether rows with one label share an answer; if not, they are no candidates of each other.
     """
-    count, rows = len(labels), len(vectors)
+    count = len(labels)
+    nearest, near = nearest_rows(vectors, labels, one_answer=one_answer)
+    places = np.full((ORDERS, len(vectors)), BEFORE_ALL)
+    places[:, :count] = random_places(count)
+    return earlier_candidates(nearest, near, np.arange(count), places, k)
+
+
+def random_places(count: int) -> Numbers:
+    """Return the place of each of `count` rows in each order, shape (orders, count)."""
     rng = np.random.default_rng(SEED)
-    places = np.full((ORDERS, rows), -1)
-    for order in range(ORDERS):
-        places[order, :count] = rng.permutation(count)
-    found = np.full((ORDERS, count, k), -1, np.int64)
+    return np.stack([rng.permutation(count) for _ in range(ORDERS)])
+
+
+def nearest_rows(vectors: Floats, labels: Numbers, *, one_answer: bool) -> tuple[Numbers, Floats]:
+    """Return the numbers of the rows nearest to each labelled row, nearest first, and their cosines.
+
+    The arguments are those of `candidates_in_orders`. Rows that are no candidates have a cosine of minus infinity.
+    """
+    count, width = len(labels), min(_NEAREST, len(vectors))
+    nearest, near = np.empty((count, width), np.int64), np.empty((count, width), np.float32)
     for start in range(0, count, _ROWS):
         block = np.arange(start, min(start + _ROWS, count))
         cosines = vectors[block] @ vectors.T
         cosines[np.arange(len(block)), block] = -np.inf
         if not one_answer:
             cosines[:, :count][labels[block][:, None] == labels[None, :]] = -np.inf
-        nearest, near = _nearest(cosines, min(_NEAREST, rows))
-        for order in range(ORDERS):
-            earlier = (near >= LEAST) & (places[order][nearest] < places[order][block][:, None])
-            rank = np.cumsum(earlier, axis=1)
-            row, column = np.nonzero(earlier & (rank <= k))
-            found[order, block[row], rank[row, column] - 1] = nearest[row, column]
+        nearest[block], near[block] = _nearest(cosines, width)
+    return nearest, near
+
+
+def earlier_candidates(nearest: Numbers, near: Floats, rows: Numbers, places: Numbers, k: int) -> Numbers:
+    """Return the nearest `k` rows with an earlier place, shape (orders, asked rows, k); -1 where there are fewer.
+
+    Args:
+        nearest: rows near to each asked row, nearest first, shape (asked rows, near ones).
+        near: their cosines, in the shape of `nearest`.
+        rows: the numbers of the asked rows, shape (asked rows,).
+        places: when each row is stored, shape (orders, rows): BEFORE_ALL, NEVER, or a place in the order.
+        k: candidates at most.
+    """
+    found = np.full((len(places), len(rows), k), -1, np.int64)
+    for order, place in enumerate(places):
+        earlier = (near >= LEAST) & (place[nearest] < place[rows][:, None])
+        rank = np.cumsum(earlier, axis=1)
+        row, column = np.nonzero(earlier & (rank <= k))
+        found[order, row, rank[row, column] - 1] = nearest[row, column]
     return found
 
 

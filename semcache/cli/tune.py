@@ -36,6 +36,19 @@ from semcache.observe.logs import configure_logging
 from semcache.settings import LogSettings, Settings, load_settings
 from semcache.store import read_judged
 
+Traffic = Annotated[
+    str | None,
+    typer.Option(
+        "--traffic",
+        help="A file of prompts of other traffic, which the store holds too; `none` for none; without it, prompts "
+        "that ship with semcache.",
+    ),
+]
+Guards = Annotated[
+    str | None,
+    typer.Option("--guards", help="Guards such as numbers+polarity, all or none; without it, the settings' own."),
+]
+
 
 def tune(
     *,
@@ -51,14 +64,7 @@ def tune(
             "--store", help="The store of a server, which may be running; its hits with verdicts are the labels."
         ),
     ] = None,
-    traffic: Annotated[
-        str | None,
-        typer.Option(
-            "--traffic",
-            help="A file of prompts of other traffic, which the store holds too; `none` for none; without it, "
-            "prompts that ship with semcache.",
-        ),
-    ] = None,
+    traffic: Traffic = None,
     max_wrong_hit_ratio: Annotated[
         float, typer.Option("--max-wrong-hit-ratio", help="The budget: the share of wrong answers among served hits.")
     ] = 0.01,
@@ -79,10 +85,7 @@ def tune(
     output_tokens: Annotated[
         int, typer.Option("--output-tokens", min=0, help="Tokens of an answer, for pairs of unknown cost.")
     ] = 250,
-    guards: Annotated[
-        str | None,
-        typer.Option("--guards", help="Guards such as numbers+polarity, all or none; without it, the settings' own."),
-    ] = None,
+    guards: Guards = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pairs of each file.")] = None,
     config: Config = None,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semcache.evaluation.statistics.bounds import Floats
 from semcache.evaluation.statistics.clustered import MIN_UNITS
 from semcache.evaluation.tune.curves import Mix
-from semcache.evaluation.tune.evidence import Evidence, ThresholdTest, evidence_at
+from semcache.evaluation.tune.evidence import ThresholdEvidence, ThresholdTest, evidence_at
 from semcache.evaluation.tune.pair_scores import SLACK, ScoredRequests
 from semcache.evaluation.tune.units import Units
 
@@ -106,12 +106,12 @@ def choose(scored: ScoredRequests, units: Units, budget: WrongBudget, mix: Mix) 
     return choose_by(evidence_of(scored, units, mix), units, budget)
 
 
-def evidence_of(scored: ScoredRequests, units: Units, mix: Mix) -> Evidence:
+def evidence_of(scored: ScoredRequests, units: Units, mix: Mix) -> ThresholdEvidence:
     """Return the evidence about each threshold of the grid."""
     return evidence_at(_grid(scored), scored, units, mix)
 
 
-def choose_by(evidence: Evidence, units: Units, budget: WrongBudget) -> ThresholdChoice:
+def choose_by(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) -> ThresholdChoice:
     """Choose a threshold, as `choose` does, by evidence that is known already.
 
     Args:
@@ -131,7 +131,7 @@ def choose_by(evidence: Evidence, units: Units, budget: WrongBudget) -> Threshol
     return ThresholdChoice(None, ended, units.count, budget, shortfall, reason)
 
 
-def _sequence(evidence: Evidence, limit: float, level: float) -> tuple[NDArray[np.int64], int | None]:
+def _sequence(evidence: ThresholdEvidence, limit: float, level: float) -> tuple[NDArray[np.int64], int | None]:
     """Return the numbers of the thresholds that pass, and that of the one which ends the sequence."""
     sequence = np.flatnonzero(evidence.provable(limit, level))
     failures = np.flatnonzero(~evidence.proves(limit, level)[sequence])
@@ -140,7 +140,7 @@ def _sequence(evidence: Evidence, limit: float, level: float) -> tuple[NDArray[n
     return sequence, None
 
 
-def _best(evidence: Evidence, passed: NDArray[np.int64], level: float) -> ThresholdTest | None:
+def _best(evidence: ThresholdEvidence, passed: NDArray[np.int64], level: float) -> ThresholdTest | None:
     """Return, of the thresholds that passed, the highest that serves the most right answers: it is the safest."""
     if not passed.size:
         return None
@@ -148,7 +148,7 @@ def _best(evidence: Evidence, passed: NDArray[np.int64], level: float) -> Thresh
     return evidence.test(int(passed[np.argmax(right >= right.max() - SLACK)]), level)
 
 
-def _shortfall(evidence: Evidence, units: Units, budget: WrongBudget) -> Shortfall:
+def _shortfall(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) -> Shortfall:
     growth = evidence.growth(budget.max_wrong_ratio, budget.level)
     missing = None if growth is None else max(1, int(np.ceil(growth * max(units.count, MIN_UNITS))) - units.count)
     for limit in OTHER_BUDGETS:

@@ -40,7 +40,7 @@ class ThresholdTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ThresholdEvidence:
     """What each threshold serves, and how much that says. All arrays have the shape (thresholds,).
 
     Attributes:
@@ -94,17 +94,19 @@ class Evidence:
             float(one.counts.trials[0]),
         )
 
-    def column(self, number: int) -> Evidence:
+    def column(self, number: int) -> ThresholdEvidence:
         """Return the evidence of one threshold."""
         only = slice(number, number + 1)
         rates = None
         if self.rates is not None:
             hits, traps, share = self.rates
             rates = (hits.part(only), traps.part(only), share)
-        return Evidence(self.thresholds[only], self.served[only], self.wrong[only], self.counts.part(only), rates)
+        return ThresholdEvidence(
+            self.thresholds[only], self.served[only], self.wrong[only], self.counts.part(only), rates
+        )
 
 
-def evidence_at(thresholds: Floats, scored: ScoredRequests, units: Units, mix: Mix) -> Evidence:
+def evidence_at(thresholds: Floats, scored: ScoredRequests, units: Units, mix: Mix) -> ThresholdEvidence:
     """Return what each threshold serves by units.
 
     Args:
@@ -129,7 +131,7 @@ def evidence_at(thresholds: Floats, scored: ScoredRequests, units: Units, mix: M
             for served, of in ((served_by - wrong_by, scored.same), (wrong_by, ~scored.same))
         )
         rates = (hits, traps, mix.trap_share)
-    return Evidence(thresholds, served_by.sum(axis=0), wrong_by.sum(axis=0), counts, rates)
+    return ThresholdEvidence(thresholds, served_by.sum(axis=0), wrong_by.sum(axis=0), counts, rates)
 
 
 def _by_unit(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.hit_rate import split, tables
-from benchmarks.hit_rate.prompts import Corpus, Prompt, own_corpora, shared_corpora
+from benchmarks.hit_rate.prompts import Corpus, Prompt, own_corpora, shared_corpora, without_traps
 from benchmarks.hit_rate.running import COSINE, SEMCACHE, SHIPPED, Chosen, Played, choose, play_all, play_sweeps
 from benchmarks.hit_rate.scores import PER_HIT
 from benchmarks.hit_rate.streams import Stream, low_repeat, zipf
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4_000, help="of a Zipf stream")
     parser.add_argument("--shuffles", type=int, default=5, help="orders beside the first")
     parser.add_argument("--examples", type=int, default=0, help="wrong hits of semcache as shipped to show, a stream")
+    parser.add_argument("--traps", choices=("with", "without"), default="with", help="sides of fow-cache's traps")
     options = parser.parse_args()
     started = time.perf_counter()
     notes = []
@@ -55,6 +56,9 @@ def main() -> None:
         requests = min(options.requests, 1_000)
     else:
         corpora, requests = shared_corpora(data, split.read()), options.requests
+    if options.traps == "without":
+        corpora = {part: without_traps(corpus) for part, corpus in corpora.items()}
+        notes.append("The streams hold no side of an edited trap.")
     streams = {part: _streams(corpus, requests) for part, corpus in corpora.items()}
     worlds = _worlds(streams)
     embedded = time.perf_counter()

@@ -37,6 +37,13 @@ class Corpus:
     traps: Mapping[frozenset[str], str]
 
 
+def without_traps(corpus: Corpus) -> Corpus:
+    """Return the corpus without the sides of traps, which were edited to be near misses; true pairs stay."""
+    trapping = {text for sides in corpus.traps for text in sides}
+    kept = tuple(prompt for prompt in corpus.paired if prompt.text not in trapping)
+    return Corpus(corpus.clusters, corpus.unique, kept, {})
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledPair:
     """Two texts, whether they share an answer, and the data's word for the kind."""

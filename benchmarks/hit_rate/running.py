@@ -10,11 +10,12 @@ from benchmarks.hit_rate.playing import EXACT_ONLY, Served, play_cosine, play_se
 from benchmarks.hit_rate.prompts import Corpus
 from benchmarks.hit_rate.scores import BUDGETS, DEFINITIONS, Tally, best_setting, tally
 from benchmarks.hit_rate.streams import Stream
-from benchmarks.hit_rate.verified import play_verified
+from benchmarks.hit_rate.verified import INVENTED, OBSERVED, Start, play_verified
 from benchmarks.hit_rate.world import World
 
 COSINE, SEMCACHE, VERIFIED = "cosine", "semcache", "vCache"
 EXACT_VERIFIED = "exact tier and vCache"
+SEEDED, EXACT_SEEDED = "vCache as its code starts", "exact tier and vCache as its code starts"
 SHIPPED = 0.86
 GPTCACHE_DEFAULT = 0.60
 """The cosine that its threshold .8 demands."""
@@ -65,8 +66,10 @@ def play_all(world: World, corpus: Corpus, stream: Stream, shuffles: int) -> Pla
     plays: dict[str, tuple[Play, Sequence[float]]] = {
         COSINE: (play_cosine, SWEEP),
         SEMCACHE: (play_semcache, SWEEP),
-        VERIFIED: (partial(_play_verified, exact_tier=False), DELTAS),
-        EXACT_VERIFIED: (partial(_play_verified, exact_tier=True), DELTAS),
+        VERIFIED: (partial(_play_verified, exact_tier=False, start=OBSERVED), DELTAS),
+        EXACT_VERIFIED: (partial(_play_verified, exact_tier=True, start=OBSERVED), DELTAS),
+        SEEDED: (partial(_play_verified, exact_tier=False, start=INVENTED), DELTAS),
+        EXACT_SEEDED: (partial(_play_verified, exact_tier=True, start=INVENTED), DELTAS),
     }
     return _played(world, corpus, stream, shuffles, plays)
 
@@ -82,9 +85,9 @@ def choose(played: Played) -> Chosen:
     }
 
 
-def _play_verified(world: World, asked: Sequence[int], delta: float, *, exact_tier: bool) -> Served:
+def _play_verified(world: World, asked: Sequence[int], delta: float, *, exact_tier: bool, start: Start) -> Served:
     # The draws differ from order to order, as the requests do, and are the same in every run of the benchmark.
-    return play_verified(world, asked, delta, seed=hash(tuple(asked)), exact_tier=exact_tier)
+    return play_verified(world, asked, delta, seed=hash(tuple(asked)), exact_tier=exact_tier, start=start)
 
 
 def _played(

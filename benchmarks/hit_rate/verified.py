@@ -11,6 +11,10 @@ root, asymptotically normal) over a grid of (t, γ), which stands also where the
 maximum exists; every ε is tried where the paper's code has a coarse grid, in the method's favour. So is that an
 explored prompt is stored only if the nearest answer was wrong for it: observations gather at one entry an answer.
 
+The authors' published code starts each entry with two invented observations: a wrong answer at similarity 0 and a right
+one at similarity 1, and explores until it has six, so after four real ones. `start=INVENTED` does so. The bound holds
+for requests that were observed. Two that nobody observed raise it, most of all near 1: the paper's guarantee is void.
+
 Its weaknesses, as published: errors are counted per request, not per hit, so a stream that mostly misses may have hits
 that are mostly wrong; what is far from everything is still served with probability δ; only the nearest entry is looked
 at (k = 1); every entry starts cold, equal texts included, and learns from explorations alone, each of which is paid
@@ -30,8 +34,24 @@ from numpy.typing import NDArray
 from benchmarks.hit_rate.playing import MISS, Served
 from benchmarks.hit_rate.world import World
 
-FEWEST = 2
-"""Observations below which an entry is always explored."""
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How an entry starts.
+
+    Attributes:
+        invented: what the entry is told that it observed, as (similarity, whether its answer was right).
+        fewest: observations, the invented ones included, below which it is always explored.
+    """
+
+    invented: tuple[tuple[float, bool], ...]
+    fewest: int
+
+
+OBSERVED = Start((), 2)
+"""The paper's start: an entry knows nothing."""
+INVENTED = Start(((0.0, False), (1.0, True)), 6)
+"""The published code's start."""
 _T, _GAMMA = np.meshgrid(np.linspace(-0.2, 1.4, 81), np.geomspace(2.0, 256.0, 15), indexing="ij")
 _T, _GAMMA = _T.ravel(), _GAMMA.ravel()
 _DEVIANCES = np.linspace(0.0, 20.0, 2001)
@@ -44,6 +64,7 @@ Floats = NDArray[np.float64]
 class EntryModel:
     """The model of one entry: the log-likelihood of each pair of parameters, summed over its observations."""
 
+    fewest: int = 2
     observations: int = 0
     _likelihood: Floats = field(default_factory=lambda: np.zeros(len(_T)))
     _ordered: tuple[NDArray[np.int64], Floats] | None = None
@@ -68,13 +89,29 @@ class EntryModel:
 
     def explore(self, similarity: float, delta: float) -> float:
         """Return τ, the probability of asking upstream, so that at most `delta` of the requests are wrong."""
-        if self.observations < FEWEST:
+        if self.observations < self.fewest:
             return 1.0
         alpha = self.bound(similarity)
         return 0.0 if alpha >= 1.0 - delta else 1.0 - delta / (1.0 - alpha)
 
 
-def play_verified(world: World, asked: Sequence[int], delta: float, seed: int, *, exact_tier: bool) -> Served:
+def started(start: Start) -> EntryModel:
+    """Return the model of a new entry."""
+    model = EntryModel(fewest=start.fewest)
+    for similarity, correct in start.invented:
+        model.observe(similarity, correct=correct)
+    return model
+
+
+def play_verified(
+    world: World,
+    asked: Sequence[int],
+    delta: float,
+    seed: int,
+    *,
+    exact_tier: bool,
+    start: Start = OBSERVED,
+) -> Served:
     """Play requests through the method; explorations are misses.
 
     Args:
@@ -84,6 +121,7 @@ def play_verified(world: World, asked: Sequence[int], delta: float, seed: int, *
         seed: of the explorations.
         exact_tier: whether texts that were answered upstream before are served before the method is asked; the paper
             has no such tier.
+        start: how each entry starts: OBSERVED or INVENTED.
     """
     chance = random.Random(f"verified/{delta}/{seed}")
     models: dict[int, EntryModel] = {}
@@ -111,5 +149,5 @@ def play_verified(world: World, asked: Sequence[int], delta: float, seed: int, *
         answered.add(number)
         if not stored[number]:
             stored[number] = True
-            models[number] = EntryModel()
+            models[number] = started(start)
     return served

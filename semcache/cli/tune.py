@@ -17,22 +17,37 @@ from semcache.cli.options import Config, Json, progress_bar
 from semcache.cli.skipped import SkippedRecords
 from semcache.cli.tune_tables import Sources, as_json, print_tuning
 from semcache.embedding import open_embedder
+from semcache.embedding.origin import origin_of
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import files_of, load_named_texts, load_pairs
 from semcache.evaluation.labels.pairs import LabelledPair, NamedTexts
+from semcache.evaluation.tune.background import Met, meet_background, read_background, shipped_background
 from semcache.evaluation.tune.choosing import WrongBudget
-from semcache.evaluation.tune.comparing import ComparedPair, compare_pairs, texts_to_embed
+from semcache.evaluation.tune.comparing import compare_pairs, texts_to_embed
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.money import worth_of
-from semcache.evaluation.tune.neighbours import nearest_pairs
+from semcache.evaluation.tune.pair_scores import joined, one_candidate_each
 from semcache.evaluation.tune.served import pairs_of_hits
 from semcache.evaluation.tune.specs import Spec, check_threshold, read_guards
+from semcache.evaluation.tune.traffic import lay_out, read_stream
 from semcache.evaluation.tune.tuning import Question, Tuning
 from semcache.evaluation.tune.tuning import tune as tune_pairs
-from semcache.model import Vector
 from semcache.observe.logs import configure_logging
 from semcache.settings import LogSettings, Settings, load_settings
 from semcache.store import read_judged
+
+Traffic = Annotated[
+    str | None,
+    typer.Option(
+        "--traffic",
+        help="A file of prompts of other traffic, which the store holds too; `none` for none; without it, prompts "
+        "that ship with semcache.",
+    ),
+]
+Guards = Annotated[
+    str | None,
+    typer.Option("--guards", help="Guards such as numbers+polarity, all or none; without it, the settings' own."),
+]
 
 
 def tune(
@@ -49,11 +64,13 @@ def tune(
             "--store", help="The store of a server, which may be running; its hits with verdicts are the labels."
         ),
     ] = None,
+    traffic: Traffic = None,
     max_wrong_hit_ratio: Annotated[
         float, typer.Option("--max-wrong-hit-ratio", help="The budget: the share of wrong answers among served hits.")
     ] = 0.01,
     confidence: Annotated[
-        float, typer.Option("--confidence", help="The probability with which the budget must hold.")
+        float,
+        typer.Option("--confidence", help="The probability with which as many further hits must keep the budget."),
     ] = 0.95,
     trap_share: Annotated[
         float | None,
@@ -68,10 +85,7 @@ def tune(
     output_tokens: Annotated[
         int, typer.Option("--output-tokens", min=0, help="Tokens of an answer, for pairs of unknown cost.")
     ] = 250,
-    guards: Annotated[
-        str | None,
-        typer.Option("--guards", help="Guards such as numbers+polarity, all or none; without it, the settings' own."),
-    ] = None,
+    guards: Guards = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write a page with charts: FILE.html.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first pairs of each file.")] = None,
     config: Config = None,
@@ -94,10 +108,11 @@ def tune(
     question = _question(settings, max_wrong_hit_ratio, confidence, trap_share, cost_of_wrong, guards)
     if report is not None:
         _prepare(report)
-    compared, sources = _labels(files or [], store, settings, limit=limit)
+    met, sources = _labels(files or [], store, settings, traffic, limit=limit)
+    compared = met.compared
     worth = worth_of(compared, model=model, output_tokens=output_tokens, at_s=time.time(), costs=settings.costs)
     with progress_bar("Judging", 2 * len(compared)) as (progress, task):
-        tuning = tune_pairs(compared, worth, question, lambda count: progress.advance(task, count))
+        tuning = tune_pairs(compared, worth, question, lambda count: progress.advance(task, count), met.requests)
     if report is not None:
         _write(report, tuning, sources)
     if json:
@@ -136,29 +151,22 @@ def _question(
 
 
 def _labels(
-    files: Sequence[Path], store: Path | None, settings: Settings, *, limit: int | None
-) -> tuple[tuple[ComparedPair, ...], Sources]:
-    """Return the labelled pairs, compared, and their sources."""
+    files: Sequence[Path], store: Path | None, settings: Settings, traffic: str | None, *, limit: int | None
+) -> tuple[Met, Sources]:
+    """Return the labelled pairs, compared, with the requests whose candidates they are, and their sources."""
     if store is not None and files:
         raise InvalidRequestError(
             "Labels come from files or from a store, not from both.", hint="Leave one of them out."
         )
     if store is not None:
-        judged = read_judged(settings.store.model_copy(update={"path": store}))
-        sources = Sources((), store, judged.without_verdict, judged.without_entry, judged.damaged)
-        if not judged.hits:
-            raise InvalidRequestError(
-                f"No hit in the store at {store} has a verdict ({judged.without_verdict:,} have none).",
-                reason="TOO_FEW_LABELS",
-                hint="Report verdicts on hits (ReportVerdict), or tune from files.",
-            )
-        return pairs_of_hits(judged.hits), sources
+        return _judged(store, settings)
     if not files:
         raise InvalidRequestError(
             "There is nothing to tune from.", hint="Name files of labelled pairs, or --store with a server's store."
         )
-    paths = [path for given in files for path in files_of(given)]
     skipped = SkippedRecords()
+    background = _background(traffic, skipped)
+    paths = [path for given in files for path in files_of(given)]
     named = [load_named_texts(path, skipped.add) for path in paths]
     pairs = [
         pair
@@ -168,27 +176,57 @@ def _labels(
     ]
     skipped.finish()
     drawn = [replace(texts, texts=texts.texts[:limit]) for texts in named if texts is not None]
-    sources = Sources(tuple(map(str, files)), records_left_out=skipped.count)
-    return asyncio.run(_compare(pairs, drawn, settings)), sources
+    sources = Sources(tuple(map(str, files)), records_left_out=skipped.count, background=len(background))
+    return asyncio.run(_compare(pairs, drawn, background, settings, sources))
+
+
+def _judged(store: Path, settings: Settings) -> tuple[Met, Sources]:
+    judged = read_judged(settings.store.model_copy(update={"path": store}))
+    sources = Sources((), store, judged.without_verdict, judged.without_entry, judged.damaged)
+    if not judged.hits:
+        raise InvalidRequestError(
+            f"No hit in the store at {store} has a verdict ({judged.without_verdict:,} have none).",
+            reason="TOO_FEW_LABELS",
+            hint="Report verdicts on hits (ReportVerdict), or tune from files.",
+        )
+    compared = pairs_of_hits(judged.hits)
+    return Met(compared, one_candidate_each(len(compared))), sources
+
+
+def _background(traffic: str | None, skipped: SkippedRecords) -> tuple[str, ...]:
+    if traffic is None:
+        return shipped_background()
+    return () if traffic == "none" else read_background(Path(traffic), skipped.add)
 
 
 async def _compare(
-    pairs: list[LabelledPair], named: Sequence[NamedTexts], settings: Settings
-) -> tuple[ComparedPair, ...]:
+    pairs: list[LabelledPair],
+    named: Sequence[NamedTexts],
+    background: Sequence[str],
+    settings: Settings,
+    sources: Sources,
+) -> tuple[Met, Sources]:
     embedder = await asyncio.to_thread(open_embedder, settings.embedding)
     total = texts_to_embed(pairs) + sum(len({text for _, text in texts.texts}) for texts in named)
     try:
         with progress_bar("Embedding", total) as (progress, task):
-            known: dict[str, Vector] = {}
+
+            def advance(count: int) -> None:
+                progress.advance(task, count)
+
+            plain = await compare_pairs(pairs, embedder, settings, advance)
+            met = await meet_background(plain, background, embedder, settings, {})
+            parts, compared, ambiguous = [met.requests], list(met.compared), 0
             for texts in named:
-                nearest, vectors = await nearest_pairs(
-                    texts, embedder, settings, lambda count: progress.advance(task, count)
-                )
-                pairs += nearest
-                known.update(vectors)
-            return await compare_pairs(pairs, embedder, settings, lambda count: progress.advance(task, count), known)
+                stream = await read_stream(texts, background, embedder, settings, advance)
+                laid = lay_out(stream, settings.decision.k)
+                compared += laid.compared
+                parts.append(laid.requests)
+                ambiguous += stream.ambiguous
+            tuned_for = origin_of(embedder.stats())
     finally:
         await embedder.close()
+    return Met(tuple(compared), joined(parts)), replace(sources, texts_left_out=ambiguous, tuned_for=tuned_for)
 
 
 def _prepare(report: Path) -> None:
@@ -203,4 +241,6 @@ def _prepare(report: Path) -> None:
 def _write(report: Path, tuning: Tuning, sources: Sources) -> None:
     from semcache.reports import tuning_page
 
-    report.write_text(tuning_page(tuning, sources.names, from_store=sources.store is not None), "utf-8")
+    report.write_text(
+        tuning_page(tuning, sources.names, from_store=sources.store is not None, tuned_for=sources.tuned_for), "utf-8"
+    )

@@ -26,6 +26,9 @@ class Sources:
         without_entry: judged hits whose entry is gone.
         damaged: rows of the store that can't be read.
         records_left_out: records of the files that ask nothing.
+        texts_left_out: texts that stand under two names, so that what answers them is unknown.
+        background: prompts of other traffic that the labelled texts meet.
+        tuned_for: what computed the similarities; empty if that is unknown.
     """
 
     files: tuple[str, ...]
@@ -34,6 +37,9 @@ class Sources:
     without_entry: int = 0
     damaged: int = 0
     records_left_out: int = 0
+    texts_left_out: int = 0
+    background: int = 0
+    tuned_for: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,7 +56,10 @@ class Sources:
             (self.without_entry, "whose entry is gone"),
             (self.damaged, "damaged"),
         )
-        return tuple(f"{count:,} hits {what}" for count, what in counts if count)
+        left_out = [f"{count:,} hits {what}" for count, what in counts if count]
+        if self.texts_left_out:
+            left_out.append(f"{self.texts_left_out:,} texts under two names")
+        return tuple(left_out)
 
 
 def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
@@ -65,17 +74,23 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
             "without_entry": sources.without_entry,
             "damaged": sources.damaged,
         },
-        "pairs": len(scored.pairs),
-        "hits": int(scored.same.sum()),
-        "traps": int((~scored.same).sum()),
-        "independent_groups": tuning.groups,
+        "texts_left_out": sources.texts_left_out,
+        "background": sources.background,
+        "tuned_for": sources.tuned_for,
+        "pairs": tuning.pairs,
+        "hits": len(set(scored.numbers[scored.same].tolist())),
+        "traps": len(set(scored.numbers[~scored.same].tolist())),
+        "requests": scored.requests,
+        "independent_units": tuning.units.count,
+        "units_are": tuning.units.basis,
+        "out_of_fold": asdict(tuning.out_of_fold) | {"wrong_ratio": tuning.out_of_fold.wrong_ratio},
         "max_wrong_hit_ratio": budget.max_wrong_ratio,
         "confidence": budget.confidence,
         "trap_share": tuning.question.mix.trap_share,
         "cost_of_wrong_usd": tuning.question.cost_of_wrong_usd,
         "summary": summary(tuning),
         "recommendation": _choice(tuning.choice, tuning.chosen),
-        "toml": as_toml(tuning),
+        "toml": as_toml(tuning, sources.tuned_for),
         "in_force": asdict(tuning.current) | {"guards": tuning.question.current.decision.guards},
         "parts": [
             {"field": part.field, "name": part.name, "pairs": part.pairs, **_choice(part.choice, part.point)}
@@ -96,7 +111,14 @@ def as_json(tuning: Tuning, sources: Sources) -> dict[str, object]:
 
 
 def print_tuning(console: Console, tuning: Tuning, sources: Sources) -> None:
-    """Print tables of thresholds and parts, then the recommendation."""
+    """Print the verdict and the setting to paste, then tables of thresholds and parts, then what limits the proof."""
+    console.print(summary(tuning), style="bold", markup=False, highlight=False)
+    if tuning.chosen is not None:
+        console.print(tuning.choice.reason, markup=False, highlight=False)
+    pasted = as_toml(tuning, sources.tuned_for)
+    if pasted:
+        console.print()
+        console.print(pasted, markup=False, highlight=False, soft_wrap=True)
     for variant in tuning.variants:
         console.print(_thresholds(variant.title, tuning.table_points(variant), tuning))
     if tuning.parts:
@@ -105,13 +127,6 @@ def print_tuning(console: Console, tuning: Tuning, sources: Sources) -> None:
         console.print("Left out: " + ", ".join(sources.left_out) + ".", markup=False, highlight=False)
     for note in notes(tuning, from_store=sources.store is not None):
         console.print(note, style="dim", markup=False, highlight=False)
-    console.print(summary(tuning), style="bold", markup=False, highlight=False)
-    if tuning.chosen is not None:
-        console.print(tuning.choice.reason, markup=False, highlight=False)
-    pasted = as_toml(tuning)
-    if pasted:
-        console.print()
-        console.print(pasted, markup=False, highlight=False, soft_wrap=True)
 
 
 def _choice(choice: ThresholdChoice, point: Point | None) -> dict[str, object]:
@@ -119,6 +134,7 @@ def _choice(choice: ThresholdChoice, point: Point | None) -> dict[str, object]:
         "proven": None if choice.proven is None else asdict(choice.proven),
         "failed": None if choice.failed is None else asdict(choice.failed),
         "serves": None if point is None else asdict(point),
+        "shortfall": None if choice.shortfall is None else asdict(choice.shortfall),
         "reason": choice.reason,
     }
 
@@ -132,11 +148,11 @@ def _thresholds(title: str, points: Sequence[Point], tuning: Tuning) -> Table:
         in_force = point.threshold == tuning.current.threshold
         table.add_row(
             f"{point.threshold:g}" + (" *" if in_force else ""),
-            f"{point.hits:,}",
-            f"{point.traps:,}",
+            f"{point.hits:,.0f}",
+            f"{point.traps:,.0f}",
             "–" if point.wrong_share is None else f"{100 * point.wrong_share:.2f}",
             _interval(point),
-            f"{100 * point.wrong_upper:.2f}",
+            "" if point.wrong_upper is None else f"{100 * point.wrong_upper:.1f}",
             f"{100 * point.hit_ratio:.1f}",
             f"{point.net_usd:,.4f}",
             style="bold green" if point.threshold == chosen else "",
@@ -163,8 +179,8 @@ def _parts(parts: Sequence[Part]) -> Table:
             f"{part.field.replace('_', ' ')} {part.name}",
             f"{part.pairs:,}",
             "–" if proven is None else f"{proven.threshold:g}",
-            "" if point is None else f"{point.hits:,}",
-            "" if point is None else f"{point.traps:,}",
+            "" if point is None else f"{point.hits:,.0f}",
+            "" if point is None else f"{point.traps:,.0f}",
             part.choice.reason,
         )
     return table

@@ -33,15 +33,16 @@ _KINDS = 16
 """Kinds of traps shown."""
 
 
-def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool) -> str:
+def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool, tuned_for: str = "") -> str:
     """Return the page as HTML; every text from the data is escaped.
 
     Args:
         tuning: the results.
         sources: the sources of the labels, a few words each.
         from_store: whether the labels are a server's judged hits.
+        tuned_for: what computed the similarities; empty if that is unknown.
     """
-    pasted = as_toml(tuning)
+    pasted = as_toml(tuning, tuned_for)
     body = [
         _summary(tuning),
         f"<h2>To paste into semcache.toml</h2><pre>{escape(pasted)}</pre>" if pasted else "",
@@ -57,9 +58,9 @@ def tuning_page(tuning: Tuning, sources: Sequence[str], *, from_store: bool) -> 
 
 
 def _from(tuning: Tuning, sources: Sequence[str]) -> str:
-    same = tuning.guarded.scored.same
-    counts = f"{len(same):,} pairs: {int(same.sum()):,} share an answer, {int((~same).sum()):,} don't"
-    return f"{counts}. From {', '.join(sources)}."
+    scored = tuning.guarded.scored
+    counts = f"{scored.requests:,.0f} requests of {tuning.units.count:,} independent {tuning.units.basis}"
+    return f"{counts}, {tuning.pairs:,} pairs compared. From {', '.join(sources)}."
 
 
 def _summary(tuning: Tuning) -> str:
@@ -110,7 +111,7 @@ def _precision(tuning: Tuning) -> str:
 def _served(tuning: Tuning) -> str:
     variant = tuning.guarded
     same = variant.scored.same
-    hits, traps = max(1, int(same.sum())), max(1, int((~same).sum()))
+    hits, traps = (max(1e-9, float(variant.scored.weights[of].sum())) for of in (same, ~same))
     at = np.array([point.threshold for point in variant.points])
     lines = [
         Line("hits", at, np.array([100 * point.hits / hits for point in variant.points]), FIRST),
@@ -158,11 +159,11 @@ def _variant_table(tuning: Tuning, variant: Variant) -> str:
         interval = point.wrong_interval
         cells = (
             f"{point.threshold:g}" + (" (in force)" if point.threshold == tuning.current.threshold else ""),
-            f"{point.hits:,}",
-            f"{point.traps:,}",
+            f"{point.hits:,.0f}",
+            f"{point.traps:,.0f}",
             "–" if point.wrong_share is None else f"{100 * point.wrong_share:.2f}",
             "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}",
-            f"{100 * point.wrong_upper:.2f}",
+            "" if point.wrong_upper is None else f"{100 * point.wrong_upper:.1f}",
             f"{100 * point.hit_ratio:.1f}",
             f"{point.net_usd:,.4f}",
         )
@@ -179,8 +180,8 @@ def _parts(tuning: Tuning) -> str:
             f"{part.field.replace('_', ' ')} {part.name}",
             f"{part.pairs:,}",
             "–" if proven is None else f"{proven.threshold:g}",
-            "" if point is None else f"{point.hits:,}",
-            "" if point is None else f"{point.traps:,}",
+            "" if point is None else f"{point.hits:,.0f}",
+            "" if point is None else f"{point.traps:,.0f}",
         )
         rows.append(("", cells))
     return table(("", "pairs", "proven threshold", "hits", "traps"), rows)

@@ -19,6 +19,7 @@ from semcache.costs.budgets import Budgets
 from semcache.costs.prices import PriceBook
 from semcache.decision import Decider, Repeats
 from semcache.embedding import open_embedder
+from semcache.embedding.origin import check_tuned_for
 from semcache.errors import EmbeddingFailedError, OverloadedError, SettingsError, StartError
 from semcache.index import open_index
 from semcache.long_work import LongWork
@@ -128,6 +129,7 @@ async def compose(settings: Settings, closing: AsyncExitStack, **replacements: U
             max_wait_s=settings.server.max_wait_s,
         )
         closing.push_async_callback(embedder.close)
+    check_tuned_for(settings.decision, embedder.stats())
     store = replacements.get("store")
     if store is None:
         store = await asyncio.to_thread(

@@ -143,6 +143,10 @@ class DecisionSettings(Section):
     `threshold`. There most requests that look like repeats are none: at .86 a cosine alone is wrong in three hits of
     four. The server counts, and knows after 500 requests of a namespace: repeats are few if less than 15 % have an
     equal or a near entry. An override for the namespace or the task type has the last word. 0 turns it off."""
+    tuned_for: str = ""
+    """What computed the similarities that `threshold` and `overrides` were tuned on: model, fingerprint, runtime and
+    precision, as `semcache tune` writes them. The server doesn't start with something else, because the same texts then
+    have other similarities. Empty: not checked."""
     overrides: tuple[NamespaceThreshold, ...] = ()
     """Other thresholds for a namespace, a task type or both. The most specific one wins: first namespace and task type,
     then namespace, then task type."""

@@ -92,22 +92,29 @@ def test_eval_compares_policies_and_reads_tables(tmp_path: Path) -> None:
 def test_tune_proves_a_threshold_and_writes_its_page(tmp_path: Path) -> None:
     file, report = tmp_path / "pairs.jsonl", tmp_path / "report.html"
     question = "How do I reset the password of account {}"
-    rows = [{"a": question.format(f"{n}?"), "b": question.format(n).lower(), "same": 1} for n in range(320)]
+    rows = [{"a": question.format(f"{n}?"), "b": question.format(n).lower(), "same": 1} for n in range(500)]
     rows += [{"a": f"Who is number {n}?", "b": "How do I bake bread?", "same": 0} for n in range(40)]
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    ran = run("tune", str(file), "--cost-of-wrong", "0.5", "--trap-share", "0.01", "--report", str(report), "--json")
+    ran = run(
+        "tune", str(file), "--cost-of-wrong", "0.5", "--max-wrong-hit-ratio", "0.02", "--report", str(report), "--json"
+    )
     assert ran.returncode == 0, ran.stderr
     document = json.loads(ran.stdout.splitlines()[-1])
     threshold = document["recommendation"]["proven"]["threshold"]
     assert 0.5 < threshold <= 1
     decision = tomllib.loads(document["toml"])["decision"]
     assert decision["threshold"] == threshold
+    assert decision["tuned_for"] == document["tuned_for"]
     assert f"At {threshold:g} with guards" in report.read_text("utf-8")
     config = tmp_path / "semcache.toml"
     config.write_text(document["toml"], "utf-8")
     table = run("tune", str(file), "--config", str(config), "--max-wrong-hit-ratio", "0.001")
     assert table.returncode == 0, table.stderr
-    assert "2,995 served hits without a wrong one are needed for 0.1 % at 95 %" in " ".join(table.stdout.split())
+    told = " ".join(table.stdout.split())
+    assert told.startswith(
+        "No threshold is proven to keep within 0.1 % wrong answers per hit served. They do prove 2 %"
+    )
+    assert "more independent groups of connected texts are needed for 0.1 %" in told
 
 
 def test_replay_compares_policies_over_one_stream(tmp_path: Path) -> None:

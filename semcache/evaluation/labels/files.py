@@ -14,7 +14,7 @@ from semcache.evaluation.labels.pairs import LabelledPair, Message, NamedTexts
 from semcache.evaluation.records.messages import is_message, messages_of_text, read_message, text_of
 from semcache.evaluation.records.objects import conversation_in
 from semcache.evaluation.records.reading import JSON_SUFFIXES, TABLE_SUFFIXES, read_records
-from semcache.evaluation.records.record import Record, read_each, refuse, say_nothing, skip
+from semcache.evaluation.records.record import Record, name_of, read_each, refuse, say_nothing, skip
 from semcache.evaluation.records.shapes import refuse_promptless, shape_of
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -40,6 +40,8 @@ _SCORES = ("score", "similarity", "similarityscore", "relatednessscore")
 _CLUSTERS, _INTENTS = frozenset({"cluster", "text"}), frozenset({"intent", "text"})
 _TURNS = frozenset({"raw", "rewrite", "history"})
 _ENTAILMENT = frozenset({"premise", "hypothesis"})
+_UNITS = ("unit", "conversation", "conversationid", "day", "cluster", "group")
+"""Plain names of the field that says which pairs depend on each other."""
 PAIR_HEADERS = (*(frozenset(sides) for sides in _SIDES), _TURNS)
 """Sets of plain field names, each enough to know a file of labelled pairs by."""
 LABELLED_HEADERS = (*PAIR_HEADERS, _CLUSTERS, _INTENTS, _ENTAILMENT)
@@ -63,7 +65,8 @@ def load_pairs(
     - `{history, raw, rewrite}`: turns of conversations. A raw text that occurs after different histories makes traps.
       A first turn and its rewrite make a hit if they differ.
 
-    A pair may name its `namespace` and `task_type`.
+    A pair may name its `namespace` and `task_type`, and the `unit`, `conversation`, `day`, `cluster` or `group` whose
+    pairs depend on each other.
 
     Args:
         path: a file or a folder.
@@ -159,9 +162,16 @@ def _pair(sides: tuple[str, str], record: Record) -> LabelledPair:
         asked=asked,
         same=same,
         kind=str(kind) or ("same" if same else "different"),
+        group=_group(record),
         namespace=_name(record, "namespace", "namespace"),
         task_type=_name(record, "task_type", "tasktype"),
     )
+
+
+def _group(record: Record) -> str:
+    """Return the unit that a pair names: pairs of one conversation or one day depend on each other."""
+    names = (name_of(record.fields.get(field)) for field in _UNITS)
+    return next((name for name in names if name), "")
 
 
 def _label(record: Record) -> bool:

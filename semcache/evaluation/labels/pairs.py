@@ -9,6 +9,8 @@ from dataclasses import dataclass
 Message = Mapping[str, str]
 EVALUATED_MODEL = "semcache-eval"
 """The model alias of requests that are made from labels: no upstream is ever called for them."""
+BACKGROUND = "\0background"
+"""The group of prompts of other traffic, about which nothing is labelled. No name in a file begins with a null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,10 @@ class LabelledPair:
         asked: the messages of the request that is looked up.
         same: whether the answer to `stored` answers `asked`: True for a hit, False for a trap.
         kind: the data's own word for this kind of pair.
-        group: the group of pairs that depend on each other, such as a cluster; empty if only the stored text matters.
+        group: the group of pairs that depend on each other, such as a cluster, a conversation or a day of a log; empty
+            if the data names none.
+        stored_group: the group of the stored text where it is another than `group`; BACKGROUND where the text belongs
+            to other traffic; empty if both sides have one group.
         namespace: the namespace whose threshold applies to the pair; empty if the data names none.
         task_type: the task type whose threshold applies to the pair; empty if the data names none.
     """
@@ -32,6 +37,7 @@ class LabelledPair:
     same: bool
     kind: str
     group: str = ""
+    stored_group: str = ""
     namespace: str = ""
     task_type: str = ""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import numpy as np
+
+from semcache.evaluation.labels.pairs import BACKGROUND
 from semcache.evaluation.statistics.bounds import lower_bound
 from semcache.evaluation.tune.comparing import Relation
 from semcache.evaluation.tune.tuning import Part, Tuning
@@ -14,20 +17,42 @@ _UNUSUAL = 0.8
 
 
 def summary(tuning: Tuning) -> str:
-    """Return the result in one sentence."""
-    budget, chosen = tuning.question.budget, tuning.chosen
+    """Return the verdict: what is proven and what the cross-validation says, or what is proven instead."""
+    budget, chosen, proven = tuning.question.budget, tuning.chosen, tuning.choice.proven
     limit = f"{100 * budget.max_wrong_ratio:g} %"
-    if chosen is None or tuning.choice.proven is None:
-        return f"No threshold is proven to keep within {limit} wrong answers per hit served. {tuning.choice.reason}"
+    if chosen is None or proven is None:
+        return (
+            f"No threshold is proven to keep within {limit} wrong answers per hit served. {tuning.choice.reason} "
+            f"{out_of_fold(tuning)}"
+        )
     return (
-        f"At {chosen.threshold:g} with guards {_guards_in_words(tuning)}, at most {limit} of served hits are wrong at "
-        f"{budget.confidence:.0%} confidence ({tuning.choice.proven.wrong:,} of {tuning.choice.proven.served:,} were "
-        f"here), {chosen.hit_ratio:.1%} of these requests are served, and ${chosen.net_usd:,.4f} per 1,000 are saved."
+        f"At {chosen.threshold:g} with guards {_guards_in_words(tuning)}, at most {limit} of as many further hits are "
+        f"wrong at {budget.confidence:.0%} confidence. Here {_count(proven.wrong)} of {_count(proven.served)} were. "
+        f"{out_of_fold(tuning)} {chosen.hit_ratio:.1%} of these requests are served, and ${chosen.net_usd:,.4f} per "
+        "1,000 are saved."
     )
 
 
-def as_toml(tuning: Tuning) -> str:
-    """Return the setting to paste into semcache.toml; it is empty if nothing is proven."""
+def out_of_fold(tuning: Tuning) -> str:
+    """Return what thresholds that were chosen on other units serve wrongly, as a sentence."""
+    result = tuning.out_of_fold
+    if not result.recommended:
+        return f"In none of {result.folds} folds do the units of the other folds prove a threshold."
+    ratio = "" if result.wrong_ratio is None else f" ({100 * result.wrong_ratio:.1f} %)"
+    return (
+        f"Out of fold {_count(result.wrong)} of {_count(result.served)} hits are wrong{ratio}, at thresholds from "
+        f"{result.lowest:g} to {result.highest:g} in {result.recommended} of {result.folds} folds of units."
+    )
+
+
+def as_toml(tuning: Tuning, tuned_for: str) -> str:
+    """Return the setting to paste into semcache.toml; it is empty if nothing is proven.
+
+    Args:
+        tuning: the result.
+        tuned_for: what computed the similarities, so that a server with something else refuses the threshold; empty if
+            that is unknown.
+    """
     proven = tuning.choice.proven
     overrides = [part for part in tuning.parts if _differs(part, tuning)]
     if proven is None and not overrides:
@@ -35,6 +60,8 @@ def as_toml(tuning: Tuning) -> str:
     lines = ["[decision]"]
     if proven is not None:
         lines.append(f"threshold = {proven.threshold:g}")
+    if tuned_for:
+        lines.append(f"tuned_for = {_quoted(tuned_for)}")
     guards = ", ".join(_quoted(name) for name in tuning.question.current.decision.guards)
     lines.append(f"guards = [{guards}]")
     for part in overrides:
@@ -77,12 +104,17 @@ def _about_labels(tuning: Tuning, *, from_store: bool) -> list[str]:
             (
                 "Only what was served is known: nothing is known about thresholds below those in force at the time, "
                 "and callers may report wrong answers more often than right ones."
-            )
+            ),
+            (
+                "A store doesn't say under which runtime and precision its hits were compared, so no server holds this "
+                "threshold against its own."
+            ),
         ]
-    traps = f"{int((~tuning.guarded.scored.same).sum()) / len(tuning.guarded.scored.pairs):.0%}"
+    scored = tuning.guarded.scored
+    traps = f"{float(scored.weights[~scored.same].sum()) / max(float(scored.weights.sum()), 1e-9):.0%}"
     if tuning.question.mix.trap_share is None:
         about = (
-            f"Pairs of a labelled set are not traffic: {traps} of these are traps. With --trap-share the results stand "
+            f"Labels are not traffic: {traps} of these candidates are traps. With --trap-share the results stand "
             "for traffic with that share of near misses."
         )
     else:
@@ -90,24 +122,36 @@ def _about_labels(tuning: Tuning, *, from_store: bool) -> list[str]:
             f"Reweighted: near-miss traps are {tuning.question.mix.trap_share:.0%} of requests (in the "
             f"labels {traps}). The counts of pairs are not reweighted."
         )
-    return [about, "Hit ratio and dollars are of requests that have such a candidate; others are misses anyway."]
+    return [about]
 
 
 def _about_pairs(tuning: Tuning) -> list[str]:
     """Return the notes about pairs that depend on each other, are never compared, or are served exactly."""
-    sentences = []
-    pairs = len(tuning.guarded.scored.pairs)
-    if tuning.groups < pairs:
+    units, scored = tuning.units, tuning.guarded.scored
+    proof = (
+        f"The proof counts {units.count:,} independent {units.basis}, not the {tuning.pairs:,} pairs compared. It "
+        "holds for further ones of the same kind."
+    )
+    sentences = [proof]
+    if units.joined:
+        sentences.append(f"{units.joined:,} groups share a text with another group and count as one with it.")
+    if not (~scored.same).any():
+        sentences.append("None of the labels is a trap, so the dependence of wrong hits can't be seen.")
+    other = np.array([item.pair.stored_group == BACKGROUND for item in scored.pairs], np.bool_)
+    served = other & scored.served((tuning.chosen or tuning.current).threshold)
+    if served.any():
         sentences.append(
-            f"The {pairs:,} pairs form {tuning.groups:,} groups that share a cluster or a stored text. The bound takes "
-            "the pairs for independent; the intervals in the tables don't."
+            f"{_count(float(scored.weights[served].sum()))} of the wrong hits get the answer of a prompt of other "
+            "traffic, about which no label says anything. Read them (--report)."
         )
-    apart = Counter(item.reason for item in tuning.guarded.scored.pairs if item.relation is Relation.APART)
+    apart = Counter(item.reason for item in scored.pairs if item.relation is Relation.APART)
     if apart:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in apart.most_common())
         sentences.append(f"{apart.total():,} pairs are never compared, whatever the threshold: {reasons}.")
     if tuning.current.exact:
-        sentences.append(f"{tuning.current.exact:,} pairs are one request to the cache and served exactly, also at 1.")
+        sentences.append(
+            f"{tuning.current.exact:,.0f} pairs are one request to the cache and served exactly, also at 1."
+        )
     return sentences
 
 
@@ -139,9 +183,14 @@ def _exceeding(part: Part, tuning: Tuning) -> str:
     name, served = f"{part.field.replace('_', ' ')} {part.name!r}", at.hits + at.traps
     limit = f"{100 * tuning.question.budget.max_wrong_ratio:g} %"
     return (
-        f"The {name} is worse than the rest: {at.traps:,} of {served:,} hits served at {at.threshold:g} are wrong, "
-        f"more than {limit}. Give it a higher threshold of its own."
+        f"The {name} is worse than the rest: {_count(at.traps)} of {_count(served)} hits served at {at.threshold:g} "
+        f"are wrong, more than {limit}. Give it a higher threshold of its own."
     )
+
+
+def _count(number: float) -> str:
+    """Return a count; with one decimal if it is the mean over orders and small."""
+    return f"{number:,.0f}" if number >= 10 or number == round(number) else f"{number:,.1f}"
 
 
 def _guards_in_words(tuning: Tuning) -> str:

@@ -1,4 +1,4 @@
-"""Chooses, of the thresholds that labels prove to keep a budget of wrong answers, one that serves the most."""
+"""Chooses, of the thresholds that units of labels prove to keep a budget of wrong answers, one that serves the most."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.evaluation.statistics.bounds import (
-    Floats,
-    at_most,
-    cases_needed,
-    clean_cases_needed,
-    lower_bound,
-    upper_bound,
-)
+from semcache.evaluation.statistics.bounds import Floats
+from semcache.evaluation.statistics.clustered import MIN_UNITS
 from semcache.evaluation.tune.curves import Mix
-from semcache.evaluation.tune.pair_scores import SLACK, ScoredPairs
+from semcache.evaluation.tune.evidence import ThresholdEvidence, ThresholdTest, evidence_at
+from semcache.evaluation.tune.pair_scores import SLACK, ScoredRequests
+from semcache.evaluation.tune.units import Units
 
-Counts = NDArray[np.int64]
-
+LOWEST = 0.5
+"""The lowest threshold that is tested. Below it even unlike requests are served, so that a proof would say more about
+how few labels there are than about the threshold."""
 STEP = 0.001
 """The distance between tested thresholds, as a cosine: the proof requires that it doesn't depend on labels."""
+SELECTION_SHARE = 0.2
+"""The part of 1 - confidence at which a threshold is tested. A budget that is out of reach is proven for lucky labels
+alone, and then most recommendations would break it: at the full level 6 to 14 % of them did (benchmarks/README.md)."""
+OTHER_BUDGETS = (0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
+"""The budgets that are tried, in this order, where the wanted one isn't proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +32,32 @@ class WrongBudget:
 
     Attributes:
         max_wrong_ratio: the greatest share of wrong answers among served hits.
-        confidence: the probability with which the budget must hold.
+        confidence: the probability with which as many further hits keep the budget.
     """
 
     max_wrong_ratio: float = 0.01
     confidence: float = 0.95
 
+    @property
+    def level(self) -> float:
+        """The level at which a threshold is tested."""
+        return (1.0 - self.confidence) * SELECTION_SHARE
+
 
 @dataclass(frozen=True, slots=True)
-class ThresholdTest:
-    """The test of one threshold.
+class Shortfall:
+    """What the labels prove where they don't prove the budget.
 
     Attributes:
-        threshold: the similarity threshold.
-        served: the pairs that it serves, exact matches left out.
-        wrong: the traps among them.
-        upper: the upper bound on the share of wrong answers.
+        limit: the smallest budget of those tried that some threshold keeps; None if it keeps none.
+        at: the test of that threshold; None without one.
+        units_missing: how many further units would prove the wanted budget if wrong answers stay as frequent; None if
+            at every threshold they are too frequent.
     """
 
-    threshold: float
-    served: int
-    wrong: int
-    upper: float
+    limit: float | None
+    at: ThresholdTest | None
+    units_missing: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,129 +67,150 @@ class ThresholdChoice:
     Attributes:
         proven: of the proven thresholds, the highest that serves the most right answers; None if none is proven.
         failed: the test that ended the sequence; None if all thresholds passed, or none could be tested.
-        compared: the number of pairs that a threshold decides about.
-        wrong: the number of traps among them.
+        units: the number of units.
         budget: the budget that had to be kept.
+        shortfall: what is proven instead; None if a threshold is proven.
         reason: the sentence that says why there is no threshold, or why it isn't lower.
     """
 
     proven: ThresholdTest | None
     failed: ThresholdTest | None
-    compared: int
-    wrong: int
+    units: int
     budget: WrongBudget
+    shortfall: Shortfall | None
     reason: str
 
 
-def choose(scored: ScoredPairs, budget: WrongBudget, mix: Mix) -> ThresholdChoice:
+def choose(scored: ScoredRequests, units: Units, budget: WrongBudget, mix: Mix) -> ThresholdChoice:
     """Choose a threshold by testing thresholds in a fixed sequence, from the highest downward.
 
     The method is Learn then Test (Angelopoulos, Bates, Candès, Jordan and Lei 2021, arXiv 2110.01052):
 
-    1. The hypothesis of each threshold is that its wrong answers per served hit exceed the budget.
-    2. Hypotheses are tested in a fixed order, each at the full level, until one isn't rejected. The chosen threshold
-       then holds at the given confidence, however many were tested.
-    3. A hypothesis is rejected if Clopper and Pearson's one-sided bound keeps the budget. This is equivalent to the
-       binomial's exact p-value, P(X ≤ wrong). With a trap share, the rates of hits and of traps are each bounded at
-       half the level (Bonferroni), and then mixed.
-    4. The thresholds form a grid that doesn't depend on labels. The first ones serve too few pairs to prove anything,
-       even if all were right. They are skipped, which depends on scores and not on labels.
+    1. The hypothesis of each threshold is that as many further hits of further units exceed the budget.
+    2. Hypotheses are tested in a fixed order, each at one level, until one isn't rejected. The chosen threshold then
+       holds at that level, however many were tested.
+    3. A hypothesis is tested on the effective counts of `statistics.clustered`: units are independent, requests aren't.
+       With a trap share, the rates of hits and of traps are each bounded at half the level (Bonferroni), then mixed.
+    4. The thresholds form a grid that doesn't depend on labels. The first ones serve too little to prove anything, even
+       if all were right. They are skipped.
 
-    It assumes that pairs are independent, and are drawn like the requests that the setting will meet. Only pairs that
-    the threshold decides about count: exact matches are served under any threshold and would dilute the share.
+    It assumes that further units are like those of the labels. Only what the threshold decides about counts: exact
+    matches are served under any threshold and would dilute the share.
+
+    Args:
+        scored: the requests' rows under one set of guards.
+        units: the units of these rows.
+        budget: the budget to keep.
+        mix: how rows stand for requests.
     """
-    thresholds, served, wrong = _grid(scored)
-    total, traps = (int(served[-1]), int(wrong[-1])) if served.size else (0, 0)
-    proves = _keeps(served, wrong, scored, budget, mix)
-    provable = _keeps(served, np.zeros_like(wrong), scored, budget, mix)
-    sequence = np.flatnonzero(provable)
-    failures = np.flatnonzero(~proves[sequence])
-    passed = sequence[: failures[0]] if failures.size else sequence
-
-    def tested(number: int) -> ThresholdTest:
-        count, bad = served[number : number + 1], wrong[number : number + 1]
-        return ThresholdTest(
-            float(thresholds[number]), int(count[0]), int(bad[0]), float(_upper(count, bad, scored, budget, mix)[0])
-        )
-
-    # All thresholds that passed are proven. Of those that serve the most right answers, the highest is the safest.
-    right = (served - wrong)[passed]
-    proven = tested(passed[np.argmax(right == right[-1])]) if passed.size else None
-    if failures.size:
-        failed = tested(sequence[failures[0]])
-        return ThresholdChoice(proven, failed, total, traps, budget, _failure(failed, proven, budget, mix))
-    reason = "No lower threshold would serve more of these pairs." if proven else _too_few(total, traps, budget, mix)
-    return ThresholdChoice(proven, None, total, traps, budget, reason)
+    return choose_by(evidence_of(scored, units, mix), units, budget)
 
 
-def _grid(scored: ScoredPairs) -> tuple[Floats, Counts, Counts]:
-    """Return (thresholds, served pairs, wrong pairs), highest first, each of shape (thresholds,).
+def evidence_of(scored: ScoredRequests, units: Units, mix: Mix) -> ThresholdEvidence:
+    """Return the evidence about each threshold of the grid."""
+    return evidence_at(_grid(scored), scored, units, mix)
 
-    A threshold is left out if it serves no more pairs than the one above it. Exact matches are not counted, so the last
-    elements count all pairs that a threshold decides about.
+
+def choose_by(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) -> ThresholdChoice:
+    """Choose a threshold, as `choose` does, by evidence that is known already.
+
+    Args:
+        evidence: what each threshold serves.
+        units: the units of the evidence.
+        budget: the budget to keep.
     """
-    finite = scored.compared()
-    scores = scored.scores[finite]
-    order = np.argsort(-scores, kind="stable")
-    scores, other = scores[order], ~scored.same[finite][order]
-    if not scores.size:
-        return np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
-    lowest = int(np.floor((float(scores[-1]) + SLACK) / STEP))
-    thresholds = np.round(np.arange(round(1 / STEP), lowest - 1, -1) * STEP, 3)
-    served = np.searchsorted(-scores, -(thresholds - SLACK), side="right")
-    wrong = np.concatenate([[0], np.cumsum(other)])[served]
-    new = np.diff(served, prepend=0) > 0
-    return thresholds[new], served[new], wrong[new]
-
-
-def _keeps(served: Counts, wrong: Counts, scored: ScoredPairs, budget: WrongBudget, mix: Mix) -> NDArray[np.bool_]:
-    """Return whether the bound keeps the budget if `wrong` of `served` are wrong, elementwise."""
-    if mix.trap_share is None:  # The p-value decides as the bound does, at a fiftieth of the work.
-        return at_most(wrong, served, budget.max_wrong_ratio) <= 1.0 - budget.confidence
-    return _upper(served, wrong, scored, budget, mix) <= budget.max_wrong_ratio
-
-
-def _upper(served: Counts, wrong: Counts, scored: ScoredPairs, budget: WrongBudget, mix: Mix) -> Floats:
-    """Return the bound on wrong answers per served hit if `wrong` of `served` are wrong, elementwise."""
-    if mix.trap_share is None:
-        return upper_bound(wrong, served, budget.confidence)
-    each = 1.0 - (1.0 - budget.confidence) / 2
-    # No threshold decides about exact matches, so both rates leave them out.
-    asked = ~np.isposinf(scored.scores)
-    traps, hits = int((asked & ~scored.same).sum()), int((asked & scored.same).sum())
-    bad = mix.trap_share * upper_bound(np.minimum(wrong, traps), traps, each)
-    good = (1.0 - mix.trap_share) * lower_bound(np.minimum(served - wrong, hits), hits, each)
-    with np.errstate(invalid="ignore"):
-        return np.where(bad + good > 0, bad / (bad + good), 0.0)
-
-
-def _failure(tested: ThresholdTest, proven: ThresholdTest | None, budget: WrongBudget, mix: Mix) -> str:
-    limit, confidence = budget.max_wrong_ratio, budget.confidence
-    text = (
-        f"at {tested.threshold:g} you have {tested.served:,} served hits with {tested.wrong:,} wrong, so that up to "
-        f"{100 * tested.upper:.2f} % may be wrong and not {100 * limit:g} %"
-    )
-    if mix.trap_share is None and tested.wrong:
-        text += f" (with {tested.wrong:,} wrong, {cases_needed(tested.wrong, limit, confidence):,} are needed)"
+    passed, failed = _sequence(evidence, budget.max_wrong_ratio, budget.level)
+    proven = _best(evidence, passed, budget.level)
     if proven is not None:
-        return f"Not lower: {text}."
-    if mix.trap_share is not None:
-        return f"{text[0].upper()}{text[1:]}."
-    return f"{_needed(budget)}; {text}."
+        ended = None if failed is None else evidence.test(failed, budget.level)
+        reason = "No lower threshold would serve more of these." if ended is None else _not_lower(ended, budget)
+        return ThresholdChoice(proven, ended, units.count, budget, None, reason)
+    shortfall = _shortfall(evidence, units, budget)
+    ended = None if failed is None else evidence.test(failed, budget.level)
+    reason = _unproven(shortfall, ended, units, budget)
+    return ThresholdChoice(None, ended, units.count, budget, shortfall, reason)
 
 
-def _too_few(total: int, traps: int, budget: WrongBudget, mix: Mix) -> str:
-    if mix.trap_share is not None:
-        return (
-            f"With traps at {mix.trap_share:.0%} of requests these labels prove no threshold, whatever it served: "
-            f"more of them are needed; you have {total:,} pairs that a threshold decides about."
-        )
-    return f"{_needed(budget)}; you have {total:,} with {traps:,} wrong."
+def _sequence(evidence: ThresholdEvidence, limit: float, level: float) -> tuple[NDArray[np.int64], int | None]:
+    """Return the numbers of the thresholds that pass, and that of the one which ends the sequence."""
+    sequence = np.flatnonzero(evidence.provable(limit, level))
+    failures = np.flatnonzero(~evidence.proves(limit, level)[sequence])
+    if failures.size:
+        return sequence[: failures[0]], int(sequence[failures[0]])
+    return sequence, None
 
 
-def _needed(budget: WrongBudget) -> str:
-    needed = clean_cases_needed(budget.max_wrong_ratio, budget.confidence)
+def _best(evidence: ThresholdEvidence, passed: NDArray[np.int64], level: float) -> ThresholdTest | None:
+    """Return, of the thresholds that passed, the highest that serves the most right answers: it is the safest."""
+    if not passed.size:
+        return None
+    right = (evidence.served - evidence.wrong)[passed]
+    return evidence.test(int(passed[np.argmax(right >= right.max() - SLACK)]), level)
+
+
+def _shortfall(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) -> Shortfall:
+    growth = evidence.growth(budget.max_wrong_ratio, budget.level)
+    missing = None if growth is None else max(1, int(np.ceil(growth * max(units.count, MIN_UNITS))) - units.count)
+    for limit in OTHER_BUDGETS:
+        if limit > budget.max_wrong_ratio:
+            at = _best(evidence, _sequence(evidence, limit, budget.level)[0], budget.level)
+            if at is not None:
+                return Shortfall(limit, at, missing)
+    return Shortfall(None, None, missing)
+
+
+def _grid(scored: ScoredRequests) -> Floats:
+    """Return the thresholds to test, highest first: those that serve other requests than the threshold above."""
+    finite = scored.compared()
+    edges = np.concatenate([scored.scores[finite], scored.floors[finite & np.isfinite(scored.floors)]])
+    if not edges.size:
+        return np.empty(0)
+    lowest = int(np.floor((max(LOWEST, float(edges.min())) + SLACK) / STEP))
+    thresholds = np.round(np.arange(round(1 / STEP), lowest - 1, -1) * STEP, 3)
+    changes = np.searchsorted(np.sort(-edges), -(thresholds - SLACK), side="right")
+    return thresholds[np.diff(changes, prepend=0) > 0]
+
+
+def _not_lower(tested: ThresholdTest, budget: WrongBudget) -> str:
+    return f"Not lower: {_in_words(tested)}, and not {_percent(budget.max_wrong_ratio)}."
+
+
+def _in_words(tested: ThresholdTest) -> str:
     return (
-        f"{needed:,} served hits without a wrong one are needed for {100 * budget.max_wrong_ratio:g} % at "
-        f"{100 * budget.confidence:g} %"
+        f"at {tested.threshold:g} {tested.wrong:,.0f} of {tested.served:,.0f} served hits are wrong, which say as much "
+        f"as {tested.effective:,.0f} independent ones, so that up to {100 * tested.upper:.1f} % of further hits may be "
+        "wrong"
     )
+
+
+def _unproven(shortfall: Shortfall, ended: ThresholdTest | None, units: Units, budget: WrongBudget) -> str:
+    limit = _percent(budget.max_wrong_ratio)
+    if units.count < MIN_UNITS:
+        return (
+            f"The labels have {units.count:,} {_noun(units)}, and fewer than {MIN_UNITS} say nothing about others. "
+            "Label more of them."
+        )
+    parts = []
+    if shortfall.at is not None and shortfall.limit is not None:
+        parts.append(f"They do prove {_percent(shortfall.limit)}, at {shortfall.at.threshold:g}.")
+    else:
+        parts.append(f"Nor do they prove {_percent(OTHER_BUDGETS[-1])}.")
+    if shortfall.units_missing is not None:
+        parts.append(
+            f"About {shortfall.units_missing:,} more {_noun(units)} are needed for {limit}, beside these "
+            f"{units.count:,}, if wrong hits stay as rare as here."
+        )
+    else:
+        parts.append(f"At every threshold more than {limit} of the hits are wrong here, so more labels won't help.")
+    if ended is not None:
+        text = _in_words(ended)
+        parts.append(f"{text[0].upper()}{text[1:]}.")
+    return " ".join(parts)
+
+
+def _noun(units: Units) -> str:
+    return f"independent {units.basis}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

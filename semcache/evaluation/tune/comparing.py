@@ -80,7 +80,7 @@ async def compare_pairs(
     """
     keying = keying_of(settings, embedder)
     keyed = [(_key(keying, pair, pair.asked), _key(keying, pair, pair.stored)) for pair in pairs]
-    relations = [_relate(asked, stored) for asked, stored in keyed]
+    relations = [relate(asked, stored) for asked, stored in keyed]
     wanted = dict.fromkeys(
         side.text
         for sides, (relation, _) in zip(keyed, relations, strict=True)
@@ -146,7 +146,8 @@ def _key(keying: Keying, pair: LabelledPair, side: Sequence[Message]) -> KeyedRe
         ) from error
 
 
-def _relate(asked: KeyedRequest, stored: KeyedRequest) -> tuple[Relation, str]:
+def relate(asked: KeyedRequest, stored: KeyedRequest) -> tuple[Relation, str]:
+    """Return how two keyed requests relate in the cache, and why they are apart; the reason is empty if they aren't."""
     for side in (asked, stored):
         if side.cacheability.tier is Tier.NONE:
             return Relation.APART, side.cacheability.reason

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from semcache.evaluation.labels.pairs import LabelledPair, user
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
-from semcache.model import Status, format_entry_id
+from semcache.model import Status
 from semcache.store import JudgedHit
 
 RIGHT = "right"
@@ -15,7 +16,8 @@ RIGHT = "right"
 def pairs_of_hits(hits: Iterable[JudgedHit]) -> tuple[ComparedPair, ...]:
     """Return each judged hit as a compared pair: a right one is a hit, a wrong one is a trap.
 
-    Pairs of one entry form a group. Similarity and cost come from the record, so no text is embedded here.
+    Pairs of one day (UTC) form a group, because requests of one day depend on each other. Similarity and cost come from
+    the record, so no text is embedded here.
     """
     return tuple(_compared(item) for item in hits)
 
@@ -29,7 +31,7 @@ def _compared(item: JudgedHit) -> ComparedPair:
         asked=user(hit.text),
         same=hit.verdict == RIGHT,
         kind=hit.status.value,
-        group=f"{entry.tenant}/{format_entry_id(entry.entry_id)}",
+        group=datetime.fromtimestamp(hit.at_s, UTC).date().isoformat(),
         namespace=entry.namespace,
         task_type=entry.task_type,
     )

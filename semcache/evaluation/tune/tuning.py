@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +13,18 @@ from semcache.evaluation.statistics.bootstrap import percentiles, resample
 from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose
 from semcache.evaluation.tune.comparing import ComparedPair
 from semcache.evaluation.tune.curves import Mix, Point, curve, distinct_thresholds
+from semcache.evaluation.tune.evidence import evidence_at
+from semcache.evaluation.tune.folds import OutOfFold, cross_validate
 from semcache.evaluation.tune.money import Worth
-from semcache.evaluation.tune.pair_scores import ScoredPairs, score_pairs
+from semcache.evaluation.tune.pair_scores import (
+    Requests,
+    ScoredRequests,
+    one_candidate_each,
+    score_pairs,
+    score_requests,
+)
 from semcache.evaluation.tune.specs import Spec
+from semcache.evaluation.tune.units import Units, units_of
 
 _MIN_PAIRS = 2
 _TABLE_STEP = 0.01
@@ -42,18 +51,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """All pairs under one set of guards.
+    """All requests under one set of guards.
 
     Attributes:
         name: "guards on" or "guards off".
         guards: the guards' names.
-        scored: the scored pairs.
+        scored: the requests' rows.
         points: a point for every distinct threshold, highest first.
     """
 
     name: str
     guards: tuple[str, ...]
-    scored: ScoredPairs
+    scored: ScoredRequests
     points: tuple[Point, ...]
 
     @property
@@ -69,7 +78,7 @@ class Part:
     Attributes:
         field: "namespace" or "task_type".
         name: the namespace's or task type's name.
-        pairs: the number of pairs.
+        pairs: the number of its candidates.
         choice: the threshold that these pairs prove.
         point: what that threshold serves; None if none is proven.
         general: what the proven threshold of all pairs serves of these; None if none is proven.
@@ -89,14 +98,16 @@ class Tuning:
 
     Attributes:
         question: the question.
-        guarded: the pairs under the guards in force.
-        unguarded: the pairs without guards; the object `guarded` itself if no guards are in force.
+        guarded: the requests under the guards in force.
+        unguarded: the requests without guards; the object `guarded` itself if no guards are in force.
         choice: the threshold that the labels prove under the guards in force.
         chosen: what that threshold serves; None if none is proven.
         current: what the setting in force serves.
         parts: the namespaces, then the task types; empty if the data names none.
         worth: the dollars that each pair saves, and on what basis.
-        groups: the number of independent groups of pairs.
+        units: the units of the guarded rows.
+        out_of_fold: what the same way of choosing serves of units that it hasn't seen.
+        pairs: the number of distinct pairs that were compared.
     """
 
     question: Question
@@ -107,7 +118,9 @@ class Tuning:
     current: Point
     parts: tuple[Part, ...]
     worth: Worth
-    groups: int
+    units: Units
+    out_of_fold: OutOfFold
+    pairs: int
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -119,8 +132,9 @@ class Tuning:
         lowest = min((point.threshold for point in variant.points), default=1.0)
         extra = [point.threshold for point in (self.chosen, self.current) if point is not None]
         wanted = sorted({*(step for step in _TABLE if step >= lowest - _TABLE_STEP), *extra}, reverse=True)
+        units = self.units if variant is self.guarded else units_of([item.pair for item in variant.scored.pairs])
         points = _points(variant.scored, wanted, self.question, self.worth.usd)
-        return _with_resampled(points, variant.scored, self.question.mix)
+        return _with_intervals(points, variant.scored, units, self.question)
 
 
 def tune(
@@ -128,6 +142,7 @@ def tune(
     worth: Worth,
     question: Question,
     on_progress: Callable[[int], None] = lambda _: None,
+    requests: Requests | None = None,
 ) -> Tuning:
     """Score the pairs with and without guards, and choose a threshold.
 
@@ -136,15 +151,17 @@ def tune(
         worth: the dollars that each pair saves, in the order of `compared`.
         question: the question to answer.
         on_progress: called with the number of pairs scored since its last call; each pair is scored twice.
+        requests: the requests whose candidates these pairs are; None: each pair is a request with one candidate.
 
     Raises:
         InvalidRequestError: TOO_FEW_LABELS: there are too few pairs, or none that share an answer.
     """
     _check(compared)
+    requests = requests or one_candidate_each(len(compared))
     decision = question.current.decision
-    scored = score_pairs(compared, question.current.decider, on_progress)
+    scored = score_requests(score_pairs(compared, question.current.decider, on_progress), requests)
     bare_spec = Spec("guards off", decision.model_copy(update={"guards": ()}))
-    bare = score_pairs(compared, bare_spec.decider, on_progress)
+    bare = score_requests(score_pairs(compared, bare_spec.decider, on_progress), requests)
     thresholds = distinct_thresholds(scored, bare)
     guarded = Variant(
         "guards on" if decision.guards else "guards off",
@@ -155,24 +172,41 @@ def tune(
     unguarded = guarded
     if decision.guards:
         unguarded = Variant("guards off", (), bare, _points(bare, thresholds, question, worth.usd))
-    choice = choose(scored, question.budget, question.mix)
+    units = units_of([item.pair for item in scored.pairs])
+    out_of_fold = cross_validate(scored, units, question.budget, question.mix)
+    choice = withheld(choose(scored, units, question.budget, question.mix), out_of_fold)
     chosen = _proven_point(scored, choice, question, worth.usd)
     if chosen is not None:
-        (chosen,) = _with_resampled([chosen], scored, question.mix)
-    (current,) = _with_resampled(_points(scored, [decision.threshold], question, worth.usd), scored, question.mix)
+        (chosen,) = _with_intervals([chosen], scored, units, question)
+    current = _points(scored, [decision.threshold], question, worth.usd)
     return Tuning(
         question=question,
         guarded=guarded,
         unguarded=unguarded,
         choice=choice,
         chosen=chosen,
-        current=current,
+        current=_with_intervals(current, scored, units, question)[0],
         parts=tuple(
-            part for field in ("namespace", "task_type") for part in _parts(scored, worth, question, field, choice)
+            _part((field, name), scored.part(rows), units.part(rows), (worth, question, choice))
+            for field, name, rows in _named_parts(scored)
         ),
         worth=worth,
-        groups=len({item.pair.sampled_with for item in compared}),
+        units=units,
+        out_of_fold=out_of_fold,
+        pairs=len(compared),
     )
+
+
+def withheld(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice:
+    """Return the choice; without its threshold if the cross-validation contradicts it."""
+    ratio = out_of_fold.wrong_ratio
+    if choice.proven is None or ratio is None or ratio <= choice.budget.max_wrong_ratio:
+        return choice
+    reason = (
+        f"{choice.proven.threshold:g} passed its test, but thresholds that were chosen in the same way without a fifth "
+        f"of the units made {100 * ratio:.1f} % wrong answers in that fifth."
+    )
+    return replace(choice, proven=None, failed=choice.proven, reason=reason)
 
 
 def _check(compared: Sequence[ComparedPair]) -> None:
@@ -193,25 +227,41 @@ def _check(compared: Sequence[ComparedPair]) -> None:
 
 
 def _points(
-    scored: ScoredPairs, thresholds: Sequence[float] | NDArray[np.float64], question: Question, usd: NDArray[np.float64]
+    scored: ScoredRequests,
+    thresholds: Sequence[float] | NDArray[np.float64],
+    question: Question,
+    usd: NDArray[np.float64],
 ) -> tuple[Point, ...]:
-    return curve(scored, thresholds, mix=question.mix, usd=usd, cost_of_wrong_usd=question.cost_of_wrong_usd)
+    """Return points; `usd` is of distinct pairs, shape (pairs,)."""
+    return curve(
+        scored, thresholds, mix=question.mix, usd=usd[scored.numbers], cost_of_wrong_usd=question.cost_of_wrong_usd
+    )
 
 
-def _parts(scored: ScoredPairs, worth: Worth, question: Question, field: str, general: ThresholdChoice) -> list[Part]:
-    names = [str(getattr(item.pair, field)) for item in scored.pairs]
-    parts = []
-    for name in sorted(set(names) - {""}):
-        chosen = np.array([other == name for other in names])
-        part = scored.part(chosen)
-        choice = choose(part, question.budget, question.mix)
-        point, at_general = (_proven_point(part, each, question, worth.usd[chosen]) for each in (choice, general))
-        parts.append(Part(field, name, len(part.pairs), choice, point, at_general))
-    return parts
+def _named_parts(scored: ScoredRequests) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield the field, the name and the rows of each namespace, then of each task type."""
+    for field in ("namespace", "task_type"):
+        names = np.array([str(getattr(item.pair, field)) for item in scored.pairs])
+        for name in sorted(set(names.tolist()) - {""}):
+            yield field, name, names == name
+
+
+def _part(
+    named: tuple[str, str],
+    scored: ScoredRequests,
+    units: Units,
+    tuned: tuple[Worth, Question, ThresholdChoice],
+) -> Part:
+    """Return what the rows of a namespace or task type prove, beside the choice for all rows."""
+    worth, question, general = tuned
+    budget, mix = question.budget, question.mix
+    choice = withheld(choose(scored, units, budget, mix), cross_validate(scored, units, budget, mix))
+    point, at_general = (_proven_point(scored, each, question, worth.usd) for each in (choice, general))
+    return Part(*named, len(scored.pairs), choice, point, at_general)
 
 
 def _proven_point(
-    scored: ScoredPairs, choice: ThresholdChoice, question: Question, usd: NDArray[np.float64]
+    scored: ScoredRequests, choice: ThresholdChoice, question: Question, usd: NDArray[np.float64]
 ) -> Point | None:
     if choice.proven is None:
         return None
@@ -219,22 +269,28 @@ def _proven_point(
     return point
 
 
-def _with_resampled(points: Sequence[Point], scored: ScoredPairs, mix: Mix) -> tuple[Point, ...]:
-    """Return the points, with the cluster bootstrap's interval of wrong answers where Wilson's doesn't hold.
+def _with_intervals(
+    points: Sequence[Point], scored: ScoredRequests, units: Units, question: Question
+) -> tuple[Point, ...]:
+    """Return the points, with the bound by units, and the cluster bootstrap's interval where Wilson's doesn't hold.
 
-    Wilson's doesn't hold if pairs depend on each other, or stand for unequal parts of the requests. If none or all
-    served pairs are wrong, a bootstrap has nothing to vary, and Wilson's stays.
+    Wilson's doesn't hold if requests depend on each other, or stand for unequal parts of all. If none or all of the
+    served ones are wrong, a bootstrap has nothing to vary, and Wilson's stays.
     """
-    groups = [item.pair.sampled_with for item in scored.pairs]
-    if mix.trap_share is None and len(set(groups)) == len(groups):
-        return tuple(points)
-    weights = mix.weights(scored.same)
+    at = np.array([point.threshold for point in points])
+    order = np.argsort(-at, kind="stable")
+    upper = np.empty(len(points))
+    upper[order] = evidence_at(at[order], scored, units, question.mix).upper(question.budget.level)
+    bounded = [replace(point, wrong_upper=float(bound)) for point, bound in zip(points, upper, strict=True)]
+    if question.mix.trap_share is None and len(np.unique(units.asked)) == len(scored.pairs):
+        return tuple(bounded)
+    weights = question.mix.weights(scored)
     served = np.stack([scored.served(point.threshold) for point in points], axis=1)
     wrong = served & ~scored.same[:, None]
-    resampled = resample(np.concatenate([wrong, served], axis=1) * weights[:, None], groups)
+    resampled = resample(np.concatenate([wrong, served], axis=1) * weights[:, None], units.asked.tolist())
     return tuple(
         replace(point, wrong_interval=percentiles(resampled.ratio(number, len(points) + number)))
         if point.hits and point.traps
         else point
-        for number, point in enumerate(points)
+        for number, point in enumerate(bounded)
     )

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.hit_rate.playing import MISS
 from benchmarks.hit_rate.prompts import Prompt
-from benchmarks.hit_rate.verified import EntryModel, play_verified
+from benchmarks.hit_rate.verified import INVENTED, OBSERVED, EntryModel, play_verified, started
 from tests.unit.benchmarks.worlds import world
 
 
@@ -54,3 +54,15 @@ def test_explorations_are_misses_and_equal_texts_are_too_without_an_exact_tier()
     some = world(prompts, [0, 40])
     assert play_verified(some, [0, 0, 1], 0.01, 1, exact_tier=False).tolist() == [MISS, MISS, MISS]
     assert play_verified(some, [0, 0, 1], 0.01, 1, exact_tier=True).tolist() == [MISS, 0, MISS]
+
+
+def test_invented_observations_raise_the_bound_that_real_ones_gave() -> None:
+    honest, seeded = started(OBSERVED), started(INVENTED)
+    assert seeded.bound(0.97) > honest.bound(0.97)
+    for _ in range(4):
+        assert seeded.explore(0.97, 0.05) == 1.0
+        for model in (honest, seeded):
+            model.observe(0.9, correct=True)
+    # Both saw the same four requests; what was invented lets more through unexplored.
+    assert seeded.bound(0.97) > honest.bound(0.97)
+    assert seeded.explore(0.97, 0.05) < honest.explore(0.97, 0.05)

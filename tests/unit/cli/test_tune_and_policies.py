@@ -29,6 +29,7 @@ def pairs(tmp_path: Path) -> Path:
         (["tune", "PAIRS", "--store", "/nowhere"], "Labels come from files or from a store, not from both"),
         (["tune", "--store", "/nowhere"], "there is no store at /nowhere"),
         (["tune", "/nowhere.jsonl"], "/nowhere.jsonl can't be read"),
+        (["tune", "PAIRS", "--traffic", "/nowhere.txt"], "/nowhere.txt can't be read"),
         (["tune", "PAIRS", "--max-wrong-hit-ratio", "0"], "--max-wrong-hit-ratio is 0"),
         (["tune", "PAIRS", "--confidence", "1"], "--confidence is 1"),
         (["tune", "PAIRS", "--trap-share", "1.5"], "--trap-share is 1.5"),

@@ -12,30 +12,28 @@ from semcache.evaluation.labels.pairs import LabelledPair, user
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix, curve, distinct_thresholds
 from semcache.evaluation.tune.money import worth_of
-from semcache.evaluation.tune.pair_scores import ScoredPairs
+from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, ScoredRequests, score_requests
 from semcache.settings import CostSettings
+from tests.support.scored import scored_requests
 
 PAIR = LabelledPair("1", user("a"), user("b"), same=True, kind="k")
 SCORES = [math.inf, 0.99, 0.98, 0.98, 0.9, -math.inf]
 SAME = [True, True, False, True, False, False]
 
 
-def scored() -> ScoredPairs:
-    pairs = (ComparedPair(PAIR, Relation.COMPARED, "b", "a", 0.9),) * len(SCORES)
-    return ScoredPairs(pairs, np.array(SCORES), np.array(SAME), ((),) * len(SCORES))
+def scored() -> ScoredRequests:
+    return scored_requests(SCORES, SAME)
 
 
 def test_points_count_what_is_served() -> None:
     points = curve(scored(), [0.995, 0.98, 0.5], mix=Mix(), usd=np.full(6, 0.002), cost_of_wrong_usd=0.01)
     assert [(point.hits, point.traps, point.exact) for point in points] == [(1, 0, 1), (3, 1, 1), (3, 2, 1)]
     top, middle, _ = points
-    assert (top.wrong_share, top.wrong_upper) == (0.0, 1.0)
+    assert (top.wrong_share, top.wrong_upper) == (0.0, None)
     assert middle.wrong_share == pytest.approx(1 / 4)
     assert middle.hit_ratio == pytest.approx(4 / 6)
     # Of 1,000 requests like these, 4/6 save $0.002 each and 1/6 cost $0.01 each.
     assert middle.net_usd == pytest.approx(1000 * (4 / 6 * 0.002 - 1 / 6 * 0.01))
-    # The bound is over the three pairs that the threshold decides about.
-    assert middle.wrong_upper == pytest.approx(0.8646, abs=1e-4)
 
 
 def test_a_trap_share_reweights_shares_and_dollars_and_leaves_counts() -> None:
@@ -50,9 +48,20 @@ def test_a_trap_share_reweights_shares_and_dollars_and_leaves_counts() -> None:
 def test_distinct_thresholds_are_told_to_four_decimals_and_rounded_down() -> None:
     one = scored()
     assert distinct_thresholds(one).tolist() == [0.99, 0.98, 0.9]
-    other = ScoredPairs(one.pairs[:1], np.array([0.98765]), np.array([True]), ((),))
+    other = scored_requests([0.98765], [True])
     assert distinct_thresholds(other).tolist() == [0.9876]
     assert other.served(0.9876).all()
+
+
+def test_a_request_is_served_its_nearest_candidate_that_reaches_the_threshold() -> None:
+    # The nearest candidate is wrong and scores .8, the second is right and scores .95, the third is never reached.
+    pairs = (ComparedPair(PAIR, Relation.COMPARED, "b", "a", 0.9),) * 3
+    one = ScoredPairs(pairs, np.array([0.8, 0.95, 0.9]), np.array([False, True, False]), ((),) * 3)
+    row = score_requests(one, Requests(np.array([[0, 1, 2], [0, -1, -1]]), np.array([0.5, 0.5]), alone=1.0))
+    assert row.requests == 2.0
+    points = curve(row, [0.96, 0.9, 0.8, 0.5], mix=Mix(), usd=np.ones(len(row.pairs)), cost_of_wrong_usd=0.0)
+    assert [(point.hits, point.traps) for point in points] == [(0, 0), (0.5, 0), (0, 1), (0, 1)]
+    assert points[2].hit_ratio == pytest.approx(0.5)
 
 
 def test_worth_is_what_the_entry_cost_or_an_estimate() -> None:

@@ -10,12 +10,14 @@ import pytest
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.pairs import LabelledPair, user
 from semcache.evaluation.tune.advising import as_toml, notes, summary
-from semcache.evaluation.tune.choosing import WrongBudget
+from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
+from semcache.evaluation.tune.evidence import ThresholdTest
+from semcache.evaluation.tune.folds import OutOfFold
 from semcache.evaluation.tune.money import Worth
 from semcache.evaluation.tune.specs import Spec
-from semcache.evaluation.tune.tuning import Question, Tuning, tune
+from semcache.evaluation.tune.tuning import Question, Tuning, tune, withheld
 from semcache.settings import DecisionSettings, Settings
 
 
@@ -37,23 +39,29 @@ def tuned(items: list[ComparedPair], *, mix: Mix | None = None, guards: tuple[st
 
 
 def test_a_proven_threshold_is_pasted_and_said() -> None:
-    result = tuned([item(n, 0.95, same=True) for n in range(400)] + [item(400 + n, 0.8, same=False) for n in range(90)])
+    result = tuned(
+        [item(n, 0.95, same=True) for n in range(800)] + [item(800 + n, 0.8, same=False) for n in range(180)]
+    )
     assert result.chosen is not None
-    assert (result.chosen.threshold, result.chosen.hits, result.chosen.traps) == (0.95, 400, 0)
-    assert as_toml(result) == '[decision]\nthreshold = 0.95\nguards = ["numbers"]\n'
-    assert summary(result).startswith("At 0.95 with guards numbers, at most 1 % of served hits are wrong at 95%")
+    assert (result.chosen.threshold, result.chosen.hits, result.chosen.traps) == (0.95, 800, 0)
+    assert as_toml(result, "") == '[decision]\nthreshold = 0.95\nguards = ["numbers"]\n'
+    assert 'tuned_for = "mini 12 openvino fp32"' in as_toml(result, "mini 12 openvino fp32")
+    assert summary(result).startswith(
+        "At 0.95 with guards numbers, at most 1 % of as many further hits are wrong at 95%"
+    )
+    assert "Here 0 of 800 were. In none of 5 folds" in summary(result)
     assert "$0.8163 per 1,000" in summary(result)
-    assert any("18% of these are traps" in note for note in notes(result, from_store=False))
+    assert any("18% of these candidates are traps" in note for note in notes(result, from_store=False))
     assert [point.threshold for point in result.guarded.points] == [0.95, 0.8]
 
 
 def test_namespaces_that_differ_are_overrides_that_the_server_takes() -> None:
     name = 'help "desk" 😀 \\ \x7f'
-    items = [item(n, 0.95, same=True, namespace="a") for n in range(400)]
-    items += [item(1000 + n, 0.9, same=True, namespace=name, task_type="chat") for n in range(400)]
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(900)]
+    items += [item(1000 + n, 0.9, same=True, namespace=name, task_type="chat") for n in range(900)]
     items += [item(2000 + n, 0.94, same=False, namespace="a") for n in range(40)]
     result = tuned(items)
-    pasted = tomllib.loads(as_toml(result))
+    pasted = tomllib.loads(as_toml(result, ""))
     assert pasted["decision"]["threshold"] == 0.95
     assert pasted["decision"]["overrides"] == [
         {"namespace": name, "threshold": 0.9},
@@ -65,18 +73,18 @@ def test_namespaces_that_differ_are_overrides_that_the_server_takes() -> None:
 
 
 def test_a_part_whose_pairs_merely_end_higher_needs_no_override() -> None:
-    items = [item(n, 0.95, same=True, namespace="a") for n in range(400)]
-    items += [item(1000 + n, 0.96, same=True, namespace="b") for n in range(400)]
+    items = [item(n, 0.95, same=True, namespace="a") for n in range(900)]
+    items += [item(1000 + n, 0.96, same=True, namespace="b") for n in range(900)]
     result = tuned(items)
     assert [part.choice.proven and part.choice.proven.threshold for part in result.parts] == [0.95, 0.96]
-    assert "overrides" not in as_toml(result)
+    assert "overrides" not in as_toml(result, "")
 
 
 def test_a_part_that_needs_a_higher_threshold_gets_it() -> None:
     items = [item(n, 0.95, same=True, namespace="a") for n in range(4000)]
-    items += [item(5000 + n, 0.97, same=True, namespace="b") for n in range(400)]
+    items += [item(5000 + n, 0.97, same=True, namespace="b") for n in range(900)]
     items += [item(6000 + n, 0.95, same=False, namespace="b") for n in range(20)]
-    pasted = tomllib.loads(as_toml(tuned(items)))["decision"]
+    pasted = tomllib.loads(as_toml(tuned(items), ""))["decision"]
     assert pasted["threshold"] == 0.95
     assert pasted["overrides"] == [{"namespace": "b", "threshold": 0.97}]
 
@@ -89,7 +97,7 @@ def test_a_namespace_that_surely_breaks_the_budget_is_named() -> None:
 
 
 def test_an_unusually_low_threshold_is_warned_of() -> None:
-    items = [item(n, 0.6, same=True) for n in range(400)] + [item(500, 0.1, same=False)]
+    items = [item(n, 0.6, same=True) for n in range(900)] + [item(1500, 0.1, same=False)]
     assert any("0.6 is unusually low" in note for note in notes(tuned(items), from_store=False))
 
 
@@ -105,10 +113,10 @@ def test_pairs_that_never_meet_are_told_of() -> None:
 def test_nothing_proven_is_nothing_to_paste() -> None:
     result = tuned([item(n, 0.95, same=n > 0) for n in range(10)])
     assert result.chosen is None
-    assert as_toml(result) == ""
-    assert "299 served hits without a wrong one are needed for 1 % at 95 %; you have 10 with 1 wrong." in summary(
-        result
-    )
+    assert as_toml(result, "") == ""
+    assert "No threshold is proven to keep within 1 %" in summary(result)
+    assert "At every threshold more than 1 % of the hits are wrong here, so more labels won't help." in summary(result)
+    assert result.choice.shortfall is not None
 
 
 def test_without_guards_there_is_one_variant() -> None:
@@ -117,19 +125,30 @@ def test_without_guards_there_is_one_variant() -> None:
     assert len(tuned([item(n, 0.95, same=True) for n in range(3)]).variants) == 2
 
 
-def test_pairs_that_share_a_stored_text_are_told_of_and_widen_the_interval() -> None:
+def test_pairs_that_share_a_stored_text_are_one_unit_prove_little_and_widen_the_interval() -> None:
     items = [item(n % 20, 0.95, same=True) for n in range(4000)] + [item(0, 0.95, same=False)] * 5
     result = tuned(items)
-    assert result.groups == 20
-    assert any("form 20 groups" in note for note in notes(result, from_store=False))
-    assert result.chosen is not None
-    assert result.chosen.wrong_interval is not None
-    low, high = result.chosen.wrong_interval
-    # Wilson's would end at .0029. All five wrong pairs lie in one of twenty groups, which is drawn up to four times.
+    assert result.units.count == 20
+    assert any("20 independent groups of connected texts" in note for note in notes(result, from_store=False))
+    assert result.chosen is None, "4,000 pairs of 20 units say as much as some 20 of them"
+    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == 0.95]
+    assert row.wrong_interval is not None
+    low, high = row.wrong_interval
+    # Wilson's would end at .0029. All five wrong pairs lie in one of twenty units, which is drawn up to four times.
     assert low == 0.0
     assert high > 0.0032
-    (row,) = [point for point in result.table_points(result.guarded) if point.threshold == result.chosen.threshold]
-    assert row == result.chosen
+    assert row.wrong_upper is not None
+    assert row.wrong_upper > 0.2
+
+
+def test_a_cross_validation_that_contradicts_withholds_the_threshold() -> None:
+    choice = ThresholdChoice(ThresholdTest(0.9, 900, 1, 0.009, 900), None, 50, WrongBudget(), None, "Because.")
+    kept = withheld(choice, OutOfFold(5, 4, 700, 6, 0.9, 0.91))
+    assert kept is choice
+    refused = withheld(choice, OutOfFold(5, 4, 700, 8, 0.9, 0.91))
+    assert (refused.proven, refused.failed) == (None, choice.proven)
+    assert "made 1.1 % wrong answers in that fifth" in refused.reason
+    assert withheld(choice, OutOfFold(5, 0, 0, 0, None, None)) is choice
 
 
 def test_a_trap_share_moves_the_interval_with_the_share() -> None:

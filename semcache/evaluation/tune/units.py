@@ -1,0 +1,97 @@
+"""Finds the units of labelled pairs: the groups that are independent of each other, by the data or by shared texts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semcache.evaluation.labels.pairs import BACKGROUND, LabelledPair, Message
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of pairs.
+
+    Attributes:
+        asked: the unit of the text that is looked up, by number, shape (pairs,).
+        stored: the unit of the stored text, shape (pairs,); -1 for a prompt of other traffic.
+        count: the number of units.
+        basis: what a unit is, as a plural noun.
+        joined: names of groups that share a text with another group and so are one unit with it.
+    """
+
+    asked: Numbers
+    stored: Numbers
+    count: int
+    basis: str
+    joined: int = 0
+
+    def part(self, chosen: NDArray[np.bool_] | Numbers) -> Units:
+        """Return the units of the chosen pairs, numbered anew."""
+        asked, stored = self.asked[chosen], self.stored[chosen]
+        present, numbers = np.unique(np.concatenate([asked, stored[stored >= 0]]), return_inverse=True)
+        renumbered = np.full(stored.shape, -1)
+        renumbered[stored >= 0] = numbers[len(asked) :]
+        return Units(numbers[: len(asked)].astype(np.int64), renumbered, len(present), self.basis, self.joined)
+
+
+class _Joined:
+    """Sets of nodes that are joined with each other (union and find)."""
+
+    def __init__(self) -> None:
+        self._parents: dict[Hashable, Hashable] = {}
+
+    def root(self, node: Hashable) -> Hashable:
+        parents = self._parents
+        parents.setdefault(node, node)
+        while parents[node] != node:
+            parents[node] = parents[parents[node]]
+            node = parents[node]
+        return node
+
+    def join(self, one: Hashable, other: Hashable) -> None:
+        self._parents[self.root(other)] = self.root(one)
+
+
+def units_of(pairs: Sequence[LabelledPair]) -> Units:
+    """Return the units of pairs.
+
+    A group that the data names is a unit: a cluster, a conversation, a day. Pairs without one are a unit with all pairs
+    that share a text with them, directly or over others. Groups that share a text are joined, since they aren't
+    independent.
+    """
+    joined = _Joined()
+    sides: list[tuple[Hashable, Hashable | None]] = []
+    groups: set[Hashable] = set()
+    for pair in pairs:
+        asked: Hashable = ("group", pair.group) if pair.group else _text(pair.asked)
+        stored: Hashable | None = asked
+        if pair.stored_group == BACKGROUND:
+            stored = None
+        elif pair.stored_group:
+            stored = ("group", pair.stored_group)
+        if pair.group:
+            groups |= {asked} if stored is None else {asked, stored}
+        joined.join(asked, _text(pair.asked))
+        if stored is not None:
+            joined.join(stored, _text(pair.stored))
+        sides.append((asked, stored))
+    numbers: dict[Hashable, int] = {}
+
+    def number(node: Hashable | None) -> int:
+        return -1 if node is None else numbers.setdefault(joined.root(node), len(numbers))
+
+    found = np.array([(number(asked), number(stored)) for asked, stored in sides], np.int64).reshape(-1, 2)
+    merged = len(groups) - len({joined.root(group) for group in groups})
+    named = sum(bool(pair.group) for pair in pairs)
+    basis = "groups of the data" if named == len(pairs) and pairs else "groups of connected texts"
+    return Units(found[:, 0], found[:, 1], len(numbers), basis, merged)
+
+
+def _text(side: Sequence[Message]) -> Hashable:
+    return ("text", *((message["role"], message["content"]) for message in side))

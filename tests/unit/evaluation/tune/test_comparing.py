@@ -7,7 +7,7 @@ import pytest
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.pairs import LabelledPair, Message, user
 from semcache.evaluation.tune.comparing import ComparedPair, Relation, compare_pairs, texts_to_embed
-from semcache.evaluation.tune.pair_scores import score_pairs
+from semcache.evaluation.tune.pair_scores import one_candidate_each, score_pairs, score_requests
 from semcache.evaluation.tune.specs import read_specs
 from semcache.settings import Settings, load_settings
 from semcache.testing.embedder import HashingEmbedder
@@ -92,6 +92,8 @@ async def test_a_judged_pair_has_a_score_or_a_veto() -> None:
     assert scored.scores[1] == pytest.approx(items[1].similarity)
     assert scored.served(1.0).tolist() == [False, False, True, False]
     assert scored.served(0.1).tolist() == [False, True, True, False]
-    assert scored.compared().tolist() == [False, True, False, False]
-    part = scored.part(scored.compared())
-    assert (part.pairs, part.vetoes) == ((items[1],), ((),))
+    asked = score_requests(scored, one_candidate_each(len(items)))
+    assert asked.pairs == items
+    assert asked.compared().tolist() == [False, True, False, False]
+    part = asked.part(asked.compared())
+    assert (part.pairs, part.vetoes, part.requests) == ((items[1],), ((),), 1.0)

@@ -137,9 +137,7 @@ def _add_parted(batch: Batch, groups: Sequence[Sequence[str]], part: int) -> Non
             batch.add(text, other, part, same=number == other_number)
 
 
-def _nearest_groups(
-    groups: Sequence[Group], vectors: NDArray[np.float32], count: int
-) -> tuple[tuple[int, ...], ...]:
+def _nearest_groups(groups: Sequence[Group], vectors: NDArray[np.float32], count: int) -> tuple[tuple[int, ...], ...]:
     """Return the places of each group's nearest groups of its domain, at most `count`."""
     domains = np.array([group.domain for group in groups])
     near = []

@@ -162,7 +162,7 @@ def _reword(text: str, chance: random.Random) -> str:
 
 def _slip(text: str, chance: random.Random) -> str:
     """Return the text with two letters of a longer word exchanged."""
-    words = [place for place in re.finditer(r"[a-z]{6,}", text)]
+    words = list(re.finditer(r"[a-z]{6,}", text))
     if not words:
         return text
     start = chance.choice(words).start() + chance.randrange(1, 4)

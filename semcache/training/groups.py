@@ -107,9 +107,7 @@ def _group(where: str, line: str) -> Group:
         domain=str(row.get("domain") or ""),
         language=str(row.get("lang") or ""),
         texts=texts,
-        traps=tuple(
-            _texts(where, "traps", [trap.get("text") if isinstance(trap, dict) else trap for trap in traps])
-        ),
+        traps=tuple(_texts(where, "traps", [trap.get("text") if isinstance(trap, dict) else trap for trap in traps])),
     )
 
 

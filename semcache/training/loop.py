@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class TrainedNetwork:
         with torch.no_grad():
             vectors: NDArray[np.float32] = self.embed(texts).numpy()
         return vectors
+
+    def fits(self, text: str) -> bool:
+        """Return whether the whole text is read. A text that is cut may lose the word that its label rests on."""
+        return len(self._tokenizer.ids(text)) <= self._max_tokens
 
     def _ids(self, text: str) -> tuple[int, ...]:
         ids = self._tokenizer.ids(text)
@@ -141,7 +145,3 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     if step < recipe.warm_up:
         return recipe.rate * (step + 1) / recipe.warm_up
     return recipe.rate * (recipe.steps - step) / max(recipe.steps - recipe.warm_up, 1)
-
-
-Report = Callable[[int, float], None]
-"""Called after each step with the step's number and its loss."""

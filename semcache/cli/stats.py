@@ -57,7 +57,8 @@ def _server(state: pb.GetStatsResponse) -> Table:
     if state.whole:
         table.add_row("entries", f"{state.entries:,}, {state.store_bytes / 1e6:,.1f} MB")
         table.add_row("evicted, expired", f"{state.evictions:,}, {state.expirations:,}")
-    table.add_row("embedder", f"{embedder.model}, {embedder.backend} {embedder.precision} on {embedder.device}")
+    model = f"{embedder.model} with {embedder.adapter}" if embedder.adapter else embedder.model
+    table.add_row("embedder", f"{model}, {embedder.backend} {embedder.precision} on {embedder.device}")
     for index in state.indexes:
         table.add_row(f"index {index.kind}", f"{index.vectors:,} vectors in {index.partitions:,} partitions")
     if state.whole:

@@ -29,10 +29,18 @@ class ModelEmbedder:
         queue: where token ids wait.
         lanes: the threads that compute what waits in `queue`.
         info: what runs where.
+        adapter_problem: why the adapter that was meant isn't in the weights; empty where nothing is wrong.
     """
 
     def __init__(
-        self, files: ModelFiles, tokenizer: TextTokenizer, queue: TextQueue, lanes: Lanes, info: BackendInfo
+        self,
+        files: ModelFiles,
+        tokenizer: TextTokenizer,
+        queue: TextQueue,
+        lanes: Lanes,
+        info: BackendInfo,
+        *,
+        adapter_problem: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._queue = queue
@@ -44,6 +52,8 @@ class ModelEmbedder:
             device=info.device,
             precision=info.precision,
             dimension=files.dimension,
+            adapter=files.adapter.name if files.adapter is not None else "",
+            adapter_problem=adapter_problem,
         )
 
     @property

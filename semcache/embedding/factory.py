@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from semcache.embedding.adapting import with_adapter
 from semcache.embedding.backend import Backend
 from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
 from semcache.embedding.embedder import ModelEmbedder
@@ -218,10 +219,11 @@ def open_embedder(
 
     Raises:
         ModelMissingError: no place has the model.
-        StartError: a library or a device is missing, or the model can't be run.
+        StartError: a library or a device is missing, the model can't be run, or `settings.adapter` can't be used.
     """
     started_s = monotonic()
-    files = find_model(settings.model)
+    adapted = with_adapter(settings.adapter, find_model(settings.model))
+    files = adapted.files
     choice = without_large_trials(
         choose(settings, _inspect_machine(settings)), sum(path.stat().st_size for path in files.weights)
     )
@@ -237,6 +239,7 @@ def open_embedder(
         model=files.name,
         source=files.source,
         why=choice.why,
+        adapter=files.adapter.name if files.adapter is not None else "none",
         fingerprint=files.fingerprint[:12],
         seconds=round(monotonic() - started_s, 2),
         **asdict(info),
@@ -250,7 +253,7 @@ def open_embedder(
         max_wait_s=max_wait_s,
     )
     lanes = Lanes(backend, queue, dimension=files.dimension, monotonic=monotonic, on_batch=on_batch)
-    return ModelEmbedder(files, tokenizer, queue, lanes, info)
+    return ModelEmbedder(files, tokenizer, queue, lanes, info, adapter_problem=adapted.problem)
 
 
 def _batch_rule(settings: EmbeddingSettings, choice: Choice) -> BatchRule:

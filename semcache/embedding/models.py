@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import safetensors
+
+from semcache.embedding.adapter import Adapter
 from semcache.errors import ModelMissingError, SemcacheError, StartError
 
 _CHUNK_BYTES = 4 * 1024**2
@@ -55,6 +58,7 @@ class ModelFiles:
         unknown_token: what the tokenizer writes for characters that it doesn't know; empty if it has no such token.
         lower_case: whether the text is lower-cased before the tokenizer.
         prefix: what the model expects before every text.
+        adapter: what changes the weights when the network is loaded; None for the weights as they are.
     """
 
     name: str
@@ -68,6 +72,7 @@ class ModelFiles:
     unknown_token: str = ""
     lower_case: bool = False
     prefix: str = ""
+    adapter: Adapter | None = None
 
     @property
     def weights(self) -> list[Path]:
@@ -77,7 +82,7 @@ class ModelFiles:
     @property
     def fingerprint(self) -> str:
         """Hex SHA-256 that names the vector space: over all that changes a vector but backend and precision."""
-        parts = {
+        parts: dict[str, object] = {
             "weights": self.weights_sha256,
             "pooling": self.pooling,
             "normalisation": "unit",
@@ -85,7 +90,31 @@ class ModelFiles:
             "lower_case": self.lower_case,
             "prefix": self.prefix,
         }
+        if self.adapter is not None:  # Without one the fingerprint stays what it was before there were adapters.
+            parts["adapter"] = self.adapter.sha256
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def weight_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of each weight by its layer's name without `.weight`, read from the files' headers.
+
+        A file may name its layers below the model's type, as in `bert.encoder.layer.0`; both names are there then.
+
+        Raises:
+            StartError: the weights can't be read.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        try:
+            for path in self.weights:
+                with safetensors.safe_open(path, framework="np") as file:
+                    for name in file.keys():  # noqa: SIM118 - it is no mapping
+                        if name.endswith(".weight"):
+                            shapes[name.removesuffix(".weight")] = tuple(file.get_slice(name).get_shape())
+        except (safetensors.SafetensorError, OSError) as error:
+            raise StartError(
+                f"the weights of the embedding model at {self.path} can't be read: {error}.",
+                hint="Check that the folder holds the whole model.",
+            ) from error
+        return {**{name.partition(".")[2]: shape for name, shape in shapes.items()}, **shapes}
 
 
 def find_model(name: str) -> ModelFiles:

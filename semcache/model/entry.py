@@ -35,6 +35,8 @@ class Entry:
         features: what the guards read in `text`, by feature; made once, when the entry is stored.
         rejections: requests for which it was reported wrong.
         entry_id: 0 until the store has committed it.
+        embedder: fingerprint of the embedder that made its vector anew; empty while its vector is the one that it was
+            put with.
     """
 
     tenant: str
@@ -55,6 +57,7 @@ class Entry:
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rejections: tuple[Rejection, ...] = ()
     entry_id: int = 0
+    embedder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

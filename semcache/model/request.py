@@ -118,6 +118,7 @@ class KeyedRequest:
         exact_key: SHA-256, 32 bytes.
         partition: HMAC-SHA-256, 32 bytes, under the current secret; new entries go there.
         older_partitions: the partitions under older secrets, which are kept for reading.
+        inert_partitions: the partitions that the request had under other embedders whose vectors are stored.
         text: the text that is compared by meaning; empty when none may be.
         prompt_chars: characters of all messages, for an estimate where the upstream sends no usage.
         output_limit: the caller's own limit on output tokens, None when unset.
@@ -138,6 +139,7 @@ class KeyedRequest:
     include_usage: bool
     choices: int = 1
     task: Task = NO_TASK
+    inert_partitions: tuple[bytes, ...] = ()
 
     @property
     def partitions(self) -> tuple[bytes, ...]:

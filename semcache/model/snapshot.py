@@ -24,6 +24,7 @@ class StoreStats:
         max_entries: limit of `entries`.
         evictions: entries deleted for room since the start.
         expirations: entries deleted for their age since the start.
+        reembedded: entries whose vectors another embedder had made, embedded anew since the start.
         pending: writes that wait.
         damaged: rows that could not be read since the start.
         commits: commits since the start.
@@ -47,6 +48,7 @@ class StoreStats:
     max_entries: int = 0
     evictions: int = 0
     expirations: int = 0
+    reembedded: int = 0
     pending: int = 0
     damaged: int = 0
     commits: int = 0
@@ -95,7 +97,12 @@ class QueueStats:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderStats:
-    """What embeds: names for people, and the vector space."""
+    """What embeds: names for people, and the vector space.
+
+    Attributes:
+        adapter: the name of the adapter in its weights; empty without one.
+        adapter_problem: why the adapter that was meant isn't in its weights; empty where nothing is wrong.
+    """
 
     model: str = ""
     fingerprint: str = ""
@@ -103,6 +110,8 @@ class EmbedderStats:
     device: str = ""
     precision: str = ""
     dimension: int = 0
+    adapter: str = ""
+    adapter_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from semcache.model import (
     HIT_STATUSES,
     NANOUSD_PER_USD,
     CallStats,
+    EmbedderStats,
     FrontStats,
     IndexStats,
     LedgerRecord,
@@ -280,6 +281,10 @@ class Metrics:
     def watch_store(self, read: Callable[[], StoreStats]) -> None:
         """Export what `read` returns at each scrape."""
         self._watches.store(read)
+
+    def watch_embedder(self, read: Callable[[], EmbedderStats]) -> None:
+        """Export whether the embedder that `read` describes at each scrape has the adapter that was meant."""
+        self._watches.embedder(read)
 
     def watch_index(self, read: Callable[[], IndexStats]) -> None:
         """Export the partitions and vectors by search strategy that `read` returns at each scrape."""

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from semcache.model import CallStats, FrontStats, IndexStats, QueueStats, StoreStats
+from semcache.model import CallStats, EmbedderStats, FrontStats, IndexStats, QueueStats, StoreStats
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +26,10 @@ class Watches(Collector):
     def store(self, read: Callable[[], StoreStats]) -> None:
         """Watch a store."""
         self._sources["store"] = lambda: _store_families(read())
+
+    def embedder(self, read: Callable[[], EmbedderStats]) -> None:
+        """Watch whether the embedder has the adapter that was meant."""
+        self._sources["embedder"] = lambda: _embedder_families(read())
 
     def index(self, read: Callable[[], IndexStats]) -> None:
         """Watch an index: its partitions and vectors by search strategy."""
@@ -75,6 +79,9 @@ def _store_families(stats: StoreStats) -> Iterator[Family]:
         "Entries of another embedding model, which can't be found by meaning.",
         stats.inert,
     )
+    yield CounterMetricFamily(
+        "semcache_reembedded_entries", "Entries of another embedding model that were embedded anew.", stats.reembedded
+    )
     yield GaugeMetricFamily("semcache_store_bytes", "Bytes of the store in use.", stats.used_bytes)
     yield CounterMetricFamily("semcache_evictions", "Entries removed to make room.", stats.evictions)
     yield CounterMetricFamily("semcache_expirations", "Entries removed when their time was over.", stats.expirations)
@@ -97,6 +104,14 @@ def _store_families(stats: StoreStats) -> Iterator[Family]:
     )
     yield CounterMetricFamily(
         "semcache_clock_jumps", "Jumps of the wall clock; deletions by age wait after each.", stats.clock_jumps
+    )
+
+
+def _embedder_families(stats: EmbedderStats) -> Iterator[Family]:
+    yield GaugeMetricFamily(
+        "semcache_adapter_unusable",
+        "1 where the packaged adapter of the embedding model can't be used and is left out, else 0.",
+        int(bool(stats.adapter_problem)),
     )
 
 

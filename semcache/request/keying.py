@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from semcache.errors import InvalidRequestError
 from semcache.model import ApiProtocol, Cacheability, CacheMode, KeyedRequest, Request, Template, Tier, canonical_json
@@ -25,6 +25,8 @@ from semcache.request.templates import Templates
 from semcache.settings import LimitSettings
 
 _KEY_VERSION = "semcache-key-1"
+_MAX_OTHER_EMBEDDERS = 3
+"""Other embedders whose partitions are computed for a request, the latest ones: each costs two microseconds."""
 _ODD = Cacheability(Tier.NONE, "unknown_form")
 _AS_ASKED = Cacheability(Tier.EXACT, "exact_only")
 _OF_A_PLAIN_PART = frozenset({"type", "text", "cache_control"})
@@ -51,6 +53,7 @@ class Keying:
         cacheability: CacheabilityRules,
         per_end_user: bool,
         memo: RequestMemo | None = None,
+        other_embedders: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """Set up the keys.
 
@@ -64,10 +67,13 @@ class Keying:
             per_end_user: whether the end user that a request names is a part of both keys.
             memo: where the fronts remember requests, so that the keys of one that comes again are made once; None: no
                 keys are remembered.
+            other_embedders: tells the fingerprints of other embedders whose vectors are stored, the latest first; any
+                thread may call it.
         """
         # A copy of a keyed hash costs a fifth of a new one.
         self._hmacs = [hmac.new(secret.encode(), digestmod="sha256") for secret in secrets]
-        self._fingerprint = fingerprint.encode()
+        self._fingerprint = fingerprint
+        self._other_embedders = other_embedders
         self._route_policy_version = route_policy_version
         self._templates = templates
         self._limits = limits
@@ -130,13 +136,15 @@ class Keying:
         except UnicodeEncodeError as error:
             problem = "A string in the request holds half of a surrogate pair, which is no Unicode text."
             raise InvalidRequestError(problem, reason="INVALID_TEXT") from error
-        partitions = self._partitions(document)
+        partitions = self._partitions(self._fingerprint, document)
+        others = self._other_embedders()[:_MAX_OTHER_EMBEDDERS]
         return KeyedRequest(
             request=request,
             alias=body.alias,
             exact_key=hashlib.sha256(b"%b\0%b" % (document, message)).digest(),
             partition=partitions[0],
             older_partitions=partitions[1:],
+            inert_partitions=tuple([partition for name in others for partition in self._partitions(name, document)]),
             text=text,
             cacheability=self._cacheability_of(body, text, request.control.mode),
             prompt_chars=body.prompt_chars,
@@ -162,9 +170,9 @@ class Keying:
         named = named_end_users(fields.get("metadata")) if self._per_end_user else None
         return {**parameters, "metadata": named} if named else parameters
 
-    def _partitions(self, document: bytes) -> tuple[bytes, ...]:
-        """Return the partition of a document under each secret, the current one first."""
-        message = b"%b\0%b" % (self._fingerprint, document)
+    def _partitions(self, fingerprint: str, document: bytes) -> tuple[bytes, ...]:
+        """Return the partition of a document for an embedder under each secret, the current one first."""
+        message = b"%b\0%b" % (fingerprint.encode(), document)
         partitions = []
         for keyed_hash in self._hmacs:
             under_secret = keyed_hash.copy()

@@ -62,6 +62,7 @@ class Application:
         async with AsyncExitStack() as closing:
             composition = await compose(settings, closing, **replacements)
             closing.push_async_callback(end_task, asyncio.create_task(_sweep_repeatedly(composition)))
+            closing.push_async_callback(end_task, asyncio.create_task(composition.cache.reembed()))
             metrics_port = None
             if settings.metrics.enabled:
                 exporter = Exporter.start(settings.metrics, composition.registry)

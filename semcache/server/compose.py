@@ -201,7 +201,7 @@ def assemble(
         Rooms(
             settings=settings,
             clock=clock,
-            keying=_keying(settings, embedder, secrets, memo),
+            keying=_keying(settings, adapters, secrets, memo),
             tasks=tasks,
             store=store,
             embedder=embedder,
@@ -290,6 +290,7 @@ def _front(
 def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: Budgets, front: Front) -> None:
     """Let the metrics read what other objects hold."""
     metrics.watch_store(adapters.store.stats)
+    metrics.watch_embedder(adapters.embedder.stats)
     metrics.watch_index(adapters.index.stats)
     metrics.watch_queues(cache.queues)
     metrics.watch_budgets(budgets.shares)
@@ -298,7 +299,8 @@ def _watch(metrics: Metrics, adapters: Adapters, cache: SemanticCache, budgets: 
     metrics.watch_front(lambda: FrontStats(front.shedding.delay_s, front.shedding.share, front.resets.closed))
 
 
-def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo: RequestMemo) -> Keying:
+def _keying(settings: Settings, adapters: Adapters, secrets: Sequence[str], memo: RequestMemo) -> Keying:
+    embedder = adapters.embedder
     return Keying(
         secrets=secrets,
         fingerprint=embedder.fingerprint,
@@ -308,6 +310,7 @@ def _keying(settings: Settings, embedder: Embedder, secrets: Sequence[str], memo
         cacheability=CacheabilityRules(settings.cacheability, fits=embedder.fits, knows=embedder.knows),
         per_end_user=settings.cacheability.per_end_user,
         memo=memo,
+        other_embedders=adapters.store.vectors.other_embedders,
     )
 
 

@@ -17,6 +17,10 @@ class EmbeddingSettings(Section):
 
     model: str = DEFAULT_MODEL
     """A local path, or a name that an installed package or the hub has."""
+    adapter: str = "auto"
+    """A LoRA adapter, which changes the model's weights when they are loaded. auto: the one that ships with semcache
+    for these weights, if there is one. none: the weights as they are. Else the path of an adapter's file
+    (docs/quality.md). Another adapter is another vector space: what is stored is embedded anew."""
     backend: Literal["auto", "torch", "openvino"] = "auto"
     """auto: torch on a GPU, else OpenVINO where it is installed, else torch."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

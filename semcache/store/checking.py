@@ -276,7 +276,7 @@ class _Walk:
             self._note("vector_dangling", "vectors", key, None)
         elif not seals.is_vector(key, value):
             self._note("vector_damaged", "vectors", key, None, format_entry_id(entry.entry_id))
-        elif (at := embedders.position(self._runs, entry.entry_id)) is not None:
+        elif (at := embedders.position(self._runs, entry.entry_id, entry.embedder)) is not None:
             self._runs[at] = self._runs[at].plus(1)
 
     def _check_tag(self, key: bytes, value: bytes) -> None:

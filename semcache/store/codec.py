@@ -72,6 +72,7 @@ _ENTRY = RowTable(
         *fixed("q", "answer.usage.cache_write_tokens", since=2),
         *texts("H", "answer.usage.service_tier", since=3),
         *texts("H", "parts_of_usage", since=3, derived=True),
+        *texts("H", "embedder", since=5),
     ),
     parts=(("answer.usage", Usage), ("answer", Answer), ("cost", Cost), ("", Entry)),
     supplied=(

@@ -54,6 +54,7 @@ class WriterCounts:
     failed_commits: int = 0
     evicted: int = 0
     expired: int = 0
+    reembedded: int = 0
     notes_dropped: int = 0
     history_dropped: int = 0
 
@@ -170,6 +171,7 @@ class Committer:
         self.counters = transaction.counters
         self.counts.evicted += transaction.evicted
         self.counts.expired += transaction.expired
+        self.counts.reembedded += transaction.reembedded
         self.counts.history_dropped += transaction.history_dropped
         return transaction
 

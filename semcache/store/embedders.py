@@ -1,6 +1,7 @@
 """Which embedder made which entries: runs of entry ids, each with the number of its vectors that are still stored.
 
-The numbers change in the commits that change the entries, so no walk over the vectors is needed to know them.
+The numbers change in the commits that change the entries, so no walk over the vectors is needed to know them. An entry
+that was embedded anew keeps its id and counts in another run than its id lies in: the first of its new embedder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class EmbedderRun:
     Attributes:
         first_id: the lowest id of its entries; the run ends where the next run begins.
         fingerprint: the embedder's fingerprint; empty when it isn't known.
-        vectors: how many of its entries are stored and have a vector.
+        vectors: how many entries are stored whose vector counts here: its own, and those that were embedded anew.
     """
 
     first_id: int
@@ -79,8 +80,16 @@ def continued(runs: Runs, next_id: int, fingerprint: str) -> Runs:
     return tuple(kept)
 
 
-def position(runs: Sequence[EmbedderRun], entry_id: int) -> int | None:
-    """Return the position of an entry's run; None when the entry is older than all runs."""
+def position(runs: Sequence[EmbedderRun], entry_id: int, embedder: str = "") -> int | None:
+    """Return the position of the run in which an entry's vector counts; None when the entry is older than all runs.
+
+    That is the first run of `embedder`, the one that embedded it anew. A later run of the same embedder may come and
+    go, but the first one stays for as long as it has vectors. Without such a run it is the one in which its id lies.
+    """
+    if embedder:
+        for at, run in enumerate(runs):
+            if run.fingerprint == embedder:
+                return at
     at = bisect_right(runs, entry_id, key=lambda run: run.first_id) - 1
     return at if at >= 0 else None
 
@@ -94,12 +103,21 @@ def inert(runs: Runs) -> int:
     return sum(run.vectors for run in runs if run.fingerprint not in {"", current}) if current else 0
 
 
+def others(runs: Runs) -> tuple[str, ...]:
+    """Return the fingerprints of other embedders than the current one whose vectors are stored, the latest first."""
+    if not runs or not runs[-1].fingerprint:
+        return ()
+    names = {run.fingerprint: None for run in reversed(runs) if run.vectors}
+    return tuple(name for name in names if name not in {"", runs[-1].fingerprint})
+
+
 def warn_of_inert(count: int) -> None:
     """Log how many entries are inert, if any, and what can be done about it."""
     if count:
         _log.warning(
             "store.inert_entries",
             count=count,
-            hint="Another embedding model made them: they aren't found by meaning until it is back. "
-            "They expire by themselves; Invalidate removes them at once.",
+            hint="Another embedding model or adapter made them: they aren't found by meaning until they are embedded "
+            "anew, or until it is back. A partition is embedded anew in the background once a request asks for it. The "
+            "others expire by themselves; Invalidate removes them at once.",
         )

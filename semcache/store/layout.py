@@ -15,13 +15,14 @@ from semcache.model import Entry, LedgerHour, LedgerRecord, ServedHit
 from semcache.store import embedders, seals
 from semcache.store.embedders import Runs
 
-STORE_FORMAT = 4
+STORE_FORMAT = 5
 """Version of the sub-databases and their keys; the layout of a row has `table.FORMAT`.
 
 - 1: nothing says which embedder made which entries.
 - 2: `embedder_runs` says it.
 - 3: the rows of `vectors`, `access` and `meta` end with a checksum (`seals`). Those of before are read without one.
 - 4: `rejections` has rows of its own. The rejections in entries of before move there when their entry is deleted.
+- 5: an entry that was embedded anew names its embedder (`Entry.embedder`).
 
 Opening brings a store up to date. An older semcache refuses it from then on, because it would misread its rows."""
 

@@ -117,6 +117,7 @@ class LmdbStore:
             max_entries=core.settings.max_entries,
             evictions=counts.evicted,
             expirations=counts.expired,
+            reembedded=counts.reembedded,
             pending=core.writer.pending,
             damaged=core.damage.count,
             commits=counts.commits,

@@ -23,7 +23,7 @@ from zlib import crc32
 from semcache.errors import StoreError, StoreUnusableError
 from semcache.model import format_entry_id
 
-FORMAT = 4
+FORMAT = 5
 """Version of the layout of rows; the store as a whole has `layout.STORE_FORMAT`. A row of an earlier format lacks the
 columns that exist since a later one: they are read as 0 or empty."""
 

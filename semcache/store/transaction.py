@@ -59,6 +59,7 @@ class WriteTransaction:
         self._rewritten: dict[int, None] = {}
         self.evicted = 0
         self.expired = 0
+        self.reembedded = 0
         self.history_dropped = 0
 
     # -- the group's results
@@ -125,21 +126,71 @@ class WriteTransaction:
         for label in layout.label_keys(entry):
             self._txn.put(label, b"", db=self._dbs.tags)
         self._txn.put(layout.entry_expiry_key(entry), b"", db=self._dbs.expiry)
-        vector_row = b""
-        if vector is not None:
-            raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
-            vector_row = seals.sealed_row(entry.partition + key, raw)
-            self._put(entry.tenant, entry.partition + key, vector_row, self._dbs.vectors)
-            self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
-            self._count_vector(entry.entry_id, 1)
+        vector_bytes = 0 if vector is None else self._put_vector(entry, vector)
         self._entries += 1
-        self._entry_bytes += layout.entry_bytes(entry, len(row), len(vector_row))
+        self._entry_bytes += layout.entry_bytes(entry, len(row), vector_bytes)
         return entry
 
-    def _count_vector(self, entry_id: int, by: int) -> None:
-        at = embedders.position(self._embedder_runs, entry_id)
+    def _put_vector(self, entry: Entry, vector: Vector) -> int:
+        """Write an entry's vector and count it; return the bytes of its row."""
+        key = entry.partition + layout.pack_id(entry.entry_id)
+        raw = np.ascontiguousarray(vector, dtype=np.float32).tobytes()
+        row = seals.sealed_row(key, raw)
+        self._put(entry.tenant, key, row, self._dbs.vectors)
+        self._added[entry.entry_id] = (entry.partition, entry.entry_id, np.frombuffer(raw, dtype=np.float32))
+        self._count_vector(entry.entry_id, entry.embedder, 1)
+        return len(row)
+
+    def _count_vector(self, entry_id: int, embedder: str, by: int) -> None:
+        at = embedders.position(self._embedder_runs, entry_id, embedder)
         if at is not None:
             self._embedder_runs[at] = self._embedder_runs[at].plus(by)
+
+    def reembed(self, entry_id: int, partition: bytes, target: bytes, vector: Vector | None) -> bool:
+        """Move an entry from the partition of another embedder to one of the current embedder, with its new vector.
+
+        The entry keeps its id, its uses and its rejections. One that is gone, or has left the partition, isn't moved; a
+        vector that lies there without it is deleted.
+
+        Args:
+            entry_id: the entry's.
+            partition: where its vector lies.
+            target: the partition of the same requests under the current embedder.
+            vector: unit vector of shape (dimension,); None takes the entry's vector away, so that only its exact key
+                finds it.
+
+        Returns:
+            Whether the entry has the new vector.
+        """
+        key = layout.pack_id(entry_id)
+        old_vector = self._txn.pop(partition + key, db=self._dbs.vectors)
+        if old_vector is None:
+            return False
+        row = self._txn.get(key, b"", db=self._dbs.entries)
+        entry = self._undamaged(key, row) if row else None
+        if entry is None or entry.partition != partition:
+            self._count_vector(entry_id, "", -1)
+            return False
+        self._lose_vector(entry, old_vector)
+        if vector is None:
+            return False
+        if is_of_older_store(row):
+            self._keep_older_rejections(entry)
+        entry = replace(entry, partition=target, embedder=self._embedder_runs[-1].fingerprint)
+        new_row = encode_entry(entry)
+        self._put(entry.tenant, key, new_row, self._dbs.entries)
+        self._entry_bytes += layout.row_bytes(8, len(new_row)) - layout.row_bytes(8, len(row))
+        self._entry_bytes += layout.vector_row_bytes(self._put_vector(entry, vector))
+        self._rewritten[entry_id] = None
+        self.reembedded += 1
+        return True
+
+    def _lose_vector(self, entry: Entry, row: bytes) -> None:
+        """Follow that an entry's vector row was deleted while the entry stays."""
+        self._count_vector(entry.entry_id, entry.embedder, -1)
+        self._entry_bytes = max(0, self._entry_bytes - layout.vector_row_bytes(len(row)))
+        self._added.pop(entry.entry_id, None)
+        self._removed.append((entry.partition, entry.entry_id, entry.exact_key))
 
     def delete(self, entry_id: int) -> Entry | None:
         """Delete an entry with all rows that refer to it; return it, or None when it is gone or damaged.
@@ -158,12 +209,11 @@ class WriteTransaction:
             return None
         if self._txn.get(entry.exact_key, db=self._dbs.exact) == key:
             self._txn.delete(entry.exact_key, db=self._dbs.exact)
-        if entry.rejections and is_of_older_store(row):
-            for rejection in entry.rejections:  # When they were reported isn't known: before the entry's end.
-                self._keep_rejection(entry.tenant, entry.exact_key, rejection, entry.expires_s + OLDER_TTL_S)
+        if is_of_older_store(row):
+            self._keep_older_rejections(entry)
         vector = self._txn.pop(entry.partition + key, db=self._dbs.vectors)
         if vector is not None:
-            self._count_vector(entry_id, -1)
+            self._count_vector(entry_id, entry.embedder, -1)
         for label in layout.label_keys(entry):
             self._txn.delete(label, db=self._dbs.tags)
         self._txn.delete(layout.entry_expiry_key(entry), db=self._dbs.expiry)
@@ -190,6 +240,11 @@ class WriteTransaction:
                 self._put(entry.tenant, key, row, self._dbs.entries)
                 self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old))
                 self._rewritten[entry.entry_id] = None
+
+    def _keep_older_rejections(self, entry: Entry) -> None:
+        """Give rows of their own to the rejections of an entry from before they had any."""
+        for rejection in entry.rejections:  # When they were reported isn't known: before the entry's end.
+            self._keep_rejection(entry.tenant, entry.exact_key, rejection, entry.expires_s + OLDER_TTL_S)
 
     def _keep_rejection(self, tenant: str, exact_key: bytes, rejection: Rejection, ends_s: float) -> None:
         self._history_bytes += self._rejections.add(tenant, exact_key, rejection, ends_s)
@@ -300,10 +355,7 @@ class WriteTransaction:
             return
         vector = self._txn.pop(entry.partition + key[-8:], db=self._dbs.vectors)
         if vector is not None:
-            self._count_vector(entry.entry_id, -1)
-            self._entry_bytes = max(0, self._entry_bytes - layout.vector_row_bytes(len(vector)))
-            self._added.pop(entry.entry_id, None)
-            self._removed.append((entry.partition, entry.entry_id, entry.exact_key))
+            self._lose_vector(entry, vector)
 
     def due(self, kind: bytes, until_s: float, limit: int, *, first: bytes = b"") -> list[bytes]:
         """Return up to `limit` rows of `expiry` of a kind, from `first` on, whose time is over at `until_s`."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semcache.model import format_entry_id
-from semcache.store import layout, seals
+from semcache.model import Vector, format_entry_id
+from semcache.store import damage, embedders, layout, seals
 from semcache.store.core import Core
 from semcache.store.damage import PAGE_ERRORS
+from semcache.store.transaction import WriteTransaction
+
+_MOVED_BYTES = 256
+"""What an entry that moves may grow by at most, beside its vector: its row names its embedder now."""
 
 
 class LmdbVectors:
@@ -95,6 +100,55 @@ class LmdbVectors:
             ids, vectors = ids[units], vectors[units]
         self._core.damage.note(damaged, "their vectors can't be read; these entries have exact hits alone.")
         return ids, vectors
+
+    def other_embedders(self) -> Sequence[str]:
+        """Return the fingerprints of other embedders than the current one whose vectors are stored, latest first."""
+        return embedders.others(self._core.writer.counters.embedder_runs)
+
+    async def texts(self, partition: bytes, limit: int) -> Mapping[int, str | None]:
+        """Return the compared texts of up to `limit` entries with a vector in the partition, by id, lowest first.
+
+        The text is None where there is a vector and no readable entry.
+        """
+        texts: dict[int, str | None] = {}
+        with (
+            self._core.damage.skipped(f"vectors of partition {partition.hex()}"),
+            self._core.file.reading() as (txn, dbs),
+            txn.cursor(db=dbs.vectors) as cursor,
+        ):
+            more = cursor.set_range(partition)
+            while more and len(texts) < limit and (key := cursor.key()).startswith(partition):
+                row = txn.get(key[-8:], db=dbs.entries)
+                entry = None if row is None else self._core.damage.read(damage.entry, key[-8:], row)
+                texts[layout.unpack_id(key)] = None if entry is None else entry.text
+                more = cursor.next()
+        return texts
+
+    async def reembed(self, partition: bytes, target: bytes, vectors: Mapping[int, Vector | None]) -> int:
+        """Move entries from a partition of another embedder to one of the current embedder, in one commit.
+
+        Args:
+            partition: where the entries' vectors lie.
+            target: the partition of the same requests under the current embedder.
+            vectors: new unit vectors (dimension,) by entry id; None takes an entry's vector away.
+
+        Returns:
+            How many entries have their new vector.
+
+        Raises:
+            StoreFullError: nothing was moved.
+            OverloadedError: too many writes wait; nothing was moved.
+            ShuttingDownError: the store is closed.
+        """
+
+        def apply(group: WriteTransaction) -> int:
+            return sum([group.reembed(entry_id, partition, target, vector) for entry_id, vector in vectors.items()])
+
+        moved: int = await self._core.writer.write(
+            apply,
+            growth_bytes=sum([vector.nbytes + _MOVED_BYTES for vector in vectors.values() if vector is not None]),
+        )
+        return moved
 
 
 def _name(entry_id: int) -> str:

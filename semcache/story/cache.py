@@ -58,6 +58,8 @@ class SemanticCache:
         """Name of the decision policy."""
         self.embedder_fingerprint = rooms.embedder.fingerprint
         """Names the vector space of the entries."""
+        self.reembed = self._steps.reembedding.run
+        """Embeds anew what another embedder made, in the background, until it is cancelled or nothing is left."""
 
     async def complete(self, request: Request) -> Response:
         """Answer from the cache when the decision allows, otherwise from the upstream, and store that answer.

@@ -15,6 +15,7 @@ from semcache.model import Candidate, Decision, KeyedRequest, Neighbour, Tier, V
 from semcache.story.classifying import Classifying
 from semcache.story.judging import Judge, Judging
 from semcache.story.outcomes import Found, Outcome
+from semcache.story.reembedding import Reembedding
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
 
@@ -53,6 +54,8 @@ class Searching:
         classifying: Classifying,
         judging: Judging,
         twins: Twins[Outcome],
+        *,
+        reembedding: Reembedding,
     ) -> None:
         """Prepare it; the decision may look at `decision.k` of the nearest entries."""
         self._entries = rooms.store.entries
@@ -65,16 +68,18 @@ class Searching:
         self._classifying = classifying
         self._judging = judging
         self._twins = twins
+        self._reembedding = reembedding
 
     async def search(self, account: Account, keyed: KeyedRequest) -> Searched:
         """Search for an entry to serve; stop judging at the first that may be served.
 
         A request is embedded only where there is something to compare it with: stored vectors in its partitions, or a
-        request in flight there.
+        request in flight there. Vectors of another embedder in its partitions are wanted anew from now on.
 
         Raises:
             OverloadedError: the embedder or the index takes no more.
         """
+        await self._reembedding.want(keyed)
         return await self._judged(account, keyed, self._decider.decide, self._decider.least_similarity)
 
     async def search_all(self, account: Account, keyed: KeyedRequest) -> Searched:

@@ -20,6 +20,7 @@ from semcache.story.judging import Judging
 from semcache.story.lookaside import LookAside
 from semcache.story.outcomes import Outcome
 from semcache.story.paraphrases import Paraphrases
+from semcache.story.reembedding import Reembedding
 from semcache.story.replays import Replays
 from semcache.story.rooms import Rooms
 from semcache.story.rules import Servability
@@ -41,6 +42,7 @@ class Steps:
     stream_memory: StreamMemory
     flights: Flights[Outcome]
     searching: Searching
+    reembedding: Reembedding
     paraphrases: Paraphrases
     twins: Twins[Outcome]
     filling: Filling
@@ -63,7 +65,8 @@ class Steps:
         answers = Answers(rooms.clock)
         exact = ExactTier(rooms.store.entries, rooms.clock, servability, rooms.settings.store.exact_cache_bytes)
         judging = Judging(rooms.decider, rooms.long_work)
-        searching = Searching(rooms, servability, classifying, judging, twins)
+        reembedding = Reembedding(rooms.store, rooms.embedder, rooms.clock)
+        searching = Searching(rooms, servability, classifying, judging, twins, reembedding=reembedding)
         stale = StaleAnswers(rooms, servability)
         filling = Filling(rooms, judging, stale)
         rooms.store.entries.subscribe(rooms.index.apply)
@@ -77,6 +80,7 @@ class Steps:
             stream_memory=stream_memory,
             flights=flights,
             searching=searching,
+            reembedding=reembedding,
             paraphrases=Paraphrases(rooms, servability, judging, twins),
             twins=twins,
             filling=filling,

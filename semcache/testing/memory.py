@@ -44,6 +44,7 @@ class Memory:
         self.listeners: list[Callable[[Changes], None]] = []
         self.entry_bytes = 0
         self.evictions = 0
+        self.reembedded = 0
         self.commits = 0
         self.failed_commits = 0
         self._embedders: dict[int, str] = {}
@@ -188,6 +189,33 @@ class Memory:
         self._rewritten.pop(entry_id, None)
         self._removed.append((entry.partition, entry_id, entry.exact_key))
         return entry
+
+    def other_embedders(self) -> list[str]:
+        """Return the names of other embedders whose vectors are stored, the latest first."""
+        names = dict.fromkeys(self._embedders[entry_id] for entry_id in sorted(self._embedders, reverse=True))
+        return (
+            [name for name in names if name not in {"", self.embedder_fingerprint}] if self.embedder_fingerprint else []
+        )
+
+    def reembed(self, entry_id: int, partition: bytes, target: bytes, vector: Vector | None) -> bool:
+        """Move an entry to a partition of the current embedder, with its new vector; return whether it has that."""
+        entry = self.entries.get(entry_id)
+        rows = self.vectors.get(partition, {})
+        if entry is None or rows.pop(entry_id, None) is None:
+            return False
+        if not rows:
+            del self.vectors[partition]
+        self._embedders.pop(entry_id, None)
+        self._added.pop(entry_id, None)
+        self._removed.append((partition, entry_id, entry.exact_key))
+        if vector is not None:
+            entry = replace(entry, partition=target, embedder=self.embedder_fingerprint)
+            self.entries[entry_id] = entry
+            self._put_vector(entry, vector)
+            self._rewritten[entry_id] = None
+            self.reembedded += 1
+        self._measure(entry)
+        return vector is not None
 
     def withdraw(self, now_s: float) -> None:
         """Take the vectors of expired entries away, so that no search finds what is kept for its exact key alone."""

@@ -95,6 +95,27 @@ class MemoryVectors:
             return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float32)
         return np.array([entry_id for entry_id, _ in rows], dtype=np.int64), np.stack([vector for _, vector in rows])
 
+    def other_embedders(self) -> Sequence[str]:
+        """Return the names of other embedders than the current one whose vectors are stored, the latest first."""
+        return self._memory.other_embedders()
+
+    async def texts(self, partition: bytes, limit: int) -> Mapping[int, str | None]:
+        """Return the compared texts of up to `limit` entries with a vector in the partition, by id, lowest first."""
+        ids = sorted(self._memory.vectors.get(partition, ()))[:limit]
+        return {entry_id: self._memory.entries[entry_id].text for entry_id in ids}
+
+    async def reembed(self, partition: bytes, target: bytes, vectors: Mapping[int, Vector | None]) -> int:
+        """Move entries from a partition of another embedder to one of the current embedder; return how many were moved.
+
+        Raises:
+            ShuttingDownError: the store is closed.
+            SemcacheError: what `fail_writes` holds; nothing was moved.
+        """
+        self._memory.begin()
+        moved = [self._memory.reembed(entry_id, partition, target, vector) for entry_id, vector in vectors.items()]
+        await self._memory.commit()
+        return sum(moved)
+
 
 class MemoryLedger:
     """Lines of requests in memory; each is there at once."""

@@ -66,6 +66,7 @@ class MemoryStore:
             max_entries=memory.settings.max_entries,
             evictions=memory.evictions,
             expirations=self._expirations,
+            reembedded=memory.reembedded,
             commits=memory.commits,
             failed_commits=memory.failed_commits,
             is_writable=memory.fail_writes is None,

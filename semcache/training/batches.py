@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,10 @@ from semcache.training.recipe import Recipe
 
 _TRIES = 20
 """Texts that are looked at for an edit: most texts have one."""
+
+
+Guards = Callable[[str, str], float | None]
+"""Returns what the guards add to the cosine of two texts; None where one vetoes the pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,22 @@ class Batch:
     """The texts of a step and what is known of them.
 
     Attributes:
+        guards: says what the guards add to a pair's cosine, None for a veto.
         texts: each once.
         first: places in `texts`, one for each labelled pair.
         second: as `first`, of the other side.
         same: whether the pair's answers are one.
+        shift: what the guards add to the pair's cosine.
         part: the pair's neighbourhood, by number.
         unrelated: places of texts that have nothing to do with each other.
     """
 
+    guards: Guards
     texts: list[str] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
     second: list[int] = field(default_factory=list)
     same: list[bool] = field(default_factory=list)
+    shift: list[float] = field(default_factory=list)
     part: list[int] = field(default_factory=list)
     unrelated: list[int] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)
@@ -56,8 +64,10 @@ class Batch:
         return self._places[text]
 
     def add(self, first: str, second: str, part: int, *, same: bool) -> None:
-        """Add a labelled pair; a pair of equal texts says nothing and is left out."""
-        if first != second:
+        """Add a labelled pair. Equal texts and pairs that a guard vetoes are left out: no cosine decides them."""
+        shift = None if first == second else self.guards(first, second)
+        if shift is not None:
+            self.shift.append(shift)
             self.first.append(self.place(first))
             self.second.append(self.place(second))
             self.same.append(same)
@@ -73,11 +83,19 @@ class Sampler:
         first_vectors: unit vectors of each group's first text, without corrections: (groups, dimension). They say
             which groups are near each other.
         recipe: how many of each are drawn.
+        guards: say what they add to a pair's cosine.
     """
 
     def __init__(
-        self, groups: Sequence[Group], pairs: Sequence[TextPair], first_vectors: NDArray[np.float32], recipe: Recipe
+        self,
+        groups: Sequence[Group],
+        pairs: Sequence[TextPair],
+        first_vectors: NDArray[np.float32],
+        *,
+        recipe: Recipe,
+        guards: Guards,
     ) -> None:
+        self._guards = guards
         self._groups = tuple(groups)
         self._pairs = tuple(pairs)
         self._recipe = recipe
@@ -91,7 +109,7 @@ class Sampler:
     def draw(self, seed: int, step: int) -> Batch:
         """Return the batch of a step."""
         chance = random.Random(f"{seed}/{step}")  # noqa: S311 - a draw that can be repeated
-        recipe, batch = self._recipe, Batch()
+        recipe, batch = self._recipe, Batch(self._guards)
         for part in range(recipe.neighbourhoods if self._groups else 0):
             self._add_neighbourhood(batch, chance, part)
         for part in range(recipe.neighbourhoods, recipe.neighbourhoods + recipe.frames):

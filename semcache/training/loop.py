@@ -118,11 +118,11 @@ class Training:
     def _loss(self, batch: Batch) -> torch.Tensor:
         recipe = self._recipe
         vectors = self._network.embed(batch.texts)
-        cosines = (vectors[batch.first] * vectors[batch.second]).sum(1)
+        scores = (vectors[batch.first] * vectors[batch.second]).sum(1) + torch.tensor(batch.shift)
         same, part = torch.tensor(batch.same), torch.tensor(batch.part)
-        loss = ranking_loss(cosines, same, recipe.scale)
+        loss = ranking_loss(scores, same, recipe.scale)
         parts = [part == number for number in sorted(set(batch.part)) if number >= 0]
-        within = [ranking_loss(cosines[chosen], same[chosen], recipe.scale) for chosen in parts]
+        within = [ranking_loss(scores[chosen], same[chosen], recipe.scale) for chosen in parts]
         if within:
             loss = loss + recipe.neighbourhood_weight * torch.stack(within).mean()
         unrelated = [batch.texts[place] for place in batch.unrelated]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 
 
-def ranking_loss(cosines: torch.Tensor, same: torch.Tensor, scale: float) -> torch.Tensor:
-    """Return log(1 + Σ exp(scale · (trap's cosine - hit's cosine))) over all pairs of a hit and a trap: CoSENT's loss.
+def ranking_loss(scores: torch.Tensor, same: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return log(1 + Σ exp(scale · (trap's score - hit's score))) over all pairs of a hit and a trap: CoSENT's loss.
 
     Args:
-        cosines: of labelled pairs, shape (pairs,).
+        scores: cosines of labelled pairs with what the guards add to them, shape (pairs,).
         same: whether a pair is a hit, shape (pairs,).
-        scale: factor of the cosines.
+        scale: factor of the scores.
 
     Source: Su Jianlin, CoSENT (2022), https://kexue.fm/archives/8847.
     """
-    differences = scale * (cosines[~same][:, None] - cosines[same][None, :])
+    differences = scale * (scores[~same][:, None] - scores[same][None, :])
     return torch.logsumexp(torch.cat([differences.new_zeros(1), differences.flatten()]), dim=0)
 
 

@@ -15,6 +15,7 @@ from semcache.embedding.adapter import LayerChange, rounded
 from semcache.embedding.models import ModelFiles
 from semcache.training.batches import Sampler, TextPair
 from semcache.training.checkpoint import Checkpoint, TrainingState
+from semcache.training.guard_scores import GuardScores
 from semcache.training.loop import TrainedNetwork, Training
 from semcache.training.lora import Factors, average
 from semcache.training.measuring import Division, RankingFigures, measure, pairs_of
@@ -111,7 +112,7 @@ def _sampler(files: ModelFiles, labels: Labels, recipe: Recipe) -> Sampler:
     first = [group.texts[0] for group in fitting]
     vectors = network.vectors(first) if first else np.zeros((0, files.dimension), dtype=np.float32)
     pairs = [pair for pair in labels.pairs if network.fits(pair.first) and network.fits(pair.second)]
-    return Sampler(fitting, pairs, vectors, recipe)
+    return Sampler(fitting, pairs, vectors, recipe=recipe, guards=GuardScores().shift)
 
 
 def changes_of(factors: Factors) -> Mapping[str, LayerChange]:

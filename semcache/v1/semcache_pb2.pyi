@@ -2680,10 +2680,11 @@ class EmbedderInfo(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     DIMENSIONS_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name."""
     fingerprint: _builtins.str
-    """The fingerprint of what it computes: weights, pooling, normalisation."""
+    """The fingerprint of what it computes: weights, adapter, pooling, normalisation."""
     backend: _builtins.str
     """The software that runs it: "torch", "openvino", …"""
     device: _builtins.str
@@ -2692,6 +2693,8 @@ class EmbedderInfo(_message.Message):
     """The precision that it computes in: "fp32", "bf16", …"""
     dimensions: _builtins.int
     """The dimensions of its vectors."""
+    adapter: _builtins.str
+    """The name of the adapter that changes its weights; empty without one."""
     def __init__(
         self,
         *,
@@ -2701,10 +2704,11 @@ class EmbedderInfo(_message.Message):
         device: _builtins.str = ...,
         precision: _builtins.str = ...,
         dimensions: _builtins.int = ...,
+        adapter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "device", b"device", "dimensions", b"dimensions", "fingerprint", b"fingerprint", "model", b"model", "precision", b"precision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "backend", b"backend", "device", b"device", "dimensions", b"dimensions", "fingerprint", b"fingerprint", "model", b"model", "precision", b"precision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,4 +52,5 @@ def _embedder(embedder: EmbedderStats) -> pb.EmbedderInfo:
         device=embedder.device,
         precision=embedder.precision,
         dimensions=embedder.dimension,
+        adapter=utf8(embedder.adapter),
     )

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from semcache.errors import ShuttingDownError
 from semcache.ports import Embedder
 from semcache.settings import EmbeddingSettings
 from semcache.testing.embedder import HashingEmbedder
+from tests.support.adapters import write_random_adapter
 from tests.support.int8 import require_int8
 
+ADAPTED = " with an adapter"
 REAL = {
     "openvino-auto": EmbeddingSettings(backend="openvino", device="cpu"),
     "openvino-fp32": EmbeddingSettings(backend="openvino", device="cpu", precision="fp32"),
@@ -30,19 +34,29 @@ def open_named(name: str) -> Embedder:
         pytest.skip("OpenVINO is not installed (it comes with the extra `cpu`)")
     from semcache.embedding import open_embedder
 
-    if name == "openvino-int8":
+    if name.removesuffix(ADAPTED) == "openvino-int8":
         require_int8()
-    if name == "torch-cuda":
+    if name.startswith("torch-cuda"):
         import torch
 
         if not torch.cuda.is_available():
             pytest.skip("torch sees no GPU")
-    return open_embedder(REAL[name])
+    if not name.endswith(ADAPTED):
+        return open_embedder(REAL[name])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "small.safetensors"
+        write_random_adapter(path)
+        settings = REAL[name.removesuffix(ADAPTED)]
+        return open_embedder(settings.model_copy(update={"adapter": str(path), "cache_dir": Path(folder) / "cache"}))
 
 
 def cases() -> list[object]:
     marks = {"torch-cuda": [pytest.mark.model, pytest.mark.gpu]}
-    return ["hashing", *(pytest.param(name, marks=marks.get(name, [pytest.mark.model])) for name in REAL)]
+    names = [*REAL, *(f"{name}{ADAPTED}" for name in REAL if name not in {"openvino-auto", "torch-fp32"})]
+    return [
+        "hashing",
+        *(pytest.param(name, marks=marks.get(name.removesuffix(ADAPTED), [pytest.mark.model])) for name in names),
+    ]
 
 
 @pytest.fixture(scope="module", params=cases())
@@ -136,6 +150,8 @@ def test_stats_name_the_embedder(embedder):
     stats = embedder.stats()
     assert (stats.fingerprint, stats.dimension) == (embedder.fingerprint, embedder.dimension)
     assert all([stats.backend, stats.device, stats.precision, stats.model])
+    assert stats.adapter in {"", "random"}
+    assert stats.adapter_problem == ""
 
 
 async def test_after_closing_it_refuses(request):

@@ -1,10 +1,12 @@
 """What every `Vectors` promises, over the one in memory and the one on disk."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 
-from tests.support.stored import digest, entry, get, vector
+from semcache.model import Rejection, Selector
+from tests.support.stored import all_entries, digest, entry, get, hit, record, served, vector
 
 
 async def test_an_unknown_partition_has_no_vectors(store):
@@ -59,3 +61,140 @@ async def test_a_vector_is_the_stores_own_copy(store, changes):
     mine[:] = 0
     np.testing.assert_array_equal(changes[-1].added[0][2], vector(1))
     np.testing.assert_array_equal(store.vectors.load(digest("partition"))[1][0], vector(1))
+
+
+# -- what another embedder made is embedded anew
+
+
+async def moved(store, partition="partition", target="new", seed=100):
+    """Moves all entries of a partition with new vectors; returns them by id."""
+    texts = await store.vectors.texts(digest(partition), 99)
+    vectors = {entry_id: vector(seed + entry_id) for entry_id in texts}
+    assert await store.vectors.reembed(digest(partition), digest(target), vectors) == len(texts)
+    return vectors
+
+
+async def test_texts_are_those_of_a_partitions_entries_with_a_vector_lowest_id_first(store, clock):
+    first = await store.entries.put(entry("a"), vector(1))
+    await store.entries.put(entry("bare"), None)
+    await store.entries.put(entry("other", partition=digest("other")), vector(1))
+    second = await store.entries.put(entry("b"), vector(2))
+    assert list((await store.vectors.texts(digest("partition"), 9)).items()) == [
+        (first.entry_id, "What is a?"),
+        (second.entry_id, "What is b?"),
+    ]
+    assert list(await store.vectors.texts(digest("partition"), 1)) == [first.entry_id]
+    assert await store.vectors.texts(digest("unknown"), 9) == {}
+
+
+async def test_other_embedders_are_told_the_latest_first_until_their_vectors_have_gone(make, reopened):
+    store = await make("model A")
+    assert list(store.vectors.other_embedders()) == []
+    await store.entries.put(entry("a"), vector(1))
+    store = await reopened(store, "model B")
+    await store.entries.put(entry("b"), vector(2))
+    assert list(store.vectors.other_embedders()) == ["model A"]
+    store = await reopened(store, "model C")
+    assert list(store.vectors.other_embedders()) == ["model B", "model A"]
+    await moved(store)
+    assert list(store.vectors.other_embedders()) == []
+    store = await reopened(store, "model A")
+    assert list(store.vectors.other_embedders()) == ["model C"]
+    assert list((await reopened(store, "")).vectors.other_embedders()) == []
+
+
+async def test_an_entry_that_is_embedded_anew_keeps_its_id_and_all_else(make, reopened, clock):
+    store = await make("model A", eviction="lru")
+    before = [await store.entries.put(entry(name, tags=("t",)), vector(1)) for name in "ab"]
+    store.ledger.record(hit(before[0].entry_id))
+    store.ledger.record(record("h"), served("h1", before[0].entry_id, entry_key=before[0].exact_key))
+    await store.verdicts.reject("h1", Rejection(digest("another question"), b"\x01\x02"), "wrong")
+    store = await reopened(store, "model B", eviction="lru")
+    size_before = store.stats().entry_bytes
+    assert store.stats().inert == 2
+
+    changes = []
+    store.entries.subscribe(changes.append)
+    vectors = await moved(store)
+
+    after = await all_entries(store.entries, "acme", "t")
+    assert [found.entry_id for found in after] == [found.entry_id for found in before]
+    for old, new in zip(before, after, strict=True):
+        rejections = new.rejections if old is before[0] else ()
+        assert new == replace(old, partition=digest("new"), embedder="model B", rejections=rejections)
+        assert await store.entries.find_exact(old.exact_key) == new
+    assert len(after[0].rejections) == 1
+    assert not await store.vectors.has(digest("partition"))
+    ids, stored = store.vectors.load(digest("new"))
+    assert ids.tolist() == list(vectors)
+    np.testing.assert_array_equal(stored, np.stack(list(vectors.values())))
+    (change,) = changes
+    assert [(place, entry_id) for place, entry_id, _ in change.added] == [(digest("new"), n) for n in vectors]
+    assert [(place, entry_id) for place, entry_id, _ in change.removed] == [(digest("partition"), n) for n in vectors]
+    assert list(change.rewritten) == list(vectors)
+    stats = store.stats()
+    assert (stats.inert, stats.reembedded, stats.entries) == (0, 2, 2)
+    assert size_before <= stats.entry_bytes < size_before + 1000
+    assert await store.vectors.reembed(digest("partition"), digest("new"), vectors) == 0  # again: nothing is there
+
+
+async def test_inert_entries_are_counted_right_whatever_becomes_of_those_that_moved(make, reopened):
+    store = await make("model A")
+    for name in "abcd":
+        await store.entries.put(entry(name, partition=digest(name)), vector(1))
+    store = await reopened(store, "model B")
+    await moved(store, "a", "a of B")
+    await moved(store, "b", "b of B")
+    await store.entries.put(entry("e"), vector(5))
+    assert store.stats().inert == 2
+    await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
+    assert store.stats().inert == 2
+    store = await reopened(store, "model A")
+    assert store.stats().inert == 2  # b, which moved, and e
+    await moved(store, "b of B", "b")
+    assert store.stats().inert == 1
+    store = await reopened(store, "model B")
+    assert store.stats().inert == 3
+    await store.entries.put(entry("b"), vector(9))
+    assert store.stats().inert == 2
+    await store.entries.invalidate(Selector("acme", everything=True), apply=True)
+    assert store.stats().inert == 0
+    assert list((await reopened(store, "model A")).vectors.other_embedders()) == []
+
+
+async def test_only_what_still_lies_in_the_partition_moves(make, reopened):
+    store = await make("model A")
+    gone, replaced, stays = [await store.entries.put(entry(name), vector(1)) for name in "abc"]
+    store = await reopened(store, "model B")
+    texts = await store.vectors.texts(digest("partition"), 9)
+    await store.entries.invalidate(Selector("acme", entry_ids=(gone.entry_id,)), apply=True)
+    await store.entries.put(entry("b", partition=digest("new")), vector(7))
+    vectors = {entry_id: vector(100 + entry_id) for entry_id in texts}
+    assert await store.vectors.reembed(digest("partition"), digest("new"), vectors) == 1
+    ids, _ = store.vectors.load(digest("new"))
+    assert ids.tolist() == [stays.entry_id, replaced.entry_id + 2]
+    assert store.stats().entries == 2
+
+
+async def test_an_entry_that_gets_no_vector_is_found_by_its_exact_key_alone(make, reopened):
+    store = await make("model A")
+    stored = await store.entries.put(entry("a"), vector(1))
+    store = await reopened(store, "model B")
+    assert await store.vectors.reembed(digest("partition"), digest("new"), {stored.entry_id: None}) == 0
+    assert not await store.vectors.has(digest("partition"))
+    assert not await store.vectors.has(digest("new"))
+    assert await store.entries.find_exact(stored.exact_key) == stored
+    assert store.stats().inert == 0
+
+
+async def test_a_moved_entry_expires_and_is_evicted_like_any_other(make, reopened, clock):
+    store = await make("model A")
+    await store.entries.put(entry("a"), vector(1))
+    store = await reopened(store, "model B")
+    await moved(store)
+    clock.advance(3600)
+    assert await store.sweep() == 1
+    stats = store.stats()
+    assert (stats.entries, stats.inert, stats.entry_bytes) == (0, 0, 0)
+    assert not await store.vectors.has(digest("new"))
+    assert list((await reopened(store, "model C")).vectors.other_embedders()) == []

@@ -41,6 +41,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 SUFFIX = ".safetensors"
+_RECIPE = Recipe()
+"""The shipped numbers."""
 
 
 @app.callback()
@@ -66,8 +68,8 @@ def adapter(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the others follow it.")] = 1,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=10, help="Runs whose average is the adapter.")
-    ] = Recipe.seeds,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of a run.")] = Recipe.steps,
+    ] = _RECIPE.seeds,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of a run.")] = _RECIPE.steps,
     held_back: Annotated[
         float, typer.Option("--held-back", min=0.0, max=0.5, help="Share of the labels to measure on.")
     ] = 0.1,
@@ -90,8 +92,8 @@ def adapter(
     check_output(out, SUFFIX)
     given = _read(groups or [], pairs or [], leave_out_tested=leave_out_tested)
     base = find_model(model)
-    warm_up = min(Recipe.warm_up, max(steps // _LEAST_STEPS_A_WARM_UP, 1))
-    recipe = replace(Recipe(), steps=steps, seeds=seeds, warm_up=warm_up)
+    warm_up = min(_RECIPE.warm_up, max(steps // _LEAST_STEPS_A_WARM_UP, 1))
+    recipe = replace(_RECIPE, steps=steps, seeds=seeds, warm_up=warm_up)
     labels = Labels(divide(given.groups, held_back, seed), *divide_pairs(given.pairs, held_back, seed))
     checkpoint = _checkpoint(out, base, labels, recipe, seed, threads)
     with progress_bar("Training", seeds * steps) as (progress, task):

@@ -19,7 +19,7 @@ class Recipe:
     """Rank of each layer's correction in the file: with int8 .35 MB for all-MiniLM-L6-v2."""
     rate: float = 8e-4
     """Learning rate of AdamW after the warm-up. It falls linearly to 0."""
-    warm_up: int = 40
+    warm_up: int = 30
     """Steps during which the learning rate rises linearly from 0."""
     scale: float = 20.0
     """Factor of cosines in the loss: pairs whose cosines differ by much more than 1/20 no longer count."""
@@ -33,15 +33,15 @@ class Recipe:
     """Other groups in a neighbourhood."""
     texts: int = 2
     """Texts that are drawn of each group of a neighbourhood."""
-    traps: int = 1
+    traps: int = 2
     """Traps that are drawn of the group in the middle of a neighbourhood."""
-    frames: int = 3
+    frames: int = 2
     """Neighbourhoods in a step that are made of frames."""
-    edits: int = 6
+    edits: int = 4
     """Edits by rules in a step: a text with an edit that changes its answer and one that doesn't."""
     pairs: int = 6
     """Given pairs in a step, where pairs are given."""
     unrelated: int = 14
     """Unrelated texts in a step whose cosines shall stay as they are."""
-    max_tokens: int = 96
-    """Tokens of a text that are read while training: a longer text takes the time of many short ones."""
+    max_tokens: int = 48
+    """Tokens that a text may have: groups and pairs with a longer text are left out, since it takes the time of many."""

@@ -28,7 +28,7 @@ from semcache.training.groups import Group, check_labels, read_groups
 from semcache.training.labelled import check_pairs, divide_pairs, read_text_pairs
 from semcache.training.measuring import divide
 from semcache.training.recipe import Recipe
-from semcache.training.tested import tested_texts
+from semcache.training.tested import find_tested_texts
 
 if TYPE_CHECKING:
     from semcache.training.card import DataFile
@@ -164,9 +164,7 @@ def _read(group_files: Sequence[Path], pair_files: Sequence[Path], *, leave_out_
         files.append(DataFile(path.name, sha256_of_file(path), len(kept), 0))
     for path in (file for named in pair_files for file in files_of(named)):
         given = read_text_pairs(path, skipped.add)
-        fit = [
-            pair for pair in given if not _is_tested(path, (pair.first, pair.second), leave_out=leave_out_tested)
-        ]
+        fit = [pair for pair in given if not _is_tested(path, (pair.first, pair.second), leave_out=leave_out_tested)]
         pairs += fit
         files.append(DataFile(path.name, sha256_of_file(path), 0, len(fit)))
     skipped.finish()
@@ -185,7 +183,7 @@ def _is_tested(path: Path, texts: Sequence[str], *, leave_out: bool) -> bool:
     Raises:
         InvalidRequestError: they have one, and it isn't to be left out.
     """
-    tested = next(tested_texts(texts), None)
+    tested = next(find_tested_texts(texts), None)
     if tested is not None and not leave_out:
         raise InvalidRequestError(
             f"{path} has a text that semcache's own quality is measured on: {tested[:60]!r}. What is measured on texts "
@@ -197,13 +195,11 @@ def _is_tested(path: Path, texts: Sequence[str], *, leave_out: bool) -> bool:
 
 
 def _checkpoint(out: Path, base: ModelFiles, labels: Labels, recipe: Recipe, seed: int, threads: int) -> Checkpoint:
-    import torch
-
     from semcache.training.checkpoint import SUFFIX as PARTIAL
     from semcache.training.checkpoint import Checkpoint
-    from semcache.training.run import key_of
+    from semcache.training.run import key_of, use_threads
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     return Checkpoint(out.with_name(out.name + PARTIAL), key_of(base, labels, recipe, seed))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.training.edits import Editor
-from semcache.training.frames import draw_framed_texts
+from semcache.training.frames import draw_framed_texts, draw_template_texts
 from semcache.training.groups import Group
 from semcache.training.recipe import Recipe
 
@@ -112,9 +112,10 @@ class Sampler:
         recipe, batch = self._recipe, Batch(self._guards)
         for part in range(recipe.neighbourhoods if self._groups else 0):
             self._add_neighbourhood(batch, chance, part)
-        for part in range(recipe.neighbourhoods, recipe.neighbourhoods + recipe.frames):
-            _add_parted(batch, draw_framed_texts(chance).groups, part)
-        self._add_single_pairs(batch, chance, recipe.neighbourhoods + recipe.frames)
+        draws = [draw_framed_texts] * recipe.frames + [draw_template_texts] * recipe.templates
+        for part, draw in enumerate(draws, recipe.neighbourhoods):
+            _add_parted(batch, draw(chance).groups, part)
+        self._add_single_pairs(batch, chance, recipe.neighbourhoods + len(draws))
         domains = chance.sample(sorted(self._domains), min(recipe.unrelated, len(self._domains)))
         batch.unrelated = [batch.place(chance.choice(chance.choice(self._domains[name]).texts)) for name in domains]
         return batch

@@ -1,7 +1,10 @@
-"""Make labelled texts of frames: wordings of one request around a slot, and what stands in it.
+"""Make labelled texts of frames and templates: wordings of one request around slots, and what stands in them.
 
 Two wordings of a frame with the same filling are a hit. Another filling, and another frame of the family with the same
 filling, make traps: the request beside it, and the same request about something else.
+
+A template has several slots. Texts of one template that differ in two slots or more are siblings: traps that share a
+frame and hardly a word, which no guard sees.
 """
 
 from __future__ import annotations
@@ -23,6 +26,14 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """Wordings of one request with a place for each slot by number, and the fillings of each slot."""
+
+    wordings: tuple[str, ...]
+    slots: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FramedTexts:
     """Texts that are drawn together: `groups` of texts with one answer; those of two groups have two answers."""
 
@@ -41,6 +52,17 @@ def families() -> tuple[Family, ...]:
         else:
             frames.setdefault(slot, []).append(_split(line))
     return _families(frames, fillings)
+
+
+@cache
+def templates() -> tuple[Template, ...]:
+    """Return all templates of the shipped table."""
+    rows: list[list[tuple[str, ...]]] = []
+    for line in lines("templates"):
+        if line.startswith("="):
+            rows.append([])
+        rows[-1].append(_split(line.lstrip("=")))
+    return tuple(Template(wordings, tuple(slots)) for wordings, *slots in rows)
 
 
 def _families(
@@ -72,3 +94,31 @@ def draw_framed_texts(chance: random.Random) -> FramedTexts:
             (beside.format(filling),),
         )
     )
+
+
+_SIBLINGS = 3
+"""Siblings of a drawn request."""
+
+
+def draw_template_texts(chance: random.Random) -> FramedTexts:
+    """Return two wordings of a template with the same fillings, and siblings of the first wording.
+
+    Args:
+        chance: the source of the draw.
+    """
+    template = chance.choice(templates())
+    first, second = chance.sample(template.wordings, 2)
+    fillings = [chance.choice(slot) for slot in template.slots]
+    siblings: list[str] = []
+    for _ in range(_SIBLINGS):
+        changed = chance.sample(range(len(fillings)), chance.randint(2, len(fillings)))
+        other = [
+            _another(slot, filling, chance) if place in changed else filling
+            for place, (slot, filling) in enumerate(zip(template.slots, fillings, strict=True))
+        ]
+        siblings.append(first.format(*other))
+    return FramedTexts(((first.format(*fillings), second.format(*fillings)), *((text,) for text in siblings)))
+
+
+def _another(slot: tuple[str, ...], filling: str, chance: random.Random) -> str:
+    return chance.choice([other for other in slot if other != filling])

@@ -33,15 +33,17 @@ class Recipe:
     """Other groups in a neighbourhood."""
     texts: int = 2
     """Texts that are drawn of each group of a neighbourhood."""
-    traps: int = 2
+    traps: int = 0
     """Traps that are drawn of the group in the middle of a neighbourhood."""
     frames: int = 2
     """Neighbourhoods in a step that are made of frames."""
-    edits: int = 4
+    templates: int = 2
+    """Neighbourhoods in a step that are made of templates: two wordings and three siblings."""
+    edits: int = 2
     """Edits by rules in a step: a text with an edit that changes its answer and one that doesn't."""
     pairs: int = 6
     """Given pairs in a step, where pairs are given."""
     unrelated: int = 14
     """Unrelated texts in a step whose cosines shall stay as they are."""
     max_tokens: int = 48
-    """Tokens that a text may have: groups and pairs with a longer text are left out, since it takes the time of many."""
+    """Tokens that a text may have. Groups and pairs with a longer one are left out: it takes the time of many."""

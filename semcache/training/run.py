@@ -52,6 +52,11 @@ class Measured:
     after: RankingFigures
 
 
+def use_threads(count: int) -> None:
+    """Train with so many threads, in the whole process."""
+    torch.set_num_threads(count)
+
+
 def key_of(files: ModelFiles, labels: Labels, recipe: Recipe, seed: int) -> str:
     """Return a hash that names a training: its model, its data and its settings."""
     parts = {

@@ -25,6 +25,6 @@ def _digests() -> frozenset[bytes]:
     return frozenset(content[start : start + DIGEST_BYTES] for start in range(0, len(content), DIGEST_BYTES))
 
 
-def tested_texts(texts: Iterable[str]) -> Iterator[str]:
+def find_tested_texts(texts: Iterable[str]) -> Iterator[str]:
     """Yield the texts that semcache's quality is measured on."""
     return (text for text in texts if digest(text) in _digests())

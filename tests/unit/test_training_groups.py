@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from semcache.training.tested import tested_texts
+from semcache.training.tested import find_tested_texts
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "training/groups").glob("*.jsonl"))
@@ -66,4 +66,4 @@ def test_no_text_is_one_that_results_are_reported_on(shared_data: Path) -> None:
 
 def test_no_text_is_one_that_training_refuses() -> None:
     ours = [text for path in FILES for group in groups_of(path) for text in texts_of(group)]
-    assert list(tested_texts(ours)) == []
+    assert list(find_tested_texts(ours)) == []

@@ -51,7 +51,7 @@ class Corrections:
     def __init__(self, transformer: nn.Module, rank: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         for parameter in transformer.parameters():
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         linear = [
             (name, module)
             for name, module in transformer.named_modules()

@@ -39,8 +39,6 @@ def write_groups(path: Path, chosen: Iterable[dict[str, Any]] | None = None) -> 
 def groups() -> tuple[Group, ...]:
     """Returns the twelve groups."""
     return tuple(
-        Group(
-            row["id"], row["domain"], row["lang"], tuple(row["texts"]), tuple(trap["text"] for trap in row["traps"])
-        )
+        Group(row["id"], row["domain"], row["lang"], tuple(row["texts"]), tuple(trap["text"] for trap in row["traps"]))
         for row in rows()
     )

@@ -32,7 +32,7 @@ class TextPair:
 
 
 @dataclass(slots=True)
-class Batch:
+class TrainingBatch:
     """The texts of a step and what is known of them.
 
     Attributes:
@@ -106,10 +106,10 @@ class Sampler:
         for group in self._groups:
             self._domains.setdefault(group.domain, []).append(group)
 
-    def draw(self, seed: int, step: int) -> Batch:
+    def draw(self, seed: int, step: int) -> TrainingBatch:
         """Return the batch of a step."""
         chance = random.Random(f"{seed}/{step}")  # noqa: S311 - a draw that can be repeated
-        recipe, batch = self._recipe, Batch(self._guards)
+        recipe, batch = self._recipe, TrainingBatch(self._guards)
         for part in range(recipe.neighbourhoods if self._groups else 0):
             self._add_neighbourhood(batch, chance, part)
         draws = [draw_framed_texts] * recipe.frames + [draw_template_texts] * recipe.templates
@@ -120,7 +120,7 @@ class Sampler:
         batch.unrelated = [batch.place(chance.choice(chance.choice(self._domains[name]).texts)) for name in domains]
         return batch
 
-    def _add_neighbourhood(self, batch: Batch, chance: random.Random, part: int) -> None:
+    def _add_neighbourhood(self, batch: TrainingBatch, chance: random.Random, part: int) -> None:
         """Add a group with its traps and its nearest groups: texts of two groups have two answers."""
         recipe = self._recipe
         place = chance.randrange(len(self._groups))
@@ -132,7 +132,7 @@ class Sampler:
             for text in drawn[0]:
                 batch.add(text, trap, part, same=False)
 
-    def _add_single_pairs(self, batch: Batch, chance: random.Random, part: int) -> None:
+    def _add_single_pairs(self, batch: TrainingBatch, chance: random.Random, part: int) -> None:
         for number in range(self._recipe.edits if self._texts else 0):
             for _ in range(_TRIES):
                 edited = self._editor.edit(chance.choice(self._texts), chance)
@@ -148,7 +148,7 @@ _NO_PART = -1
 """The part of a pair that belongs to no neighbourhood."""
 
 
-def _add_parted(batch: Batch, groups: Sequence[Sequence[str]], part: int) -> None:
+def _add_parted(batch: TrainingBatch, groups: Sequence[Sequence[str]], part: int) -> None:
     """Add all pairs of the groups' texts: those within a group as hits, those of two groups as traps."""
     named = [(number, text) for number, texts in enumerate(groups) for text in texts]
     for place, (number, text) in enumerate(named):

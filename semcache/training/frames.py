@@ -26,7 +26,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class RequestTemplate:
     """Wordings of one request with a place for each slot by number, and the fillings of each slot."""
 
     wordings: tuple[str, ...]
@@ -55,14 +55,14 @@ def families() -> tuple[Family, ...]:
 
 
 @cache
-def templates() -> tuple[Template, ...]:
+def templates() -> tuple[RequestTemplate, ...]:
     """Return all templates of the shipped table."""
     rows: list[list[tuple[str, ...]]] = []
     for line in lines("templates"):
         if line.startswith("="):
             rows.append([])
         rows[-1].append(_split(line.lstrip("=")))
-    return tuple(Template(wordings, tuple(slots)) for wordings, *slots in rows)
+    return tuple(RequestTemplate(wordings, tuple(slots)) for wordings, *slots in rows)
 
 
 def _families(

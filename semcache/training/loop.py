@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from semcache.embedding.models import ModelFiles
 from semcache.embedding.network import SentenceNetwork
 from semcache.embedding.tokenizer import TextTokenizer
-from semcache.training.batches import Batch, Sampler
-from semcache.training.lora import Corrections
+from semcache.training.batches import Sampler, TrainingBatch
+from semcache.training.lora import LowRankCorrections
 from semcache.training.loss import preservation_loss, ranking_loss
 from semcache.training.recipe import Recipe
 
@@ -36,7 +36,7 @@ class TrainedNetwork:
     def __init__(self, files: ModelFiles, rank: int, seed: int, max_tokens: int) -> None:
         self._tokenizer = TextTokenizer(files)
         self._network = SentenceNetwork(files, torch.float32)
-        self.corrections = Corrections(self._network.transformer, rank, seed)
+        self.corrections = LowRankCorrections(self._network.transformer, rank, seed)
         self._pad_id = files.pad_id
         self._max_tokens = min(max_tokens, files.max_tokens)
 
@@ -77,7 +77,7 @@ class TrainedNetwork:
         return vectors
 
 
-class Training:
+class SeedTraining:
     """One seed's training, step by step.
 
     Args:
@@ -115,7 +115,7 @@ class Training:
         self.losses.append(float(loss.detach()))
         return self.losses[-1]
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _loss(self, batch: TrainingBatch) -> torch.Tensor:
         recipe = self._recipe
         vectors = self._network.embed(batch.texts)
         scores = (vectors[batch.first] * vectors[batch.second]).sum(1) + torch.tensor(batch.shift)

@@ -38,7 +38,7 @@ class LowRankLinear(nn.Module):
         return product + (values @ self.down.T) @ self.up.T if self.enabled else product
 
 
-class Corrections:
+class LowRankCorrections:
     """The corrections of a network's linear layers.
 
     Args:

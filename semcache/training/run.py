@@ -16,7 +16,7 @@ from semcache.embedding.models import ModelFiles
 from semcache.training.batches import Sampler, TextPair
 from semcache.training.checkpoint import Checkpoint, TrainingState
 from semcache.training.guard_scores import GuardScores
-from semcache.training.loop import TrainedNetwork, Training
+from semcache.training.loop import SeedTraining, TrainedNetwork
 from semcache.training.lora import Factors, average
 from semcache.training.measuring import Division, RankingFigures, measure, pairs_of
 from semcache.training.recipe import Recipe
@@ -93,7 +93,7 @@ def train(
     sampler = _sampler(files, labels, recipe)
     for run in range(len(finished), recipe.seeds):
         network = TrainedNetwork(files, recipe.trained_rank, seed + run, recipe.max_tokens)
-        training = Training(network, sampler, recipe, seed + run)
+        training = SeedTraining(network, sampler, recipe, seed + run)
         if state is not None and state.run == run:
             _restore(training, state)
         try:
@@ -157,7 +157,7 @@ def _floats(change: LayerChange) -> tuple[NDArray[np.float32], NDArray[np.float3
     return down, change.up.astype(np.float32) * change.up_scale[None, :]
 
 
-def _state(training: Training, run: int, finished: Sequence[Factors]) -> TrainingState:
+def _state(training: SeedTraining, run: int, finished: Sequence[Factors]) -> TrainingState:
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in training.parameters.items():
         tensors[f"now.{name}"] = parameter.detach().clone()
@@ -171,7 +171,7 @@ def _state(training: Training, run: int, finished: Sequence[Factors]) -> Trainin
     return TrainingState(run, training.step, tensors)
 
 
-def _restore(training: Training, state: TrainingState) -> None:
+def _restore(training: SeedTraining, state: TrainingState) -> None:
     training.step = state.step
     with torch.no_grad():
         for name, parameter in training.parameters.items():

@@ -19,7 +19,7 @@ def write_tiny_model(folder: Path, *, seed: int = 1) -> Path:
     letters = string.ascii_lowercase + string.digits + string.punctuation
     vocabulary = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     numbers = {token: number for number, token in enumerate(vocabulary)}
-    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))  # noqa: S106 - no password
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from semcache.training.batches import Batch, Sampler, TextPair
+from semcache.training.batches import Sampler, TextPair, TrainingBatch
 from semcache.training.edits import Editor
 from semcache.training.frames import draw_framed_texts, draw_template_texts, families, templates
 from semcache.training.recipe import Recipe
@@ -104,7 +104,7 @@ def test_given_pairs_are_drawn_and_belong_to_no_neighbourhood() -> None:
 
 
 def test_what_a_guard_vetoes_and_equal_texts_are_left_out() -> None:
-    batch = Batch(lambda first, second: None if "veto" in second else -0.2)
+    batch = TrainingBatch(lambda first, second: None if "veto" in second else -0.2)
     batch.add("a", "veto", 0, same=False)
     batch.add("a", "a", 0, same=True)
     batch.add("a", "b", 0, same=True)

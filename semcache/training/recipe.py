@@ -34,7 +34,8 @@ class Recipe:
     texts: int = 2
     """Texts that are drawn of each group of a neighbourhood."""
     traps: int = 0
-    """Traps that are drawn of the group in the middle of a neighbourhood."""
+    """Traps that are drawn of the group in the middle of a neighbourhood. None: most are minimal edits, which the guards
+    see, and which a cosine can only keep below free rewordings at the price of all other texts."""
     frames: int = 2
     """Neighbourhoods in a step that are made of frames."""
     templates: int = 2

@@ -10,9 +10,9 @@ class Recipe:
     """How an adapter is trained. docs/quality.md has what other values gave."""
 
     steps: int = 400
-    """Steps of one seed. The loss of held-back groups hardly falls after them."""
+    """Steps of one seed: about ten minutes of one core."""
     seeds: int = 2
-    """Runs whose average is the adapter: one run differs from another by .005 of AUC."""
+    """Runs whose average is the adapter: single runs differ from each other by ±.005 of AUC."""
     trained_rank: int = 16
     """Rank of each layer's correction while it is trained. With 16, low-rank training equals training all weights."""
     rank: int = 8
@@ -34,8 +34,8 @@ class Recipe:
     texts: int = 2
     """Texts that are drawn of each group of a neighbourhood."""
     traps: int = 0
-    """Traps that are drawn of the group in the middle of a neighbourhood. None: most are minimal edits, which the guards
-    see, and which a cosine can only keep below free rewordings at the price of all other texts."""
+    """Traps that are drawn of the group in the middle of a neighbourhood. 0: most are minimal edits, which the guards
+    see, and which a cosine can only keep below free rewordings at the price of other texts."""
     frames: int = 2
     """Neighbourhoods in a step that are made of frames."""
     templates: int = 2

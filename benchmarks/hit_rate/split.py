@@ -21,7 +21,8 @@ Split = Mapping[str, Mapping[str, list[str]]]
 
 def read() -> Split:
     """Return, for each set, the names in either part."""
-    return json.loads(FILE.read_text(encoding="utf-8"))
+    split: Split = json.loads(FILE.read_text(encoding="utf-8"))
+    return split
 
 
 def make(data: Path) -> Split:

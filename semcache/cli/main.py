@@ -19,6 +19,7 @@ from semcache.cli.replay import replay
 from semcache.cli.serve import serve
 from semcache.cli.stats import stats
 from semcache.cli.store import app as store
+from semcache.cli.train import app as train
 from semcache.cli.tune import tune
 from semcache.errors import SemcacheError, SettingsError
 
@@ -39,6 +40,7 @@ app.command()(explain)
 app.command()(check)
 app.add_typer(cost)
 app.add_typer(store)
+app.add_typer(train)
 
 
 def _version(*, value: bool) -> None:

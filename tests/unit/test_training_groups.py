@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from semcache.training.tested import find_tested_texts
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "training/groups").glob("*.jsonl"))
 KINDS = {
@@ -60,3 +62,8 @@ def test_no_text_is_one_that_results_are_reported_on(shared_data: Path) -> None:
     ours = {text.casefold() for path in FILES for group in groups_of(path) for text in texts_of(group)}
     assert len(reported) > 10_000
     assert sorted(ours & reported) == []
+
+
+def test_no_text_is_one_that_training_refuses() -> None:
+    ours = [text for path in FILES for group in groups_of(path) for text in texts_of(group)]
+    assert list(find_tested_texts(ours)) == []

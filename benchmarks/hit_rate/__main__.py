@@ -17,7 +17,17 @@ from rich.console import Console
 
 from benchmarks.hit_rate import split, tables
 from benchmarks.hit_rate.prompts import Corpus, Prompt, own_corpora, shared_corpora, without_traps
-from benchmarks.hit_rate.running import COSINE, SEMCACHE, SHIPPED, Chosen, Played, choose, play_all, play_sweeps
+from benchmarks.hit_rate.running import (
+    AS_SHIPPED,
+    COSINE,
+    SEMCACHE,
+    SHIPPED,
+    Chosen,
+    Played,
+    choose,
+    play_all,
+    play_sweeps,
+)
 from benchmarks.hit_rate.scores import PER_HIT
 from benchmarks.hit_rate.streams import Stream, low_repeat, zipf
 from benchmarks.hit_rate.world import World
@@ -115,7 +125,7 @@ def _worlds(streams: dict[str, list[Stream]]) -> dict[str, World]:
 
 
 def _measurements(played: Played, chosen: Chosen, best: Chosen) -> list[Measurement]:
-    name, shipped = played.stream.name, played.runs[SEMCACHE, SHIPPED]
+    name, shipped = played.stream.name, played.runs[AS_SHIPPED, SHIPPED]
 
     def compared(title: str, settings: Chosen, at_least: float | None = None) -> Measurement:
         ours, bare = (
@@ -141,7 +151,7 @@ def _measurements(played: Played, chosen: Chosen, best: Chosen) -> list[Measurem
 def _show_examples(played: Played, count: int) -> None:
     """Print the wrong hits of semcache as shipped, over all orders, the most frequent first."""
     seen: dict[tuple[int, int], int] = {}
-    for run in played.runs[SEMCACHE, SHIPPED]:
+    for run in played.runs[AS_SHIPPED, SHIPPED]:
         for number, got in zip(run.asked, run.served.tolist(), strict=True):
             if got >= 0 and played.world.labels[got] != played.world.labels[number]:
                 seen[number, got] = seen.get((number, got), 0) + 1

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.hit_rate.world import SLACK, World
-from semcache.decision import GUARDS
+from semcache.decision import GUARDS, Repeats
+from semcache.settings import DecisionSettings
 
 MISS = -1
 EXACT_ONLY = math.inf
@@ -33,14 +34,36 @@ def play_cosine(world: World, asked: Sequence[int], threshold: float) -> Served:
 def play_semcache(world: World, asked: Sequence[int], threshold: float) -> Served:
     """Serve, as `Decider` does, the first of the five nearest without a veto whose score reaches the threshold."""
 
+    return _play(
+        world, asked, threshold - _MAX_LIFT, lambda number, stored: _first_above(world, number, stored, threshold)
+    )
+
+
+def play_shipped(world: World, asked: Sequence[int], threshold: float) -> Served:
+    """Serve as `play_semcache` does, and where requests seldom repeat others by the higher threshold, as the server."""
+    repeats, higher = Repeats(), max(threshold, DecisionSettings().few_repeats_threshold)
+
     def pick(number: int, stored: NDArray[np.int64]) -> int:
-        least = threshold - SLACK
-        return next((candidate for candidate in stored[:K].tolist() if world.score(number, candidate) >= least), MISS)
+        bound = higher if repeats.are_few("", "") else threshold
+        if stored.size:
+            repeats.note("", "", has_near=bool(world.similarities[number, stored[0]] >= threshold - SLACK))
+        return _first_above(world, number, stored, bound)
 
-    return _play(world, asked, threshold - _MAX_LIFT, pick)
+    return _play(world, asked, -1.0, pick, on_equal=lambda: repeats.note("", "", has_near=True))
 
 
-def _play(world: World, asked: Sequence[int], least: float, pick: Callable[[int, NDArray[np.int64]], int]) -> Served:
+def _first_above(world: World, number: int, stored: NDArray[np.int64], threshold: float) -> int:
+    least = threshold - SLACK
+    return next((candidate for candidate in stored[:K].tolist() if world.score(number, candidate) >= least), MISS)
+
+
+def _play(
+    world: World,
+    asked: Sequence[int],
+    least: float,
+    pick: Callable[[int, NDArray[np.int64]], int],
+    on_equal: Callable[[], None] = lambda: None,
+) -> Served:
     """Serve equal texts; else `pick` chooses from the stored texts with a cosine of at least `least`, nearest first."""
     near = world.within(least)
     stored = np.zeros(len(world.prompts), np.bool_)
@@ -48,6 +71,7 @@ def _play(world: World, asked: Sequence[int], least: float, pick: Callable[[int,
     for place, number in enumerate(asked):
         if stored[number]:
             served[place] = number
+            on_equal()
             continue
         row = near[number]
         served[place] = pick(number, row[stored[row]])

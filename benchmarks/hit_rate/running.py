@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.hit_rate.playing import EXACT_ONLY, Served, play_cosine, play_semcache
+from benchmarks.hit_rate.playing import EXACT_ONLY, Served, play_cosine, play_semcache, play_shipped
 from benchmarks.hit_rate.prompts import Corpus
 from benchmarks.hit_rate.scores import BUDGETS, DEFINITIONS, Tally, best_setting, tally
 from benchmarks.hit_rate.streams import Stream
 from benchmarks.hit_rate.verified import INVENTED, OBSERVED, Start, play_verified
 from benchmarks.hit_rate.world import World
+from semcache.settings import DecisionSettings
 
 COSINE, SEMCACHE, VERIFIED = "cosine", "semcache", "vCache"
+AS_SHIPPED = "semcache as shipped"
+"""With the higher threshold that the server itself chooses where requests seldom repeat others."""
 EXACT_VERIFIED = "exact tier and vCache"
 SEEDED, EXACT_SEEDED = "vCache as its code starts", "exact tier and vCache as its code starts"
-SHIPPED = 0.86
+SHIPPED = DecisionSettings().threshold
 GPTCACHE_DEFAULT = 0.60
 """The cosine that its threshold .8 demands."""
 SWEEP = (*(n / 50 for n in range(20, 40)), *(n / 100 for n in range(80, 101)), EXACT_ONLY)
@@ -66,6 +69,7 @@ def play_all(world: World, corpus: Corpus, stream: Stream, shuffles: int) -> Pla
     plays: dict[str, tuple[Play, Sequence[float]]] = {
         COSINE: (play_cosine, SWEEP),
         SEMCACHE: (play_semcache, SWEEP),
+        AS_SHIPPED: (play_shipped, (SHIPPED,)),
         VERIFIED: (partial(_play_verified, exact_tier=False, start=OBSERVED), DELTAS),
         EXACT_VERIFIED: (partial(_play_verified, exact_tier=True, start=OBSERVED), DELTAS),
         SEEDED: (partial(_play_verified, exact_tier=False, start=INVENTED), DELTAS),

@@ -42,7 +42,7 @@ class Tally:
 
     def share_wrong(self, definition: str) -> float:
         """Return wrong hits over all hits, or over all requests; 0 without any."""
-        below = self.hits if definition == PER_HIT else self.requests
+        below = {PER_HIT: self.hits, PER_REQUEST: self.requests}[definition]
         return self.wrong / below if below else 0.0
 
 

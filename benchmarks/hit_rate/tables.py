@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.hit_rate.playing import EXACT_ONLY
 from benchmarks.hit_rate.running import (
+    AS_SHIPPED,
     COSINE,
     DELTAS,
     EXACT_SEEDED,
@@ -80,7 +81,7 @@ def rows(played: Played, chosen: Chosen, best: Chosen) -> Iterator[Row]:
     """
     yield Row("exact only", EXACT_ONLY, played.runs[COSINE, EXACT_ONLY])
     yield Row("cosine as semcache ships it", SHIPPED, played.runs[COSINE, SHIPPED])
-    yield Row("semcache as shipped", SHIPPED, played.runs[SEMCACHE, SHIPPED])
+    yield Row(AS_SHIPPED, SHIPPED, played.runs[AS_SHIPPED, SHIPPED])
     yield Row("GPTCache as shipped", GPTCACHE_DEFAULT, played.runs[COSINE, GPTCACHE_DEFAULT])
     for system in (VERIFIED, EXACT_VERIFIED, SEEDED, EXACT_SEEDED):
         for delta in DELTAS:

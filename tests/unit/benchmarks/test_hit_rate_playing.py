@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.hit_rate.playing import EXACT_ONLY, MISS, play_cosine, play_semcache
+import numpy as np
+
+from benchmarks.hit_rate.playing import EXACT_ONLY, MISS, play_cosine, play_semcache, play_shipped
 from benchmarks.hit_rate.prompts import Prompt
+from benchmarks.hit_rate.world import World
+from semcache.decision import Decider
+from semcache.decision.repeats import ENOUGH
+from semcache.settings import DecisionSettings
 from tests.unit.benchmarks.worlds import world
 
 PROMPTS = [Prompt(f"What is known about the {name}?", f"l:{name}", "own") for name in ("heron", "kestrel", "osprey")]
@@ -37,3 +43,16 @@ def test_semcache_walks_past_a_vetoed_entry() -> None:
     assert some.score(2, 0) == float("-inf")
     assert play_cosine(some, [0, 1, 2], 0.97).tolist() == [MISS, 0, 0]
     assert play_semcache(some, [0, 1, 2], 0.97).tolist() == [MISS, MISS, 1]
+
+
+def test_as_shipped_the_threshold_is_higher_once_few_requests_repeat_others() -> None:
+    strangers = [Prompt(f"How far away is star {number}?", f"l:{number}", "own") for number in range(ENOUGH + 1)]
+    reworded = Prompt("Which hat suits a heron at sea?", "l:0", "own")
+    vectors = np.eye(ENOUGH + 2, dtype=np.float32)
+    vectors[-1] = 0.9 * vectors[0] + np.sqrt(1 - 0.9**2) * vectors[-1]
+    some = World([*strangers, reworded], vectors, Decider(DecisionSettings()))
+    few, many = list(range(ENOUGH + 1)), [0, *([1] * ENOUGH)]
+    for before, served in ((few, MISS), (many, 0), ([0], 0)):
+        asked = [*before, ENOUGH + 1]
+        assert play_shipped(some, asked, 0.86)[-1] == served
+        assert play_semcache(some, asked, 0.86)[-1] == 0

@@ -9,6 +9,8 @@ _WEIGHT = 0.05
 """The weight of the newest answer once there are 20: the mean follows a change of model within some 50 answers."""
 _SHARE_WEIGHT = 0.02
 """The weight of the newest answer in a share, once there are 48: each of fewer has the weight of Laplace's rule."""
+_FADING = 0.002
+"""The part of the way back to .5 that a share takes for each question that isn't asked: 100 take a fifth of it."""
 _MAX_ALIASES = 4096
 """Aliases with means. Callers make up models where a route takes any, so the number is bounded."""
 
@@ -63,6 +65,10 @@ class Share:
         """Count an answer; the latest 50 weigh most."""
         self._count += 1
         self.value += max(_SHARE_WEIGHT, 1 / (self._count + 2)) * (is_yes - self.value)
+
+    def fade(self) -> None:
+        """Forget a little, towards .5: a question that isn't asked for long may have another answer by now."""
+        self.value += _FADING * (0.5 - self.value)
 
 
 def is_worth(answer: Outlay, question: Outlay, chance: float, nanousd_per_s: float) -> bool:

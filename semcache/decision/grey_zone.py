@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -25,27 +26,30 @@ JUDGE_BUSY = "judge_busy"
 """The reason where too many questions are under way."""
 JUDGE_PENDING = "judge_pending"
 """The reason that Explain gives where the judge would be asked."""
-_RAISED_BY_CALLER = "request_threshold"
-"""The rule of a threshold that the caller named: nothing below it may be served."""
 
 
-def grey_zone(decision: Decision, from_similarity: float) -> tuple[Judgement, ...]:
+def grey_zone(
+    decision: Decision, from_similarity: float, callers_threshold: float | None = None
+) -> tuple[Judgement, ...]:
     """Return the judgements on the candidates that a judge may decide about, nearest first, at most `MAX_JUDGED`.
 
     These are not barred, no guard vetoes them, their similarity is high enough, and their score is below the threshold.
-    There is none where a candidate is served, and none where the caller named a threshold that counts.
+    There is none where a candidate is served. Where the caller named a threshold, nothing whose score is below it may
+    be served, also where the server's own threshold is higher and counts.
 
     Args:
         decision: what guards and policy say; its candidates were judged down to `from_similarity`.
         from_similarity: the least similarity that is worth a question.
+        callers_threshold: the score that the caller asked for; None: none.
     """
-    if decision.served is not None or decision.rule == _RAISED_BY_CALLER:
+    if decision.served is not None:
         return ()
+    least = -math.inf if callers_threshold is None else callers_threshold - FLOAT_SLACK
     zone = [
         judgement
         for judgement in decision.judgements
         if judgement.score is not None
-        and judgement.score < decision.threshold - FLOAT_SLACK
+        and least <= judgement.score < decision.threshold - FLOAT_SLACK
         and judgement.candidate.similarity >= from_similarity
         and not judgement.barred
         and not judgement.is_vetoed

@@ -87,7 +87,7 @@ def remarks(total: SavingsRow, unpriced: Mapping[str, int]) -> list[str]:
             f"{cached:,} of {total.spent_usage.input_tokens:,} input tokens came from the providers' own prompt "
             "caches, at the providers' lower price. That difference is not counted as saved."
         )
-    if total.saved_nanousd and not total.overhead_nanousd:
+    if total.saved_nanousd and total.overhead_nanousd == total.own_calls_nanousd:
         sentences.append("No overhead is booked (costs.overhead is 0, or was then), so net is the same as saved.")
     return sentences
 

@@ -81,7 +81,8 @@ def _summary_class(total: SavingsRow) -> str:
 def _of_the_page() -> list[str]:
     amounts = (
         "Spent is what upstreams charged, once for each call. Saved is what they would have charged for each hit. "
-        "Net is saved less overhead: embedding and wrong answers at the configured rates."
+        "Net is saved less overhead: embedding and wrong answers at the configured rates, and the calls of verifiers "
+        "and judges."
     )
     lines = (
         f"The lines are targets: less than ${targets.COST_PER_REQUEST_USD:g} a request, more than "

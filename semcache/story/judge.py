@@ -1,7 +1,7 @@
 """The judge: a model is asked which candidate of the grey zone serves a request, when an answer to that is worth it.
 
 1. What it has said of a pair is remembered, so that an equal request doesn't pay again.
-2. It is asked only where what a yes would spare exceeds what the question takes (`costs.means.is_worth`).
+2. It is asked only where what a yes would spare exceeds what the question takes (`costs.outlays.is_worth`).
 3. A question is a task of its own. A request waits for it for `decision.verifier.deadline_s`; then it is a miss. The
    task runs to its end, is booked, and its reply is remembered, whoever still waits.
 4. A judge that fails or is late again and again rests, by a breaker of its own. Its targets' breakers don't know of it:
@@ -28,13 +28,14 @@ from semcache.decision import (
     JUDGE_LATE,
     JUDGE_PENDING,
     JUDGE_UNCLEAR,
+    JUDGE_UNSURE,
     JUDGED_OTHER,
     JUDGED_SAME,
     grey_zone,
     with_refused,
     with_served,
 )
-from semcache.errors import SemcacheError, UnknownModelError, UpstreamError, UpstreamRefusedError
+from semcache.errors import BudgetExceededError, SemcacheError, UnknownModelError, UpstreamError
 from semcache.model import (
     NANOUSD_PER_USD,
     Answer,
@@ -49,7 +50,16 @@ from semcache.model import (
 from semcache.story.opinions import JudgeOutcome, Opinions, outcome_of_reply
 from semcache.story.rooms import Rooms
 from semcache.story.usages import Usages
-from semcache.upstream import PROMPT_VERSION, Breaker, BreakerState, judge_body, output_limit_of, read_reply
+from semcache.upstream import (
+    PROMPT_VERSION,
+    Blame,
+    Breaker,
+    BreakerState,
+    blame,
+    judge_body,
+    output_limit_of,
+    read_reply,
+)
 
 _log = structlog.get_logger(__name__)
 _MAX_RUNNING = 64
@@ -60,8 +70,6 @@ _WITHOUT_LOGPROBS_S = 3600.0
 """How long a refusal of log probabilities is remembered; the upstream may be another one by then."""
 _REFUSED_FIELD = frozenset({http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.UNPROCESSABLE_ENTITY})
 """Statuses of an upstream that doesn't take a field of the body."""
-_LEAST_CHANCE = 0.05
-"""The chance of a yes is never taken to be lower, or a judge that said no for long would never be asked again."""
 
 
 class Judge:
@@ -105,6 +113,7 @@ class Judge:
         if not self._may_ask(keyed):
             return settled
         if not self._is_worth(keyed, asked):
+            self._yes.fade()
             self._metrics.judge_asked("not_worth")
             return settled
         if not self._breaker.admits(self._clock.monotonic()):
@@ -113,7 +122,6 @@ class Judge:
         outcome = await self._outcome(account, keyed, asked)
         account.lap("judge")
         self._metrics.judge_asked(outcome.reason.removeprefix("judged_").removeprefix("judge_"))
-        self._yes.add(outcome.reason == JUDGED_SAME)
         if outcome.entry_id:
             return with_served(decision, outcome.entry_id, outcome.probabilities.get(outcome.entry_id))
         return with_refused(settled, asked, outcome.reason, outcome.probabilities)
@@ -138,7 +146,8 @@ class Judge:
 
     def _recall(self, keyed: KeyedRequest, decision: Decision) -> tuple[Decision, tuple[Judgement, ...]]:
         """Return the decision as far as it is remembered, and the candidates that the judge has no opinion on."""
-        zone = grey_zone(decision, self._settings.from_similarity) if self._settings.route else ()
+        wanted = keyed.request.control.similarity_threshold
+        zone = grey_zone(decision, self._settings.from_similarity, wanted) if self._settings.route else ()
         known = {judgement.candidate.entry.entry_id: self._opinions.of(keyed, judgement) for judgement in zone}
         for entry_id, opinion in known.items():
             if opinion is not None and opinion.serves:
@@ -147,8 +156,10 @@ class Judge:
         asked = tuple(judgement for judgement in zone if known[judgement.candidate.entry.entry_id] is None)
         if not refused:
             return decision, asked
-        probabilities = {entry_id: opinion.probability for entry_id, opinion in known.items() if opinion is not None}
-        return with_refused(decision, refused, JUDGED_OTHER, probabilities), asked
+        opinions = {entry_id: opinion for entry_id, opinion in known.items() if opinion is not None}
+        is_unsure = any(opinion.is_named for opinion in opinions.values())
+        probabilities = {entry_id: opinion.probability for entry_id, opinion in opinions.items()}
+        return with_refused(decision, refused, JUDGE_UNSURE if is_unsure else JUDGED_OTHER, probabilities), asked
 
     def _may_ask(self, keyed: KeyedRequest) -> bool:
         """Return whether a model may be asked for this request now.
@@ -167,8 +178,7 @@ class Judge:
             body = self._body(keyed, asked)
             estimate = self._accounts.estimate(len(body), self._models(), output_limit_of(body))
             question = Outlay(max(cost.total_nanousd for cost in estimate.values()), self._settings.deadline_s)
-        chance = max(_LEAST_CHANCE, self._yes.value)
-        return is_worth(answer, question, chance, self._nanousd_per_s)
+        return is_worth(answer, question, self._yes.value, self._nanousd_per_s)
 
     async def _outcome(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> JudgeOutcome:
         """Return what comes of a question in time. An equal one that is under way is waited for instead."""
@@ -185,7 +195,7 @@ class Judge:
         beginning = self._breaker.begin()
         try:
             outcome = await self._in_time(task)
-        except asyncio.CancelledError:
+        except BaseException:
             self._breaker.abandoned(beginning)
             raise
         if outcome.reason == JUDGE_LATE or outcome.is_fault:
@@ -205,27 +215,40 @@ class Judge:
 
     async def _ask(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> JudgeOutcome:
         """Ask, book what it costs, and remember the reply."""
-        body = self._body(keyed, asked)
         started_s = self._clock.monotonic()
         try:
-            answer = await self._buy(account, keyed, body, asked)
+            return await self._reply(account, keyed, asked)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the judge costs a hit, and never a request
-            self._note_refusal(error, body)
-            _log.warning("story.judge_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
-            return JudgeOutcome(JUDGE_FAILED, is_fault=isinstance(error, UpstreamError | UnknownModelError))
+            tell = _log.info if isinstance(error, BudgetExceededError) else _log.warning
+            tell("story.judge_failed", error=str(error), exc_info=not isinstance(error, SemcacheError))
+            return JudgeOutcome(JUDGE_FAILED, is_fault=_is_judges_fault(error))
         finally:
             self._metrics.judge_took(self._clock.monotonic() - started_s)
+
+    async def _reply(self, account: Account, keyed: KeyedRequest, asked: Sequence[Judgement]) -> JudgeOutcome:
+        """Return what the judge's reply means, and remember it.
+
+        Raises:
+            SemcacheError: there is no reply.
+        """
+        body = self._body(keyed, asked)
+        try:
+            answer = await self._buy(account, keyed, body, asked)
+        except UpstreamError as error:
+            self._note_refusal(error, body)
+            raise
         if answer.degraded:
             _log.warning(
                 "story.judge_failed", error="A lesser model than the judge answered, whose word doesn't count."
             )
-            return JudgeOutcome(JUDGE_FAILED)
+            return JudgeOutcome(JUDGE_FAILED, is_fault=True)
         reply = read_reply(answer.body, answer.text, len(asked))
         if reply is None:
             _log.info("story.judge_unclear", chars=len(answer.text), model=answer.model)
             return JudgeOutcome(JUDGE_UNCLEAR)
         entry_ids = [judgement.candidate.entry.entry_id for judgement in asked]
         outcome = outcome_of_reply(reply, entry_ids, self._settings.least_probability)
+        self._yes.add(outcome.reason == JUDGED_SAME)
         self._opinions.keep(keyed, entry_ids, outcome)
         return outcome
 
@@ -281,9 +304,20 @@ class Judge:
     def _log_change(self, before: BreakerState, state: BreakerState) -> None:
         _log.warning("story.judge_breaker_changed", state=state.name.lower(), before=before.name.lower())
 
-    def _note_refusal(self, error: Exception, body: bytes) -> None:
-        """Remember an upstream that may refuse log probabilities: the next question leaves them out."""
-        refused = isinstance(error, UpstreamRefusedError) and error.http_status in _REFUSED_FIELD
+    def _note_refusal(self, error: UpstreamError, body: bytes) -> None:
+        """Remember an upstream that refuses log probabilities by name: the next question leaves them out.
+
+        A refusal that doesn't name them may be of one request's text. Then the next question asks for them again, or
+        one caller could take the probability from everybody's questions.
+        """
+        refused = error.http_status in _REFUSED_FIELD and b"logprobs" in error.body
         if refused and self._asks_logprobs and b'"logprobs"' in body:
             self._without_logprobs_until_s = self._clock.monotonic() + _WITHOUT_LOGPROBS_S
             _log.warning("story.judge_logprobs_refused", effect="it is asked without log probabilities for an hour")
+
+
+def _is_judges_fault(error: Exception) -> bool:
+    """Return whether an error says something of the judge, and not of one request's text or budget."""
+    if isinstance(error, UpstreamError):
+        return blame(error) is not Blame.REQUEST
+    return isinstance(error, UnknownModelError)

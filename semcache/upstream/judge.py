@@ -131,7 +131,13 @@ def _token_logprobs(body: bytes) -> list[tuple[str, Any]] | None:
 
 def _probability(logprob: Any) -> float | None:
     """Return the probability of a log probability; None for what is none."""
-    if isinstance(logprob, bool) or not isinstance(logprob, int | float) or math.isnan(logprob):
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    try:
+        logprob = float(logprob)
+    except OverflowError:  # JSON's integers have any number of digits.
+        return None
+    if math.isnan(logprob):
         return None
     if logprob > math.log1p(_LEAST_PROBABLE * 1e6):  # Rounded a little above 0 by some servers; never by this much.
         return None

@@ -327,6 +327,22 @@ async def test_an_upstream_that_refuses_log_probabilities_is_asked_without_them(
         check_books(each.served, requests=3)
 
 
+async def test_a_refusal_of_one_text_neither_takes_the_probability_from_others_nor_opens_the_breaker() -> None:
+    """A caller whose text is refused could otherwise choose that the judge's bare word serves everybody."""
+
+    def judge(received: Received) -> Reply:
+        if b"refused text" in received.body:
+            return failure(400, "the prompt has what this provider doesn't take")
+        return plain(completion("1"))
+
+    async with stack(judge) as each:
+        await each.ask(SEED)
+        for number in range(8):
+            assert (await each.ask(f"{NEAR} refused text {number}")).reason == "judge_failed"
+        assert (await each.ask()).reason == "judged_same"
+        assert all("logprobs" in question.json for question in each.asked())
+
+
 async def test_a_judge_whose_breaker_is_open_is_asked_nothing_and_costs_no_time() -> None:
     """Two targets: the judge's own fails until its breaker opens."""
     async with (

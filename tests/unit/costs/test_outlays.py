@@ -69,3 +69,17 @@ def test_a_share_begins_at_a_half_and_follows_what_comes():
     for _ in range(200):
         share.add(True)
     assert share.value > 0.95
+
+
+def test_a_share_goes_back_to_a_half_while_nothing_is_asked():
+    share = Share()
+    for _ in range(200):
+        share.add(False)
+    lowest = share.value
+    assert lowest < 0.02
+    for _ in range(100):
+        share.fade()
+    assert 0.08 < share.value < 0.12
+    for _ in range(5_000):
+        share.fade()
+    assert share.value == pytest.approx(0.5, abs=0.001)

@@ -51,10 +51,14 @@ def test_there_is_none_where_a_candidate_is_served():
 
 
 @pytest.mark.parametrize(
-    ("rule", "count"), [("request_threshold", 0), ("clamped_to_threshold", 1), ("namespace_threshold", 1)]
+    ("asked", "in_zone"),
+    [(None, [1, 2]), (0.1, [1, 2]), (0.75, [1, 2]), (0.78, [1]), (0.8, [1]), (0.81, []), (0.95, [])],
 )
-def test_a_threshold_that_a_caller_raised_is_kept(rule, count):
-    assert len(grey_zone(decision(judgement(1), rule=rule), 0.7)) == count
+def test_nothing_below_the_callers_own_threshold_is_in_it(asked, in_zone):
+    several = decision(judgement(1), judgement(2, 0.76), judgement(3, 0.9, score=0.7, verdicts=(LIFT,)))
+    zone = [entry_id for entry_id in ids(grey_zone(several, 0.7, asked)) if entry_id != 3]
+    assert zone == in_zone
+    assert (3 in ids(grey_zone(several, 0.7, asked))) is (asked is None or asked <= 0.7)
 
 
 def test_it_has_five_at_most_and_the_nearest_first():

@@ -43,6 +43,14 @@ def test_a_no_is_one_for_all_that_were_shown_and_for_this_request_alone():
     assert opinions.of(other, judgement(7)) is None
 
 
+@pytest.mark.parametrize(("reason", "is_named"), [("judge_unsure", True), ("judged_other", False)])
+def test_a_no_is_told_apart_from_too_low_a_probability(reason, is_named):
+    opinions, keyed = Opinions(), key(rig(), request("a question"))
+    opinions.keep(keyed, [7], JudgeOutcome(reason, 0, {7: 0.5}))
+
+    assert opinions.of(keyed, judgement(7)).is_named is is_named
+
+
 def test_the_memory_is_bounded():
     opinions, served = Opinions(), rig()
     keyed = key(served, request("a question"))

@@ -116,7 +116,7 @@ def test_a_reply_of_a_space_and_a_digit_has_the_digits_probability():
     assert reply.probabilities == pytest.approx({1: 0.8})
 
 
-@pytest.mark.parametrize("logprob", ["high", None, True, math.nan, 3.0, {}])
+@pytest.mark.parametrize("logprob", ["high", None, True, math.nan, 3.0, {}, 10**400, -(10**400)])
 def test_a_log_probability_that_is_none_makes_the_reply_unusable(logprob):
     assert read_reply(with_logprobs({"content": [{"token": "1", "logprob": logprob}]}), "1", 2) is None
 

@@ -126,8 +126,6 @@ class EntryChanges:
         self._lose_vector(entry, old_vector)
         if vector is None:
             return False
-        if is_of_older_store(row):
-            self._keep_older_rejections(entry)
         entry = replace(entry, partition=target, embedder=self._embedder_runs[-1].fingerprint)
         self._rewrite(entry)
         self._entry_bytes += layout.vector_row_bytes(self._put_vector(entry, vector))
@@ -185,10 +183,11 @@ class EntryChanges:
         """
         mirrored = Rejection(exact_key, self._vector_of(exact_key))
         for of, other in ((exact_key, rejection), (rejection.exact_key, mirrored)):
-            self._keep_rejection(tenant, of, other, ends_s)
             _, entry = self._under(of)
             if entry is not None:
                 self._rewrite(replace(entry, rejections=latest((*entry.rejections, other))))
+            # After the entry: where that is of an older store, all its rejections have got another end.
+            self._keep_rejection(tenant, of, other, ends_s)
 
     def _renew_rejection(self, tenant: str, exact_key: bytes, renewed: Rejection) -> None:
         """Put a request's new vector into the rejection that a request's entry has of it, if there is one."""
@@ -199,11 +198,13 @@ class EntryChanges:
             self._rewrite(replace(entry, rejections=tuple(kept)))
 
     def _rewrite(self, entry: Entry) -> None:
-        """Write an entry anew under its id."""
+        """Write an entry anew under its id; the rejections of one of an older store get rows of their own."""
         key, row = layout.pack_id(entry.entry_id), encode_entry(entry)
-        old_bytes = len(self._txn.get(key, b"", db=self._dbs.entries))
+        old_row = self._txn.get(key, db=self._dbs.entries)
+        if old_row is not None and is_of_older_store(old_row):  # The new row doesn't tell that they have none.
+            self._keep_older_rejections(entry)
         self._put(entry.tenant, key, row, self._dbs.entries)
-        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, old_bytes)
+        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old_row or b""))
         self._rewritten[entry.entry_id] = None
 
     def _keep_older_rejections(self, entry: Entry) -> None:

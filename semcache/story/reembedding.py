@@ -173,11 +173,12 @@ class Reembedding:
             OverloadedError, EmbeddingFailedError, ShuttingDownError: the embedder gives no vectors of any text.
         """
         try:
-            return (await self._embedder.embed([text]))[0]
+            vector: Vector = (await self._embedder.embed([text]))[0]
         except EmbeddingFailedError as error:
             await self._embedder.embed([_PROBE])  # A device that is lost must not cost all entries their vectors.
             _log.warning("story.reembedding_text_failed", error=str(error), chars=len(text))
             return None
+        return vector
 
     def _fitting(self, texts: Mapping[int, str]) -> Mapping[int, str]:
         """Return the texts that the model reads as a whole: a cut one would be compared by its beginning."""

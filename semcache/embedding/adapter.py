@@ -8,8 +8,9 @@ the model's state dict without `.weight`, it has four tensors:
 - `<layer>.down`, int8 (rank, in), and `<layer>.down_scale`, float16 or float32 (rank,): the factor of each row;
 - `<layer>.up`, int8 (out, rank), and `<layer>.up_scale`, float16 or float32 (rank,): the factor of each column.
 
-The header's metadata has `format`, `name`, `rank`, `base_sha256` (the weights that it was trained on), `sha256` (of all
-tensors' bytes, in the order of their names) and, where its maker recommends one, `recommended_threshold`.
+The header's metadata has `format`, `name`, `rank`, `base_sha256` (the weights that it was trained on), `sha256` (of
+each tensor's `<name>|<dtype>|<shape>|` and bytes, in the order of their names) and, where its maker recommends one,
+`recommended_threshold`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Adapter:
         name: for people.
         base_sha256: hex SHA-256 of the weights that it changes, as `ModelFiles.weights_sha256`.
         rank: columns of each `up`, rows of each `down`.
-        sha256: hex SHA-256 over all tensors' bytes; part of the fingerprint.
+        sha256: hex SHA-256 over all tensors, with their names, types and shapes; part of the fingerprint.
         layers: the changes by layer, named as in the model's state dict without `.weight`.
         recommended_threshold: the similarity threshold that its maker recommends; None for none.
     """
@@ -314,5 +315,9 @@ def _tensors(layers: Mapping[str, LayerChange]) -> dict[str, NDArray[np.generic]
 def _sha256(tensors: Mapping[str, NDArray[np.generic]]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+        tensor = np.ascontiguousarray(tensors[name])
+        shape = ",".join(map(str, tensor.shape))
+        # Equal bytes under another name, or in another shape, are another change of the model.
+        digest.update(f"{name}|{tensor.dtype.name}|{shape}|".encode())
+        digest.update(tensor.tobytes())
     return digest.hexdigest()

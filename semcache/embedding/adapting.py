@@ -60,9 +60,18 @@ def with_adapter(setting: str, files: ModelFiles, packaged: Path = PACKAGED) -> 
             problem = error.message
             continue
         return AdaptedModel(replace(files, adapter=adapter))
-    if problem:
-        _log.error("embedding.adapter_unusable", error=problem, effect="the model runs without an adapter")
-    return AdaptedModel(files, problem)
+    return without_adapter(files, problem) if problem else AdaptedModel(files)
+
+
+def without_adapter(files: ModelFiles, problem: str) -> AdaptedModel:
+    """Return a model without its packaged adapter, which can't be used, and log why.
+
+    Args:
+        files: the model, with or without the adapter.
+        problem: what is wrong, as a sentence.
+    """
+    _log.error("embedding.adapter_unusable", error=problem, effect="the model runs without an adapter")
+    return AdaptedModel(replace(files, adapter=None), problem)
 
 
 def _fitting(path: Path, files: ModelFiles) -> Adapter:

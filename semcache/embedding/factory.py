@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from semcache.embedding.adapting import with_adapter
+from semcache.embedding.adapting import AUTO, AdaptedModel, with_adapter, without_adapter
 from semcache.embedding.backend import Backend
 from semcache.embedding.cpu import UNCERTAIN_BF16, bf16_support, int8_support
 from semcache.embedding.embedder import ModelEmbedder
@@ -223,17 +223,12 @@ def open_embedder(
     """
     started_s = monotonic()
     adapted = with_adapter(settings.adapter, find_model(settings.model))
-    files = adapted.files
     choice = without_large_trials(
-        choose(settings, _inspect_machine(settings)), sum(path.stat().st_size for path in files.weights)
+        choose(settings, _inspect_machine(settings)), sum(path.stat().st_size for path in adapted.files.weights)
     )
-    threads = settings.threads or os.cpu_count() or 1
-    tokenizer = TextTokenizer(files)
-    choice, backend = _open_chosen(
-        choice, lambda chosen: open_backend(settings, chosen, files, threads), tokenizer, monotonic
-    )
-    _check(backend, tokenizer, files)
-    info = backend.info()
+    tokenizer = TextTokenizer(adapted.files)
+    adapted, choice, backend = _open_adapted(settings, adapted, choice, tokenizer, monotonic)
+    files, info = adapted.files, backend.info()
     _log.info(
         "embedding.opened",
         model=files.name,
@@ -261,6 +256,31 @@ def _batch_rule(settings: EmbeddingSettings, choice: Choice) -> BatchRule:
         return BatchRule(settings.max_batch_gpu, GPU_MAX_TOKENS, GPU_PASS_TOKENS)
     text_padding = CPU_BF16_TEXT_PADDING if choice.precision == "bf16" else 0
     return BatchRule(settings.max_batch, CPU_MAX_TOKENS, CPU_PASS_TOKENS, text_padding)
+
+
+def _open_adapted(
+    settings: EmbeddingSettings,
+    adapted: AdaptedModel,
+    choice: Choice,
+    tokenizer: TextTokenizer,
+    monotonic: Callable[[], float],
+) -> tuple[AdaptedModel, Choice, Backend]:
+    """Open and check the backend of a choice; without the packaged adapter where the model doesn't run with it.
+
+    Raises:
+        StartError: the model can't be loaded or run, or not with the adapter that the settings name.
+    """
+    threads = settings.threads or os.cpu_count() or 1
+    try:
+        opened, backend = _open_chosen(
+            choice, lambda chosen: open_backend(settings, chosen, adapted.files, threads), tokenizer, monotonic
+        )
+        _check(backend, tokenizer, adapted.files)
+    except StartError as error:
+        if settings.adapter != AUTO or adapted.files.adapter is None:
+            raise
+        return _open_adapted(settings, without_adapter(adapted.files, error.message), choice, tokenizer, monotonic)
+    return adapted, opened, backend
 
 
 def _open_chosen(

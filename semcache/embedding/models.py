@@ -97,7 +97,7 @@ class ModelFiles:
     def weight_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of each weight by its layer's name without `.weight`, read from the files' headers.
 
-        A file may name its layers below the model's type, as in `bert.encoder.layer.0`; both names are there then.
+        Where all names begin with the same part, as in `bert.encoder.layer.0`, the names without it are there too.
 
         Raises:
             StartError: the weights can't be read.
@@ -114,7 +114,8 @@ class ModelFiles:
                 f"the weights of the embedding model at {self.path} can't be read: {error}.",
                 hint="Check that the folder holds the whole model.",
             ) from error
-        return {**{name.partition(".")[2]: shape for name, shape in shapes.items()}, **shapes}
+        is_nested = len({name.partition(".")[0] for name in shapes}) == 1
+        return shapes | {name.partition(".")[2]: shape for name, shape in shapes.items() if is_nested}
 
 
 def find_model(name: str) -> ModelFiles:

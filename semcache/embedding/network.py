@@ -42,7 +42,10 @@ class SentenceNetwork(nn.Module):
             ) from error
         if files.adapter is not None:
             _merge(files.adapter, transformer)
-        self.transformer: nn.Module = transformer.to(dtype).eval()
+            for parameter in transformer.parameters():
+                # Not `to`, which would round buffers too: transformers keeps some in float32 whatever the dtype.
+                parameter.data = parameter.data.to(dtype)
+        self.transformer: nn.Module = transformer.eval()
         self.mean = files.pooling == "mean"
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import lmdb
@@ -67,6 +68,8 @@ class EntryChanges:
         rejections = self._rejections.of(entry.tenant, entry.exact_key)
         if replaced is not None and replaced.text == entry.text:
             rejections = [*replaced.rejections, *rejections]
+        if replaced is not None and not self._is_current(replaced):
+            rejections = list(self._in_current_space(rejections))
         if rejections:
             entry = replace(entry, rejections=latest((*rejections, *entry.rejections)))
             row = encode_entry(entry)
@@ -101,8 +104,10 @@ class EntryChanges:
     def reembed(self, entry_id: int, partition: bytes, target: bytes, vector: Vector | None) -> bool:
         """Move an entry from the partition of another embedder to one of the current embedder, with its new vector.
 
-        The entry keeps its id, its uses and its rejections. The rejections that name its request get its new vector.
-        One that is gone, or has left the partition, isn't moved; a vector that lies there without it is deleted.
+        The entry keeps its id, its uses and its rejections. Vectors of two embedders are never compared: the entry's
+        rejections get the current embedder's vectors of their requests, or none, and those of the current embedder's
+        entries get the new vector of this one. An entry that is gone, or has left the partition, isn't moved; a vector
+        that lies there without it is deleted.
 
         Args:
             entry_id: the entry's.
@@ -122,17 +127,20 @@ class EntryChanges:
         entry = self._undamaged(key, row) if row else None
         if entry is None or entry.partition != partition:
             self._count_vector(entry_id, "", -1)
+            if entry is None:  # What was left of a damaged entry counts until its last row goes.
+                self._entry_bytes = max(0, self._entry_bytes - layout.vector_row_bytes(len(old_vector)))
             return False
         self._lose_vector(entry, old_vector)
         if vector is None:
             return False
-        if is_of_older_store(row):
-            self._keep_older_rejections(entry)
-        entry = replace(entry, partition=target, embedder=self._embedder_runs[-1].fingerprint)
+        rejections = self._in_current_space(entry.rejections)
+        current = self._embedder_runs[-1].fingerprint
+        entry = replace(entry, partition=target, embedder=current, rejections=rejections)
         self._rewrite(entry)
         self._entry_bytes += layout.vector_row_bytes(self._put_vector(entry, vector))
         renewed = Rejection(entry.exact_key, self._vector_of(entry.exact_key))
-        for rejection in entry.rejections:
+        for rejection in rejections:
+            self._history_bytes += self._rejections.renew(entry.tenant, entry.exact_key, rejection)
             self._renew_rejection(entry.tenant, rejection.exact_key, renewed)
         self.reembedded += 1
         return True
@@ -185,25 +193,51 @@ class EntryChanges:
         """
         mirrored = Rejection(exact_key, self._vector_of(exact_key))
         for of, other in ((exact_key, rejection), (rejection.exact_key, mirrored)):
-            self._keep_rejection(tenant, of, other, ends_s)
             _, entry = self._under(of)
             if entry is not None:
                 self._rewrite(replace(entry, rejections=latest((*entry.rejections, other))))
+            # After the entry: where that is of an older store, all its rejections have got another end.
+            self._keep_rejection(tenant, of, other, ends_s)
 
     def _renew_rejection(self, tenant: str, exact_key: bytes, renewed: Rejection) -> None:
-        """Put a request's new vector into the rejection that a request's entry has of it, if there is one."""
-        self._history_bytes += self._rejections.renew(tenant, exact_key, renewed)
+        """Put a request's new vector into the rejection that a request's entry has of it, if there is one.
+
+        An entry of another embedder keeps the older vector, with which its own can be compared, until it moves itself.
+        """
         _, entry = self._under(exact_key)
+        if entry is not None and not self._is_current(entry):
+            return
+        self._history_bytes += self._rejections.renew(tenant, exact_key, renewed)
         if entry is not None and any(one.exact_key == renewed.exact_key for one in entry.rejections):
             kept = [renewed if one.exact_key == renewed.exact_key else one for one in entry.rejections]
             self._rewrite(replace(entry, rejections=tuple(kept)))
 
+    def _in_current_space(self, rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+        """Return rejections with the current embedder's vectors of their requests, where their entries have one.
+
+        The others get none, so that they bar their very requests alone.
+        """
+        return tuple(
+            Rejection(
+                one.exact_key,
+                self._vector_of(one.exact_key) if self._is_current(self._under(one.exact_key)[1]) else b"",
+            )
+            for one in rejections
+        )
+
+    def _is_current(self, entry: Entry | None) -> bool:
+        """Return whether the current embedder made what an entry has of vectors."""
+        at = None if entry is None else embedders.position(self._embedder_runs, entry.entry_id, entry.embedder)
+        return at is not None and self._embedder_runs[at].fingerprint == self._embedder_runs[-1].fingerprint
+
     def _rewrite(self, entry: Entry) -> None:
-        """Write an entry anew under its id."""
+        """Write an entry anew under its id; the rejections of one of an older store get rows of their own."""
         key, row = layout.pack_id(entry.entry_id), encode_entry(entry)
-        old_bytes = len(self._txn.get(key, b"", db=self._dbs.entries))
+        old_row = self._txn.get(key, db=self._dbs.entries)
+        if old_row is not None and is_of_older_store(old_row):  # The new row doesn't tell that they have none.
+            self._keep_older_rejections(entry)
         self._put(entry.tenant, key, row, self._dbs.entries)
-        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, old_bytes)
+        self._entry_bytes += layout.row_bytes(8, len(row)) - layout.row_bytes(8, len(old_row or b""))
         self._rewritten[entry.entry_id] = None
 
     def _keep_older_rejections(self, entry: Entry) -> None:

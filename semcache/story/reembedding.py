@@ -10,12 +10,12 @@ After a kill the next request lets the rest follow.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from semcache.errors import SemcacheError, ShuttingDownError
+from semcache.errors import EmbeddingFailedError, OverloadedError, SemcacheError, ShuttingDownError
 from semcache.model import KeyedRequest, Tier, Vector
 from semcache.ports import Clock, Embedder, Store
 
@@ -33,6 +33,8 @@ _WAIT_WEIGHT = 20
 """Seconds of pause for each second that a caller's text would wait for the device: 50 ms of load stop it for one."""
 _RETRY_S = 10.0
 """Seconds after a failure: of the model, or of a disk that is full."""
+_PROBE = "What is the capital of France?"
+"""A text that every model can embed: where it fails too, the text that failed before isn't to blame."""
 _REPORT_S = 10.0
 """Seconds between two lines of the log that tell of progress."""
 
@@ -111,8 +113,10 @@ class Reembedding:
                 await self._move(partition, target, progress)
             except ShuttingDownError:
                 raise
-            except SemcacheError as error:
-                _log.warning("story.reembedding_failed", error=str(error), retry_s=_RETRY_S)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the task must go on for the other partitions
+                expected = isinstance(error, SemcacheError)
+                told = str(error) if expected else f"{type(error).__name__}: {error}"
+                _log.warning("story.reembedding_failed", error=told, retry_s=_RETRY_S, exc_info=not expected)
                 await asyncio.sleep(_RETRY_S)
                 self._wanted[partition] = self._wanted.pop(partition)  # Others come first now.
                 continue
@@ -124,15 +128,20 @@ class Reembedding:
         """Move all entries of a partition, commit by commit.
 
         Raises:
-            SemcacheError: the embedder or the store refuses; what was moved stays moved.
+            SemcacheError: the embedder or the store refuses; what was embedded before is moved, and stays so.
         """
         while texts := await self._vectors.texts(partition, COMMIT_ENTRIES):
             vectors: dict[int, Vector | None] = {}
-            for chosen in _slices(texts):
-                began_s = self._clock.monotonic()
-                vectors |= await self._embedded(chosen)
-                took_s = self._clock.monotonic() - began_s
-                await asyncio.sleep(pause_s(took_s, self._embedder.expected_wait_s()))
+            try:
+                for chosen in _slices(texts):
+                    began_s = self._clock.monotonic()
+                    vectors |= await self._embedded(chosen)
+                    took_s = self._clock.monotonic() - began_s
+                    await asyncio.sleep(pause_s(took_s, self._embedder.expected_wait_s()))
+            except (OverloadedError, EmbeddingFailedError):
+                if vectors:
+                    progress.entries += await self._vectors.reembed(partition, target, vectors)
+                raise
             progress.entries += await self._vectors.reembed(partition, target, vectors)
             now_s = self._clock.monotonic()
             if now_s - progress.reported_s >= _REPORT_S:
@@ -140,10 +149,10 @@ class Reembedding:
                 _log.info("story.reembedding", **self._fields(progress))
 
     async def _embedded(self, texts: Mapping[int, str | None]) -> Mapping[int, Vector | None]:
-        """Return the new vectors of texts; None where there is no text, or the model can't read all of it.
+        """Return the new vectors of texts; None where there is no text, the model can't read all of it, or fails on it.
 
         Raises:
-            OverloadedError, EmbeddingFailedError, ShuttingDownError: the embedder gives no vectors.
+            OverloadedError, EmbeddingFailedError, ShuttingDownError: the embedder gives no vectors of any text.
         """
         readable = {entry_id: text for entry_id, text in texts.items() if text is not None}
         # To tell whether a text fits takes its tokens: milliseconds for one that the former model's window allowed.
@@ -151,8 +160,25 @@ class Reembedding:
             fitting = self._fitting(readable)
         else:
             fitting = await asyncio.to_thread(self._fitting, readable)
-        vectors = await self._embedder.embed(list(fitting.values())) if fitting else ()
+        try:
+            vectors: Iterable[Vector | None] = await self._embedder.embed(list(fitting.values())) if fitting else ()
+        except EmbeddingFailedError:  # One text may be to blame, of these or of the callers' in the same batch.
+            vectors = [await self._embedded_alone(text) for text in fitting.values()]
         return {**dict.fromkeys(texts), **dict(zip(fitting, vectors, strict=True))}
+
+    async def _embedded_alone(self, text: str) -> Vector | None:
+        """Return the vector of one text; None where the model fails on this text and not on another.
+
+        Raises:
+            OverloadedError, EmbeddingFailedError, ShuttingDownError: the embedder gives no vectors of any text.
+        """
+        try:
+            vector: Vector = (await self._embedder.embed([text]))[0]
+        except EmbeddingFailedError as error:
+            await self._embedder.embed([_PROBE])  # A device that is lost must not cost all entries their vectors.
+            _log.warning("story.reembedding_text_failed", error=str(error), chars=len(text))
+            return None
+        return vector
 
     def _fitting(self, texts: Mapping[int, str]) -> Mapping[int, str]:
         """Return the texts that the model reads as a whole: a cut one would be compared by its beginning."""

@@ -126,10 +126,13 @@ class Memory:
 
     def put(self, entry: Entry, vector: Vector | None) -> Entry:
         """Store an entry under the next id in place of the one that has its exact key; return it with its id."""
+        embedder = self._embedders.get(self.exact.get(entry.exact_key, 0), "")
         replaced = self.delete(self.exact.get(entry.exact_key, 0))
         before = replaced.rejections if replaced is not None and replaced.text == entry.text else ()
-        kept = self.rejections_of(entry.tenant, entry.exact_key)
-        entry = replace(entry, rejections=latest((*before, *kept, *entry.rejections)))
+        taken = (*before, *self.rejections_of(entry.tenant, entry.exact_key))
+        if embedder not in {"", self.embedder_fingerprint}:
+            taken = self._in_current_space(taken)
+        entry = replace(entry, rejections=latest((*taken, *entry.rejections)))
         entry = replace(entry, entry_id=self._next_id)
         self._next_id += 1
         self.entries[entry.entry_id] = entry
@@ -209,7 +212,8 @@ class Memory:
         self._added.pop(entry_id, None)
         self._removed.append((partition, entry_id, entry.exact_key))
         if vector is not None:
-            entry = replace(entry, partition=target, embedder=self.embedder_fingerprint)
+            rejections = self._in_current_space(entry.rejections)
+            entry = replace(entry, partition=target, embedder=self.embedder_fingerprint, rejections=rejections)
             self.entries[entry_id] = entry
             self._put_vector(entry, vector)
             self._rewritten[entry_id] = None
@@ -219,18 +223,39 @@ class Memory:
         return vector is not None
 
     def _renew_rejections(self, entry: Entry, vector: Vector) -> None:
-        """Put an entry's new vector into the rejections that name its request."""
+        """Follow that an entry moved: its kept rejections get its own, and those that name it get its new vector."""
         renewed = Rejection(entry.exact_key, np.asarray(vector, np.float32).astype(np.float16).tobytes())
         for rejection in entry.rejections:
-            kept = self.rejections.get((entry.tenant, rejection.exact_key), {})
-            if renewed.exact_key in kept:
-                kept[renewed.exact_key] = (kept[renewed.exact_key][0], renewed)
+            self._renew_kept(entry.tenant, entry.exact_key, rejection)
             other = self.entries.get(self.exact.get(rejection.exact_key, 0))
+            if other is not None and not self._is_current(other):
+                continue
+            self._renew_kept(entry.tenant, rejection.exact_key, renewed)
             if other is not None and any(one.exact_key == renewed.exact_key for one in other.rejections):
                 changed = [renewed if one.exact_key == renewed.exact_key else one for one in other.rejections]
                 self.entries[other.entry_id] = replace(other, rejections=tuple(changed))
                 self._rewritten[other.entry_id] = None
                 self._measure(self.entries[other.entry_id])
+
+    def _renew_kept(self, tenant: str, exact_key: bytes, renewed: Rejection) -> None:
+        kept = self.rejections.get((tenant, exact_key), {})
+        if renewed.exact_key in kept:
+            kept[renewed.exact_key] = (kept[renewed.exact_key][0], renewed)
+
+    def _in_current_space(self, rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
+        """Return rejections with the current embedder's vectors of their requests; without one where there is none."""
+        return tuple(Rejection(one.exact_key, self._current_vector(one.exact_key)) for one in rejections)
+
+    def _current_vector(self, exact_key: bytes) -> bytes:
+        """Return the current embedder's vector of a request's entry, as float16 bytes; empty where there is none."""
+        entry = self.entries.get(self.exact.get(exact_key, 0))
+        if entry is None or not self._is_current(entry):
+            return b""
+        return self.vectors[entry.partition][entry.entry_id].astype(np.float16).tobytes()
+
+    def _is_current(self, entry: Entry) -> bool:
+        """Return whether an entry has a vector of the current embedder."""
+        return self._embedders.get(entry.entry_id) == self.embedder_fingerprint
 
     def withdraw(self, now_s: float) -> None:
         """Take the vectors of expired entries away, so that no search finds what is kept for its exact key alone."""

@@ -214,3 +214,57 @@ async def test_rejections_between_two_requests_get_their_new_vectors(make, reope
         found = await store.entries.find_exact(of.exact_key)
         assert found is not None
         assert found.rejections == (renewed,)
+
+
+async def rejected(store, of, other, hit_id="h1"):
+    """Report the answer of an entry wrong for the request of another one, whose vector lies in the store."""
+    ids, vectors = store.vectors.load(other.partition)
+    found = vectors[ids.tolist().index(other.entry_id)].astype(np.float16).tobytes()
+    store.ledger.record(record(hit_id), served(hit_id, of.entry_id, exact_key=other.exact_key, entry_key=of.exact_key))
+    await store.verdicts.reject(hit_id, Rejection(other.exact_key, found), "wrong")
+
+
+async def rejection_vectors(store, of):
+    """The vectors in an entry's rejections, which those that are kept apart agree with, by exact key."""
+    found = await store.entries.find_exact(of.exact_key)
+    assert found is not None
+    in_entry = {one.exact_key: one.vector for one in found.rejections}
+    apart = {one.exact_key: one.vector for one in await store.verdicts.rejections("acme", of.exact_key)}
+    assert in_entry == apart
+    return in_entry
+
+
+async def test_no_rejection_is_compared_by_a_vector_of_another_embedder(make, reopened):
+    store = await make("model A")
+    asked, gone, waits = [
+        await store.entries.put(entry(name, partition=digest(f"of {name}")), vector(seed, 384))
+        for seed, name in enumerate(("asked", "gone", "waits"))
+    ]
+    await rejected(store, asked, gone, "h1")
+    await rejected(store, asked, waits, "h2")
+    assert all((await rejection_vectors(store, asked)).values())
+    before = await rejection_vectors(store, waits)
+    await store.entries.invalidate(Selector("acme", entry_ids=(gone.entry_id,)), apply=True)
+    store = await reopened(store, "model B")
+
+    assert await store.vectors.reembed(asked.partition, digest("new"), {asked.entry_id: vector(10, 384)}) == 1
+    assert await rejection_vectors(store, asked) == {gone.exact_key: b"", waits.exact_key: b""}
+    assert await rejection_vectors(store, waits) == before  # Its own vector is still model A's.
+
+    assert await store.vectors.reembed(waits.partition, digest("new"), {waits.entry_id: vector(11, 384)}) == 1
+    of_b = {seed: vector(seed, 384).astype(np.float16).tobytes() for seed in (10, 11)}
+    assert await rejection_vectors(store, asked) == {gone.exact_key: b"", waits.exact_key: of_b[11]}
+    assert await rejection_vectors(store, waits) == {asked.exact_key: of_b[10]}
+
+
+async def test_an_entry_in_place_of_another_embedders_takes_no_vector_from_its_rejections(make, reopened):
+    store = await make("model A")
+    asked, other = [await store.entries.put(entry(name), vector(seed, 384)) for seed, name in enumerate("ab")]
+    await rejected(store, asked, other)
+    store = await reopened(store, "model B")
+    again = await store.entries.put(entry("a", partition=digest("new")), vector(10, 384))
+    assert again.rejections == (Rejection(other.exact_key, b""),)
+    assert await store.vectors.reembed(other.partition, digest("new"), {other.entry_id: vector(11, 384)}) == 1
+    of_b = {seed: vector(seed, 384).astype(np.float16).tobytes() for seed in (10, 11)}
+    assert await rejection_vectors(store, asked) == {other.exact_key: of_b[11]}
+    assert await rejection_vectors(store, other) == {asked.exact_key: of_b[10]}

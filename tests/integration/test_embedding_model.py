@@ -20,7 +20,7 @@ import torch
 from semcache.embedding import adapting, factory, open_embedder
 from semcache.embedding.adapter import write_adapter
 from semcache.embedding.cpu import int8_support
-from semcache.embedding.models import find_model
+from semcache.embedding.models import ModelFiles, find_model
 from semcache.embedding.network import SentenceNetwork
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
@@ -227,6 +227,43 @@ def test_a_damaged_packaged_adapter_leaves_the_server_without_one(tmp_path, monk
     asyncio.run(embedder.close())
     assert "damaged.safetensors" in embedder.stats().adapter_problem
     assert embedder.fingerprint == find_model(EmbeddingSettings().model).fingerprint
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_packaged_adapter_that_the_network_refuses_leaves_the_server_without_one(tmp_path, monkeypatch, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    layer = "embeddings.position_embeddings"  # Its weight has this shape, but it isn't linear.
+    path = tmp_path / "odd.safetensors"
+    write_adapter(path, {layer: random_change(out=512)}, name="odd", base_sha256=BASE_SHA256)
+    monkeypatch.setattr(
+        factory, "with_adapter", lambda setting, files: adapting.with_adapter(setting, files, packaged=tmp_path)
+    )
+    embedder = open_embedder(EmbeddingSettings(backend=backend, device="cpu", cache_dir=tmp_path / "cache"))
+    asyncio.run(embedder.close())
+    assert "no such linear layer" in embedder.stats().adapter_problem
+    assert embedder.fingerprint == find_model(EmbeddingSettings().model).fingerprint
+
+
+@pytest.mark.parametrize("is_adapted", [False, True])
+def test_what_a_rotary_model_computes_in_float32_stays_so_in_half_precision(tmp_path, is_adapted):
+    from transformers import LlamaConfig, LlamaModel
+
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    LlamaModel(config).save_pretrained(tmp_path)
+    adapter = write_adapter(
+        tmp_path / "a.adapter",
+        {"layers.0.self_attn.q_proj": random_change(out=16, into=16)},
+        name="a",
+        base_sha256="00",
+    )
+    files = ModelFiles("tiny", tmp_path, "here", "00", "mean", 16, 16, adapter=adapter if is_adapted else None)
+    network = SentenceNetwork(files, torch.bfloat16)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
+    frequencies = [buffer.dtype for name, buffer in network.named_buffers() if name.endswith(".inv_freq")]
+    assert frequencies == [torch.float32]
 
 
 def test_a_first_start_in_int8_keeps_the_float32_conversion_and_a_second_quantises_it(tmp_path):

@@ -82,6 +82,15 @@ def test_equal_tensors_have_an_equal_hash_whatever_their_name_and_order(path, tm
     assert write(path, {"a": random_change(seed=3)}).sha256 != first.sha256
 
 
+def test_equal_bytes_under_another_name_or_in_another_shape_or_type_have_another_hash(path):
+    change = random_change(out=6, into=8, rank=2)
+    named = {"a": change}, {"b": change}
+    shaped = np.zeros((2, 8), np.int8), np.zeros((4, 4), np.int8), np.zeros((2, 4), np.float16)
+    hashes = [write(path, layers).sha256 for layers in named] + [module._sha256({"a.down": one}) for one in shaped]
+    assert len({tensor.tobytes() for tensor in shaped}) == 1
+    assert len(set(hashes)) == len(hashes)
+
+
 @pytest.mark.parametrize(
     ("layers", "options", "names"),
     [

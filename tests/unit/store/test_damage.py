@@ -397,6 +397,18 @@ async def test_a_damaged_entry_takes_no_rejection_and_its_replacement_has_its_ow
     await store.close()
 
 
+async def test_the_vector_of_a_damaged_entry_no_longer_counts_once_it_is_not_embedded_anew(tmp_path):
+    await filled(tmp_path)
+    with writing(tmp_path) as (txn, dbs):
+        damage_entry(txn, dbs)
+        row = txn.get(PARTITION + layout.pack_id(HURT), db=dbs.vectors)
+    store = open_store(tmp_path, embedder="two")
+    before = store.stats().entry_bytes
+    assert await store.vectors.reembed(PARTITION, digest("new"), {HURT: vector(7)}) == 0
+    assert store.stats().entry_bytes == before - layout.vector_row_bytes(len(row))
+    await store.close()
+
+
 async def test_a_repair_counts_the_vectors_of_each_embedder_again(tmp_path):
     await filled(tmp_path)
     with writing(tmp_path) as (txn, dbs):

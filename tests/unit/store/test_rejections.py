@@ -139,12 +139,12 @@ def of_format_3(row: bytes) -> bytes:
     return sealed(b"\x03" + columns + row[start + table._later.size :], 1)
 
 
-async def made_by_format_3(path: Path) -> None:
-    """Make a store of format 3, whose entry of `a` was reported wrong for another question."""
+async def made_by_format_3(path: Path, rejections: tuple[Rejection, ...] = (OF_A,)) -> None:
+    """Make a store of format 3, whose entry of `a` was reported wrong for another question, or for others."""
     store = open_store(path)
     await store.entries.put(entry("a"), vector())
     await store.close()
-    row = encode_entry(replace(entry("a"), rejections=(OF_A,)))
+    row = encode_entry(replace(entry("a"), rejections=rejections))
     with writing(path) as (txn, dbs):
         txn.put(pack_id(1), of_format_3(row), db=dbs.entries)
         txn.put(layout.META_FORMAT, (3).to_bytes(2, "big"), db=dbs.meta)
@@ -178,10 +178,34 @@ async def test_rejections_of_an_entry_of_before_count_and_outlive_it(tmp_path, e
         await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
     elif end == "invalidation":
         await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
-    assert (await store.entries.put(entry("a", expires_s=START_WALL_S + 2e6), vector())).rejections == (OF_A,)
+    kept = Rejection(ASKED, b"") if end == "embedding anew" else OF_A  # That request has no entry, so no new vector.
+    assert (await store.entries.put(entry("a", expires_s=START_WALL_S + 2e6), vector())).rejections == (kept,)
     clock.advance(OLDER_TTL_S + 3600)
     await store.sweep()
     assert not await store.verdicts.rejections("acme", digest("a"))
+    await store.close()
+    assert check(store_settings(tmp_path)).clean
+
+
+@pytest.mark.parametrize("change", ["its partner is embedded anew", "a further verdict"])
+async def test_rejections_of_an_entry_of_before_outlive_it_after_its_row_was_written_anew(tmp_path, change):
+    other, partner = Rejection(digest("third"), b"\x01\x02"), Rejection(digest("b"), b"\x03\x04")
+    await made_by_format_3(tmp_path, (other, partner))
+    clock = FakeClock()
+    store = open_store(tmp_path, clock)
+    if change == "a further verdict":
+        store.ledger.record(record(), served(entry_id=1, entry_key=digest("a")))
+        await store.verdicts.reject("h1", OF_A, "wrong")
+    else:
+        b = await store.entries.put(entry("b", rejections=(Rejection(digest("a"), b""),)), vector(1))
+        assert await store.vectors.reembed(b.partition, digest("new"), {b.entry_id: vector(2)}) == 1
+    await store.entries.invalidate(Selector("acme", entry_ids=(1,)), apply=True)
+    kept = {one.exact_key for one in await store.verdicts.rejections("acme", digest("a"))}
+    assert kept >= {other.exact_key, partner.exact_key}
+    if change == "a further verdict":
+        clock.advance(WEEK_S + 1)  # The new one ends then, as its verdict said, and the older ones an hour later.
+        await store.sweep()
+        assert {one.exact_key for one in await store.verdicts.rejections("acme", digest("a"))} == kept - {ASKED}
     await store.close()
     assert check(store_settings(tmp_path)).clean
 

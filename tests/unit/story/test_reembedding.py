@@ -154,8 +154,84 @@ async def test_a_text_that_the_model_can_not_read_as_a_whole_has_exact_hits_alon
     assert upgraded.embedder.batches == [("What is short?",)]
 
 
-@pytest.mark.parametrize("error", [EmbeddingFailedError("broken"), OverloadedError("full")])
-async def test_a_failure_of_the_model_is_told_and_tried_again_after_the_others(upgraded, monkeypatch, error):
+class FailingEmbedder(HashingEmbedder):
+    """Fails on a batch with a text that has the word "poison", and on all while `is_lost`."""
+
+    is_lost = False
+
+    async def embed(self, texts):
+        found = await super().embed(texts)
+        if self.is_lost or any("poison" in text for text in texts):
+            raise EmbeddingFailedError("broken")
+        return found
+
+
+async def test_a_text_on_which_the_model_always_fails_has_exact_hits_alone(upgraded):
+    await upgraded.fill("a", "poison", "b")
+    upgraded.upgrade()
+    upgraded.reembedding._embedder = FailingEmbedder(dimension=16)
+    await upgraded.reembedding.want(keyed())
+    with capture_logs() as logs:
+        async with upgraded.running() as task:
+            await asyncio.wait_for(task, 5)
+    assert list(upgraded.in_partition("new")) == [1, 3]
+    assert upgraded.in_partition("old") == {}
+    assert await upgraded.store.entries.find_exact(digest("poison")) is not None
+    assert [line["event"] for line in logs][1:] == ["story.reembedding_text_failed", "story.reembedded"]
+    assert "poison" not in str(logs)
+
+
+async def test_a_model_that_fails_on_every_text_takes_no_vector_away(upgraded, monkeypatch):
+    monkeypatch.setattr(reembedding, "_RETRY_S", 0.0)
+    await upgraded.fill("a", "b")
+    upgraded.upgrade()
+    upgraded.reembedding._embedder = embedder = FailingEmbedder(dimension=16)
+    embedder.is_lost = True
+    await upgraded.reembedding.want(keyed())
+    async with upgraded.running() as task:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(embedder.batches) > 3
+        assert list(upgraded.in_partition("old")) == [1, 2]
+        embedder.is_lost = False
+        await asyncio.wait_for(task, 5)
+    assert list(upgraded.in_partition("new")) == [1, 2]
+
+
+async def test_what_was_embedded_before_a_failure_is_moved(upgraded):
+    class FullEmbedder(HashingEmbedder):
+        async def embed(self, texts):
+            if len(self.batches) == 3:
+                raise OverloadedError("full")
+            return await super().embed(texts)
+
+    await upgraded.fill(*map(str, range(COMMIT_ENTRIES)))
+    upgraded.upgrade()
+    upgraded.reembedding._embedder = FullEmbedder(dimension=16)
+    await upgraded.reembedding.want(keyed())
+    async with upgraded.running():
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert list(upgraded.in_partition("new")) == list(range(1, 3 * SLICE_TEXTS + 1))
+    assert len(upgraded.in_partition("old")) == COMMIT_ENTRIES - 3 * SLICE_TEXTS
+
+
+async def test_an_unexpected_failure_is_told_with_its_stack_and_tried_again(upgraded, monkeypatch):
+    monkeypatch.setattr(reembedding, "_RETRY_S", 0.0)
+    await upgraded.fill("a")
+    upgraded.upgrade()
+    upgraded.embedder.fail_next(RuntimeError("a defect"))
+    await upgraded.reembedding.want(keyed())
+    with capture_logs() as logs:
+        async with upgraded.running() as task:
+            await asyncio.wait_for(task, 5)
+    assert list(upgraded.in_partition("new")) == [1]
+    (line,) = [line for line in logs if line["event"] == "story.reembedding_failed"]
+    assert (line["error"], line["exc_info"]) == ("RuntimeError: a defect", True)
+
+
+async def test_a_failure_of_the_model_is_told_and_tried_again_after_the_others(upgraded, monkeypatch):
+    error = OverloadedError("full")
     monkeypatch.setattr(reembedding, "_RETRY_S", 0.0)
     await upgraded.fill("a", partition="first")
     await upgraded.fill("b", partition="second")

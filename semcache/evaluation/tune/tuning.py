@@ -175,6 +175,7 @@ def tune(
     units = units_of([item.pair for item in scored.pairs])
     out_of_fold = cross_validate(scored, units, question.budget, question.mix)
     choice = withheld(choose(scored, units, question.budget, question.mix), out_of_fold)
+    choice = _with_held_shortfall(choice, scored, units, question.mix)
     chosen = _proven_point(scored, choice, question, worth.usd)
     if chosen is not None:
         (chosen,) = _with_intervals([chosen], scored, units, question)
@@ -207,6 +208,37 @@ def withheld(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice
         f"of the units made {100 * ratio:.1f} % wrong answers in that fifth."
     )
     return replace(choice, proven=None, failed=choice.proven, reason=reason)
+
+
+def withheld_shortfall(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice:
+    """Return the choice; without the other budget that is proven if the cross-validation for it contradicts it.
+
+    Args:
+        choice: a choice without a proven threshold.
+        out_of_fold: the cross-validation for the other budget.
+    """
+    shortfall, ratio = choice.shortfall, out_of_fold.wrong_ratio
+    if shortfall is None or shortfall.at is None or shortfall.limit is None:
+        return choice
+    if ratio is None or ratio <= shortfall.limit:
+        return choice
+    claim = f"They do prove {100 * shortfall.limit:g} %, at {shortfall.at.threshold:g}."
+    doubt = (
+        f"{100 * shortfall.limit:g} % passed its test, but thresholds that were chosen for it without a fifth of the "
+        f"units made {100 * ratio:.1f} % wrong answers in that fifth."
+    )
+    return replace(
+        choice,
+        shortfall=replace(shortfall, limit=None, at=None),
+        reason=choice.reason.replace(claim, doubt),
+    )
+
+
+def _with_held_shortfall(choice: ThresholdChoice, scored: ScoredRequests, units: Units, mix: Mix) -> ThresholdChoice:
+    if choice.shortfall is None or choice.shortfall.limit is None:
+        return choice
+    budget = replace(choice.budget, max_wrong_ratio=choice.shortfall.limit)
+    return withheld_shortfall(choice, cross_validate(scored, units, budget, mix))
 
 
 def _check(compared: Sequence[ComparedPair]) -> None:

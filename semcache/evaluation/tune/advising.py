@@ -64,6 +64,8 @@ def as_toml(tuning: Tuning, tuned_for: str) -> str:
     if proven is not None:
         lines.append(f"threshold = {proven.threshold:g}")
     if tuned_for:
+        precision = _quoted(tuned_for.rsplit(maxsplit=1)[-1])
+        lines.append(f"# If the server refuses it for its precision, set embedding.precision = {precision}.")
         lines.append(f"tuned_for = {_quoted(tuned_for)}")
     guards = ", ".join(_quoted(name) for name in tuning.question.current.decision.guards)
     lines.append(f"guards = [{guards}]")

@@ -15,11 +15,11 @@ from semcache.evaluation.tune.choosing import Shortfall, ThresholdChoice, WrongB
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix, curve
 from semcache.evaluation.tune.evidence import ThresholdTest, evidence_at
-from semcache.evaluation.tune.folds import OutOfFold
+from semcache.evaluation.tune.folds import OutOfFold, withheld, withheld_shortfall
 from semcache.evaluation.tune.money import Worth
 from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, score_requests
 from semcache.evaluation.tune.specs import Spec
-from semcache.evaluation.tune.tuning import Question, Tuning, tune, withheld, withheld_shortfall
+from semcache.evaluation.tune.tuning import Question, Tuning, tune
 from semcache.evaluation.tune.units import units_of
 from semcache.settings import DecisionSettings, Settings
 
@@ -49,6 +49,7 @@ def test_a_proven_threshold_is_pasted_and_said() -> None:
     assert (result.chosen.threshold, result.chosen.hits, result.chosen.traps) == (0.95, 800, 0)
     assert as_toml(result, "") == '[decision]\nthreshold = 0.95\nguards = ["numbers"]\n'
     assert 'tuned_for = "mini 12 openvino fp32"' in as_toml(result, "mini 12 openvino fp32")
+    assert 'set embedding.precision = "fp32"' in as_toml(result, "mini 12 openvino fp32")
     assert summary(result).startswith(
         "At 0.95 with guards numbers, at most 1 % of as many further hits are wrong at 95%"
     )

@@ -29,7 +29,7 @@ from semcache.evaluation.tune.background import shipped_background
 from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, WrongBudget, choose_by, evidence_of
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
-from semcache.evaluation.tune.folds import cross_validate
+from semcache.evaluation.tune.folds import cross_validate, withheld
 from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, ScoredRequests, score_requests
 from semcache.evaluation.tune.traffic import (
     BEFORE_ALL,
@@ -41,7 +41,6 @@ from semcache.evaluation.tune.traffic import (
     random_places,
     read_stream,
 )
-from semcache.evaluation.tune.tuning import withheld
 from semcache.evaluation.tune.units import Units
 from semcache.model import Effect
 from semcache.settings import DecisionSettings, EmbeddingSettings, load_settings

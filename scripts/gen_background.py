@@ -14,7 +14,7 @@ FILES = (
 )
 """The groups in English with short prompts."""
 EVERY = 4
-"""One group of four: some 390 prompts, 24 kB. What a labelled text meets is mostly the labelled texts beside it."""
+"""One group of four: 414 prompts, 24 kB. What a labelled text meets is mostly the labelled texts beside it."""
 
 
 def main() -> int:

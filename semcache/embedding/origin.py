@@ -41,8 +41,12 @@ def check_tuned_for(decision: DecisionSettings, stats: EmbedderStats) -> None:
         difference = ", ".join(differences)
     else:
         difference = f"here it is {running!r}"
+    # The precision "auto" is measured at the start, so a busy machine may choose another than it did before.
+    first = ""
+    if len(before) == len(now) and before[-1] != now[-1]:
+        first = f'Set embedding.precision = "{before[-1]}", since auto may choose another at each start. Or run'
     problem = (
-        f"decision.tuned_for: the threshold was tuned for {wanted!r}, but {difference}. Run `semcache tune` here and "
-        "paste its result, or remove tuned_for and the threshold for the default"
+        f"decision.tuned_for: the threshold was tuned for {wanted!r}, but {difference}. {first or 'Run'} "
+        "`semcache tune` here and paste its result, or remove tuned_for and the threshold for the default"
     )
     raise SettingsError([problem])

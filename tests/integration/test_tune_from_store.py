@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from semcache.client import Client
 from semcache.errors import StoreUnusableError
 from semcache.evaluation.tune.comparing import Relation
 from semcache.evaluation.tune.served import pairs_of_hits
+from semcache.evaluation.tune.units import units_of
 from semcache.settings import StoreSettings
 from semcache.store import read_judged
 from semcache.store.layout import LIB_VERSION
@@ -71,7 +74,20 @@ async def test_hits_with_verdicts_are_labels(tmp_path: Path) -> None:
         assert (item.stored, item.pair.namespace, item.pair.task_type) == (PROMPT, "bank", "support")
         assert item.cost_nanousd is not None
         assert item.cost_nanousd > 0
-    assert len({item.pair.sampled_with for item in compared.values()}) == 1
+    for judged_hit in judged.hits:
+        day = datetime.fromtimestamp(judged_hit.hit.at_s, UTC).date().isoformat()
+        assert compared[judged_hit.hit.hit_id].pair.sampled_with == day
+
+
+async def test_one_entry_that_is_hit_on_six_days_gives_six_units(tmp_path: Path) -> None:
+    async with serving(path=tmp_path) as served, Client(served.address) as client:
+        await client.complete(model="gpt-4o-mini", prompt=PROMPT)
+        hit = await client.complete(model="gpt-4o-mini", prompt=PROMPT)
+        await client.report_verdict(hit.hit_id, right=True)
+    (judged,) = read_judged(StoreSettings(path=tmp_path)).hits
+    on_days = [replace(judged, hit=judged.hit._replace(at_s=judged.hit.at_s + day * 86_400)) for day in range(6)]
+    units = units_of([item.pair for item in pairs_of_hits(on_days)])
+    assert (units.count, units.joined) == (6, 0)
 
 
 async def test_a_hit_whose_entry_is_gone_is_counted(tmp_path: Path) -> None:

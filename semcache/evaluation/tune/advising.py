@@ -25,9 +25,12 @@ def summary(tuning: Tuning) -> str:
             f"No threshold is proven to keep within {limit} wrong answers per hit served. {tuning.choice.reason} "
             f"{out_of_fold(tuning)}"
         )
+    promise = f"at most {limit} of as many further hits are wrong"
+    if tuning.question.mix.trap_share is not None:
+        promise = f"at most {limit} of hits are wrong in the long run"
     return (
-        f"At {chosen.threshold:g} with guards {_guards_in_words(tuning)}, at most {limit} of as many further hits are "
-        f"wrong at {budget.confidence:.0%} confidence. Here {_count(proven.wrong)} of {_count(proven.served)} were. "
+        f"At {chosen.threshold:g} with guards {_guards_in_words(tuning)}, {promise} "
+        f"at {budget.confidence:.0%} confidence. Here {_count(proven.wrong)} of {_count(proven.served)} were. "
         f"{out_of_fold(tuning)} {chosen.hit_ratio:.1%} of these requests are served, and ${chosen.net_usd:,.4f} per "
         "1,000 are saved."
     )
@@ -61,6 +64,8 @@ def as_toml(tuning: Tuning, tuned_for: str) -> str:
     if proven is not None:
         lines.append(f"threshold = {proven.threshold:g}")
     if tuned_for:
+        precision = _quoted(tuned_for.rsplit(maxsplit=1)[-1])
+        lines.append(f"# If the server refuses it for its precision, set embedding.precision = {precision}.")
         lines.append(f"tuned_for = {_quoted(tuned_for)}")
     guards = ", ".join(_quoted(name) for name in tuning.question.current.decision.guards)
     lines.append(f"guards = [{guards}]")
@@ -120,7 +125,8 @@ def _about_labels(tuning: Tuning, *, from_store: bool) -> list[str]:
     else:
         about = (
             f"Reweighted: near-miss traps are {tuning.question.mix.trap_share:.0%} of requests (in the "
-            f"labels {traps}). The counts of pairs are not reweighted."
+            f"labels {traps}). The counts of pairs are not reweighted. The bound is on the rates in the long run: a "
+            "few further hits may exceed it by chance, and a wrong hit counts against the unit that asked alone."
         )
     return [about]
 

@@ -23,7 +23,7 @@ _SHIPPED = Path(__file__).resolve().parent / "background.txt"
 
 
 def shipped_background() -> tuple[str, ...]:
-    """Return the prompts that ship: some 390 questions of ten domains, of which no two share an answer."""
+    """Return the prompts that ship: 414 questions of ten domains, of which no two share an answer."""
     return tuple(_SHIPPED.read_text("utf-8").splitlines())
 
 

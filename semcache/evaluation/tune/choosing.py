@@ -23,7 +23,7 @@ SELECTION_SHARE = 0.2
 """The part of 1 - confidence at which a threshold is tested. A budget that is out of reach is proven for lucky labels
 alone, and then most recommendations would break it: at the full level 6 to 14 % of them did (benchmarks/README.md)."""
 OTHER_BUDGETS = (0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
-"""The budgets that are tried, in this order, where the wanted one isn't proven."""
+"""The budgets that are tried where the wanted one isn't proven, from the greatest down to the first failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Shortfall:
     """What the labels prove where they don't prove the budget.
 
     Attributes:
-        limit: the smallest budget of those tried that some threshold keeps; None if it keeps none.
+        limit: the smallest budget that is proven, and all greater ones of those tried too; None if none is.
         at: the test of that threshold; None without one.
         units_missing: how many further units would prove the wanted budget if wrong answers stay as frequent; None if
             at every threshold they are too frequent.
@@ -91,8 +91,8 @@ def choose(scored: ScoredRequests, units: Units, budget: WrongBudget, mix: Mix) 
        holds at that level, however many were tested.
     3. A hypothesis is tested on the effective counts of `statistics.clustered`: units are independent, requests aren't.
        With a trap share, the rates of hits and of traps are each bounded at half the level (Bonferroni), then mixed.
-    4. The thresholds form a grid that doesn't depend on labels. The first ones serve too little to prove anything, even
-       if all were right. They are skipped.
+    4. The thresholds form a grid that doesn't depend on labels. The sequence starts at the first one that serves enough
+       to prove the budget if all were right, counted without labels. From there on none is skipped.
 
     It assumes that further units are like those of the labels. Only what the threshold decides about counts: exact
     matches are served under any threshold and would dilute the share.
@@ -133,7 +133,7 @@ def choose_by(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) ->
 
 def _sequence(evidence: ThresholdEvidence, limit: float, level: float) -> tuple[NDArray[np.int64], int | None]:
     """Return the numbers of the thresholds that pass, and that of the one which ends the sequence."""
-    sequence = np.flatnonzero(evidence.provable(limit, level))
+    sequence = np.arange(evidence.first_tested(limit, level), len(evidence.thresholds))
     failures = np.flatnonzero(~evidence.proves(limit, level)[sequence])
     if failures.size:
         return sequence[: failures[0]], int(sequence[failures[0]])
@@ -151,12 +151,16 @@ def _best(evidence: ThresholdEvidence, passed: NDArray[np.int64], level: float) 
 def _shortfall(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) -> Shortfall:
     growth = evidence.growth(budget.max_wrong_ratio, budget.level)
     missing = None if growth is None else max(1, int(np.ceil(growth * max(units.count, MIN_UNITS))) - units.count)
-    for limit in OTHER_BUDGETS:
-        if limit > budget.max_wrong_ratio:
-            at = _best(evidence, _sequence(evidence, limit, budget.level)[0], budget.level)
-            if at is not None:
-                return Shortfall(limit, at, missing)
-    return Shortfall(None, None, missing)
+    proven = Shortfall(None, None, missing)
+    for limit in reversed(OTHER_BUDGETS):
+        if limit <= budget.max_wrong_ratio:
+            break
+        # A fixed sequence: to try the smallest first, each at the full level, would give nine chances to be lucky.
+        at = _best(evidence, _sequence(evidence, limit, budget.level)[0], budget.level)
+        if at is None:
+            break
+        proven = Shortfall(limit, at, missing)
+    return proven
 
 
 def _grid(scored: ScoredRequests) -> Floats:

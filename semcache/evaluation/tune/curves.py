@@ -28,10 +28,10 @@ class Mix:
 
     def weights(self, scored: ScoredRequests) -> NDArray[np.float64]:
         """Return the part of all requests that each row stands for, shape (rows,)."""
-        weights, same = scored.weights, scored.same
+        weights, same, labelled = scored.weights, scored.same, scored.labelled()
         if self.trap_share is None:
             return weights / max(scored.requests, SLACK)
-        hits, traps = (max(float(weights[of].sum()), SLACK) for of in (same, ~same))
+        hits, traps = (max(float(weights[of].sum()), SLACK) for of in (same & labelled, ~same & labelled))
         return np.where(same, (1.0 - self.trap_share) * weights / hits, self.trap_share * weights / traps)
 
 
@@ -90,7 +90,7 @@ def curve(
         cost_of_wrong_usd: dollars that one wrong answer costs.
     """
     at = np.asarray(thresholds, np.float64)
-    upto, floors = _order(scored.scores, at), _order(scored.floors, at)
+    upto, floors = _order(scored.scores, at), _order(np.minimum(scored.floors, scored.scores), at)
 
     def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over the rows that each threshold serves: reached by their score and not below their floor."""

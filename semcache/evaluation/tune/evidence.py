@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from semcache.evaluation.statistics.bounds import Floats, lower_bound, upper_bound
 from semcache.evaluation.statistics.clustered import (
     EffectiveCounts,
+    assumed_trials,
     breaks_p_value,
     effective_counts,
     further_upper_bound,
@@ -48,6 +49,8 @@ class ThresholdEvidence:
         served: served requests, exact matches left out.
         wrong: those with a wrong answer.
         counts: the effective counts of wrong answers among served ones.
+        assumed: independent hits that say as much as the served ones, under a correlation that is assumed and not
+            estimated from labels.
         rates: with a trap share, the effective counts of served hits among all hits and of served traps among all
             traps, and that share; None for the labels' own mix.
     """
@@ -56,6 +59,7 @@ class ThresholdEvidence:
     served: Floats
     wrong: Floats
     counts: EffectiveCounts
+    assumed: Floats
     rates: tuple[EffectiveCounts, EffectiveCounts, float] | None
 
     def proves(self, limit: float, level: float) -> NDArray[np.bool_]:
@@ -64,14 +68,15 @@ class ThresholdEvidence:
             return (breaks_p_value(self.counts, limit) <= level) & (self.served > 0)
         return (self.upper(level) <= limit) & (self.served > 0)
 
-    def provable(self, limit: float, level: float) -> NDArray[np.bool_]:
-        """Return whether the counts would prove a limit if nothing were wrong."""
-        if self.rates is None:
-            clean = EffectiveCounts(self.counts.trials, np.zeros_like(self.counts.events))
-            return (breaks_p_value(clean, limit) <= level) & (self.served > 0)
-        hits, traps, share = self.rates
-        clean = EffectiveCounts(traps.trials, np.zeros_like(traps.events))
-        return (_mixed_upper(hits, clean, share, level) <= limit) & (self.served > 0)
+    def first_tested(self, limit: float, level: float) -> int:
+        """Return the number of the first threshold that serves enough to prove a limit if nothing were wrong.
+
+        It doesn't depend on whether a hit is right, so that no threshold is left out because it fails. It is the
+        number of thresholds if none serves enough.
+        """
+        clean = EffectiveCounts(self.assumed, np.zeros_like(self.assumed))
+        enough = np.flatnonzero((breaks_p_value(clean, limit) <= level) & (self.served > 0))
+        return int(enough[0]) if enough.size else len(self.thresholds)
 
     def upper(self, level: float) -> Floats:
         """Return the bound on the share of wrong answers among as many further hits."""
@@ -102,7 +107,12 @@ class ThresholdEvidence:
             hits, traps, share = self.rates
             rates = (hits.part(only), traps.part(only), share)
         return ThresholdEvidence(
-            self.thresholds[only], self.served[only], self.wrong[only], self.counts.part(only), rates
+            self.thresholds[only],
+            self.served[only],
+            self.wrong[only],
+            self.counts.part(only),
+            self.assumed[only],
+            rates,
         )
 
 
@@ -125,13 +135,15 @@ def evidence_at(thresholds: Floats, scored: ScoredRequests, units: Units, mix: M
     rates = None
     if mix.trap_share is not None:
         # No threshold decides about exact matches, so both rates leave them out.
-        asked = ~np.isposinf(scored.scores)
+        asked = ~np.isposinf(scored.scores) & scored.labelled()
         hits, traps = (
-            effective_counts(served, _totals(scored, units, asked & of, len(thresholds)), np.zeros_like(served))
+            _rate_counts(served, _totals(scored, units, asked & of, len(thresholds)))
             for served, of in ((served_by - wrong_by, scored.same), (wrong_by, ~scored.same))
         )
         rates = (hits, traps, mix.trap_share)
-    return ThresholdEvidence(thresholds, served_by.sum(axis=0), wrong_by.sum(axis=0), counts, rates)
+    return ThresholdEvidence(
+        thresholds, served_by.sum(axis=0), wrong_by.sum(axis=0), counts, assumed_trials(served_by), rates
+    )
 
 
 def _by_unit(
@@ -146,6 +158,15 @@ def _by_unit(
     np.add.at(changes, (numbers[chosen], last), -scored.weights[chosen])
     sums: Floats = np.maximum(np.cumsum(changes, axis=1)[:, :-1], 0.0)
     return np.where(sums < SLACK, 0.0, sums)
+
+
+def _rate_counts(served: Floats, totals: Floats) -> EffectiveCounts:
+    """Return the effective counts of served cases of a class among all of the class, shape (units, columns) each.
+
+    Prompts of other traffic are served wrongly too but have no label, so a unit may serve more than its class holds.
+    """
+    counts = effective_counts(served, totals, np.zeros_like(served))
+    return EffectiveCounts(counts.trials, np.minimum(counts.events, counts.trials))
 
 
 def _totals(scored: ScoredRequests, units: Units, rows: NDArray[np.bool_], columns: int) -> Floats:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from semcache.evaluation.tune.choosing import WrongBudget, choose
+from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.pair_scores import ScoredRequests
 from semcache.evaluation.tune.units import Units
@@ -63,3 +63,47 @@ def cross_validate(scored: ScoredRequests, units: Units, budget: WrongBudget, mi
         served += float(scored.weights[hit].sum())
         wrong += float(scored.weights[hit & ~scored.same].sum())
     return OutOfFold(folds, len(chosen), served, wrong, min(chosen, default=None), max(chosen, default=None))
+
+
+def withheld(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice:
+    """Return the choice; without its threshold if the cross-validation contradicts it."""
+    ratio = out_of_fold.wrong_ratio
+    if choice.proven is None or ratio is None or ratio <= choice.budget.max_wrong_ratio:
+        return choice
+    reason = (
+        f"{choice.proven.threshold:g} passed its test, but thresholds that were chosen in the same way without a fifth "
+        f"of the units made {100 * ratio:.1f} % wrong answers in that fifth."
+    )
+    return replace(choice, proven=None, failed=choice.proven, reason=reason)
+
+
+def withheld_shortfall(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice:
+    """Return the choice; without the other budget that is proven if the cross-validation for it contradicts it.
+
+    Args:
+        choice: a choice without a proven threshold.
+        out_of_fold: the cross-validation for the other budget.
+    """
+    shortfall, ratio = choice.shortfall, out_of_fold.wrong_ratio
+    if shortfall is None or shortfall.at is None or shortfall.limit is None:
+        return choice
+    if ratio is None or ratio <= shortfall.limit:
+        return choice
+    claim = f"They do prove {100 * shortfall.limit:g} %, at {shortfall.at.threshold:g}."
+    doubt = (
+        f"{100 * shortfall.limit:g} % passed its test, but thresholds that were chosen for it without a fifth of the "
+        f"units made {100 * ratio:.1f} % wrong answers in that fifth."
+    )
+    return replace(
+        choice,
+        shortfall=replace(shortfall, limit=None, at=None),
+        reason=choice.reason.replace(claim, doubt),
+    )
+
+
+def with_held_shortfall(choice: ThresholdChoice, scored: ScoredRequests, units: Units, mix: Mix) -> ThresholdChoice:
+    """Return the choice, with the other budget that is proven held against a cross-validation for it."""
+    if choice.shortfall is None or choice.shortfall.limit is None:
+        return choice
+    budget = replace(choice.budget, max_wrong_ratio=choice.shortfall.limit)
+    return withheld_shortfall(choice, cross_validate(scored, units, budget, mix))

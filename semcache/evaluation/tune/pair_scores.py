@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.decision import Decider
+from semcache.evaluation.labels.pairs import BACKGROUND
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.model import Effect
 
@@ -80,13 +81,14 @@ class ScoredRequests:
     """Requests under one set of guards, as one row for each candidate that some threshold serves.
 
     The cache serves the nearest candidate whose score reaches the threshold. So a row is served at the thresholds above
-    its floor, the greatest score of nearer candidates, up to its own score.
+    its floor, the greatest score of nearer candidates, up to its own score. A request whose labelled candidates are
+    never served keeps a row for the nearest of them, with a score of -inf: it counts among all hits or all traps.
 
     Attributes:
         pairs: the pair of each row.
         numbers: the number of that pair among all compared pairs, shape (rows,).
         scores: shape (rows,). +inf for exact matches, -inf for a request that no threshold serves.
-        floors: shape (rows,).
+        floors: shape (rows,). +inf for a labelled pair that is never served beside a row that may be.
         weights: how many requests each row stands for, shape (rows,).
         same: whether each pair shares an answer, shape (rows,).
         vetoes: the names of the guards that vetoed each pair.
@@ -109,6 +111,10 @@ class ScoredRequests:
     def compared(self) -> NDArray[np.bool_]:
         """Return whether a threshold decides about each row: exact matches and vetoed pairs are False."""
         return np.isfinite(self.scores)
+
+    def labelled(self) -> NDArray[np.bool_]:
+        """Return whether each row has a label: a prompt of other traffic has none; shape (rows,)."""
+        return np.array([item.pair.stored_group != BACKGROUND for item in self.pairs], np.bool_)
 
     def part(self, chosen: NDArray[np.bool_]) -> ScoredRequests:
         """Return the rows for which `chosen`, of shape (rows,), is True."""
@@ -162,15 +168,19 @@ def score_requests(scored: ScoredPairs, requests: Requests) -> ScoredRequests:
     # A request that nothing may serve keeps its nearest candidate as its one row.
     kept = (scores > nearer + SLACK) | (np.isneginf(best[:, -1:]) & (np.arange(candidates.shape[1]) == 0))
     kept &= candidates >= 0
-    of_request, place = np.nonzero(kept)
-    keys = np.stack([candidates[of_request, place].astype(np.float64), nearer[of_request, place]], axis=1)
+    labels = np.array([item.pair.stored_group != BACKGROUND for item in scored.pairs], np.bool_)
+    labelled = (candidates >= 0) & labels[candidates] if labels.size else candidates >= 0
+    unserved = labelled & ~(kept & labelled).any(axis=1, keepdims=True) & (np.cumsum(labelled, axis=1) == 1)
+    floors = np.where(unserved, np.inf, nearer)
+    of_request, place = np.nonzero(kept | unserved)
+    keys = np.stack([candidates[of_request, place].astype(np.float64), floors[of_request, place]], axis=1)
     rows, row_of = np.unique(keys, axis=0, return_inverse=True)
     weights = np.bincount(row_of.ravel(), requests.weights[of_request], len(rows)).astype(np.float64)
     numbers = rows[:, 0].astype(np.int64)
     return ScoredRequests(
         tuple(scored.pairs[number] for number in numbers),
         numbers,
-        scored.scores[numbers],
+        np.where(np.isposinf(rows[:, 1]), -np.inf, scored.scores[numbers]),
         rows[:, 1],
         weights,
         scored.same[numbers],

@@ -14,7 +14,7 @@ from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choo
 from semcache.evaluation.tune.comparing import ComparedPair
 from semcache.evaluation.tune.curves import Mix, Point, curve, distinct_thresholds
 from semcache.evaluation.tune.evidence import evidence_at
-from semcache.evaluation.tune.folds import OutOfFold, cross_validate
+from semcache.evaluation.tune.folds import OutOfFold, cross_validate, with_held_shortfall, withheld
 from semcache.evaluation.tune.money import Worth
 from semcache.evaluation.tune.pair_scores import (
     Requests,
@@ -175,6 +175,7 @@ def tune(
     units = units_of([item.pair for item in scored.pairs])
     out_of_fold = cross_validate(scored, units, question.budget, question.mix)
     choice = withheld(choose(scored, units, question.budget, question.mix), out_of_fold)
+    choice = with_held_shortfall(choice, scored, units, question.mix)
     chosen = _proven_point(scored, choice, question, worth.usd)
     if chosen is not None:
         (chosen,) = _with_intervals([chosen], scored, units, question)
@@ -195,18 +196,6 @@ def tune(
         out_of_fold=out_of_fold,
         pairs=len(compared),
     )
-
-
-def withheld(choice: ThresholdChoice, out_of_fold: OutOfFold) -> ThresholdChoice:
-    """Return the choice; without its threshold if the cross-validation contradicts it."""
-    ratio = out_of_fold.wrong_ratio
-    if choice.proven is None or ratio is None or ratio <= choice.budget.max_wrong_ratio:
-        return choice
-    reason = (
-        f"{choice.proven.threshold:g} passed its test, but thresholds that were chosen in the same way without a fifth "
-        f"of the units made {100 * ratio:.1f} % wrong answers in that fifth."
-    )
-    return replace(choice, proven=None, failed=choice.proven, reason=reason)
 
 
 def _check(compared: Sequence[ComparedPair]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,8 @@ def units_of(pairs: Sequence[LabelledPair]) -> Units:
 
     A group that the data names is a unit: a cluster, a conversation, a day. Pairs without one are a unit with all pairs
     that share a text with them, directly or over others. Groups that share a text are joined, since they aren't
-    independent.
+    independent. Days (as in 2026-01-31) aren't joined: a text that is asked again on other days is what a cache sees,
+    and joining by such texts would make one unit of all days.
     """
     joined = _Joined()
     sides: list[tuple[Hashable, Hashable | None]] = []
@@ -77,9 +79,10 @@ def units_of(pairs: Sequence[LabelledPair]) -> Units:
             stored = ("group", pair.stored_group)
         if pair.group:
             groups |= {asked} if stored is None else {asked, stored}
-        joined.join(asked, _text(pair.asked))
-        if stored is not None:
-            joined.join(stored, _text(pair.stored))
+        if not _is_day(pair.group):
+            joined.join(asked, _text(pair.asked))
+            if stored is not None:
+                joined.join(stored, _text(pair.stored))
         sides.append((asked, stored))
     numbers: dict[Hashable, int] = {}
 
@@ -91,6 +94,14 @@ def units_of(pairs: Sequence[LabelledPair]) -> Units:
     named = sum(bool(pair.group) for pair in pairs)
     basis = "groups of the data" if named == len(pairs) and pairs else "groups of connected texts"
     return Units(found[:, 0], found[:, 1], len(numbers), basis, merged)
+
+
+def _is_day(group: str) -> bool:
+    try:
+        date.fromisoformat(group)
+    except ValueError:
+        return False
+    return "-" in group
 
 
 def _text(side: Sequence[Message]) -> Hashable:

@@ -39,7 +39,8 @@ def test_another_origin_is_refused(changes: dict[str, str], expected: str) -> No
     with pytest.raises(SettingsError, match=expected) as caught:
         check_tuned_for(DecisionSettings(tuned_for=tuned_for), STATS)
     assert "decision.tuned_for" in str(caught.value)
-    assert "Run `semcache tune` here" in str(caught.value)
+    assert "un `semcache tune` here" in str(caught.value)
+    assert ('Set embedding.precision = "int8"' in str(caught.value)) == ("precision" in changes)
 
 
 def test_an_origin_of_another_form_is_refused_too() -> None:

@@ -73,6 +73,8 @@ def test_the_growth_needed_is_enough_and_no_less_is() -> None:
     assert grown is not None
     assert breaks_p_value(counts(200 * grown, 0), 0.01)[0] == pytest.approx(0.01)
     assert growth_needed(counts(200, 5), 0.01, 0.01) is None, "2.5 % wrong never prove 1 %"
+    assert growth_needed(counts(1000, 10 - 1e-9), 0.01, 0.01) is None, "a rounding error below the limit is no hope"
+    assert growth_needed(counts(100, 0.999), 0.01, 0.01) is None, "it would take thousands of times as many"
     some = growth_needed(counts(1000, 4), 0.01, 0.01)
     assert some is not None
     assert breaks_p_value(counts(1000 * some, 4 * some), 0.01)[0] == pytest.approx(0.01)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose
+from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose, evidence_of
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.folds import cross_validate
 from tests.support.scored import scored_requests, units
@@ -64,6 +64,30 @@ def test_the_sequence_ends_at_the_first_threshold_that_is_not_proven() -> None:
     assert chosen.proven.threshold == 0.99
     assert (chosen.failed.threshold, chosen.failed.served, chosen.failed.wrong) == (0.98, CLEAN + 20, 20)
     assert chosen.reason.startswith(f"Not lower: at 0.98 20 of {CLEAN + 20} served hits are wrong")
+
+
+def test_the_sequence_starts_where_enough_is_served_whatever_the_labels_and_skips_no_threshold() -> None:
+    of = [n % 60 for n in range(1500)] + [n % 60 for n in range(30_000)]
+    scores = [0.99] * 1500 + [0.98] * 30_000
+    # All wrong hits lie in two of sixty units: so few independent hits that even clean ones would prove nothing.
+    same = [n % 60 > 1 for n in range(1500)] + [True] * 30_000
+    right, wrong = (
+        evidence_of(scored_requests(scores, labels), units(of), Mix()) for labels in ([True] * len(scores), same)
+    )
+    level = WrongBudget().level
+    assert right.first_tested(0.05, level) == wrong.first_tested(0.05, level) == 0
+    chosen = choice(scores, same, limit=0.05, of=of)
+    assert chosen.proven is None
+    assert chosen.failed is not None
+    assert chosen.failed.threshold == 0.99
+
+
+def test_another_budget_is_proven_only_if_all_greater_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semcache.evaluation.tune.choosing.OTHER_BUDGETS", (0.1, 0.5))
+    # Ten wrong hits at the top end the sequence of 50 %, which starts there; that of 10 % starts below them.
+    chosen = choice([0.99] * 14 + [0.98] * 2000, [n > 9 for n in range(14)] + [True] * 2000, limit=0.001)
+    assert chosen.shortfall is not None
+    assert (chosen.shortfall.limit, chosen.shortfall.at) == (None, None)
 
 
 def test_no_lower_threshold_is_chosen_where_it_serves_no_more_right_ones() -> None:
@@ -152,8 +176,9 @@ def test_what_is_chosen_from_clusters_breaks_the_budget_of_other_clusters_at_mos
             further, right = drawn()
             served = further >= chosen.proven.threshold
             broken += (served & ~right).sum() > limit * served.sum()
+    # With this seed 48 runs prove a threshold, and one of them breaks the budget; 5 % of 48 are 2.4.
     assert proven > runs / 3
-    assert broken <= 0.05 * proven + 3 * math.sqrt(0.05 * 0.95 * proven)
+    assert broken <= 0.05 * proven
 
 
 def test_cross_validation_counts_in_units_that_it_did_not_choose_from() -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from semcache.errors import InvalidRequestError
-from semcache.evaluation.labels.pairs import LabelledPair, user
+from semcache.evaluation.labels.pairs import BACKGROUND, LabelledPair, user
 from semcache.evaluation.tune.advising import as_toml, notes, summary
-from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget
+from semcache.evaluation.tune.choosing import Shortfall, ThresholdChoice, WrongBudget
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
-from semcache.evaluation.tune.curves import Mix
-from semcache.evaluation.tune.evidence import ThresholdTest
-from semcache.evaluation.tune.folds import OutOfFold
+from semcache.evaluation.tune.curves import Mix, curve
+from semcache.evaluation.tune.evidence import ThresholdTest, evidence_at
+from semcache.evaluation.tune.folds import OutOfFold, withheld, withheld_shortfall
 from semcache.evaluation.tune.money import Worth
+from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, score_requests
 from semcache.evaluation.tune.specs import Spec
-from semcache.evaluation.tune.tuning import Question, Tuning, tune, withheld
+from semcache.evaluation.tune.tuning import Question, Tuning, tune
+from semcache.evaluation.tune.units import units_of
 from semcache.settings import DecisionSettings, Settings
 
 
@@ -46,6 +49,7 @@ def test_a_proven_threshold_is_pasted_and_said() -> None:
     assert (result.chosen.threshold, result.chosen.hits, result.chosen.traps) == (0.95, 800, 0)
     assert as_toml(result, "") == '[decision]\nthreshold = 0.95\nguards = ["numbers"]\n'
     assert 'tuned_for = "mini 12 openvino fp32"' in as_toml(result, "mini 12 openvino fp32")
+    assert 'set embedding.precision = "fp32"' in as_toml(result, "mini 12 openvino fp32")
     assert summary(result).startswith(
         "At 0.95 with guards numbers, at most 1 % of as many further hits are wrong at 95%"
     )
@@ -151,6 +155,40 @@ def test_a_cross_validation_that_contradicts_withholds_the_threshold() -> None:
     assert withheld(choice, OutOfFold(5, 0, 0, 0, None, None)) is choice
 
 
+def test_a_cross_validation_that_contradicts_another_budget_withholds_it() -> None:
+    result = tuned([item(n, 0.95, same=True) for n in range(400)])
+    shortfall = Shortfall(0.02, ThresholdTest(0.95, 400, 0, 0.02, 400), 260)
+    assert result.choice.shortfall is not None
+    assert result.choice.shortfall.limit == 0.02
+    choice = replace(result.choice, shortfall=shortfall)
+    assert withheld_shortfall(choice, OutOfFold(5, 4, 700, 14, 0.9, 0.91)) is choice
+    refused = withheld_shortfall(choice, OutOfFold(5, 4, 700, 21, 0.9, 0.91))
+    assert refused.shortfall == Shortfall(None, None, 260)
+    assert "They do prove" not in refused.reason
+    assert "made 3.0 % wrong answers in that fifth" in refused.reason
+
+
+def test_a_vetoed_hit_that_meets_other_traffic_stays_among_all_hits() -> None:
+    other = replace(item(99, 0.6, same=False).pair, stored_group=BACKGROUND)
+    items = (*(item(n, 0.95, same=n < 10) for n in range(20)), ComparedPair(other, Relation.COMPARED, "a", "b", 0.6))
+    scores = np.array([0.95] * 5 + [-np.inf] * 5 + [0.95] + [0.3] * 9 + [0.6])
+    same = np.array([n < 10 for n in range(21)])
+    candidates = np.array([(n, 20 if 5 <= n < 10 else -1) for n in range(20)])
+    scored = score_requests(
+        ScoredPairs(tuple(items), scores, same, ((),) * 21), Requests(candidates, np.ones(len(candidates)))
+    )
+    (at,) = curve(scored, [0.9], mix=Mix(0.5), usd=np.zeros(len(scored.scores)), cost_of_wrong_usd=0.0)
+    # Five of ten hits and one of ten traps are served, in equal parts of traffic.
+    assert at.hit_ratio == pytest.approx(0.5 * 0.5 + 0.5 * 0.1)
+    assert at.wrong_share == pytest.approx(0.05 / 0.3)
+    evidence = evidence_at(np.array([0.9]), scored, units_of([pair.pair for pair in scored.pairs]), Mix(0.5))
+    assert evidence.rates is not None
+    hits, traps, _ = evidence.rates
+    assert hits.events[0] / hits.trials[0] == pytest.approx(0.5)
+    assert traps.events[0] / traps.trials[0] == pytest.approx(0.1)
+    assert scored.part(np.ones(len(scored.scores), np.bool_)).requests == 20
+
+
 def test_a_trap_share_moves_the_interval_with_the_share() -> None:
     result = tuned([item(n, 0.95, same=n >= 40) for n in range(4000)], mix=Mix(0.2))
     (row,) = [point for point in result.table_points(result.guarded) if point.threshold == 0.95]
@@ -181,3 +219,10 @@ def test_the_store_and_a_trap_share_have_notes_of_their_own() -> None:
     assert any("Only what was served is known" in note for note in notes(tuned(items), from_store=True))
     sentences = notes(tuned(items, mix=Mix(0.2)), from_store=False)
     assert any("traps are 20% of requests" in note for note in sentences)
+    assert any("The bound is on the rates in the long run" in note for note in sentences)
+    proven = tuned(
+        [item(n, 0.95, same=True) for n in range(900)] + [item(n + 900, 0.3, same=False) for n in range(2000)],
+        mix=Mix(0.05),
+    )
+    assert "of hits are wrong in the long run at 95% confidence" in summary(proven)
+    assert "further hits" not in summary(proven)

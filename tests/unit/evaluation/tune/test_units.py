@@ -33,6 +33,14 @@ def test_groups_that_share_a_text_are_joined_and_counted() -> None:
     assert (units.count, units.joined) == (2, 1)
 
 
+def test_days_that_share_a_text_are_not_joined() -> None:
+    days = [f"2026-11-{day:02}" for day in range(1, 7)]
+    units = units_of([pair("entry", "asked again", day) for day in days for _ in range(3)])
+    assert (units.count, units.joined) == (6, 0)
+    assert units.asked.tolist() == units.stored.tolist() == [day for day in range(6) for _ in range(3)]
+    assert units_of([pair("entry", "asked", "20261101"), pair("entry", "asked", "20261102")]).count == 1
+
+
 def test_a_prompt_of_other_traffic_belongs_to_no_unit() -> None:
     units = units_of([pair("other", "b", "one", BACKGROUND), pair("other", "c", "two", BACKGROUND)])
     assert units.count == 2

@@ -17,13 +17,14 @@ from rich.table import Table
 import semcache
 from semcache.cli.options import progress_bar
 from semcache.cli.skipped import SkippedRecords
-from semcache.embedding.adapter import LayerChange, write_adapter
+from semcache.disk.whole_files import write_whole
+from semcache.embedding.adapter import LayerChange, encode_adapter
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import files_of
 from semcache.settings.section import DEFAULT_MODEL
 from semcache.training.batches import TextPair
-from semcache.training.files import check_output, sha256_of_file, write_whole
+from semcache.training.files import check_output, sha256_of_file
 from semcache.training.groups import Group, check_labels, read_groups
 from semcache.training.labelled import check_pairs, divide_pairs, read_text_pairs
 from semcache.training.measuring import divide
@@ -85,7 +86,7 @@ def adapter(
     The adapter is a small file that is added to the model's weights. An interrupted training goes on where it was when
     the same command runs again.
     """
-    from semcache.training.run import Labels, changes_of, measure_held_back
+    from semcache.training.run import changes_of, measure_held_back
     from semcache.training.run import train as run_training
 
     started_s = time.monotonic()
@@ -94,7 +95,7 @@ def adapter(
     base = find_model(model)
     warm_up = min(_RECIPE.warm_up, max(steps // _LEAST_STEPS_A_WARM_UP, 1))
     recipe = replace(_RECIPE, steps=steps, seeds=seeds, warm_up=warm_up)
-    labels = Labels(divide(given.groups, held_back, seed), *divide_pairs(given.pairs, held_back, seed))
+    labels = _divide(base, given, recipe, held_back, seed)
     checkpoint = _checkpoint(out, base, labels, recipe, seed, threads)
     with progress_bar("Training", seeds * steps) as (progress, task):
         factors = run_training(
@@ -194,6 +195,34 @@ def _is_tested(path: Path, texts: Sequence[str], *, leave_out: bool) -> bool:
     return tested is not None
 
 
+def _divide(base: ModelFiles, given: _Given, recipe: Recipe, held_back: float, seed: int) -> Labels:
+    """Return what is trained on and what is held back, and say how much of the labels is neither.
+
+    Raises:
+        InvalidRequestError: no two texts with one answer are left to train on.
+    """
+    from semcache.training.run import Labels, leave_out_long_texts
+
+    division = divide(given.groups, held_back, seed)
+    pairs = divide_pairs(given.pairs, division, held_back, seed)
+    fitting = leave_out_long_texts(base, Labels(division, pairs.trained, pairs.held), recipe.max_tokens)
+    left_out = f"{fitting.groups_left_out:,} groups and {fitting.pairs_left_out:,} pairs"
+    reason = f"they have a text of more than {recipe.max_tokens} tokens"
+    labels = fitting.labels
+    if not labels.division.trained and not any(pair.same for pair in labels.pairs):
+        raise InvalidRequestError(
+            f"No two texts with one answer are left to train on: {left_out} are left out, since {reason}, and others "
+            "are held back.",
+            hint="Add labels of shorter texts, or hold less back by --held-back.",
+        )
+    if fitting.groups_left_out or fitting.pairs_left_out:
+        typer.echo(f"{left_out} are left out: {reason}.", err=True)
+    if pairs.left_out:
+        reason = "they share texts both with groups to train on and with groups that are held back"
+        typer.echo(f"{len(pairs.left_out):,} pairs are left out: {reason}.", err=True)
+    return labels
+
+
 def _checkpoint(out: Path, base: ModelFiles, labels: Labels, recipe: Recipe, seed: int, threads: int) -> Checkpoint:
     from semcache.training.checkpoint import SUFFIX as PARTIAL
     from semcache.training.checkpoint import Checkpoint
@@ -204,11 +233,14 @@ def _checkpoint(out: Path, base: ModelFiles, labels: Labels, recipe: Recipe, see
 
 
 def _write(out: Path, changes: Mapping[str, LayerChange], about: _About) -> None:
-    """Write the adapter and its card, both or neither."""
+    """Write the card, then the adapter, so that there is never an adapter without a card.
+
+    A kill in between leaves a card without an adapter, which the next run of the command replaces.
+    """
     from semcache.training.card import Card, as_markdown
 
     base, division = about.base, about.labels.division
-    adapter = write_adapter(out, changes, name=out.stem, base_sha256=base.weights_sha256)
+    adapter, content = encode_adapter(changes, name=out.stem, base_sha256=base.weights_sha256)
     card = Card(
         name=adapter.name,
         sha256=adapter.sha256,
@@ -225,11 +257,8 @@ def _write(out: Path, changes: Mapping[str, LayerChange], about: _About) -> None
         measured=about.measured,
         seconds=about.seconds,
     )
-    try:
-        write_whole(out.with_suffix(".md"), as_markdown(card).encode())
-    except OSError:
-        out.unlink()
-        raise
+    write_whole(out.with_suffix(".md"), as_markdown(card).encode())
+    write_whole(out, content)
 
 
 def _print(out: Path, measured: Sequence[Measured]) -> None:

@@ -18,8 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from semcache.disk.whole_files import write_whole
 from semcache.errors import StartError
 
 FORMAT = "semcache-adapter-1"
@@ -156,6 +155,44 @@ def _rounded(numbers: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.clip(np.rint(numbers), -_LARGEST, _LARGEST).astype(np.int8)
 
 
+def encode_adapter(
+    layers: Mapping[str, LayerChange],
+    *,
+    name: str,
+    base_sha256: str,
+    recommended_threshold: float | None = None,
+) -> tuple[Adapter, bytes]:
+    """Return an adapter and the bytes of its file.
+
+    Args:
+        layers: the changes by layer; `rounded` makes one from two float matrices.
+        name: for people; not empty.
+        base_sha256: hex SHA-256 of the weights that it changes, as `ModelFiles.weights_sha256`.
+        recommended_threshold: the similarity threshold that is recommended with it, from -1 to 1; None for none.
+
+    Raises:
+        ValueError: there is no layer, ranks differ, a number isn't finite, or the threshold is no cosine.
+    """
+    ranks = {change.down.shape[0] for change in layers.values()}
+    if len(ranks) != 1:
+        raise ValueError(f"the layers of an adapter have one rank, not {sorted(ranks) or 'none'}")
+    tensors = _tensors(layers)
+    metadata = {
+        "format": FORMAT,
+        "name": name,
+        "base_sha256": base_sha256,
+        "rank": str(ranks.pop()),
+        "sha256": _sha256(tensors),
+    }
+    if recommended_threshold is not None:
+        metadata["recommended_threshold"] = repr(float(recommended_threshold))
+    try:
+        adapter = _adapter(metadata, tensors)
+    except _BadAdapterError as error:
+        raise ValueError(str(error)) from error
+    return adapter, safetensors.numpy.save(tensors, metadata)
+
+
 def write_adapter(
     path: Path,
     layers: Mapping[str, LayerChange],
@@ -177,33 +214,10 @@ def write_adapter(
         ValueError: there is no layer, ranks differ, a number isn't finite, or the threshold is no cosine.
         OSError: the file can't be written.
     """
-    ranks = {change.down.shape[0] for change in layers.values()}
-    if len(ranks) != 1:
-        raise ValueError(f"the layers of an adapter have one rank, not {sorted(ranks) or 'none'}")
-    tensors = _tensors(layers)
-    metadata = {
-        "format": FORMAT,
-        "name": name,
-        "base_sha256": base_sha256,
-        "rank": str(ranks.pop()),
-        "sha256": _sha256(tensors),
-    }
-    if recommended_threshold is not None:
-        metadata["recommended_threshold"] = repr(float(recommended_threshold))
-    try:
-        adapter = _adapter(metadata, tensors)
-    except _BadAdapterError as error:
-        raise ValueError(str(error)) from error
-    file, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(safetensors.numpy.save(tensors, metadata))
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(fresh).chmod(0o644)
-        Path(fresh).replace(path)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
+    adapter, content = encode_adapter(
+        layers, name=name, base_sha256=base_sha256, recommended_threshold=recommended_threshold
+    )
+    write_whole(path, content)
     return adapter
 
 

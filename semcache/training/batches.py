@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semcache.training.edits import Editor
-from semcache.training.frames import draw_framed_texts, draw_template_texts
+from semcache.training.frames import draw_framed_texts, draw_template_texts, draw_unrelated_texts
 from semcache.training.groups import Group
 from semcache.training.recipe import Recipe
 
@@ -117,7 +117,10 @@ class Sampler:
             _add_parted(batch, draw(chance).groups, part)
         self._add_single_pairs(batch, chance, recipe.neighbourhoods + len(draws))
         domains = chance.sample(sorted(self._domains), min(recipe.unrelated, len(self._domains)))
-        batch.unrelated = [batch.place(chance.choice(chance.choice(self._domains[name]).texts)) for name in domains]
+        unrelated = [chance.choice(chance.choice(self._domains[name]).texts) for name in domains]
+        # Groups without domains are all of one domain, and pairs have none: frames and templates stand in for them.
+        unrelated += draw_unrelated_texts(chance, recipe.unrelated - len(unrelated))
+        batch.unrelated = [batch.place(text) for text in unrelated]
         return batch
 
     def _add_neighbourhood(self, batch: TrainingBatch, chance: random.Random, part: int) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semcache.training.measuring import RankingFigures
 from semcache.training.recipe import Recipe
-from semcache.training.run import Measured
+
+if TYPE_CHECKING:
+    from semcache.training.run import Measured
+
+_FIRST_FACT = "| Adapter | SHA-256 of its tensors "
+"""How the first line of a card's table begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,18 @@ def as_markdown(card: Card) -> str:
             "",
         ]
     )
+
+
+def is_card(path: Path) -> bool:
+    """Return whether a file is a card that `as_markdown` made for an adapter of the file's name.
+
+    Such a file without its adapter is what a training leaves that was killed while it wrote them.
+    """
+    try:
+        page = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return page.startswith(f"# {path.stem}\n") and f"\n{_FIRST_FACT}" in page
 
 
 def _numbers(recipe: Recipe) -> Mapping[str, float]:

@@ -1,35 +1,17 @@
-"""Write a file whole or not at all, and name a file by its bytes."""
+"""Check before a training that its result can be written, and name a file by its bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from semcache.errors import InvalidRequestError
+from semcache.training.card import is_card
 
 _NEEDED_BYTES = 64 * 1024**2
 """Free bytes that a training needs: its state, twice while it is replaced, and the adapter."""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file's content, whole or not at all, also if the machine stops meanwhile.
-
-    Raises:
-        OSError: it can't be written.
-    """
-    descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(fresh).chmod(0o644)
-        Path(fresh).replace(path)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
 
 
 def sha256_of_file(path: Path) -> str:
@@ -45,14 +27,20 @@ def check_output(path: Path, suffix: str) -> None:
         suffix: that it must have.
 
     Raises:
-        InvalidRequestError: another suffix, the file is there, its folder isn't or can't be written, or the disk is
-            nearly full.
+        InvalidRequestError: another suffix, the file is there, the card's name is taken by a page that is no card, the
+            folder isn't there or can't be written, or the disk is nearly full.
     """
     folder = path.parent
     if path.suffix != suffix:
         raise InvalidRequestError(f"--out is {path}, and an adapter's file ends with {suffix}.", hint="Name it so.")
     if path.exists():
         raise InvalidRequestError(f"{path} is there already.", hint="Remove it, or name another file by --out.")
+    card = path.with_suffix(".md")
+    if card.exists() and not is_card(card):
+        raise InvalidRequestError(
+            f"{card} is there already and is no adapter's card, which would be written there.",
+            hint="Rename it, or name another file by --out.",
+        )
     if not folder.is_dir():
         raise InvalidRequestError(f"There is no folder {folder} for the adapter.", hint="Create it first.")
     try:

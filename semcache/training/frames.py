@@ -122,3 +122,20 @@ def draw_template_texts(chance: random.Random) -> FramedTexts:
 
 def _another(slot: tuple[str, ...], filling: str, chance: random.Random) -> str:
     return chance.choice([other for other in slot if other != filling])
+
+
+def draw_unrelated_texts(chance: random.Random, count: int) -> tuple[str, ...]:
+    """Return texts that have nothing to do with each other: each of another family of frames or another template.
+
+    Args:
+        chance: the source of the draw.
+        count: how many; fewer are returned where there are fewer families and templates.
+    """
+    sources: list[Family | RequestTemplate] = [*families(), *templates()]
+    texts: list[str] = []
+    for source in chance.sample(sources, min(count, len(sources))):
+        if isinstance(source, Family):
+            texts.append(chance.choice(chance.choice(source.frames)).format(chance.choice(source.fillings)))
+        else:
+            texts.append(chance.choice(source.wordings).format(*map(chance.choice, source.slots)))
+    return tuple(texts)

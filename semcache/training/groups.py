@@ -53,7 +53,7 @@ def read_groups(path: Path) -> tuple[Group, ...]:
         ) from error
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"{path} isn't UTF-8.", hint=_HINT, reason=BAD_GROUPS) from error
-    lines = enumerate(content.splitlines(), 1)
+    lines = enumerate(content.split("\n"), 1)
     groups = tuple(_group(f"{path}:{number}", line) for number, line in lines if line.strip())
     if not groups:
         _refuse(str(path), "is empty")
@@ -74,17 +74,18 @@ def check_labels(groups: tuple[Group, ...]) -> None:
             _refuse(f"the group {group.group_id}", "stands twice", "Give each group an id of its own.")
         ids.add(group.group_id)
         for text in group.texts:
-            owner = owners.setdefault(_folded(text), group.group_id)
+            owner = owners.setdefault(folded(text), group.group_id)
             if owner != group.group_id:
                 problem = f"has a text that is also in the group {owner}: {text[:60]!r}"
                 _refuse(f"the group {group.group_id}", problem, "Join the two groups, or leave the text out of one.")
-        both = {_folded(text) for text in group.texts} & {_folded(trap) for trap in group.traps}
+        both = {folded(text) for text in group.texts} & {folded(trap) for trap in group.traps}
         if both:
             problem = f"has a trap that is also one of its texts: {min(both)[:60]!r}"
             _refuse(f"the group {group.group_id}", problem, "Keep it as the one or as the other.")
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Return a text without case and without more than one space: texts that are equal then are one text."""
     return " ".join(text.casefold().split())
 
 
@@ -96,7 +97,7 @@ def _group(where: str, line: str) -> Group:
     if not isinstance(row, dict):
         _refuse(where, "is no JSON object")
     texts = tuple(_texts(where, "texts", row.get("texts")))
-    if len(set(map(_folded, texts))) < 2:
+    if len(set(map(folded, texts))) < 2:
         hint = "A group needs two texts that deserve one answer; leave it out if it has only one."
         _refuse(where, "is a group of one text", hint)
     traps = row.get("traps", [])

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semcache.decision import Decider
 from semcache.model import Effect
 from semcache.settings import DecisionSettings
 
+_REMEMBERED_PAIRS = 65_536
+"""Pairs whose score is remembered: some tens of MB. A step has some hundreds, most of which seldom come back."""
+
 
 class GuardScores:
-    """Asks the shipped guards, and remembers what they said of a pair."""
+    """Asks the shipped guards, and remembers what they said of the pairs that were asked about last.
 
-    def __init__(self) -> None:
+    Args:
+        remembered_pairs: how many pairs are remembered.
+    """
+
+    def __init__(self, remembered_pairs: int = _REMEMBERED_PAIRS) -> None:
         self._decider = Decider(DecisionSettings())
-        self._known: dict[tuple[str, str], float | None] = {}
+        self._remembered = lru_cache(remembered_pairs)(self._ask)
 
     def shift(self, first: str, second: str) -> float | None:
         """Return what the guards add to the cosine of two texts; None where one vetoes the pair."""
-        key = (first, second)
-        if key not in self._known:
-            added, verdicts = self._decider.compare(second, first, 0.0)
-            vetoed = any(verdict.effect is Effect.VETO for verdict in verdicts)
-            self._known[key] = None if vetoed else added
-        return self._known[key]
+        return self._remembered(first, second)
+
+    def _ask(self, first: str, second: str) -> float | None:
+        added, verdicts = self._decider.compare(second, first, 0.0)
+        return None if any(verdict.effect is Effect.VETO for verdict in verdicts) else added

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from semcache.embedding.models import ModelFiles
 from semcache.embedding.network import SentenceNetwork
 from semcache.embedding.tokenizer import TextTokenizer
+from semcache.errors import StartError
 from semcache.training.batches import Sampler, TrainingBatch
 from semcache.training.lora import LowRankCorrections
 from semcache.training.loss import preservation_loss, ranking_loss
@@ -58,10 +60,6 @@ class TrainedNetwork:
             vectors: NDArray[np.float32] = self.embed(texts).numpy()
         return vectors
 
-    def fits(self, text: str) -> bool:
-        """Return whether the whole text is read. A text that is cut may lose the word that its label rests on."""
-        return len(self._tokenizer.ids(text)) <= self._max_tokens
-
     def _ids(self, text: str) -> tuple[int, ...]:
         ids = self._tokenizer.ids(text)
         return ids if len(ids) <= self._max_tokens else (*ids[: self._max_tokens - 1], ids[-1])
@@ -102,11 +100,21 @@ class SeedTraining:
         self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=recipe.rate, weight_decay=_WEIGHT_DECAY)
 
     def advance(self) -> float:
-        """Make one step and return its loss."""
+        """Make one step and return its loss.
+
+        Raises:
+            StartError: the loss isn't finite. The corrections stay as they were before the step.
+        """
         batch = self._sampler.draw(self._seed, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self._recipe, self.step)
         loss = self._loss(batch)
+        if not math.isfinite(float(loss.detach())):
+            raise StartError(
+                f"The loss of step {self.step + 1} with the seed {self._seed} is {float(loss.detach())}, so the "
+                "training can't go on.",
+                hint="Remove its .partial file and train with another --seed, or check the embedding model's weights.",
+            )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), _LARGEST_GRADIENT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How an adapter is trained. docs/quality.md has what other values gave."""
+    """How an adapter is trained. benchmarks/README.md has what one shorter training brought."""
 
     steps: int = 400
     """Steps of one seed: about ten minutes of one core."""

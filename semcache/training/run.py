@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from semcache.embedding.adapter import LayerChange, rounded
 from semcache.embedding.models import ModelFiles
+from semcache.embedding.tokenizer import TextTokenizer
 from semcache.training.batches import Sampler, TextPair
 from semcache.training.checkpoint import Checkpoint, TrainingState
 from semcache.training.guard_scores import GuardScores
+from semcache.training.interruption import hear_interruption
 from semcache.training.loop import SeedTraining, TrainedNetwork
 from semcache.training.lora import Factors, average
 from semcache.training.measuring import Division, RankingFigures, measure, pairs_of
@@ -44,6 +46,21 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class FittingLabels:
+    """Labels without those that are too long to train on.
+
+    Attributes:
+        labels: the rest.
+        groups_left_out: groups that were left out.
+        pairs_left_out: pairs that were left out.
+    """
+
+    labels: Labels
+    groups_left_out: int
+    pairs_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A part of the labels that was held back, before and after."""
 
@@ -55,6 +72,31 @@ class Measured:
 def use_threads(count: int) -> None:
     """Train with so many threads, in the whole process."""
     torch.set_num_threads(count)
+
+
+def leave_out_long_texts(files: ModelFiles, labels: Labels, max_tokens: int) -> FittingLabels:
+    """Leave out the groups and pairs to train on that have a text of more tokens; what is held back stays.
+
+    A text that is cut may lose the word that its label rests on.
+
+    Args:
+        files: the embedding model, whose own limit counts too.
+        labels: all labels.
+        max_tokens: tokens that a text may have.
+    """
+    tokenizer, limit = TextTokenizer(files), min(max_tokens, files.max_tokens)
+
+    def fits(texts: Iterable[str]) -> bool:
+        return all(len(tokenizer.ids(text)) <= limit for text in texts)
+
+    division = labels.division
+    groups = tuple(group for group in division.trained if fits(group.all_texts))
+    pairs = tuple(pair for pair in labels.pairs if fits((pair.first, pair.second)))
+    return FittingLabels(
+        replace(labels, division=replace(division, trained=groups), pairs=pairs),
+        len(division.trained) - len(groups),
+        len(labels.pairs) - len(pairs),
+    )
 
 
 def key_of(files: ModelFiles, labels: Labels, recipe: Recipe, seed: int) -> str:
@@ -74,38 +116,39 @@ def train(
 ) -> Factors:
     """Return the average correction of all seeds, cut to the recipe's rank.
 
-    It goes on from the checkpoint, if there is one. A checkpoint is written every 20 steps and when it is interrupted.
+    It goes on from the checkpoint, if there is one. A checkpoint is written every 20 steps. Ctrl-C lets the
+    step end, whose checkpoint is written; a second Ctrl-C doesn't wait.
 
     Args:
         files: the embedding model.
-        labels: only what is to be trained on is looked at.
+        labels: only what is to be trained on is looked at, each text up to the recipe's tokens.
         recipe: the numbers.
         seed: the first seed; the others follow it.
         checkpoint: of this training.
         on_step: told after each step.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
         StartError: the model can't be loaded, or the checkpoint is of another training.
         OSError: the checkpoint can't be written.
     """
     state = checkpoint.load()
     finished = _finished(state)
     sampler = _sampler(files, labels, recipe)
-    for run in range(len(finished), recipe.seeds):
-        network = TrainedNetwork(files, recipe.trained_rank, seed + run, recipe.max_tokens)
-        training = SeedTraining(network, sampler, recipe, seed + run)
-        if state is not None and state.run == run:
-            _restore(training, state)
-        try:
+    with hear_interruption() as interruption:
+        for run in range(len(finished), recipe.seeds):
+            network = TrainedNetwork(files, recipe.trained_rank, seed + run, recipe.max_tokens)
+            training = SeedTraining(network, sampler, recipe, seed + run)
+            if state is not None and state.run == run:
+                _restore(training, state)
             while training.step < recipe.steps:
                 loss = training.advance()
                 on_step(run * recipe.steps + training.step, loss)
-                if training.step % _SAVE_EVERY == 0:
+                if training.step % _SAVE_EVERY == 0 or interruption.requested:
                     checkpoint.save(_state(training, run, finished))
-        except KeyboardInterrupt:
-            checkpoint.save(_state(training, run, finished))
-            raise
-        finished.append(network.corrections.factors())
+                if interruption.requested:
+                    raise KeyboardInterrupt
+            finished.append(network.corrections.factors())
     return average(finished, recipe.rank)
 
 
@@ -113,11 +156,9 @@ def _sampler(files: ModelFiles, labels: Labels, recipe: Recipe) -> Sampler:
     """Return the sampler; it needs each group's first vector by the model as it is."""
     network = TrainedNetwork(files, 1, 0, recipe.max_tokens)
     network.corrections.disable()
-    fitting = [group for group in labels.division.trained if all(map(network.fits, group.all_texts))]
-    first = [group.texts[0] for group in fitting]
+    first = [group.texts[0] for group in labels.division.trained]
     vectors = network.vectors(first) if first else np.zeros((0, files.dimension), dtype=np.float32)
-    pairs = [pair for pair in labels.pairs if network.fits(pair.first) and network.fits(pair.second)]
-    return Sampler(fitting, pairs, vectors, recipe=recipe, guards=GuardScores().shift)
+    return Sampler(labels.division.trained, labels.pairs, vectors, recipe=recipe, guards=GuardScores().shift)
 
 
 def changes_of(factors: Factors) -> Mapping[str, LayerChange]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +70,16 @@ def test_no_text_is_one_that_results_are_reported_on(shared_data: Path) -> None:
 def test_no_text_is_one_that_training_refuses() -> None:
     ours = [text for path in FILES for group in groups_of(path) for text in texts_of(group)]
     assert list(find_tested_texts(ours)) == []
+
+
+def test_the_digests_of_tested_texts_are_those_of_the_shared_data(shared_data: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "scripts/gen_tested_texts.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SEMCACHE_SHARED_DATA": str(shared_data)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr

@@ -19,6 +19,7 @@ def files(folder: Path) -> dict[str, str]:
     contradicting = [{"a": "one", "b": "two", "same": 1}, {"a": "two", "b": "one", "same": 0}]
     trap = [{"a": "one", "b": "two", "same": 0}]
     (folder / "there.safetensors").write_bytes(b"")
+    (folder / "page.md").write_text("# page\n\nNotes of my own.\n", "utf-8")
     (folder / "empty.jsonl").write_text("", "utf-8")
     (folder / "contradicting.jsonl").write_text("\n".join(map(json.dumps, contradicting)), "utf-8")
     (folder / "trap.jsonl").write_text("\n".join(map(json.dumps, trap)), "utf-8")
@@ -29,6 +30,7 @@ def files(folder: Path) -> dict[str, str]:
         "CONTRADICTING": str(folder / "contradicting.jsonl"),
         "TRAP": str(folder / "trap.jsonl"),
         "OUT": str(folder / "out.safetensors"),
+        "PAGE": str(folder / "page.safetensors"),
         "THERE": str(folder / "there.safetensors"),
     }
 
@@ -40,6 +42,7 @@ def files(folder: Path) -> dict[str, str]:
         (["--groups", "GROUPS", "--out", "/nowhere/a.safetensors"], "There is no folder /nowhere for the adapter"),
         (["--groups", "GROUPS", "--out", "adapter.bin"], "an adapter's file ends with .safetensors"),
         (["--groups", "GROUPS", "--out", "THERE"], "is there already"),
+        (["--groups", "GROUPS", "--out", "PAGE"], "page.md is there already and is no adapter's card"),
         (["--groups", "GROUPS", "--out", "/proc/a.safetensors"], "The folder /proc can't be written"),
         (["--groups", "/nowhere.jsonl", "--out", "OUT"], "/nowhere.jsonl can't be read"),
         (["--groups", "EMPTY", "--out", "OUT"], "empty.jsonl is empty"),

@@ -18,6 +18,15 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_groups(write_groups(tmp_path / "groups.jsonl")) == groups()
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_only_line_feeds_end_lines(tmp_path: Path, separator: str) -> None:
+    texts = [f"how do I mend{separator}my kettle", "repair of a broken kettle"]
+    path = tmp_path / "groups.jsonl"
+    line = json.dumps({**GOOD, "texts": texts}, ensure_ascii=False)
+    path.write_bytes(f"{line}\r\n{line}\n".encode())
+    assert [group.texts for group in read_groups(path)] == [tuple(texts)] * 2
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

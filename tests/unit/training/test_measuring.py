@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semcache.errors import InvalidRequestError
 from semcache.training.batches import TextPair
 from semcache.training.labelled import check_pairs, divide_pairs
-from semcache.training.measuring import divide, measure, pairs_of
+from semcache.training.measuring import Division, divide, measure, pairs_of
 from semcache.training.tested import find_tested_texts
 from tests.support.training_groups import groups
 
@@ -68,9 +68,24 @@ def test_a_group_makes_hits_of_its_texts_and_traps_of_its_traps() -> None:
 
 def test_pairs_that_share_a_text_are_held_back_together() -> None:
     pairs = [TextPair(f"{number // 3}", f"{number}x", same=number % 2 == 0) for number in range(60)]
-    trained, held = divide_pairs(pairs, 0.25, seed=1)
-    assert len(held) == 15
-    assert not {pair.first for pair in trained} & {pair.first for pair in held}
+    divided = divide_pairs(pairs, divide((), 0.25, seed=1), 0.25, seed=1)
+    assert (len(divided.held), len(divided.left_out)) == (15, 0)
+    assert not {pair.first for pair in divided.trained} & {pair.first for pair in divided.held}
+
+
+def test_pairs_go_where_the_groups_are_that_they_share_texts_with() -> None:
+    many = groups()
+    division = Division(many[:8], many[8:10], many[10:])
+    of_trained = [TextPair(f"a {number}", group.texts[0].upper(), same=True) for number, group in enumerate(many[:8])]
+    of_held = [TextPair(f"b {number}", group.traps[0], same=True) for number, group in enumerate(many[8:])]
+    both = [TextPair(many[0].texts[1], "between", same=False), TextPair("between", many[11].texts[1], same=False)]
+    others = [TextPair(f"c {number}", f"d {number}", same=True) for number in range(20)]
+    divided = divide_pairs([*of_trained, *of_held, *both, *others], division, 0.25, seed=1)
+    assert set(divided.left_out) == set(both)
+    assert set(of_trained) <= set(divided.trained)
+    assert set(of_held) <= set(divided.held)
+    assert set(others) & set(divided.held)
+    assert len(divided.trained) + len(divided.held) + len(divided.left_out) == 34
 
 
 @pytest.mark.parametrize(
@@ -78,6 +93,9 @@ def test_pairs_that_share_a_text_are_held_back_together() -> None:
     [
         [TextPair("a", "b", same=True), TextPair("B ", "A", same=False)],
         [TextPair("how do I mend my kettle", "repair of a broken kettle", same=False)],
+        [TextPair("how do I mend my kettle", "Repair of a broken ladder", same=True)],
+        [TextPair("How do I sell my kettle", "repair of a broken kettle", same=True)],
+        [TextPair("repair of a broken kettle", "how do I sell my kettle", same=True)],
     ],
 )
 def test_labels_that_contradict_each_other_are_refused(pairs) -> None:
@@ -87,6 +105,19 @@ def test_labels_that_contradict_each_other_are_refused(pairs) -> None:
 
 def test_labels_in_two_orders_may_agree() -> None:
     check_pairs([TextPair("a", "b", same=True), TextPair("B ", "A", same=True)], groups())
+
+
+def test_labels_that_groups_say_too_or_say_nothing_of_are_kept() -> None:
+    check_pairs(
+        [
+            TextPair("how do I mend my kettle", "repair of a broken kettle", same=True),
+            TextPair("how do I mend my kettle", "repair of a broken ladder", same=False),
+            TextPair("how do I mend my kettle", "how do I sell my kettle", same=False),
+            TextPair("how do I mend my kettle", "how do I sell my ladder", same=True),
+            TextPair("how do I mend my kettle", "another text", same=True),
+        ],
+        groups(),
+    )
 
 
 def test_tested_texts_are_known_whatever_their_case_and_punctuation() -> None:

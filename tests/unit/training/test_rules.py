@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from semcache.training.batches import Sampler, TextPair, TrainingBatch
 from semcache.training.edits import Editor
-from semcache.training.frames import draw_framed_texts, draw_template_texts, families, templates
+from semcache.training.frames import draw_framed_texts, draw_template_texts, draw_unrelated_texts, families, templates
 from semcache.training.recipe import Recipe
 from tests.support.training_groups import groups
 
@@ -109,6 +110,26 @@ def test_what_a_guard_vetoes_and_equal_texts_are_left_out() -> None:
     batch.add("a", "a", 0, same=True)
     batch.add("a", "b", 0, same=True)
     assert (batch.texts, batch.shift, batch.same) == (["a", "b"], [-0.2], [True])
+
+
+def test_unrelated_texts_are_of_other_families_and_templates() -> None:
+    sources = len(families()) + len(templates())
+    for seed in range(30):
+        texts = draw_unrelated_texts(random.Random(seed), 100)
+        assert len(set(texts)) == sources
+        assert not any("{" in text for text in texts)
+        assert draw_unrelated_texts(random.Random(seed), 3) == draw_unrelated_texts(random.Random(seed), 3)
+    assert draw_unrelated_texts(random.Random(1), 0) == ()
+
+
+def test_groups_without_domains_and_pairs_alone_have_unrelated_texts_too() -> None:
+    recipe = Recipe(frames=0, templates=0, edits=0, unrelated=5)
+    undivided = [replace(group, domain="") for group in groups()]
+    vectors = np.ones((len(undivided), 8), dtype=np.float32)
+    pairs = (TextPair("a text", "another text", same=True),)
+    for chosen, some in ((undivided, ()), ((), pairs), (groups(), ())):
+        drawn = Sampler(chosen, some, vectors[: len(chosen)], recipe=recipe, guards=no_guard).draw(1, 1)
+        assert len(set(drawn.unrelated)) == 5
 
 
 def test_neighbours_are_the_nearest_groups_of_the_domain() -> None:

@@ -17,7 +17,6 @@ from rich.table import Table
 import semcache
 from semcache.cli.options import progress_bar
 from semcache.cli.skipped import SkippedRecords
-from semcache.disk.whole_files import write_whole
 from semcache.embedding.adapter import LayerChange, encode_adapter
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.errors import InvalidRequestError
@@ -30,6 +29,7 @@ from semcache.training.labelled import check_pairs, divide_pairs, read_text_pair
 from semcache.training.measuring import divide
 from semcache.training.recipe import Recipe
 from semcache.training.tested import find_tested_texts
+from semcache.whole_files import write_whole
 
 if TYPE_CHECKING:
     from semcache.training.card import DataFile

@@ -27,8 +27,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from semcache.disk.whole_files import write_whole
 from semcache.errors import StartError
+from semcache.whole_files import write_whole
 
 FORMAT = "semcache-adapter-1"
 """What the metadata calls this layout. Another layout gets another name, which this version refuses."""

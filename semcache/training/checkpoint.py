@@ -10,8 +10,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from semcache.disk.whole_files import write_whole
 from semcache.errors import StartError
+from semcache.whole_files import write_whole
 
 SUFFIX = ".partial"
 

@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 import torch
 from typer.testing import CliRunner
 
+from semcache import whole_files
 from semcache.cli.train import app
-from semcache.disk import whole_files
 from semcache.embedding.adapter import read_adapter
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.errors import InvalidRequestError, StartError

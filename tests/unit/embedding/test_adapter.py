@@ -131,7 +131,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(path, monkeypatch):
     def refuse(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr("semcache.disk.whole_files.os.fsync", refuse)
+    monkeypatch.setattr("semcache.whole_files.os.fsync", refuse)
     with pytest.raises(OSError, match="no space"):
         write(path, {LAYER: random_change(seed=9)})
     assert path.read_bytes() == before

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from semcache.disk.whole_files import write_whole
+from semcache.whole_files import write_whole
 
 
 def test_a_file_is_replaced_and_can_be_read_by_others(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
     path = tmp_path / "file"
     write_whole(path, b"one")
-    monkeypatch.setattr("semcache.disk.whole_files.os.fsync", refuse)
+    monkeypatch.setattr("semcache.whole_files.os.fsync", refuse)
     with pytest.raises(OSError, match="no space"):
         write_whole(path, b"two")
     assert path.read_bytes() == b"one"

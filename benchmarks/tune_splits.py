@@ -192,24 +192,32 @@ def summarise(outcomes: Sequence[Outcome], splits: int) -> tuple[list[Measuremen
     measurements, details = [], {}
     for limit in dict.fromkeys(outcome.budget for outcome in outcomes):
         of_budget = [outcome for outcome in outcomes if outcome.budget == limit]
-        given = [outcome for outcome in of_budget if outcome.threshold is not None]
-        broke = sum(outcome.wrong_ratio > limit for outcome in given)
+        recommended = [outcome for outcome in of_budget if outcome.threshold is not None]
+        broke = sum(outcome.wrong_ratio > limit for outcome in recommended)
         instead = [outcome for outcome in of_budget if outcome.instead is not None]
         name = f"≤ {100 * limit:g} % wrong per hit"
-        measurements.append(Measurement(f"{name}: splits with a recommendation", "%", (100 * len(given) / splits,)))
-        if given:
+        measurements.append(
+            Measurement(f"{name}: splits with a recommendation", "%", (100 * len(recommended) / splits,))
+        )
+        if recommended:
             measurements += [
-                Measurement(f"{name}: recommendations that break it", "%", (100 * broke / len(given),), at_most=5.0),
-                Measurement(f"{name}: hit ratio in the other half", "%", tuple(100 * one.hit_ratio for one in given)),
-                Measurement(f"{name}: threshold", "", tuple(one.threshold or 0.0 for one in given)),
+                Measurement(
+                    f"{name}: recommendations that break it", "%", (100 * broke / len(recommended),), at_most=5.0
+                ),
+                Measurement(
+                    f"{name}: hit ratio in the other half",
+                    "%",
+                    tuple(100 * outcome.hit_ratio for outcome in recommended),
+                ),
+                Measurement(f"{name}: threshold", "", tuple(outcome.threshold or 0.0 for outcome in recommended)),
             ]
         details[f"{limit:g}"] = {
-            "recommended": len(given),
+            "recommended": len(recommended),
             "broke": broke,
-            "broke_at_most_by_chance": float(upper_bound(broke, max(1, len(given)))) if given else None,
+            "broke_at_most_by_chance": float(upper_bound(broke, max(1, len(recommended)))) if recommended else None,
             "instead": len(instead),
-            "instead_broke": sum(one.instead_wrong_ratio > (one.instead or 0.0) for one in instead),
-            "instead_budgets": {f"{at:g}": sum(one.instead == at for one in instead) for at in OTHER_BUDGETS},
+            "instead_broke": sum(outcome.instead_wrong_ratio > (outcome.instead or 0.0) for outcome in instead),
+            "instead_budgets": {f"{at:g}": sum(outcome.instead == at for outcome in instead) for at in OTHER_BUDGETS},
         }
     return measurements, details
 

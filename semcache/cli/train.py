@@ -91,11 +91,11 @@ def adapter(
 
     started_s = time.monotonic()
     check_output(out, SUFFIX)
-    given = _read(groups or [], pairs or [], leave_out_tested=leave_out_tested)
+    labels_read = _read(groups or [], pairs or [], leave_out_tested=leave_out_tested)
     base = find_model(model)
     warm_up = min(_RECIPE.warm_up, max(steps // _LEAST_STEPS_A_WARM_UP, 1))
     recipe = replace(_RECIPE, steps=steps, seeds=seeds, warm_up=warm_up)
-    labels = _divide(base, given, recipe, held_back, seed)
+    labels = _divide(base, labels_read, recipe, held_back, seed)
     checkpoint = _checkpoint(out, base, labels, recipe, seed, threads)
     with progress_bar("Training", seeds * steps) as (progress, task):
         factors = run_training(
@@ -108,7 +108,7 @@ def adapter(
         )
     changes = changes_of(factors)
     measured = measure_held_back(base, labels, changes)
-    about = _About(base, labels, recipe, seed, licence, given.files, measured, time.monotonic() - started_s)
+    about = _About(base, labels, recipe, seed, licence, labels_read.files, measured, time.monotonic() - started_s)
     _write(out, changes, about)
     checkpoint.remove()
     _print(out, measured)
@@ -119,7 +119,7 @@ _LEAST_STEPS_A_WARM_UP = 5
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ReadLabels:
     """The labels of all files."""
 
     groups: tuple[Group, ...]
@@ -141,7 +141,7 @@ class _About:
     seconds: float
 
 
-def _read(group_files: Sequence[Path], pair_files: Sequence[Path], *, leave_out_tested: bool) -> _Given:
+def _read(group_files: Sequence[Path], pair_files: Sequence[Path], *, leave_out_tested: bool) -> _ReadLabels:
     """Return the labels of all files, without contradictions and without tested texts.
 
     Raises:
@@ -164,8 +164,10 @@ def _read(group_files: Sequence[Path], pair_files: Sequence[Path], *, leave_out_
         groups += kept
         files.append(DataFile(path.name, sha256_of_file(path), len(kept), 0))
     for path in (file for named in pair_files for file in files_of(named)):
-        given = read_text_pairs(path, skipped.add)
-        fit = [pair for pair in given if not _is_tested(path, (pair.first, pair.second), leave_out=leave_out_tested)]
+        read_pairs = read_text_pairs(path, skipped.add)
+        fit = [
+            pair for pair in read_pairs if not _is_tested(path, (pair.first, pair.second), leave_out=leave_out_tested)
+        ]
         pairs += fit
         files.append(DataFile(path.name, sha256_of_file(path), 0, len(fit)))
     skipped.finish()
@@ -175,7 +177,7 @@ def _read(group_files: Sequence[Path], pair_files: Sequence[Path], *, leave_out_
         raise InvalidRequestError(
             "The labels have no two texts with one answer.", hint="Add groups, or pairs whose label is 1."
         )
-    return _Given(tuple(groups), tuple(pairs), tuple(files))
+    return _ReadLabels(tuple(groups), tuple(pairs), tuple(files))
 
 
 def _is_tested(path: Path, texts: Sequence[str], *, leave_out: bool) -> bool:
@@ -195,7 +197,7 @@ def _is_tested(path: Path, texts: Sequence[str], *, leave_out: bool) -> bool:
     return tested is not None
 
 
-def _divide(base: ModelFiles, given: _Given, recipe: Recipe, held_back: float, seed: int) -> Labels:
+def _divide(base: ModelFiles, labels_read: _ReadLabels, recipe: Recipe, held_back: float, seed: int) -> Labels:
     """Return what is trained on and what is held back, and say how much of the labels is neither.
 
     Raises:
@@ -203,8 +205,8 @@ def _divide(base: ModelFiles, given: _Given, recipe: Recipe, held_back: float, s
     """
     from semcache.training.run import Labels, leave_out_long_texts
 
-    division = divide(given.groups, held_back, seed)
-    pairs = divide_pairs(given.pairs, division, held_back, seed)
+    division = divide(labels_read.groups, held_back, seed)
+    pairs = divide_pairs(labels_read.pairs, division, held_back, seed)
     fitting = leave_out_long_texts(base, Labels(division, pairs.trained, pairs.held), recipe.max_tokens)
     left_out = f"{fitting.groups_left_out:,} groups and {fitting.pairs_left_out:,} pairs"
     reason = f"they have a text of more than {recipe.max_tokens} tokens"

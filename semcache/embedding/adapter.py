@@ -28,7 +28,6 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from semcache.errors import StartError
-from semcache.whole_files import write_whole
 
 FORMAT = "semcache-adapter-1"
 """What the metadata calls this layout. Another layout gets another name, which this version refuses."""
@@ -191,34 +190,6 @@ def encode_adapter(
     except _BadAdapterError as error:
         raise ValueError(str(error)) from error
     return adapter, safetensors.numpy.save(tensors, metadata)
-
-
-def write_adapter(
-    path: Path,
-    layers: Mapping[str, LayerChange],
-    *,
-    name: str,
-    base_sha256: str,
-    recommended_threshold: float | None = None,
-) -> Adapter:
-    """Write an adapter's file, whole or not at all, and return the adapter.
-
-    Args:
-        path: the file, replaced if it is there; its name ends with `.safetensors`.
-        layers: the changes by layer; `rounded` makes one from two float matrices.
-        name: for people; not empty.
-        base_sha256: hex SHA-256 of the weights that it changes, as `ModelFiles.weights_sha256`.
-        recommended_threshold: the similarity threshold that is recommended with it, from -1 to 1; None for none.
-
-    Raises:
-        ValueError: there is no layer, ranks differ, a number isn't finite, or the threshold is no cosine.
-        OSError: the file can't be written.
-    """
-    adapter, content = encode_adapter(
-        layers, name=name, base_sha256=base_sha256, recommended_threshold=recommended_threshold
-    )
-    write_whole(path, content)
-    return adapter
 
 
 def read_adapter(path: Path) -> Adapter:

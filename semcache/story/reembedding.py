@@ -115,8 +115,8 @@ class Reembedding:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the task must go on for the other partitions
                 expected = isinstance(error, SemcacheError)
-                told = str(error) if expected else f"{type(error).__name__}: {error}"
-                _log.warning("story.reembedding_failed", error=told, retry_s=_RETRY_S, exc_info=not expected)
+                cause = str(error) if expected else f"{type(error).__name__}: {error}"
+                _log.warning("story.reembedding_failed", error=cause, retry_s=_RETRY_S, exc_info=not expected)
                 await asyncio.sleep(_RETRY_S)
                 self._wanted[partition] = self._wanted.pop(partition)  # Others come first now.
                 continue

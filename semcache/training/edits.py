@@ -66,23 +66,23 @@ class Editor:
         return EditedText(text, _reword(text, chance), different)
 
     def _change_name(self, text: str, chance: random.Random) -> str:
-        found = list(_NAME.finditer(text))
-        if not found or len(self._names) < 2:
+        names = list(_NAME.finditer(text))
+        if not names or len(self._names) < 2:
             return text
-        place = chance.choice(found)
+        place = chance.choice(names)
         name = chance.choice(self._names)
         return text if name in text else text[: place.start()] + name + text[place.end() :]
 
 
 def _change_figure(text: str, chance: random.Random) -> str:
-    found = list(_FIGURE.finditer(text))
-    if not found:
+    figures = list(_FIGURE.finditer(text))
+    if not figures:
         return text
-    place = chance.choice(found)
+    place = chance.choice(figures)
     value = int(place.group())
     step = max(1, value // 5)
-    other = max(0, value + chance.choice((-step, step, 1, 10 * step)))
-    return text if other == value else f"{text[: place.start()]}{other}{text[place.end() :]}"
+    changed = max(0, value + chance.choice((-step, step, 1, 10 * step)))
+    return text if changed == value else f"{text[: place.start()]}{changed}{text[place.end() :]}"
 
 
 def _reverse(text: str, _: random.Random) -> str:
@@ -100,10 +100,10 @@ def _opposites() -> dict[str, tuple[str, ...]]:
 
 
 def _put_opposite(text: str, chance: random.Random) -> str:
-    found = [place for place in re.finditer(r"[^\W\d_]+", text) if place.group().casefold() in _opposites()]
-    if not found:
+    words = [place for place in re.finditer(r"[^\W\d_]+", text) if place.group().casefold() in _opposites()]
+    if not words:
         return text
-    place = chance.choice(found)
+    place = chance.choice(words)
     return text[: place.start()] + chance.choice(_opposites()[place.group().casefold()]) + text[place.end() :]
 
 

@@ -82,11 +82,11 @@ def draw_framed_texts(chance: random.Random) -> FramedTexts:
         chance: the source of the draw.
     """
     family = chance.choice(families())
-    frame, other = chance.sample(family.frames, 2)
+    frame, other_frame = chance.sample(family.frames, 2)
     filling, another = chance.sample(family.fillings, 2)
     first, second = chance.sample(frame, 2)
     repeated = chance.choice(frame)
-    beside = chance.choice(other)
+    beside = chance.choice(other_frame)
     return FramedTexts(
         (
             (first.format(filling), second.format(filling)),
@@ -112,11 +112,11 @@ def draw_template_texts(chance: random.Random) -> FramedTexts:
     siblings: list[str] = []
     for _ in range(_SIBLINGS):
         changed = chance.sample(range(len(fillings)), chance.randint(2, len(fillings)))
-        other = [
+        changed_fillings = [
             _another(slot, filling, chance) if place in changed else filling
             for place, (slot, filling) in enumerate(zip(template.slots, fillings, strict=True))
         ]
-        siblings.append(first.format(*other))
+        siblings.append(first.format(*changed_fillings))
     return FramedTexts(((first.format(*fillings), second.format(*fillings)), *((text,) for text in siblings)))
 
 

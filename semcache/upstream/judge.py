@@ -89,11 +89,11 @@ def read_reply(body: bytes, text: str, count: int) -> JudgeReply | None:
     number = numbers.get(text.strip())
     if number is None:
         return None
-    told = _token_logprobs(body)
-    if told is None:
+    logprobs = _token_logprobs(body)
+    if logprobs is None:
         return JudgeReply(number, {})
     probabilities: dict[int, float] = {}
-    for token, logprob in told:
+    for token, logprob in logprobs:
         if (each := numbers.get(token.strip())) is not None:
             probability = _probability(logprob)
             if probability is None:
@@ -114,10 +114,10 @@ def _token_logprobs(body: bytes) -> list[tuple[str, Any]] | None:
     A reply of several tokens, such as a space and a digit, has the alternatives of the one that is the digit.
     """
     try:
-        told = json.loads(body)["choices"][0].get("logprobs")
+        logprobs = json.loads(body)["choices"][0].get("logprobs")
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    content = told.get("content") if isinstance(told, dict) else None
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
     tokens = [item for item in content if isinstance(item, dict)] if isinstance(content, list) else []
     tokens = [item for item in tokens if str(item.get("token", "")).strip()]
     if len(tokens) != 1:

@@ -77,8 +77,8 @@ def anthropic_error(error: SemcacheError, request_id: str) -> bytes:
     """
     status = status_of(error)
     usual = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
-    told = {"type": _ANTHROPIC_TYPES.get(status, usual), "message": utf8(str(error)), "code": error.reason}
-    return _dump({"type": "error", "error": told, "request_id": request_id})
+    fields = {"type": _ANTHROPIC_TYPES.get(status, usual), "message": utf8(str(error)), "code": error.reason}
+    return _dump({"type": "error", "error": fields, "request_id": request_id})
 
 
 def _dump(value: object) -> bytes:

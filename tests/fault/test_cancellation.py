@@ -37,6 +37,19 @@ async def cancelled_after(turns: int, work: Coroutine[Any, Any, object]) -> bool
     return left
 
 
+async def drained_after(turns: int, served: Rig, work: Coroutine[Any, Any, object]) -> bool:
+    """Whether `work` was still running after one more turn of the loop than `turns`, when the grace was over."""
+    caller = asyncio.get_running_loop().create_task(work)
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    running = not caller.done()
+    await served.cache.drain(0.0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    await settled(served)
+    return running
+
+
 async def at_each_turn(case: Callable[[int], Awaitable[bool]]) -> None:
     """Run `case` with 0, 1, 2 … turns until it says that nothing was left to cancel."""
     for turns in range(MOST_TURNS):
@@ -205,14 +218,7 @@ async def test_the_end_of_the_grace_books_what_a_verifier_cost(kind: str) -> Non
 
     async def case(turns: int) -> bool:
         served = rig(ScriptedUpstream(answer), tasks=tasks, costs=costs)
-        caller = asyncio.get_running_loop().create_task(ask(served, kind, FAR, task_type="code"))
-        for _ in range(turns + 1):
-            await asyncio.sleep(0)
-        running = not caller.done()
-        await served.cache.drain(0.0)
-        caller.cancel()
-        await asyncio.wait([caller])
-        await settled(served)
+        running = await drained_after(turns, served, ask(served, kind, FAR, task_type="code"))
         spent = check_books(served, requests=1)
         (balance,) = served.accounts.budgets.balances()
         assert (balance.spent_nanousd, balance.reserved_nanousd) == (spent, 0)
@@ -228,14 +234,7 @@ async def test_the_end_of_the_grace_books_what_was_spent(kind: str) -> None:
     async def case(turns: int) -> bool:
         served = rig(ScriptedUpstream(answers))
         await served.cache.complete(request(SEED))
-        caller = asyncio.get_running_loop().create_task(ask(served, kind, FAR))
-        for _ in range(turns + 1):
-            await asyncio.sleep(0)
-        running = not caller.done()
-        await served.cache.drain(0.0)
-        caller.cancel()
-        await asyncio.wait([caller])
-        await settled(served)
+        running = await drained_after(turns, served, ask(served, kind, FAR))
         check_books(served, requests=2)
         kept = await served.store.entries.find_exact(key(served, request(FAR)).exact_key)
         if kept is not None:

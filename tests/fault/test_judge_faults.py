@@ -22,7 +22,7 @@ from semcache.settings import MetricsSettings, load_settings
 from semcache.testing.upstream import completion_body
 from semcache.testing.upstream_server import Ending, Received, Reply, ScriptedServer, failure, plain
 from semcache.upstream import HttpUpstream
-from tests.fault.test_cancellation import ask, at_each_turn, cancelled_after, settled
+from tests.fault.test_cancellation import ask, at_each_turn, cancelled_after, drained_after, settled
 from tests.support.caches import Rig, check_books, request, rig
 from tests.support.judge import (
     DEAR_NANOUSD,
@@ -126,14 +126,7 @@ async def test_the_end_of_the_grace_books_what_was_answered(kind: str) -> None:
     async def case(turns: int) -> bool:
         served = judged_rig(YES, costs={"budgets": [{"name": "all", "limit_usd": 1}]})
         await served.cache.complete(request(SEED))
-        caller = asyncio.get_running_loop().create_task(ask(served, kind, NEAR))
-        for _ in range(turns + 1):
-            await asyncio.sleep(0)
-        running = not caller.done()
-        await served.cache.drain(0.0)
-        caller.cancel()
-        await asyncio.wait([caller])
-        await settled(served)
+        running = await drained_after(turns, served, ask(served, kind, NEAR))
         spent = check_books(served, requests=2)
         (balance,) = served.accounts.budgets.balances()
         assert (balance.spent_nanousd, balance.reserved_nanousd) == (spent, 0)

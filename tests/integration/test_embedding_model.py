@@ -18,13 +18,12 @@ pytest.importorskip("torch")
 import torch
 
 from semcache.embedding import adapting, factory, open_embedder
-from semcache.embedding.adapter import write_adapter
 from semcache.embedding.cpu import int8_support
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.embedding.network import SentenceNetwork
 from semcache.errors import StartError
 from semcache.settings import EmbeddingSettings
-from tests.support.adapters import BASE_SHA256, LAYERS, random_change, write_random_adapter
+from tests.support.adapters import BASE_SHA256, LAYERS, random_change, write_adapter, write_random_adapter
 from tests.support.int8 import require_int8
 
 pytestmark = pytest.mark.model

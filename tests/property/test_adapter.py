@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from semcache.embedding.adapter import read_adapter, rounded, write_adapter
+from semcache.embedding.adapter import read_adapter, rounded
+from tests.support.adapters import write_adapter
 
 NUMBERS = st.floats(-1e3, 1e3, width=32)
 

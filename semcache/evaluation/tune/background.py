@@ -14,7 +14,7 @@ from semcache.evaluation.records.record import say_nothing
 from semcache.evaluation.replay.workload import load_workload
 from semcache.evaluation.tune.comparing import ComparedPair, Relation, embed_all, keying_of
 from semcache.evaluation.tune.pair_scores import Requests
-from semcache.evaluation.tune.traffic import LEAST, by_meaning
+from semcache.evaluation.tune.traffic import LEAST_COSINE, by_meaning
 from semcache.model import Vector
 from semcache.ports import Embedder
 from semcache.settings import Settings
@@ -104,7 +104,7 @@ async def meet_background(
     for number in meeting:
         item = compared[number]
         cosines = matrix @ vectors[item.asked]
-        near = [int(other) for other in np.argsort(-cosines)[:k] if cosines[other] >= LEAST]
+        near = [int(other) for other in np.argsort(-cosines)[:k] if cosines[other] >= LEAST_COSINE]
         own = -np.inf if item.similarity is None else item.similarity
         ranked = sorted([(-own, -1), *((-float(cosines[other]), other) for other in near)])[:k]
         for place, (negative, other) in enumerate(ranked):

@@ -127,5 +127,5 @@ def _order(values: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[NDArra
 
 def _cleaned(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return sums without the rounding errors of adding fractions: whole where they are whole."""
-    whole = np.round(sums)
-    return np.where(np.abs(sums - whole) < SLACK, whole, sums)
+    rounded = np.round(sums)
+    return np.where(np.abs(sums - rounded) < SLACK, rounded, sums)

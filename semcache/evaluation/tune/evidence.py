@@ -90,13 +90,13 @@ class ThresholdEvidence:
 
     def test(self, number: int, level: float) -> ThresholdTest:
         """Return the test of one threshold."""
-        one = self.column(number)
+        evidence = self.column(number)
         return ThresholdTest(
-            float(one.thresholds[0]),
-            float(one.served[0]),
-            float(one.wrong[0]),
-            float(one.upper(level)[0]),
-            float(one.counts.trials[0]),
+            float(evidence.thresholds[0]),
+            float(evidence.served[0]),
+            float(evidence.wrong[0]),
+            float(evidence.upper(level)[0]),
+            float(evidence.counts.trials[0]),
         )
 
     def column(self, number: int) -> ThresholdEvidence:

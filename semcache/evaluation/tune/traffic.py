@@ -25,7 +25,7 @@ ORDERS = 3
 """Random orders. More of them narrow a threshold's wrong ratio little: it varies with the units, not the orders."""
 SEED = 20_231
 """Any fixed number: equal labels then give equal orders."""
-LEAST = 0.4
+LEAST_COSINE = 0.4
 """The cosine below which a candidate is left out. Thresholds below it aren't tested: they would serve anything."""
 BEFORE_ALL, NEVER = -1, np.iinfo(np.int64).max
 """The places of rows that are stored before all others, and of rows that no order holds."""
@@ -150,8 +150,8 @@ def lay_out(texts: StreamTexts, k: int) -> LaidOut:
     """
     numbers = {name: number for number, name in enumerate(dict.fromkeys(texts.names))}
     labels = np.array([numbers[name] for name in texts.names if name != BACKGROUND], np.int64)
-    found = candidates_in_orders(texts.vectors, labels, k, one_answer=texts.one_answer)
-    flat = found.reshape(-1, k)
+    candidates = candidates_in_orders(texts.vectors, labels, k, one_answer=texts.one_answer)
+    flat = candidates.reshape(-1, k)
     asked = np.tile(np.arange(len(labels)), ORDERS)
     keys = np.where(flat >= 0, asked[:, None] * len(texts.names) + flat, -1)
     distinct = np.unique(keys[keys >= 0])
@@ -160,23 +160,31 @@ def lay_out(texts: StreamTexts, k: int) -> LaidOut:
     every, wanted = distinct // len(texts.names) if distinct.size else distinct, distinct % max(1, len(texts.names))
     cosines = np.einsum("ij,ij->i", texts.vectors[every], texts.vectors[wanted])
     compared = tuple(
-        _pair(texts, one, other, cosine)
-        for one, other, cosine in zip(every.tolist(), wanted.tolist(), cosines.tolist(), strict=True)
+        _pair(texts, asked_row, stored_row, cosine)
+        for asked_row, stored_row, cosine in zip(every.tolist(), wanted.tolist(), cosines.tolist(), strict=True)
     )
     weights = np.full(int(met.sum()), 1.0 / ORDERS)
     return LaidOut(compared, Requests(places[met], weights, float((~met).sum()) / ORDERS))
 
 
 def _pair(texts: StreamTexts, asked: int, stored: int, cosine: float) -> ComparedPair:
-    name, other = texts.names[asked], texts.names[stored]
-    kind = "other traffic" if other == BACKGROUND else f"{'same' if other == name else 'other'} {texts.field}"
-    one, two = texts.keyed[asked], texts.keyed[stored]
-    pair = LabelledPair(
-        f"{name}-{asked}-{stored}", user(two.text), user(one.text), other == name, kind, group=name, stored_group=other
+    name, stored_name = texts.names[asked], texts.names[stored]
+    kind = (
+        "other traffic" if stored_name == BACKGROUND else f"{'same' if stored_name == name else 'other'} {texts.field}"
     )
-    relation, reason = relate(one, two)
+    asked_text, stored_text = texts.keyed[asked], texts.keyed[stored]
+    pair = LabelledPair(
+        f"{name}-{asked}-{stored}",
+        user(stored_text.text),
+        user(asked_text.text),
+        stored_name == name,
+        kind,
+        group=name,
+        stored_group=stored_name,
+    )
+    relation, reason = relate(asked_text, stored_text)
     similarity = cosine if relation is Relation.COMPARED else None
-    return ComparedPair(pair, relation, one.text, two.text, similarity, reason, texts.tokens[asked])
+    return ComparedPair(pair, relation, asked_text.text, stored_text.text, similarity, reason, texts.tokens[asked])
 
 
 def candidates_in_orders(vectors: Floats, labels: Numbers, k: int, *, one_answer: bool) -> Numbers:
@@ -231,13 +239,13 @@ def earlier_candidates(nearest: Numbers, near: Floats, rows: Numbers, places: Nu
         places: when each row is stored, shape (orders, rows): BEFORE_ALL, NEVER, or a place in the order.
         k: candidates at most.
     """
-    found = np.full((len(places), len(rows), k), -1, np.int64)
+    candidates = np.full((len(places), len(rows), k), -1, np.int64)
     for order, place in enumerate(places):
-        earlier = (near >= LEAST) & (place[nearest] < place[rows][:, None])
+        earlier = (near >= LEAST_COSINE) & (place[nearest] < place[rows][:, None])
         rank = np.cumsum(earlier, axis=1)
         row, column = np.nonzero(earlier & (rank <= k))
-        found[order, row, rank[row, column] - 1] = nearest[row, column]
-    return found
+        candidates[order, row, rank[row, column] - 1] = nearest[row, column]
+    return candidates
 
 
 def _nearest(cosines: Floats, width: int) -> tuple[Numbers, Floats]:

@@ -89,11 +89,11 @@ def units_of(pairs: Sequence[LabelledPair]) -> Units:
     def number(node: Hashable | None) -> int:
         return -1 if node is None else numbers.setdefault(joined.root(node), len(numbers))
 
-    found = np.array([(number(asked), number(stored)) for asked, stored in sides], np.int64).reshape(-1, 2)
+    numbered = np.array([(number(asked), number(stored)) for asked, stored in sides], np.int64).reshape(-1, 2)
     merged = len(groups) - len({joined.root(group) for group in groups})
     named = sum(bool(pair.group) for pair in pairs)
     basis = "groups of the data" if named == len(pairs) and pairs else "groups of connected texts"
-    return Units(found[:, 0], found[:, 1], len(numbers), basis, merged)
+    return Units(numbered[:, 0], numbered[:, 1], len(numbers), basis, merged)
 
 
 def _is_day(group: str) -> bool:

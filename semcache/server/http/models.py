@@ -19,7 +19,7 @@ from semcache.wire.http_vendors import ANTHROPIC
 _ANY = "*"
 _PAGE = 20
 """Models of a page where Anthropic's client names no limit, as at Anthropic."""
-_MOST = 1000
+_MAX_LIMIT = 1000
 """The most models that Anthropic gives in one page."""
 
 _LIFECYCLE = "lifecycle"
@@ -111,11 +111,11 @@ class Models:
 
 def _asked(query: bytes) -> dict[str, str]:
     """Return the parameters of a page that a query has; others mean nothing here."""
-    found = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    lifecycles = [*found.get(_LIFECYCLE, ()), *found.get(f"{_LIFECYCLE}[]", ())]
+    parameters = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    lifecycles = [*parameters.get(_LIFECYCLE, ()), *parameters.get(f"{_LIFECYCLE}[]", ())]
     asked = {_LIFECYCLE: ",".join(lifecycles)} if lifecycles else {}
     for name in ("limit", "after_id", "before_id"):
-        values = found.get(name, [])
+        values = parameters.get(name, [])
         if len(values) > 1:
             raise _invalid(name, f"The query has {name} twice.")
         if values:
@@ -131,8 +131,8 @@ def _position(aliases: Sequence[str], asked: Mapping[str, str], name: str) -> in
 
 def _limit(asked: Mapping[str, str]) -> int:
     text = asked.get("limit", str(_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 1 <= int(text) <= _MOST):
-        raise _invalid("limit", f"limit must be an integer from 1 to {_MOST}.")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_LIMIT)) and 1 <= int(text) <= _MAX_LIMIT):
+        raise _invalid("limit", f"limit must be an integer from 1 to {_MAX_LIMIT}.")
     return int(text)
 
 

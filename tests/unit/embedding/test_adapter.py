@@ -7,9 +7,9 @@ import pytest
 import safetensors.numpy
 
 from semcache.embedding import adapter as module
-from semcache.embedding.adapter import FORMAT, LayerChange, read_adapter, rounded, write_adapter
+from semcache.embedding.adapter import FORMAT, LayerChange, read_adapter, rounded
 from semcache.errors import StartError
-from tests.support.adapters import random_change
+from tests.support.adapters import random_change, write_adapter
 
 BASE = "ab" * 32
 LAYER = "encoder.layer.0.attention.self.query"

@@ -8,11 +8,10 @@ import safetensors.numpy
 from structlog.testing import capture_logs
 
 from semcache.embedding import adapting
-from semcache.embedding.adapter import write_adapter
 from semcache.embedding.adapting import with_adapter
 from semcache.embedding.models import ModelFiles
 from semcache.errors import StartError
-from tests.support.adapters import random_change
+from tests.support.adapters import random_change, write_adapter
 
 LAYER = "encoder.layer.0.attention.self.query"
 

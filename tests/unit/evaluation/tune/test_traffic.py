@@ -13,7 +13,14 @@ from semcache.evaluation.labels.files import files_of, load_named_texts
 from semcache.evaluation.labels.pairs import BACKGROUND, LabelledPair, NamedTexts, user
 from semcache.evaluation.tune.background import meet_background, read_background, shipped_background
 from semcache.evaluation.tune.comparing import Relation, compare_pairs
-from semcache.evaluation.tune.traffic import LEAST, ORDERS, StreamTexts, candidates_in_orders, lay_out, read_stream
+from semcache.evaluation.tune.traffic import (
+    LEAST_COSINE,
+    ORDERS,
+    StreamTexts,
+    candidates_in_orders,
+    lay_out,
+    read_stream,
+)
 from semcache.settings import load_settings
 from semcache.testing.embedder import HashingEmbedder
 
@@ -45,7 +52,7 @@ async def test_each_text_meets_only_what_was_stored_before_it() -> None:
         assert len({item.asked for item in items}) == 1
         cosines = [item.similarity or 0.0 for item in items]
         assert cosines == sorted(cosines, reverse=True)
-        assert min(cosines) >= LEAST
+        assert min(cosines) >= LEAST_COSINE
         met |= {(item.asked, item.stored) for item in items}
     for item in laid.compared:
         assert item.relation is Relation.COMPARED

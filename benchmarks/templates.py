@@ -21,7 +21,7 @@ from benchmarks.measurements import Measurement, report
 from benchmarks.worker import ROOT
 from semcache.decision import Decider, Reading
 from semcache.embedding import open_embedder
-from semcache.model import Effect
+from semcache.model import is_vetoed
 from semcache.ports import Embedder
 from semcache.settings import DecisionSettings, EmbeddingSettings
 
@@ -89,7 +89,7 @@ def scores(some: list[Case], vectors: dict[str, NDArray[np.float32]], *, templat
         asked, stored = (side[1] if template else filled(*side) for side in (case.asked, case.stored))
         readings = [Reading(decider.features(text)) for text in (asked, stored)]
         score, verdicts = decider.compare_readings(*readings, float(vectors[asked] @ vectors[stored]))
-        found.append(-1.0 if any(verdict.effect is Effect.VETO for verdict in verdicts) else score)
+        found.append(-1.0 if is_vetoed(verdicts) else score)
     return np.array(found)
 
 

@@ -30,7 +30,7 @@ from semcache.evaluation.tune.choosing import OTHER_BUDGETS, ThresholdChoice, Wr
 from semcache.evaluation.tune.comparing import ComparedPair, Relation
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.folds import cross_validate, withheld
-from semcache.evaluation.tune.pair_scores import Requests, ScoredPairs, ScoredRequests, score_requests
+from semcache.evaluation.tune.pair_scores import ScoredPairs, ScoredRequests, score_requests
 from semcache.evaluation.tune.traffic import (
     BEFORE_ALL,
     NEVER,
@@ -40,9 +40,10 @@ from semcache.evaluation.tune.traffic import (
     nearest_rows,
     random_places,
     read_stream,
+    requests_of,
 )
 from semcache.evaluation.tune.units import Units
-from semcache.model import Effect
+from semcache.model import is_vetoed
 from semcache.settings import DecisionSettings, EmbeddingSettings, load_settings
 
 BUDGETS = (0.01, 0.02, 0.05, 0.1)
@@ -96,23 +97,15 @@ class World:
         places[:, self.labels < 0] = BEFORE_ALL
         places[:, rows] = random_places(len(rows))
         k = DecisionSettings().k
-        flat = earlier_candidates(self.nearest[rows], self.near[rows], rows, places, k).reshape(-1, k)
-        keys = np.where(flat >= 0, np.tile(rows, ORDERS)[:, None] * len(self.texts) + flat, -1)
-        distinct = np.unique(keys[keys >= 0])
-        met = (flat >= 0).any(axis=1)
-        requests = Requests(
-            np.where(keys >= 0, np.searchsorted(distinct, keys), -1)[met],
-            np.full(int(met.sum()), 1.0 / ORDERS),
-            float((~met).sum()) / ORDERS,
-        )
+        candidates = earlier_candidates(self.nearest[rows], self.near[rows], rows, places, k).reshape(-1, k)
+        distinct, requests = requests_of(candidates, np.tile(rows, ORDERS), len(self.texts))
         asked, stored = self.labels[distinct // len(self.texts)], self.labels[distinct % len(self.texts)]
         scores = np.array([self._score(key) for key in distinct.tolist()])
         pairs = ScoredPairs((_PAIR,) * len(distinct), scores, asked == stored, ((),) * len(distinct))
         scored = score_requests(pairs, requests)
-        every = Units(np.searchsorted(np.sort(labels), asked), stored, len(labels), "clusters")
-        every.stored[stored >= 0] = np.searchsorted(np.sort(labels), stored[stored >= 0])
-        units = Units(every.asked[scored.numbers], every.stored[scored.numbers], len(labels), "clusters")
-        return scored, units
+        order, asked, stored = np.sort(labels), asked[scored.numbers], stored[scored.numbers]
+        stored_units = np.where(stored >= 0, np.searchsorted(order, stored), -1)
+        return scored, Units(np.searchsorted(order, asked), stored_units, len(labels), "clusters")
 
     def _score(self, key: int) -> float:
         """Return the cosine with the guards' adjustments; minus infinity for a vetoed pair. Compare each pair once."""
@@ -123,7 +116,7 @@ class World:
             if self._decider is not None:
                 readings = self._reading(asked), self._reading(stored)
                 score, verdicts = self._decider.compare_readings(*readings, score)
-                if any(verdict.effect is Effect.VETO for verdict in verdicts):
+                if is_vetoed(verdicts):
                     score = -np.inf
             self._scores[key] = score
         return score

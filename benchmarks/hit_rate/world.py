@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.hit_rate.prompts import Prompt
 from semcache.decision import Decider, Reading
-from semcache.model import Effect
+from semcache.model import is_vetoed
 
 SLACK = 1e-6
 """Cosines of equal vectors come out as 0.9999999."""
@@ -50,7 +50,7 @@ class World:
         if score is None:
             similarity = float(self.similarities[asked, stored])
             score, verdicts = self._decider.compare_readings(self._reading(asked), self._reading(stored), similarity)
-            if any(verdict.effect is Effect.VETO for verdict in verdicts):
+            if is_vetoed(verdicts):
                 score = -np.inf
             self._scores[key] = score
         return score

@@ -17,7 +17,7 @@ from rich.table import Table
 import semcache
 from semcache.cli.options import progress_bar
 from semcache.cli.skipped import SkippedRecords
-from semcache.embedding.adapter import LayerChange, encode_adapter
+from semcache.embedding.adapter import SUFFIX, LayerChange, encode_adapter
 from semcache.embedding.models import ModelFiles, find_model
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import files_of
@@ -41,7 +41,6 @@ app = typer.Typer(
     help="Train a part of the decision on labels: groups of prompts, pairs, judged hits.",
     no_args_is_help=True,
 )
-SUFFIX = ".safetensors"
 _RECIPE = Recipe()
 """The shipped numbers."""
 

@@ -21,7 +21,7 @@ from semcache.embedding.origin import origin_of
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import files_of, load_named_texts, load_pairs
 from semcache.evaluation.labels.pairs import LabelledPair, NamedTexts
-from semcache.evaluation.tune.background import Met, meet_background, read_background, shipped_background
+from semcache.evaluation.tune.background import meet_background, read_background, shipped_background
 from semcache.evaluation.tune.choosing import WrongBudget
 from semcache.evaluation.tune.comparing import compare_pairs, texts_to_embed
 from semcache.evaluation.tune.curves import Mix
@@ -29,7 +29,7 @@ from semcache.evaluation.tune.money import worth_of
 from semcache.evaluation.tune.pair_scores import joined, one_candidate_each
 from semcache.evaluation.tune.served import pairs_of_hits
 from semcache.evaluation.tune.specs import Spec, check_threshold, read_guards
-from semcache.evaluation.tune.traffic import lay_out, read_stream
+from semcache.evaluation.tune.traffic import LaidOut, lay_out, read_stream
 from semcache.evaluation.tune.tuning import Question, Tuning
 from semcache.evaluation.tune.tuning import tune as tune_pairs
 from semcache.observe.logs import configure_logging
@@ -152,7 +152,7 @@ def _question(
 
 def _labels(
     files: Sequence[Path], store: Path | None, settings: Settings, traffic: str | None, *, limit: int | None
-) -> tuple[Met, Sources]:
+) -> tuple[LaidOut, Sources]:
     """Return the labelled pairs, compared, with the requests whose candidates they are, and their sources."""
     if store is not None and files:
         raise InvalidRequestError(
@@ -180,7 +180,7 @@ def _labels(
     return asyncio.run(_compare(pairs, drawn, background, settings, sources))
 
 
-def _judged(store: Path, settings: Settings) -> tuple[Met, Sources]:
+def _judged(store: Path, settings: Settings) -> tuple[LaidOut, Sources]:
     judged = read_judged(settings.store.model_copy(update={"path": store}))
     sources = Sources((), store, judged.without_verdict, judged.without_entry, judged.damaged)
     if not judged.hits:
@@ -190,7 +190,7 @@ def _judged(store: Path, settings: Settings) -> tuple[Met, Sources]:
             hint="Report verdicts on hits (ReportVerdict), or tune from files.",
         )
     compared = pairs_of_hits(judged.hits)
-    return Met(compared, one_candidate_each(len(compared))), sources
+    return LaidOut(compared, one_candidate_each(len(compared))), sources
 
 
 def _background(traffic: str | None, skipped: SkippedRecords) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ async def _compare(
     background: Sequence[str],
     settings: Settings,
     sources: Sources,
-) -> tuple[Met, Sources]:
+) -> tuple[LaidOut, Sources]:
     embedder = await asyncio.to_thread(open_embedder, settings.embedding)
     total = texts_to_embed(pairs) + sum(len({text for _, text in texts.texts}) for texts in named)
     try:
@@ -226,7 +226,7 @@ async def _compare(
             tuned_for = origin_of(embedder.stats())
     finally:
         await embedder.close()
-    return Met(tuple(compared), joined(parts)), replace(sources, texts_left_out=ambiguous, tuned_for=tuned_for)
+    return LaidOut(tuple(compared), joined(parts)), replace(sources, texts_left_out=ambiguous, tuned_for=tuned_for)
 
 
 def _prepare(report: Path) -> None:

@@ -108,12 +108,10 @@ class Accounts:
             status: MISS, BYPASS or REFRESH.
             reason: why the upstream is asked, a stable token.
         """
-        estimates = {}
+        estimates: Mapping[str, Cost] = {}
         if self.budgets:
             output_tokens = self._assumed_output_tokens if keyed.output_limit is None else keyed.output_limit
-            estimates = estimated_costs(
-                self.prices, models, _billed_bytes(keyed), output_tokens * keyed.choices, self._clock.wall()
-            )
+            estimates = self.estimate(_billed_bytes(keyed), models, output_tokens * keyed.choices)
         return RequestPurchase(
             account,
             self._books,

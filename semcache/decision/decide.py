@@ -192,7 +192,7 @@ class Decider:
         )
         barred = unservable(entry) or _impossible(candidate) or _blocked(candidate, keyed, vector)
         if barred:
-            return replace(evidence.judgement(barred, served=False), barred=True)
+            return evidence.judgement(barred, served=False, barred=True)
         return self._policy.judge(evidence)
 
     def _ask_guards(self, pair: Pair) -> tuple[GuardVerdict, ...]:

@@ -65,13 +65,7 @@ def with_served(decision: Decision, entry_id: int, probability: float | None) ->
         entry_id: the entry's id; it is a candidate's.
         probability: the judge's, that its answer serves the request; None where it told none.
     """
-    judgements = tuple(
-        replace(judgement, served=True, reason=JUDGED_SAME, probability=probability)
-        if judgement.candidate.entry.entry_id == entry_id
-        else judgement
-        for judgement in decision.judgements
-    )
-    return replace(decision, judgements=judgements, reason=JUDGED_SAME)
+    return _judged_anew(decision, {entry_id: probability}, JUDGED_SAME, served=True)
 
 
 def with_refused(
@@ -85,10 +79,17 @@ def with_refused(
         reason: why none of them is served, a stable token.
         probabilities: the judge's, that an answer serves the request, by entry id, as far as it told them.
     """
-    ids = {judgement.candidate.entry.entry_id for judgement in asked}
+    ids = [judgement.candidate.entry.entry_id for judgement in asked]
+    return _judged_anew(decision, {entry_id: probabilities.get(entry_id) for entry_id in ids}, reason, served=False)
+
+
+def _judged_anew(
+    decision: Decision, probabilities: Mapping[int, float | None], reason: str, *, served: bool
+) -> Decision:
+    """Return the decision with another judgement on the candidates whose entry ids have a place in `probabilities`."""
     judgements = tuple(
-        replace(judgement, reason=reason, probability=probabilities.get(judgement.candidate.entry.entry_id))
-        if judgement.candidate.entry.entry_id in ids
+        replace(judgement, served=served, reason=reason, probability=probabilities[judgement.candidate.entry.entry_id])
+        if judgement.candidate.entry.entry_id in probabilities
         else judgement
         for judgement in decision.judgements
     )

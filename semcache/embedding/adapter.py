@@ -63,9 +63,15 @@ class LayerChange:
 
     def matrix(self) -> NDArray[np.float32]:
         """Return what is added to the weight, float32 (out, in)."""
-        up = self.up.astype(np.float32) * self.up_scale[None, :]
-        down = self.down.astype(np.float32) * self.down_scale[:, None]
+        down, up = self.factors()
         return np.asarray(up @ down, dtype=np.float32)
+
+    def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `down` and `up` with their scales, float32 (rank, in) and (out, rank)."""
+        return (
+            self.down.astype(np.float32) * self.down_scale[:, None],
+            self.up.astype(np.float32) * self.up_scale[None, :],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,6 +18,7 @@ from semcache.model.decision import (
     GuardVerdict,
     Judgement,
     Neighbour,
+    is_vetoed,
 )
 from semcache.model.entry import (
     Changes,
@@ -137,6 +138,7 @@ __all__ = [
     "format_entry_id",
     "hit_ratio",
     "is_deeper",
+    "is_vetoed",
     "parse_entry_id",
     "standard_or",
     "text_of",

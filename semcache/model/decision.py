@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -44,6 +44,11 @@ class GuardVerdict:
     effect: Effect
     detail: str = ""
     adjustment: float = 0.0
+
+
+def is_vetoed(verdicts: Iterable[GuardVerdict]) -> bool:
+    """Return whether one of a pair's verdicts is a veto."""
+    return Effect.VETO in [verdict.effect for verdict in verdicts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class Judgement:
     @property
     def is_vetoed(self) -> bool:
         """Whether a guard vetoes the candidate."""
-        return Effect.VETO in [verdict.effect for verdict in self.verdicts]
+        return is_vetoed(self.verdicts)
 
 
 class Evidence(NamedTuple):
@@ -153,16 +158,16 @@ class Evidence(NamedTuple):
     @property
     def is_vetoed(self) -> bool:
         """Whether a guard vetoes the candidate."""
-        return Effect.VETO in [verdict.effect for verdict in self.verdicts]
+        return is_vetoed(self.verdicts)
 
     @property
     def alignment(self) -> AlignmentCounts:
         """How the words of the two texts align, computed only when asked for; all 0 where no guard read the texts."""
         return self.count_alignment()
 
-    def judgement(self, reason: str, *, served: bool) -> Judgement:
+    def judgement(self, reason: str, *, served: bool, barred: bool = False) -> Judgement:
         """Return a judgement that rests on this evidence."""
-        return Judgement(self.candidate, served=served, reason=reason, verdicts=self.verdicts, score=self.score)
+        return Judgement(self.candidate, served, reason, self.verdicts, self.score, barred=barred)
 
 
 @dataclass(frozen=True, slots=True)

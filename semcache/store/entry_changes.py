@@ -123,8 +123,7 @@ class EntryChanges:
         old_vector = self._txn.pop(partition + key, db=self._dbs.vectors)
         if old_vector is None:
             return False
-        row = self._txn.get(key, b"", db=self._dbs.entries)
-        entry = self._undamaged(key, row) if row else None
+        entry = self.entry(entry_id)
         if entry is None or entry.partition != partition:
             self._count_vector(entry_id, "", -1)
             if entry is None:  # What was left of a damaged entry counts until its last row goes.
@@ -138,10 +137,11 @@ class EntryChanges:
         entry = replace(entry, partition=target, embedder=current, rejections=rejections)
         self._rewrite(entry)
         self._entry_bytes += layout.vector_row_bytes(self._put_vector(entry, vector))
-        renewed = Rejection(entry.exact_key, self._vector_of(entry.exact_key))
-        for rejection in rejections:
-            self._history_bytes += self._rejections.renew(entry.tenant, entry.exact_key, rejection)
-            self._renew_rejection(entry.tenant, rejection.exact_key, renewed)
+        if rejections:
+            renewed = Rejection(entry.exact_key, self._vector_of(entry.exact_key))
+            for rejection in rejections:
+                self._history_bytes += self._rejections.renew(entry.tenant, entry.exact_key, rejection)
+                self._renew_rejection(entry.tenant, rejection.exact_key, renewed)
         self.reembedded += 1
         return True
 
@@ -217,13 +217,12 @@ class EntryChanges:
 
         The others get none, so that they bar their very requests alone.
         """
-        return tuple(
-            Rejection(
-                one.exact_key,
-                self._vector_of(one.exact_key) if self._is_current(self._under(one.exact_key)[1]) else b"",
-            )
-            for one in rejections
-        )
+        moved = []
+        for rejection in rejections:
+            key, entry = self._under(rejection.exact_key)
+            vector = self._vector_at(key, entry) if self._is_current(entry) else b""
+            moved.append(Rejection(rejection.exact_key, vector))
+        return tuple(moved)
 
     def _is_current(self, entry: Entry | None) -> bool:
         """Return whether the current embedder made what an entry has of vectors."""
@@ -250,7 +249,10 @@ class EntryChanges:
 
     def _vector_of(self, exact_key: bytes) -> bytes:
         """Return the embedding of a request whose entry is stored, as float16 bytes; empty where there is none."""
-        key, entry = self._under(exact_key)
+        return self._vector_at(*self._under(exact_key))
+
+    def _vector_at(self, key: bytes, entry: Entry | None) -> bytes:
+        """Return the vector of an entry that `_under` found, as float16 bytes; empty where there is none."""
         place = b"" if entry is None else entry.partition + key
         return seals.rounded(place, self._txn.get(place, b"", db=self._dbs.vectors)) if place else b""
 

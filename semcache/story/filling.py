@@ -217,7 +217,7 @@ class Filling:
             purchase.replaced()
             return stale
         finally:
-            self._book_lost(keyed, call, purchase, purchase.status)
+            self._usages.book_lost(keyed, call, purchase, purchase.status)
 
     async def _ask(self, call: UpstreamCall, flight: Flight[Outcome], reason: str) -> Answer:
         if not flight.streams:
@@ -233,11 +233,6 @@ class Filling:
         if answer is None:
             raise UpstreamError("The upstream's stream ended before the answer was whole.")
         return answer
-
-    def _book_lost(self, keyed: KeyedRequest, call: UpstreamCall, purchase: Purchase, status: Status) -> None:
-        """Book the answers that a call lost before it was answered or failed."""
-        for lost in call.lost:
-            purchase.lose(self._usages.whole_loss(keyed, lost), status)
 
     async def _keep(self, account: Account, paid: _Paid, purchase: RequestPurchase) -> tuple[Entry | None, str]:
         """Store a paid answer with its line in one commit; return the entry, or None and why it wasn't stored."""
@@ -290,7 +285,7 @@ class Filling:
                 try:
                     reply = self._usages.completed(keyed, await self._upstream.complete(call), call.protocol)
                 finally:
-                    self._book_lost(keyed, call, purchase, status)
+                    self._usages.book_lost(keyed, call, purchase, status)
                 purchase.paid(reply)
         except SemcacheError as error:
             _log.warning("story.verifier_failed", request_id=account.request_id, error=str(error))

@@ -150,14 +150,14 @@ class Judge:
         zone = grey_zone(decision, self._settings.from_similarity, wanted) if self._settings.route else ()
         known = {judgement.candidate.entry.entry_id: self._opinions.of(keyed, judgement) for judgement in zone}
         for entry_id, opinion in known.items():
-            if opinion is not None and opinion.serves:
+            if opinion is not None and opinion.reason == JUDGED_SAME:
                 return with_served(decision, entry_id, opinion.probability), ()
         refused = [judgement for judgement in zone if known[judgement.candidate.entry.entry_id] is not None]
         asked = tuple(judgement for judgement in zone if known[judgement.candidate.entry.entry_id] is None)
         if not refused:
             return decision, asked
         opinions = {entry_id: opinion for entry_id, opinion in known.items() if opinion is not None}
-        is_unsure = any(opinion.is_named for opinion in opinions.values())
+        is_unsure = any(opinion.reason == JUDGE_UNSURE for opinion in opinions.values())
         probabilities = {entry_id: opinion.probability for entry_id, opinion in opinions.items()}
         return with_refused(decision, refused, JUDGE_UNSURE if is_unsure else JUDGED_OTHER, probabilities), asked
 
@@ -275,8 +275,7 @@ class Judge:
             try:
                 answer = self._usages.completed(question, await self._upstream.complete(call), call.protocol)
             finally:
-                for lost in call.lost:
-                    purchase.lose(self._usages.whole_loss(question, lost), Status.MISS)
+                self._usages.book_lost(question, call, purchase, Status.MISS)
             line = purchase.paid(answer)
             seconds = min(self._clock.monotonic() - started_s, self._settings.deadline_s)
             self._questions.note(self._settings.route, Outlay(line.spent.total_nanousd, seconds))

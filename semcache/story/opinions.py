@@ -20,13 +20,11 @@ class Opinion:
     """The judge's opinion on one pair.
 
     Attributes:
-        serves: whether the entry's answer may be served to the request.
-        is_named: whether the judge named a candidate of the question, also with too low a probability.
+        reason: what came of the question, a stable token; with `judged_same` the entry's answer may be served.
         probability: that it serves the request; None where the judge told none.
     """
 
-    serves: bool
-    is_named: bool
+    reason: str
     probability: float | None
 
 
@@ -93,6 +91,5 @@ class Opinions:
         """
         named = (outcome.entry_id,) if outcome.entry_id else entry_ids
         for entry_id in named:
-            is_named = outcome.reason in {JUDGED_SAME, JUDGE_UNSURE}
-            opinion = Opinion(bool(outcome.entry_id), is_named, outcome.probabilities.get(entry_id))
+            opinion = Opinion(outcome.reason, outcome.probabilities.get(entry_id))
             self._memory.put(keyed.request.tenant, (keyed.exact_key, entry_id), opinion, _PAIR_BYTES)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import structlog
 
+from semcache.costs.purchases import Purchase
 from semcache.costs.usage import estimate_usage, lost_usage, plausible_usage, with_estimates
-from semcache.model import Answer, ApiProtocol, KeyedRequest, LostAnswer, Usage
+from semcache.model import Answer, ApiProtocol, KeyedRequest, LostAnswer, Status, UpstreamCall, Usage
 from semcache.protocols import FORMS
 from semcache.story.rooms import Rooms
 
@@ -42,6 +43,18 @@ class Usages:
         text = FORMS[protocol].generated(answer.body)
         estimate = estimate_usage(keyed.prompt_chars, keyed.text, text, self._embedder.count_tokens)
         return replace(answer, usage=with_estimates(usage, estimate))
+
+    def book_lost(self, keyed: KeyedRequest, call: UpstreamCall, purchase: Purchase, status: Status) -> None:
+        """Book the answers that a call lost before it was answered or failed.
+
+        Args:
+            keyed: the request that they are charged to.
+            call: the call.
+            purchase: what the call belongs to.
+            status: of the request that the call serves.
+        """
+        for lost in call.lost:
+            purchase.lose(self.whole_loss(keyed, lost), status)
 
     def whole_loss(self, keyed: KeyedRequest, lost: LostAnswer) -> LostAnswer:
         """Return a lost answer with an estimate of what its upstream didn't tell."""

@@ -127,14 +127,8 @@ def _add_scope(text: str, chance: random.Random) -> str:
     if len(text) > _LONGEST_SCOPED:
         return text
     body = text.rstrip("?.! ")
-    scope = chance.choice(lines_of_scopes())
+    scope = chance.choice(lines("scopes"))
     return text if scope in text else f"{body} {scope}{text[len(body) :].rstrip()}"
-
-
-@cache
-def lines_of_scopes() -> tuple[str, ...]:
-    """Return the ends that narrow a request."""
-    return lines("scopes")
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from semcache.decision import Decider
-from semcache.model import Effect
+from semcache.model import is_vetoed
 from semcache.settings import DecisionSettings
 
 _REMEMBERED_PAIRS = 65_536
@@ -29,4 +29,4 @@ class GuardScores:
 
     def _ask(self, first: str, second: str) -> float | None:
         added, verdicts = self._decider.compare(second, first, 0.0)
-        return None if any(verdict.effect is Effect.VETO for verdict in verdicts) else added
+        return None if is_vetoed(verdicts) else added

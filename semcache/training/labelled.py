@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semcache.errors import InvalidRequestError
 from semcache.evaluation.labels.files import load_pairs
+from semcache.evaluation.tune.units import Joined
 from semcache.training.batches import TextPair
 from semcache.training.groups import Group, folded
 from semcache.training.measuring import Division
@@ -109,18 +110,12 @@ def divide_pairs(pairs: Sequence[TextPair], division: Division, share: float, se
         share: about how much of the pairs is held back, from 0 to 1.
         seed: of the draw.
     """
-    roots: dict[str, str] = {}
-
-    def root(text: str) -> str:
-        while roots.setdefault(text, text) != text:
-            text = roots[text]
-        return text
-
+    joined = Joined[str]()
     for pair in pairs:
-        roots[root(folded(pair.second))] = root(folded(pair.first))
-    names = sorted({root(folded(pair.first)) for pair in pairs})
-    trained = _roots_of(division.trained, roots, root)
-    held = _roots_of((*division.domains, *division.groups), roots, root)
+        joined.join(folded(pair.first), folded(pair.second))
+    names = sorted({joined.root(folded(pair.first)) for pair in pairs})
+    trained = _roots_of(division.trained, joined)
+    held = _roots_of((*division.domains, *division.groups), joined)
     both = trained & held
     free = [name for name in names if name not in trained | held]
     chance = random.Random(f"held back/{seed}")  # noqa: S311 - a draw that can be repeated
@@ -128,11 +123,11 @@ def divide_pairs(pairs: Sequence[TextPair], division: Division, share: float, se
     held |= set(chance.sample(free, min(wanted, len(free))))
     parts: tuple[list[TextPair], list[TextPair], list[TextPair]] = ([], [], [])
     for pair in pairs:
-        name = root(folded(pair.first))
+        name = joined.root(folded(pair.first))
         parts[2 if name in both else int(name in held)].append(pair)
     return PairDivision(*map(tuple, parts))
 
 
-def _roots_of(groups: Iterable[Group], roots: Mapping[str, str], root: Callable[[str], str]) -> set[str]:
+def _roots_of(groups: Iterable[Group], joined: Joined[str]) -> set[str]:
     """Return the names of connected pairs that have a text or a trap of the groups."""
-    return {root(text) for group in groups for text in map(folded, group.all_texts) if text in roots}
+    return {joined.root(text) for group in groups for text in map(folded, group.all_texts) if text in joined}

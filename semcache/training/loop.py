@@ -86,7 +86,6 @@ class SeedTraining:
 
     Attributes:
         step: steps that were made.
-        losses: the loss of each step that this object made.
     """
 
     def __init__(self, network: TrainedNetwork, sampler: Sampler, recipe: Recipe, seed: int) -> None:
@@ -95,7 +94,6 @@ class SeedTraining:
         self._recipe = recipe
         self._seed = seed
         self.step = 0
-        self.losses: list[float] = []
         self.parameters = network.corrections.parameters()
         self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=recipe.rate, weight_decay=_WEIGHT_DECAY)
 
@@ -109,10 +107,10 @@ class SeedTraining:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self._recipe, self.step)
         loss = self._loss(batch)
-        if not math.isfinite(float(loss.detach())):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise StartError(
-                f"The loss of step {self.step + 1} with the seed {self._seed} is {float(loss.detach())}, so the "
-                "training can't go on.",
+                f"The loss of step {self.step + 1} with the seed {self._seed} is {value}, so the training can't go on.",
                 hint="Remove its .partial file and train with another --seed, or check the embedding model's weights.",
             )
         self.optimiser.zero_grad()
@@ -120,8 +118,7 @@ class SeedTraining:
         torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), _LARGEST_GRADIENT)
         self.optimiser.step()
         self.step += 1
-        self.losses.append(float(loss.detach()))
-        return self.losses[-1]
+        return value
 
     def _loss(self, batch: TrainingBatch) -> torch.Tensor:
         recipe = self._recipe

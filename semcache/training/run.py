@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from semcache.embedding.adapter import LayerChange, rounded
 from semcache.embedding.models import ModelFiles
@@ -181,7 +180,7 @@ def measure_held_back(files: ModelFiles, labels: Labels, changes: Mapping[str, L
     }
     rank = next(iter(changes.values())).down.shape[0]
     network = TrainedNetwork(files, rank, 0, _MAX_MEASURED_TOKENS)
-    network.corrections.load({layer: _floats(change) for layer, change in changes.items()})
+    network.corrections.load({layer: change.factors() for layer, change in changes.items()})
     measured = []
     for part, pairs in parts.items():
         if not pairs:
@@ -191,11 +190,6 @@ def measure_held_back(files: ModelFiles, labels: Labels, changes: Mapping[str, L
         network.corrections.enable()
         measured.append(Measured(part, before, measure(pairs, network.vectors)))
     return tuple(measured)
-
-
-def _floats(change: LayerChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    down = change.down.astype(np.float32) * change.down_scale[:, None]
-    return down, change.up.astype(np.float32) * change.up_scale[None, :]
 
 
 def _state(training: SeedTraining, run: int, finished: Sequence[Factors]) -> TrainingState:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_Z_95 = 1.959963984540054
+Z_975 = 1.959963984540054
 """The 97.5th percentile of the normal distribution."""
 _HALVINGS = 50
 """Halvings of [0, 1] in a bisection: the remaining error is 1e-15."""
@@ -31,9 +31,9 @@ def wilson(count: ArrayLike, of: ArrayLike) -> tuple[Floats, Floats]:
         The low and the high end, as shares, in the shape of `count`.
     """
     counts, totals = np.asarray(count, np.float64), np.asarray(of, np.float64)
-    share, square = counts / totals, _Z_95**2
+    share, square = counts / totals, Z_975**2
     middle = share + square / (2 * totals)
-    half = _Z_95 * np.sqrt(share * (1 - share) / totals + square / (4 * totals**2))
+    half = Z_975 * np.sqrt(share * (1 - share) / totals + square / (4 * totals**2))
     low, high = (middle - half) / (1 + square / totals), (middle + half) / (1 + square / totals)
     # For no or only successes the exact end is 0 or 1, which floating point misses by a little.
     return np.where(counts > 0, low, 0.0), np.where(counts < totals, high, 1.0)

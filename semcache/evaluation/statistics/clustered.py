@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from semcache.evaluation.statistics.bounds import Floats, at_most
+from semcache.evaluation.statistics.bounds import Z_975, Floats, at_most
 
 MIN_UNITS = 5
 """Units below which their dependence can't be estimated, so that they prove nothing."""
@@ -23,7 +23,6 @@ _ASSUMED_CORRELATION = 0.2
 """The correlation within units that is assumed where labels mustn't be looked at. With none, tests would begin where
 independent hits just suffice, and units that resemble themselves would fail there: in the simulation of
 test_choosing.py no run of 120 then proves a threshold, with .05 41 do, and with .2 48."""
-_Z_975 = 1.959963984540054
 _HALVINGS = 40
 """Halvings of [0, 1] in a bisection: the remaining error is 1e-12."""
 
@@ -84,7 +83,7 @@ def effective_counts(events: Floats, trials: Floats, caused: Floats) -> Effectiv
     rho = float(np.clip(correlation[known].mean(), 0.0, 1.0)) if known.any() else 1.0
     effect = np.maximum(1.0, 1.0 + (np.nan_to_num(size, nan=1.0) - 1.0) * rho)
     effect = np.maximum(effect, np.where(np.isfinite(own), own, 1.0))
-    shrunk = (_Z_975 / _t_975(units - 1)) ** 2 / effect
+    shrunk = (Z_975 / _t_975(units - 1)) ** 2 / effect
     return EffectiveCounts(np.where(n > 0, n * shrunk, 0.0), np.where(n > 0, k * shrunk, 0.0))
 
 
@@ -101,7 +100,7 @@ def assumed_trials(trials: Floats) -> Floats:
         return np.zeros_like(n)
     size = (trials**2).sum(axis=0) / np.maximum(n, np.finfo(np.float64).tiny)
     effect = np.maximum(1.0, 1.0 + (size - 1.0) * _ASSUMED_CORRELATION)
-    return np.asarray((_Z_975 / _t_975(units - 1)) ** 2 * n / effect)
+    return np.asarray((Z_975 / _t_975(units - 1)) ** 2 * n / effect)
 
 
 def breaks_p_value(counts: EffectiveCounts, limit: float) -> Floats:
@@ -135,28 +134,24 @@ def growth_needed(counts: EffectiveCounts, limit: float, level: float) -> float 
     if not hopeful.any():
         return None
     events, trials = counts.events[hopeful], counts.trials[hopeful]
-    low, high = np.zeros_like(trials), np.full_like(trials, 1.0)
-    while True:
-        proved = at_most(high * events, high * (events + limit * trials), 0.5) <= level
-        if proved.any():
-            break
-        if high[0] >= _MAX_GROWTH:
+    low, high = 0.0, 1.0
+    while not (proved := at_most(high * events, high * (events + limit * trials), 0.5) <= level).any():
+        if high >= _MAX_GROWTH:
             return None
-        low, high = high, np.minimum(2 * high, _MAX_GROWTH)
-    events, trials, low, high = (values[proved] for values in (events, trials, low, high))
+        low, high = high, min(2 * high, _MAX_GROWTH)
+    events, trials = events[proved], trials[proved]
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        proved = at_most(middle * events, middle * (events + limit * trials), 0.5) <= level
-        if proved.any():
+        if (at_most(middle * events, middle * (events + limit * trials), 0.5) <= level).any():
             high = middle
         else:
             low = middle
-    return float(high[0])
+    return high
 
 
 def _t_975(freedom: int) -> float:
     """Return the 97.5th percentile of Student's t (Cornish and Fisher's expansion; .3 % off at 4 degrees)."""
-    z, nu = _Z_975, float(freedom)
+    z, nu = Z_975, float(freedom)
     return (
         z
         + (z**3 + z) / (4 * nu)

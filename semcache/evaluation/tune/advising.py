@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import numpy as np
-
-from semcache.evaluation.labels.pairs import BACKGROUND
 from semcache.evaluation.statistics.bounds import lower_bound
 from semcache.evaluation.tune.comparing import Relation
 from semcache.evaluation.tune.tuning import Part, Tuning
@@ -143,8 +140,7 @@ def _about_pairs(tuning: Tuning) -> list[str]:
         sentences.append(f"{units.joined:,} groups share a text with another group and count as one with it.")
     if not (~scored.same).any():
         sentences.append("None of the labels is a trap, so the dependence of wrong hits can't be seen.")
-    of_background = np.array([item.pair.stored_group == BACKGROUND for item in scored.pairs], np.bool_)
-    served = of_background & scored.served((tuning.chosen or tuning.current).threshold)
+    served = ~scored.labelled() & scored.served((tuning.chosen or tuning.current).threshold)
     if served.any():
         sentences.append(
             f"{_count(float(scored.weights[served].sum()))} of the wrong hits get the answer of a prompt of other "

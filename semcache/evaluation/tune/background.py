@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from semcache.evaluation.records.record import say_nothing
 from semcache.evaluation.replay.workload import load_workload
 from semcache.evaluation.tune.comparing import ComparedPair, Relation, embed_all, keying_of
 from semcache.evaluation.tune.pair_scores import Requests
-from semcache.evaluation.tune.traffic import LEAST_COSINE, by_meaning
+from semcache.evaluation.tune.traffic import LEAST_COSINE, LaidOut, by_meaning
 from semcache.model import Vector
 from semcache.ports import Embedder
 from semcache.settings import Settings
@@ -48,26 +47,13 @@ def read_background(path: Path, on_skipped: Callable[[str], None] = say_nothing)
     return tuple(dict.fromkeys(prompts))
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
-    """Compared pairs with the prompts of other traffic that their requests meet too.
-
-    Attributes:
-        compared: the pairs, then those of a request with a prompt of other traffic.
-        requests: one for each pair, with its candidates.
-    """
-
-    compared: tuple[ComparedPair, ...]
-    requests: Requests
-
-
 async def meet_background(
     compared: Sequence[ComparedPair],
     background: Sequence[str],
     embedder: Embedder,
     settings: Settings,
     known: Mapping[str, Vector],
-) -> Met:
+) -> LaidOut:
     """Return each pair's request with its candidates: the labelled one and the nearest prompts of other traffic.
 
     A conversation lies in another partition than single prompts and meets none of them. What such a prompt answers is
@@ -96,7 +82,7 @@ async def meet_background(
     candidates = np.full((len(compared), k), -1, np.int64)
     candidates[:, 0] = np.arange(len(compared))
     if not others or not meeting:
-        return Met(tuple(compared), Requests(candidates, np.ones(len(compared))))
+        return LaidOut(tuple(compared), Requests(candidates, np.ones(len(compared))))
     wanted = dict.fromkeys([*others, *(compared[number].asked for number in meeting)])
     vectors = {**known, **await embed_all([text for text in wanted if text not in known], embedder, lambda _: None)}
     matrix = np.stack([vectors[text] for text in others])
@@ -111,7 +97,7 @@ async def meet_background(
             candidates[number, place] = number if other < 0 else len(every)
             if other >= 0:
                 every.append(_meeting(item, others[other], -negative))
-    return Met(tuple(every), Requests(candidates, np.ones(len(compared))))
+    return LaidOut(tuple(every), Requests(candidates, np.ones(len(compared))))
 
 
 def _meeting(item: ComparedPair, prompt: str, similarity: float) -> ComparedPair:

@@ -121,12 +121,11 @@ def choose_by(evidence: ThresholdEvidence, units: Units, budget: WrongBudget) ->
     """
     passed, failed = _sequence(evidence, budget.max_wrong_ratio, budget.level)
     proven = _best(evidence, passed, budget.level)
+    ended = None if failed is None else evidence.test(failed, budget.level)
     if proven is not None:
-        ended = None if failed is None else evidence.test(failed, budget.level)
         reason = "No lower threshold would serve more of these." if ended is None else _not_lower(ended, budget)
         return ThresholdChoice(proven, ended, units.count, budget, None, reason)
     shortfall = _shortfall(evidence, units, budget)
-    ended = None if failed is None else evidence.test(failed, budget.level)
     reason = _unproven(shortfall, ended, units, budget)
     return ThresholdChoice(None, ended, units.count, budget, shortfall, reason)
 
@@ -196,7 +195,7 @@ def _unproven(shortfall: Shortfall, ended: ThresholdTest | None, units: Units, b
         )
     parts = []
     if shortfall.at is not None and shortfall.limit is not None:
-        parts.append(f"They do prove {_percent(shortfall.limit)}, at {shortfall.at.threshold:g}.")
+        parts.append(claim(shortfall.limit, shortfall.at.threshold))
     else:
         parts.append(f"Nor do they prove {_percent(OTHER_BUDGETS[-1])}.")
     if shortfall.units_missing is not None:
@@ -210,6 +209,11 @@ def _unproven(shortfall: Shortfall, ended: ThresholdTest | None, units: Units, b
         text = _in_words(ended)
         parts.append(f"{text[0].upper()}{text[1:]}.")
     return " ".join(parts)
+
+
+def claim(limit: float, threshold: float) -> str:
+    """Return the sentence that another budget is proven, at a threshold."""
+    return f"They do prove {_percent(limit)}, at {threshold:g}."
 
 
 def _noun(units: Units) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose
+from semcache.evaluation.tune.choosing import ThresholdChoice, WrongBudget, choose, claim
 from semcache.evaluation.tune.curves import Mix
 from semcache.evaluation.tune.pair_scores import ScoredRequests
 from semcache.evaluation.tune.units import Units
@@ -89,7 +89,6 @@ def withheld_shortfall(choice: ThresholdChoice, out_of_fold: OutOfFold) -> Thres
         return choice
     if ratio is None or ratio <= shortfall.limit:
         return choice
-    claim = f"They do prove {100 * shortfall.limit:g} %, at {shortfall.at.threshold:g}."
     doubt = (
         f"{100 * shortfall.limit:g} % passed its test, but thresholds that were chosen for it without a fifth of the "
         f"units made {100 * ratio:.1f} % wrong answers in that fifth."
@@ -97,7 +96,7 @@ def withheld_shortfall(choice: ThresholdChoice, out_of_fold: OutOfFold) -> Thres
     return replace(
         choice,
         shortfall=replace(shortfall, limit=None, at=None),
-        reason=choice.reason.replace(claim, doubt),
+        reason=choice.reason.replace(claim(shortfall.limit, shortfall.at.threshold), doubt),
     )
 
 

@@ -114,7 +114,7 @@ class ScoredRequests:
 
     def labelled(self) -> NDArray[np.bool_]:
         """Return whether each row has a label: a prompt of other traffic has none; shape (rows,)."""
-        return np.array([item.pair.stored_group != BACKGROUND for item in self.pairs], np.bool_)
+        return _labelled(self.pairs)
 
     def part(self, chosen: NDArray[np.bool_]) -> ScoredRequests:
         """Return the rows for which `chosen`, of shape (rows,), is True."""
@@ -159,6 +159,11 @@ def score_pairs(
     return ScoredPairs(tuple(compared), scores, same, tuple(vetoes))
 
 
+def _labelled(pairs: Sequence[ComparedPair]) -> NDArray[np.bool_]:
+    """Return which pairs have a label; shape (pairs,)."""
+    return np.array([item.pair.stored_group != BACKGROUND for item in pairs], np.bool_)
+
+
 def score_requests(scored: ScoredPairs, requests: Requests) -> ScoredRequests:
     """Return the rows of requests: which candidate each threshold serves. Equal rows are added up."""
     candidates = requests.candidates
@@ -168,7 +173,7 @@ def score_requests(scored: ScoredPairs, requests: Requests) -> ScoredRequests:
     # A request that nothing may serve keeps its nearest candidate as its one row.
     kept = (scores > nearer + SLACK) | (np.isneginf(best[:, -1:]) & (np.arange(candidates.shape[1]) == 0))
     kept &= candidates >= 0
-    labels = np.array([item.pair.stored_group != BACKGROUND for item in scored.pairs], np.bool_)
+    labels = _labelled(scored.pairs)
     labelled = (candidates >= 0) & labels[candidates] if labels.size else candidates >= 0
     unserved = labelled & ~(kept & labelled).any(axis=1, keepdims=True) & (np.cumsum(labelled, axis=1) == 1)
     floors = np.where(unserved, np.inf, nearer)

@@ -77,11 +77,11 @@ class StreamTexts:
 
 @dataclass(frozen=True, slots=True)
 class LaidOut:
-    """Labelled texts laid out as streams.
+    """Labels laid out as requests with the candidates that they meet.
 
     Attributes:
         compared: the distinct pairs of a text and a candidate.
-        requests: each text in each order, with its candidates.
+        requests: each request with its candidates among these pairs. A text of a stream is a request in each order.
     """
 
     compared: tuple[ComparedPair, ...]
@@ -151,20 +151,30 @@ def lay_out(texts: StreamTexts, k: int) -> LaidOut:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(texts.names))}
     labels = np.array([numbers[name] for name in texts.names if name != BACKGROUND], np.int64)
     candidates = candidates_in_orders(texts.vectors, labels, k, one_answer=texts.one_answer)
-    flat = candidates.reshape(-1, k)
     asked = np.tile(np.arange(len(labels)), ORDERS)
-    keys = np.where(flat >= 0, asked[:, None] * len(texts.names) + flat, -1)
-    distinct = np.unique(keys[keys >= 0])
-    places = np.where(keys >= 0, np.searchsorted(distinct, keys), -1) if distinct.size else keys
-    met = (places >= 0).any(axis=1)
-    every, wanted = distinct // len(texts.names) if distinct.size else distinct, distinct % max(1, len(texts.names))
+    pairs, requests = requests_of(candidates.reshape(-1, k), asked, len(texts.names))
+    every, wanted = pairs // max(1, len(texts.names)), pairs % max(1, len(texts.names))
     cosines = np.einsum("ij,ij->i", texts.vectors[every], texts.vectors[wanted])
     compared = tuple(
         _pair(texts, asked_row, stored_row, cosine)
         for asked_row, stored_row, cosine in zip(every.tolist(), wanted.tolist(), cosines.tolist(), strict=True)
     )
-    weights = np.full(int(met.sum()), 1.0 / ORDERS)
-    return LaidOut(compared, Requests(places[met], weights, float((~met).sum()) / ORDERS))
+    return LaidOut(compared, requests)
+
+
+def requests_of(candidates: Numbers, asked: Numbers, texts: int) -> tuple[Numbers, Requests]:
+    """Return the distinct pairs of texts in several orders, and the requests over these pairs.
+
+    Args:
+        candidates: rows of texts, nearest first, -1 where there are fewer; shape (asked texts × orders, k).
+        asked: the row of each asked text, shape (asked texts × orders,).
+        texts: how many texts there are; the pair of two rows has the number asked × texts + stored.
+    """
+    keys = np.where(candidates >= 0, asked[:, None] * texts + candidates, -1)
+    pairs = np.unique(keys[keys >= 0])
+    places = np.where(keys >= 0, np.searchsorted(pairs, keys), -1)
+    met = (candidates >= 0).any(axis=1)
+    return pairs, Requests(places[met], np.full(int(met.sum()), 1.0 / ORDERS), float((~met).sum()) / ORDERS)
 
 
 def _pair(texts: StreamTexts, asked: int, stored: int, cosine: float) -> ComparedPair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from semcache.evaluation.labels.pairs import BACKGROUND, LabelledPair, Message
 
 Numbers = NDArray[np.int64]
+
+Node = TypeVar("Node", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,19 @@ class Units:
         return Units(numbers[: len(asked)].astype(np.int64), renumbered, len(present), self.basis, self.joined)
 
 
-class _Joined:
+class Joined(Generic[Node]):
     """Sets of nodes that are joined with each other (union and find)."""
 
     def __init__(self) -> None:
-        self._parents: dict[Hashable, Hashable] = {}
+        """Begin with no node."""
+        self._parents: dict[Node, Node] = {}
 
-    def root(self, node: Hashable) -> Hashable:
+    def __contains__(self, node: Node) -> bool:
+        """Return whether a node was asked for or joined with another."""
+        return node in self._parents
+
+    def root(self, node: Node) -> Node:
+        """Return the node that stands for all that are joined with a node."""
         parents = self._parents
         parents.setdefault(node, node)
         while parents[node] != node:
@@ -55,8 +64,9 @@ class _Joined:
             node = parents[node]
         return node
 
-    def join(self, one: Hashable, other: Hashable) -> None:
-        self._parents[self.root(other)] = self.root(one)
+    def join(self, first: Node, second: Node) -> None:
+        """Join two nodes, with all that are joined with either; the first one's root stands for them."""
+        self._parents[self.root(second)] = self.root(first)
 
 
 def units_of(pairs: Sequence[LabelledPair]) -> Units:
@@ -67,7 +77,7 @@ def units_of(pairs: Sequence[LabelledPair]) -> Units:
     independent. Days (as in 2026-01-31) aren't joined: a text that is asked again on other days is what a cache sees,
     and joining by such texts would make one unit of all days.
     """
-    joined = _Joined()
+    joined = Joined[Hashable]()
     sides: list[tuple[Hashable, Hashable | None]] = []
     groups: set[Hashable] = set()
     for pair in pairs:

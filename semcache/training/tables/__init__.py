@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
 
+@cache
 def lines(name: str) -> tuple[str, ...]:
     """Return the lines of a list, without comments and empty ones.
 

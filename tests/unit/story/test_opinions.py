@@ -30,7 +30,7 @@ def test_a_yes_says_nothing_of_the_others():
     opinions.keep(keyed, [7, 8], outcome_of_reply(JudgeReply(2, SURE), [7, 8], 0.9))
 
     assert opinions.of(keyed, judgement(7)) is None
-    assert opinions.of(keyed, judgement(8)).serves
+    assert opinions.of(keyed, judgement(8)).reason == "judged_same"
 
 
 def test_a_no_is_one_for_all_that_were_shown_and_for_this_request_alone():
@@ -38,17 +38,17 @@ def test_a_no_is_one_for_all_that_were_shown_and_for_this_request_alone():
     opinions, keyed, other = Opinions(), key(served, request("a question")), key(served, request("another"))
     opinions.keep(keyed, [7, 8], JudgeOutcome("judged_other", 0, {7: 0.1, 8: 0.2}))
 
-    assert [opinions.of(keyed, judgement(number)).serves for number in (7, 8)] == [False, False]
+    assert [opinions.of(keyed, judgement(number)).reason for number in (7, 8)] == ["judged_other"] * 2
     assert opinions.of(keyed, judgement(9)) is None
     assert opinions.of(other, judgement(7)) is None
 
 
-@pytest.mark.parametrize(("reason", "is_named"), [("judge_unsure", True), ("judged_other", False)])
-def test_a_no_is_told_apart_from_too_low_a_probability(reason, is_named):
+@pytest.mark.parametrize("reason", ["judge_unsure", "judged_other"])
+def test_a_no_is_told_apart_from_too_low_a_probability(reason):
     opinions, keyed = Opinions(), key(rig(), request("a question"))
     opinions.keep(keyed, [7], JudgeOutcome(reason, 0, {7: 0.5}))
 
-    assert opinions.of(keyed, judgement(7)).is_named is is_named
+    assert opinions.of(keyed, judgement(7)).reason == reason
 
 
 def test_the_memory_is_bounded():
